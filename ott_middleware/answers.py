@@ -1,0 +1,88 @@
+"""What the middleware does to an answer of the app: pure functions of its headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from .http import Cookie, Headers, Request
+from .urls import Origin, OriginPattern, is_among
+
+_HEADER_LIST = re.compile(r"[A-Za-z0-9\-_, ]{1,512}")
+
+
+def without(headers: Headers, *names: str) -> Headers:
+    """The headers but those of the (lower-case) names."""
+    return tuple(pair for pair in headers if pair[0].lower() not in names)
+
+
+def set_cookies(headers: Headers) -> dict[str, str | None]:
+    """What an answer does to the browser's cookies: name → new value, or None for a deletion."""
+    changes: dict[str, str | None] = {}
+    for name, line in headers:
+        if name.lower() != "set-cookie":
+            continue
+        pair, *attributes = line.split(";")
+        key, _, value = (part.strip(" \t") for part in pair.partition("="))
+        gone = not value or any(_ends_now(attribute) for attribute in attributes)
+        changes[key] = None if gone else value
+    return changes
+
+
+def _ends_now(attribute: str) -> bool:
+    name, _, value = (part.strip().lower() for part in attribute.partition("="))
+    if name == "max-age":
+        return value.startswith("-") or value.strip("0") == ""
+    # How frameworks write a deletion for browsers without Max-Age.
+    return name == "expires" and "1970" in value
+
+
+def with_session(headers: Headers, cookies: Iterable[Cookie]) -> Headers:
+    """The answer to a request that redeemed a token: signs in, and is stored by nobody.
+
+    A cookie that the app sets or deletes by itself stands as the app left it.
+    """
+    decided = set_cookies(headers)
+    return (
+        *without(headers, "cache-control", "expires", "etag"),
+        # `private` as well, for caches from before `no-store` was understood for answers.
+        ("Cache-Control", "private, no-store"),
+        *(cookie.header() for cookie in cookies if cookie.name not in decided),
+    )
+
+
+def with_token(headers: Headers, token: str) -> Headers:
+    """The answer that signed someone in, with a token that scripts of trusted origins can read."""
+    exposed = [value for name, value in headers if name.lower() == "access-control-expose-headers"]
+    names = [name.strip() for value in exposed for name in value.split(",") if name.strip()]
+    if "set-ott" not in (name.lower() for name in names):
+        names.append("set-ott")
+    return (
+        *without(headers, "access-control-expose-headers", "cache-control", "expires", "etag"),
+        ("Cache-Control", "no-store"),
+        ("Access-Control-Expose-Headers", ", ".join(names)),
+        ("set-ott", token),
+    )
+
+
+def cors(request: Request, trusted: Sequence[OriginPattern], method: str) -> Headers:
+    """The CORS headers of an answer on the two paths (Fetch standard, CORS protocol)."""
+    vary = ("Vary", "Origin")
+    origin = Origin.parse(request.header("origin"))
+    if origin is None or not is_among(origin, trusted):
+        return (vary,)
+    # With credentials the standard demands the exact origin; it was matched, so it may be named.
+    headers = [
+        vary,
+        ("Access-Control-Allow-Origin", str(request.header("origin"))),
+        ("Access-Control-Allow-Credentials", "true"),
+    ]
+    if request.method == "OPTIONS":
+        wanted = request.header("access-control-request-headers") or ""
+        headers += [
+            ("Access-Control-Allow-Methods", method),
+            ("Access-Control-Max-Age", "600"),
+        ]
+        if _HEADER_LIST.fullmatch(wanted):
+            headers.append(("Access-Control-Allow-Headers", wanted))
+    return tuple(headers)

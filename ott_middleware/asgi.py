@@ -1,0 +1,253 @@
+"""The ASGI front: bytes in, `Request`; `Response`, bytes out; and the pass-through.
+
+No policy lives here. (ASGI specification, HTTP message format.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from .config import Options, OptionValues
+from .errors import BadRequest, PayloadTooLarge, SessionUnavailable
+from .flow import Flow
+from .forward import Edit, Forward
+from .http import Request, Response, answering, current_request
+from .keeper import PROBE, PROBE_BYTES, PROBE_SECONDS
+from .urls import TAILS, browser_path, cut, cut_url, escapes_of, path_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class ASGIMiddleware:
+    """One-time tokens around an ASGI 3 app.
+
+    :param app: the app; it should be wrapped by nothing that needs to see tokens or sessions first.
+    :param options: see `Options`.
+    :raises ConfigurationError: a bad option.
+    """
+
+    def __init__(self, app: ASGIApp, **options: Unpack[OptionValues]) -> None:
+        built = Options.build(options)
+        self.app = app
+        built.adapter.bind(self._call_app)
+        self.flow = flow = Flow(built, read_request=_read_request, asynchronous=True)
+        # Looked up once, since every request of the app pays for what stands in __call__.
+        self._handle = flow.handle
+        self._watches = flow.watches
+        self._param = built.query_param
+        self._name = (built.query_param or "").encode("ascii")
+        self._escapes = re.compile(escapes_of(built.query_param or "").encode("ascii"))
+        self._links = built.query_param is not None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection, or pass it on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        query = scope["query_string"]
+        if (
+            scope["path"].endswith(TAILS)
+            or self._watches
+            or (
+                query
+                and (self._name in query or (b"%" in query and self._escapes.search(query)))
+                and self._links
+            )
+        ):
+            await self._answer(scope, receive, send)
+            return
+        scope["ott"] = self._handle(self.flow, scope)
+        await self.app(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        links = _cut(scope, self._param) if self._param is not None else ()
+        request = self.flow.read_request(scope, links)
+        handle = self._handle(self.flow, scope)
+        with answering(request):
+            outcome = await self.flow.answer(request, _reader(receive), handle)
+        if isinstance(outcome, Response):
+            await _send(outcome, request, send)
+            return
+        if outcome.headers:
+            _change(scope, outcome)
+        scope["ott"] = handle
+        await self.app(scope, receive, _editing(send, outcome.edit) if outcome.edit else send)
+
+    async def _call_app(self, request: Request) -> Response:
+        """Ask the app, in process, on behalf of the request that is being answered."""
+        current = current_request()
+        carrier = current.carrier if current is not None else {}
+        host = (current and current.header("host")) or "localhost"
+        headers = {"host": host, **request.headers}
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "scheme": "http",
+            "root_path": "",
+            "server": None,
+            "client": None,
+            # What the server and the layers around said of this connection holds for it as well.
+            **{name: carrier[name] for name in _SURROUNDINGS if name in carrier},
+            "method": request.method,
+            "path": carrier.get("root_path", "") + request.path,
+            "raw_path": (carrier.get("root_path", "") + request.target).encode("latin-1"),
+            "query_string": b"",
+            "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()],
+            PROBE: True,
+        }
+        exchange = _Exchange()
+        try:
+            asked = asyncio.ensure_future(self.app(scope, exchange.receive, exchange.send))
+            done = asyncio.ensure_future(exchange.done.wait())
+            try:
+                # The answer counts, not how long the app lingers after it.
+                await asyncio.wait(
+                    (asked, done), timeout=PROBE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+            finally:
+                done.cancel()
+                if not asked.done():
+                    asked.cancel()
+        except Exception as error:
+            raise SessionUnavailable(f"probe: {type(error).__name__}") from error
+        if asked.done() and not asked.cancelled() and (failure := asked.exception()) is not None:
+            raise SessionUnavailable(f"probe: the app failed: {type(failure).__name__}")
+        if exchange.status is None or not exchange.done.is_set():
+            raise SessionUnavailable(f"probe: no answer within {PROBE_SECONDS} s")
+        return Response(exchange.status, body=bytes(exchange.body))
+
+
+_SURROUNDINGS = ("asgi", "http_version", "scheme", "root_path", "server", "client", "state")
+
+
+class _Exchange:
+    """The server's side of a request that the middleware makes of the app."""
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.body = bytearray()
+        self.done = asyncio.Event()
+        self._asked = False
+
+    async def receive(self) -> Message:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self.done.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message["type"] == "http.response.body":
+            self.body += message.get("body", b"")[: PROBE_BYTES - len(self.body)]
+            if len(self.body) >= PROBE_BYTES or not message.get("more_body", False):
+                self.done.set()
+
+
+def _read_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name in headers:
+            value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
+        headers[name] = value
+    mount = scope.get("root_path", "")
+    path = scope["path"] if scope["path"].startswith("/") else path_of(scope["path"])
+    # Servers differ in whether the path includes the mount point; a prefix that ends inside a
+    # segment is none.
+    if mount and (path == mount or path.startswith(mount.rstrip("/") + "/")):
+        path = path[len(mount.rstrip("/")) :]
+    raw = scope.get("raw_path")
+    return Request(
+        method=scope["method"].upper(),
+        scheme=scope.get("scheme", "http"),
+        path=path,
+        target=browser_path(
+            raw.decode("latin-1") if raw is not None else None,
+            mount.rstrip("/").encode("utf-8", "replace"),
+            path.encode("utf-8", "replace"),
+        ),
+        query=scope["query_string"].decode("latin-1"),
+        headers=headers,
+        links=links,
+        carrier=scope,
+    )
+
+
+def _cut(scope: Scope, name: str) -> tuple[str, ...]:
+    """Cut the link parameters from the scope, in place: who logs from it sees none of them."""
+    query, links = cut(scope["query_string"].decode("latin-1"), name)
+    if links:
+        scope["query_string"] = query.encode("latin-1")
+        if scope.get("raw_path") and b"?" in scope["raw_path"]:
+            scope["raw_path"] = _cut_bytes(scope["raw_path"], name)
+        scope["headers"] = [
+            (key, _cut_bytes(value, name) if key.lower() == b"referer" else value)
+            for key, value in scope["headers"]
+        ]
+    return links
+
+
+def _cut_bytes(url: bytes, name: str) -> bytes:
+    return cut_url(url.decode("latin-1"), name).encode("latin-1")
+
+
+def _change(scope: Scope, forward: Forward) -> None:
+    changed = {name.encode("latin-1"): value for name, value in forward.headers.items()}
+    scope["headers"] = [
+        *((name, value) for name, value in scope["headers"] if name.lower() not in changed),
+        *((name, value.encode("latin-1")) for name, value in changed.items() if value is not None),
+    ]
+
+
+def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
+    async def read(limit: int) -> bytes:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                # The client is gone half-way: what came is not what it meant to say.
+                raise BadRequest
+            body += message.get("body", b"")
+            if len(body) > limit:
+                raise PayloadTooLarge
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    return read
+
+
+def _editing(send: Send, edit: Edit) -> Send:
+    async def edited(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = tuple(
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in message.get("headers", ())
+            )
+            edited_headers = await edit(message["status"], headers)
+            message = {
+                **message,
+                "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in edited_headers],
+            }
+        await send(message)
+
+    return edited
+
+
+async def _send(response: Response, request: Request, send: Send) -> None:
+    headers = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in response.headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    body = b"" if request.method == "HEAD" else response.body
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,69 @@
+"""The contract of a backend: put, take, revoke."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..calls import in_thread
+from ..errors import NotSupported
+
+
+class Backend(Protocol):
+    """Where tokens wait. Derive from it, and write the synchronous colour, or both.
+
+    The asynchronous twins call the synchronous methods in a thread unless they are overridden. Any
+    exception but this package's own counts as the engine being unreachable: the client gets a 503.
+    """
+
+    #: Whether the synchronous methods may wait for a disk or a network.
+    blocks: bool = True
+
+    def put(
+        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
+    ) -> None:
+        """Keep `value` under `key` until `expires_at`.
+
+        :param key: ASCII.
+        :param value: sealed; at most 16 KiB.
+        :param expires_at: Unix seconds. A value that has expired already need not be kept.
+        :param owner: whom the value counts for; says nothing about them.
+        :param limit: how many live values the owner may have, this one included: the oldest beyond
+            that are dropped. None for no limit.
+        :raises KeyTaken: a live value has that key. It is never overwritten.
+        :raises BackendFull: there is no room. Another owner's live value is never dropped.
+        """
+        raise NotSupported(f"{type(self).__name__} must define put()")
+
+    def take(self, key: str) -> bytes | None:
+        """Remove a value and return it; None if there is none, or it has expired.
+
+        The only way to read, and atomic: of any number of calls for one key, in any thread, task,
+        process or host on the same store, exactly one gets the value.
+        """
+        raise NotSupported(f"{type(self).__name__} must define take()")
+
+    def revoke(self, owner: str) -> int:
+        """Drop all live values of an owner, and return how many there were."""
+        raise NotSupported(f"{type(self).__name__} must define revoke()")
+
+    def close(self) -> None:
+        """Give back what is held open. Calling it twice is allowed."""
+        return
+
+    async def aput(
+        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
+    ) -> None:
+        """`put`, awaited."""
+        await in_thread(self.put, key, value, expires_at=expires_at, owner=owner, limit=limit)
+
+    async def atake(self, key: str) -> bytes | None:
+        """`take`, awaited."""
+        return await in_thread(self.take, key)
+
+    async def arevoke(self, owner: str) -> int:
+        """`revoke`, awaited."""
+        return await in_thread(self.revoke, owner)
+
+    async def aclose(self) -> None:
+        """`close`, awaited."""
+        await in_thread(self.close)

@@ -1,0 +1,208 @@
+"""The bridge: the one module that knows synchronous from asynchronous.
+
+The flow and the service are coroutines that await whatever they call. Each plug-in function is
+*bound* once, when the app is wrapped, so that awaiting it does what its surroundings need:
+
+`inline`
+    for synchronous callers. It calls the function and never suspends, so that `drive` can run the
+    whole coroutine with a single step: no loop, no thread.
+`on_loop`
+    for asynchronous callers. Coroutine functions are awaited, functions that answer from memory
+    (``blocks = False``) are called where they stand, and all others go to a thread.
+`in_caller`
+    for synchronous callers with a hook that is a coroutine function: the coroutine runs on a loop
+    of its own (`asgiref.sync.async_to_sync`), synchronous functions in the thread that waits.
+
+A function that is cancelled in a thread still runs to its end. For `take` that means: cancelled is
+taken. Nothing here puts a token back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from asgiref.sync import async_to_sync, sync_to_async
+
+from .errors import BackendUnavailable, OTTError, SessionUnavailable
+
+T = TypeVar("T")
+Bound = Callable[..., Awaitable[Any]]
+Bind = Callable[[Callable[..., Any]], Bound]
+Run = Callable[[Coroutine[Any, Any, T]], T]
+
+
+def _owner(function: Callable[..., Any]) -> Any:
+    """What carries the marks of a function: the object a method belongs to, else the function."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__self__", function)
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling `function` gives an awaitable.
+
+    True for coroutine functions, for objects whose `__call__` is one, and for methods of an object
+    that says ``suspends = True`` because its plain functions return awaitables.
+    """
+    owner = _owner(function)
+    while isinstance(function, functools.partial):
+        function = function.func
+    return (
+        inspect.iscoroutinefunction(function)
+        or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - its colour is asked, not whether it is callable
+        or getattr(owner, "suspends", False) is True
+    )
+
+
+def blocks(function: Callable[..., Any]) -> bool:
+    """Whether a synchronous `function` may wait; only one that says ``blocks = False`` may not."""
+    return getattr(_owner(function), "blocks", True) is not False
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """How messages name a function."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
+
+
+def inline(function: Callable[..., Any]) -> Bound:
+    """Bind `function` for a synchronous caller."""
+
+    async def call(*args: Any, **keywords: Any) -> Any:
+        result = function(*args, **keywords)
+        if inspect.isawaitable(result):
+            # Nobody could await it here; unclosed, it would only warn, later and elsewhere.
+            if inspect.iscoroutine(result):
+                result.close()
+            raise TypeError(
+                f"{name_of(function)} gave an awaitable to a synchronous caller: "
+                "make it `async def`, or return the value itself"
+            )
+        return result
+
+    return call
+
+
+def on_loop(function: Callable[..., Any]) -> Bound:
+    """Bind `function` for a caller on an event loop."""
+    if is_async(function) or not blocks(function):
+
+        async def call(*args: Any, **keywords: Any) -> Any:
+            result = function(*args, **keywords)
+            return await result if inspect.isawaitable(result) else result
+
+        return call
+    sensitive = getattr(_owner(function), "thread_sensitive", False)
+    return _in_thread(function, thread_sensitive=sensitive)
+
+
+def in_caller(function: Callable[..., Any]) -> Bound:
+    """Bind `function` for a coroutine that `run_on_own_loop` runs."""
+    if is_async(function):
+        return on_loop(function)
+    # Thread-sensitive code runs in the thread that waits: the request's own, where thread-local
+    # state of the app (a database connection, say) is at hand.
+    return _in_thread(function, thread_sensitive=True)
+
+
+def in_thread(function: Callable[..., T], *args: Any, **keywords: Any) -> Awaitable[T]:
+    """Call a blocking `function` in a worker thread; context variables go with it."""
+    return _in_thread(function, thread_sensitive=False)(*args, **keywords)
+
+
+def _in_thread(function: Callable[..., Any], *, thread_sensitive: bool) -> Bound:
+    def guarded(*args: Any, **keywords: Any) -> Any:
+        try:
+            return function(*args, **keywords)
+        except StopIteration as error:
+            # A future cannot carry a StopIteration: the caller would wait for ever.
+            raise RuntimeError(f"{name_of(function)} raised StopIteration") from error
+
+    threaded = sync_to_async(guarded, thread_sensitive=thread_sensitive)
+
+    async def call(*args: Any, **keywords: Any) -> Any:
+        result = await threaded(*args, **keywords)
+        return await result if inspect.isawaitable(result) else result
+
+    return call
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine of `inline` functions to its end, in one step.
+
+    :raises RuntimeError: it suspended; the text names the coroutine that did.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    culprit = _innermost(coroutine)
+    coroutine.close()
+    raise RuntimeError(f"{culprit} suspended where nothing can wait for it")
+
+
+def _innermost(coroutine: Any) -> str:
+    while (awaited := getattr(coroutine, "cr_await", None)) is not None:
+        if not inspect.iscoroutine(awaited):
+            break
+        coroutine = awaited
+    return str(coroutine.__qualname__)
+
+
+def run_on_own_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine with asynchronous hooks from synchronous code.
+
+    :raises RuntimeError: a loop runs in this thread; nothing was begun.
+    """
+
+    async def whole() -> T:
+        return await coroutine
+
+    try:
+        return async_to_sync(whole)()
+    finally:
+        # Refused before its first step, it would warn that it was never awaited.
+        coroutine.close()
+
+
+def sync_colour(*hooks: Callable[..., Any] | None) -> tuple[Bind, Run[Any]]:
+    """How synchronous callers bind functions and run coroutines, given the hooks in play."""
+    if any(is_async(hook) for hook in hooks if hook is not None):
+        return in_caller, run_on_own_loop
+    return inline, drive
+
+
+def on_running_loop() -> bool:
+    """Whether an event loop runs in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def backend_call(awaitable: Awaitable[T]) -> T:
+    """Await a backend; whatever it raises of its own means that it is not available."""
+    try:
+        return await awaitable
+    except OTTError:
+        raise
+    except Exception as error:
+        raise BackendUnavailable(f"the backend failed with {type(error).__name__}") from error
+
+
+async def hook_call(name: str, awaitable: Awaitable[T]) -> T:
+    """Await an adapter or a hook; whatever it raises of its own means that it failed."""
+    try:
+        return await awaitable
+    except OTTError:
+        raise
+    except Exception as error:
+        # The text of somebody else's exception may quote a cookie: its type must do.
+        raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error

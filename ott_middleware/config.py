@@ -1,0 +1,312 @@
+"""The options: frozen values, all of them checked when they are built.
+
+Every `ConfigurationError` names the option, the value and the cure; a secret is never shown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from .backends.base import Backend
+from .errors import ConfigurationError, RequestError
+from .http import Request, Response
+from .secrets import Secret, parse_secrets
+from .sessions.base import Session, SessionAdapter
+from .sessions.cookie import CookieSession
+from .tokens import hashed
+from .urls import Origin, OriginPattern
+
+if TYPE_CHECKING:
+    from .service import TokenService
+
+Hasher = Callable[[str], "str | Awaitable[str]"]
+StoreToken = str | Hasher | Mapping[str, Any]
+OnInvalid = Callable[[Request, RequestError], "Response | Awaitable[Response]"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationContext:
+    """What `generate_token` is told beside the session.
+
+    :ivar request: the request that the token is generated in; None outside of one.
+    :ivar channel: what the token is for.
+    :ivar audience: the origin that alone may redeem it, or None.
+    :ivar expires_at: Unix seconds.
+    """
+
+    request: Request | None
+    channel: str
+    audience: str | None
+    expires_at: float
+
+
+GenerateToken = Callable[[Session, GenerationContext], "str | Awaitable[str]"]
+
+
+class OptionValues(TypedDict, total=False):
+    """The options of `OTTMiddleware` as keyword arguments; see `Options` for what they mean."""
+
+    session: str | Sequence[str] | SessionAdapter
+    backend: Backend | None
+    tokens: TokenService | None
+    secret: Secret | None
+    expires_in: float | timedelta
+    disable_client_request: bool
+    generate_token: GenerateToken | None
+    store_token: StoreToken
+    disable_set_session_cookie: bool
+    set_ott_header_on_new_session: bool
+    base_path: str
+    query_param: str | None
+    trusted_origins: Iterable[str]
+    handoff_targets: Iterable[str] | None
+    public_origin: str | None
+    on_invalid: str | OnInvalid
+    on_switch: str
+    max_per_session: int | None
+
+
+def seconds_of(option: str, expires_in: object) -> float:
+    """A lifetime in seconds, from minutes or a `timedelta`.
+
+    :raises ConfigurationError: no positive, finite time.
+    """
+    if isinstance(expires_in, timedelta):
+        seconds = expires_in.total_seconds()
+    elif isinstance(expires_in, (int, float)) and not isinstance(expires_in, bool):
+        seconds = expires_in * 60.0
+    else:
+        seconds = math.nan
+    # A century keeps every expiry within what clocks, stores and cookies can express.
+    if not 0 < seconds <= 100 * 366 * 86400:
+        raise ConfigurationError(f"{option}: {expires_in!r}; use positive minutes, or a timedelta")
+    return seconds
+
+
+def hasher_of(store_token: object) -> Hasher | None:
+    """The function from a token to what is stored of it; None for the token itself.
+
+    :raises ConfigurationError: none of the documented forms.
+    """
+    if store_token == "plain":
+        return None
+    if store_token == "hashed":
+        return _Hashed()
+    if isinstance(store_token, Mapping) and store_token.get("type") == "custom-hasher":
+        store_token = store_token.get("hash")
+    if not callable(store_token):
+        raise ConfigurationError(
+            f"store_token: {store_token!r}; use 'plain', 'hashed', a function of the token, or "
+            "{'type': 'custom-hasher', 'hash': function}"
+        )
+    return store_token
+
+
+class _Hashed:
+    blocks = False
+
+    def __call__(self, token: str) -> str:
+        return hashed(token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenOptions:
+    """How tokens are made and kept.
+
+    :ivar secret: 16 bytes and more (str or bytes), or a list of them, newest first: mixed into the
+        keys that values are sealed with. The sides of a handoff that share a backend share it.
+    :ivar expires_in: a token's life in minutes, or a `timedelta`.
+    :ivar generate_token: `(session, context) -> str`, sync or async: 1 to 512 characters of
+        A-Z a-z 0-9 - _. Default: `secrets.token_urlsafe(24)`, 192 bits.
+    :ivar store_token: what the backend's key says of the token: `"plain"`, `"hashed"`, or a
+        function from the token to a str.
+    :ivar max_per_session: live tokens per session and channel; one more retires the oldest. None
+        for no cap.
+    """
+
+    secret: Secret | None = field(default=None, repr=False)
+    expires_in: float | timedelta = 3
+    generate_token: GenerateToken | None = None
+    store_token: StoreToken = "plain"
+    max_per_session: int | None = 10
+
+    def __post_init__(self) -> None:
+        seconds_of("expires_in", self.expires_in)
+        hasher_of(self.store_token)
+        _ = self.secrets
+        if self.generate_token is not None and not callable(self.generate_token):
+            raise ConfigurationError(
+                f"generate_token: {self.generate_token!r}; pass a function of session and context"
+            )
+        cap = self.max_per_session
+        if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
+            raise ConfigurationError(
+                f"max_per_session: {cap!r}; use a number from 1, or None for no cap"
+            )
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """The secrets, newest first; empty without one."""
+        return () if self.secret is None else parse_secrets("secret", self.secret)
+
+
+_TOKEN_OPTIONS = frozenset(f.name for f in dataclasses.fields(TokenOptions))
+_BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+_QUERY_PARAM = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What `OTTMiddleware` can be told. All keyword only, the same for ASGI and WSGI.
+
+    :ivar session: a cookie name, a list of them, or a `SessionAdapter`.
+    :ivar backend: where tokens wait. Default: a `MemoryBackend` of this middleware's own.
+    :ivar tokens: a ready `TokenService`, instead of `backend` and the token options.
+    :ivar secret, expires_in, generate_token, store_token, max_per_session: see `TokenOptions`.
+    :ivar disable_client_request: the generate path answers 400; the handle still generates.
+    :ivar disable_set_session_cookie: verify returns the session and sets no cookie.
+    :ivar set_ott_header_on_new_session: an answer of the app that signs someone in carries a token
+        in `set-ott`.
+    :ivar base_path: prefix of the two paths, as `"/api/auth"`.
+    :ivar query_param: the link parameter's name; None turns links off.
+    :ivar trusted_origins: whose pages may call: `https://app.example.com`,
+        `https://*.example.com`, `http://localhost:*`, `app://name`.
+    :ivar handoff_targets: where links may point; default: `trusted_origins`. This side's own
+        origin always may.
+    :ivar public_origin: this side's own origin as browsers see it; default: scheme and `Host` of
+        the request.
+    :ivar on_invalid: what a dead link gets: `"error"`, `"continue"`, or
+        `(request, error) -> Response`, sync or async.
+    :ivar on_switch: a live link for another user than the one who is signed in: `"keep"` or
+        `"replace"`. Applies where the adapter vouches.
+    """
+
+    session: str | Sequence[str] | SessionAdapter
+    backend: Backend | None = None
+    tokens: TokenService | None = None
+    token_options: TokenOptions = field(default_factory=TokenOptions)
+    disable_client_request: bool = False
+    disable_set_session_cookie: bool = False
+    set_ott_header_on_new_session: bool = False
+    base_path: str = ""
+    query_param: str | None = "ott"
+    trusted_origins: Iterable[str] = ()
+    handoff_targets: Iterable[str] | None = None
+    public_origin: str | None = None
+    on_invalid: str | OnInvalid = "error"
+    on_switch: str = "keep"
+    # What the above come to.
+    adapter: SessionAdapter = field(init=False)
+    trusted: tuple[OriginPattern, ...] = field(init=False)
+    targets: tuple[OriginPattern, ...] = field(init=False)
+    own: Origin | None = field(init=False)
+
+    @classmethod
+    def build(cls, values: Mapping[str, Any]) -> Options:
+        """Options from keyword arguments.
+
+        :raises ConfigurationError: an unknown option, or a bad value.
+        """
+        known = {f.name for f in dataclasses.fields(cls) if f.init} | _TOKEN_OPTIONS
+        known.discard("token_options")
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                raise ConfigurationError(
+                    f"{name}: no such option"
+                    + (f"; did you mean {near[0]!r}?" if near else f"; there are {sorted(known)}")
+                )
+        if "session" not in values:
+            raise ConfigurationError("session: not given; pass the session cookie's name")
+        of_tokens = {name: value for name, value in values.items() if name in _TOKEN_OPTIONS}
+        if values.get("tokens") is not None:
+            both = sorted(of_tokens) + (["backend"] if values.get("backend") is not None else [])
+            if both:
+                raise ConfigurationError(
+                    f"tokens: given together with {', '.join(both)}; give these to the service"
+                )
+        others = {name: value for name, value in values.items() if name not in _TOKEN_OPTIONS}
+        return cls(token_options=TokenOptions(**of_tokens), **others)
+
+    def __post_init__(self) -> None:
+        derived = {
+            "adapter": _adapter(self.session),
+            "trusted": _patterns("trusted_origins", self.trusted_origins),
+            "targets": _patterns("handoff_targets", self.trusted_origins)
+            if self.handoff_targets is None
+            else _patterns("handoff_targets", self.handoff_targets),
+            "own": _public_origin(self.public_origin),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+        for name in (
+            "disable_client_request",
+            "disable_set_session_cookie",
+            "set_ott_header_on_new_session",
+        ):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigurationError(f"{name}: {getattr(self, name)!r}; use True or False")
+        _match("base_path", self.base_path, _BASE_PATH, "use '' or a path like '/api/auth'")
+        if self.query_param is not None:
+            _match("query_param", self.query_param, _QUERY_PARAM, "use a name like 'ott', or None")
+        _check_backend(self.backend)
+        if not callable(self.on_invalid):
+            _one_of("on_invalid", self.on_invalid, ("error", "continue"), " or a function")
+        _one_of("on_switch", self.on_switch, ("keep", "replace"))
+        if self.tokens is not None:
+            for name in ("generate", "agenerate", "verify", "averify", "revoke", "arevoke"):
+                if not callable(getattr(self.tokens, name, None)):
+                    raise ConfigurationError(f"tokens: {self.tokens!r} has no {name}()")
+
+
+def _adapter(session: object) -> SessionAdapter:
+    if isinstance(session, SessionAdapter):
+        return session
+    names = [session] if isinstance(session, str) else session
+    if isinstance(session, str) and session in ("", "auto"):
+        raise ConfigurationError(f"session: {session!r}; pass the session cookie's name")
+    if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
+        raise ConfigurationError(
+            f"session: {session!r}; pass a cookie name, a list of them, or a session adapter"
+        )
+    return CookieSession(*names)
+
+
+def _check_backend(backend: object) -> None:
+    if backend is not None and Backend not in type(backend).__mro__:
+        raise ConfigurationError(f"backend: {backend!r}; pass an object derived from Backend")
+
+
+def _patterns(option: str, given: object) -> tuple[OriginPattern, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"{option}: {given!r}; pass a list of origins")
+    return tuple(OriginPattern.parse(option, text) for text in given)
+
+
+def _public_origin(text: object) -> Origin | None:
+    if text is None:
+        return None
+    origin = Origin.parse(text) if isinstance(text, str) else None
+    if origin is None or origin.scheme not in ("http", "https"):
+        raise ConfigurationError(
+            f"public_origin: {text!r}; use scheme and host, as 'https://app.example.com'"
+        )
+    return origin
+
+
+def _match(option: str, value: object, pattern: re.Pattern[str], cure: str) -> None:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ConfigurationError(f"{option}: {value!r}; {cure}")
+
+
+def _one_of(option: str, value: object, allowed: tuple[str, ...], more: str = "") -> None:
+    if value not in allowed:
+        words = ", ".join(map(repr, allowed))
+        raise ConfigurationError(f"{option}: {value!r}; use one of {words}{more}")

@@ -1,0 +1,230 @@
+"""The exceptions, as one tree.
+
+::
+
+    OTTError
+    ├── ConfigurationError              a bad option, found when the app is wrapped
+    ├── NotSupported                    the backend at hand cannot do what was asked
+    ├── KeyTaken                        a live value has that key already
+    └── RequestError                    has an answer: status, code, message
+        ├── BadRequest                  400, the body is no JSON
+        ├── ValidationError             400, the JSON has the wrong shape
+        ├── Unauthorized                401
+        ├── ClientRequestsDisabled      400
+        ├── InvalidTarget               400, a link to an origin that is not among the targets
+        ├── InvalidOrigin               403
+        ├── MissingOrNullOrigin         403
+        ├── MethodNotAllowed            405
+        ├── LengthRequired              411
+        ├── PayloadTooLarge             413
+        ├── UnsupportedMediaType        415
+        ├── DeadToken                   400, nothing can be redeemed
+        │   ├── InvalidToken
+        │   ├── SessionNotFound
+        │   └── SessionExpired
+        └── Unavailable                 503, try again later
+            ├── BackendFull
+            ├── BackendUnavailable
+            └── SessionUnavailable      an adapter or a hook failed
+
+``str(error)`` is for the developer and may say more than ``error.message``, which is what a client
+is told. Neither ever holds a token, a cookie value or a secret.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OTTError(Exception):
+    """Whatever this package raises on purpose."""
+
+
+class ConfigurationError(OTTError, ValueError):
+    """An option is wrong. The text names the option, its value and the cure."""
+
+
+class NotSupported(OTTError):
+    """The backend at hand cannot do what was asked of it."""
+
+
+class KeyTaken(OTTError):
+    """`put` found a live value under that key, and left it alone."""
+
+
+class RequestError(OTTError):
+    """A request that gets an error for an answer.
+
+    :param detail: for the developer; defaults to the class's `message`.
+    """
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "BAD_REQUEST"
+    message: str = "Bad request"
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail or self.message)
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Headers that the answer needs beside its body."""
+        return ()
+
+
+class BadRequest(RequestError):
+    """The body is not JSON."""
+
+    message = "Invalid JSON in request body"
+
+
+class ValidationError(RequestError):
+    """The body is JSON of another shape.
+
+    :param where: `body` or `body.token`.
+    :param expected: a JSON type by its name.
+    :param received: a JSON type by its name, or `undefined`.
+    """
+
+    code = "VALIDATION_ERROR"
+
+    def __init__(self, where: str, expected: str, received: str) -> None:
+        self.message = f"[{where}] Invalid input: expected {expected}, received {received}"
+        super().__init__()
+
+
+class Unauthorized(RequestError):
+    """The request carries no valid session."""
+
+    status = 401
+    code = "UNAUTHORIZED"
+    message = "Unauthorized"
+
+
+class ClientRequestsDisabled(RequestError):
+    """Tokens are generated on the server only."""
+
+    code = "CLIENT_REQUESTS_DISABLED"
+    message = "Client requests are disabled"
+
+
+class InvalidTarget(RequestError):
+    """A link may not point there: name its origin in `handoff_targets`."""
+
+    code = "INVALID_TARGET"
+    message = "Invalid target"
+
+
+class InvalidOrigin(RequestError):
+    """The request was made by a page of an origin that is not trusted."""
+
+    status = 403
+    code = "INVALID_ORIGIN"
+    message = "Invalid origin"
+
+
+class MissingOrNullOrigin(RequestError):
+    """A browser made the request and would not say for which origin."""
+
+    status = 403
+    code = "MISSING_OR_NULL_ORIGIN"
+    message = "Missing or null Origin"
+
+
+class MethodNotAllowed(RequestError):
+    """The path answers other methods.
+
+    :param allow: the value of the `Allow` header.
+    """
+
+    status = 405
+    code = "METHOD_NOT_ALLOWED"
+    message = "Method not allowed"
+
+    def __init__(self, allow: str) -> None:
+        self.allow = allow
+        super().__init__()
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return (("Allow", self.allow),)
+
+
+class LengthRequired(RequestError):
+    """The body's length is unknown and the server would not say where it ends."""
+
+    status = 411
+    code = "LENGTH_REQUIRED"
+    message = "Content-Length required"
+
+
+class PayloadTooLarge(RequestError):
+    """The body is larger than any that could hold a token."""
+
+    status = 413
+    code = "PAYLOAD_TOO_LARGE"
+    message = "Payload too large"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is declared to be something else than JSON."""
+
+    status = 415
+    code = "UNSUPPORTED_MEDIA_TYPE"
+    message = "Content-Type must be application/json"
+
+
+class DeadToken(RequestError):
+    """Nothing can be redeemed with this token, now or later."""
+
+
+class InvalidToken(DeadToken):
+    """Unknown, used, expired, malformed, or meant for somewhere else; which, nobody is told."""
+
+    code = "INVALID_TOKEN"
+    message = "Invalid token"
+
+
+class SessionNotFound(DeadToken):
+    """The session ended after the token was generated. The token is burnt."""
+
+    code = "SESSION_NOT_FOUND"
+    message = "Session not found"
+
+
+class SessionExpired(DeadToken):
+    """The session expired after the token was generated. The token is burnt."""
+
+    code = "SESSION_EXPIRED"
+    message = "Session expired"
+
+
+class Unavailable(RequestError):
+    """Something that is needed does not answer just now."""
+
+    status = 503
+    retry_after: ClassVar[int] = 5
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return (("Retry-After", str(self.retry_after)),)
+
+
+class BackendFull(Unavailable):
+    """The backend has no room left that does not belong to somebody else's live token."""
+
+    code = "BACKEND_FULL"
+    message = "Too many outstanding tokens"
+
+
+class BackendUnavailable(Unavailable):
+    """The backend did not answer, or answered with an error."""
+
+    code = "BACKEND_UNAVAILABLE"
+    message = "Token backend unavailable"
+
+
+class SessionUnavailable(Unavailable):
+    """A session adapter or a hook failed."""
+
+    code = "SESSION_UNAVAILABLE"
+    message = "Session unavailable"

@@ -1,0 +1,348 @@
+"""The HTTP policy, all of it, once: which requests are ours, and what they get.
+
+A coroutine core without an event loop. The fronts hand in a `Request`, a way to read its body and
+its handle; they get back a `Response`, or a `Forward`: what to change about the request before the
+app is asked, and how to edit the app's answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from . import answers
+from .backends.memory import MemoryBackend
+from .body import MAX_BODY, parse_body
+from .calls import hook_call, inline, on_loop, on_running_loop, sync_colour
+from .config import Options
+from .errors import (
+    ClientRequestsDisabled,
+    ConfigurationError,
+    DeadToken,
+    InvalidTarget,
+    InvalidToken,
+    MethodNotAllowed,
+    RequestError,
+    SessionUnavailable,
+    Unauthorized,
+    Unavailable,
+)
+from .forward import Forward, Forwarding
+from .handle import Handle, SigningHandle
+from .http import PRIVATE, Cookie, Headers, Request, Response, iso_milliseconds, json_response
+from .keeper import PROBE, SessionKeeper
+from .kinds import accepts_html, is_navigation, is_speculative, never_redeems
+from .pages import arrival_page, error_page
+from .service import OneTimeTokens, TokenService
+from .sessions.base import Session
+from .tokens import hashed, is_token
+from .urls import Origin, add_parameter, check_origin, is_among, own_origin
+
+logger = logging.getLogger("ott_middleware")
+
+Read = Callable[[int], Awaitable[bytes]]
+
+ARRIVAL_COOKIE = "ott_arrival"
+
+
+class Flow:
+    """What both fronts do.
+
+    :param read_request: makes a `Request` of a scope or environ.
+    :param asynchronous: the colour of the front.
+    :raises ConfigurationError: options that do not go with that front.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        read_request: Callable[[Any, tuple[str, ...]], Request],
+        asynchronous: bool,
+    ) -> None:
+        adapter = options.adapter
+        self.options = options
+        self.tokens: TokenService = options.tokens or OneTimeTokens(
+            options.backend or MemoryBackend(),
+            sessions=adapter,
+            secret=options.token_options.secret,
+            expires_in=options.token_options.expires_in,
+            generate_token=options.token_options.generate_token,
+            store_token=options.token_options.store_token,
+            max_per_session=options.token_options.max_per_session,
+        )
+        hook = options.on_invalid if callable(options.on_invalid) else None
+        bind, self.run = sync_colour(adapter.current, adapter.establish, hook)
+        if asynchronous:
+            bind = on_loop
+        # Where the flow itself may wait, so may the service.
+        prefix = "" if bind is inline else "a"
+        generate, self._verify, revoke = (
+            bind(getattr(self.tokens, prefix + name)) for name in ("generate", "verify", "revoke")
+        )
+        self._generate = generate
+        self._on_invalid = bind(hook) if hook else None
+        clock = getattr(self.tokens, "clock", time.time)
+        self._keeper = keeper = SessionKeeper(adapter, bind=bind, clock=clock)
+        if asynchronous and keeper.sets_remote_user:
+            raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
+        offers = options.set_ott_header_on_new_session
+        self._forwarding = Forwarding(keeper, generate=generate, revoke=revoke, offers=offers)
+        self.current = keeper.current
+        self.current_now = keeper.current_now
+        self.begin_session = keeper.begin
+        self.sets_remote_user = keeper.sets_remote_user
+        self.handle: type[Handle] = SigningHandle if keeper.signs_in else Handle
+        #: Whether every request takes the long way, since its answer must be seen.
+        self.watches = keeper.signs_in or keeper.sets_remote_user or offers
+        self._read_request = read_request
+        paths = f"{options.base_path}/one-time-token/"
+        self._methods = {f"{paths}generate": "GET", f"{paths}verify": "POST"}
+
+    # What the handle asks for.
+
+    def read_request(self, carrier: Any, links: tuple[str, ...] = ()) -> Request:
+        """The request that a scope or environ describes, without its link parameters."""
+        request = self._read_request(carrier, links)
+        own = self.options.own
+        return replace(request, scheme=own.scheme) if own else request
+
+    def refuse_to_wait(self, name: str, twin: str) -> None:
+        """:raises RuntimeError: a method of the token service would hold up the loop."""
+        if getattr(self.tokens, "blocks", True) and on_running_loop():
+            raise RuntimeError(f"{name}() must wait for the backend: use `await {twin}()`")
+
+    def link_target(self, url: str, request: Request) -> Origin:
+        """The origin of a URL that may be linked to.
+
+        :raises InvalidTarget: no absolute URL, or not among the targets.
+        """
+        if self.options.query_param is None:
+            raise ConfigurationError("query_param: is None, which turns links off")
+        origin = Origin.of_url(url) if url.isprintable() and "\\" not in url else None
+        own = own_origin(request, self.options.own)
+        # A link is as good as a password to the site that it points to.
+        if origin is None or not (
+            (own and own.covers(origin)) or is_among(origin, self.options.targets)
+        ):
+            raise InvalidTarget(
+                f"{str(origin) if origin else 'not an absolute URL'}: name its origin in "
+                "handoff_targets or trusted_origins"
+            )
+        return origin
+
+    def link(self, url: str, token: str) -> str:
+        """A URL with a token as its link parameter."""
+        return add_parameter(url, str(self.options.query_param), token)
+
+    # Every request that the fronts do not pass on at once.
+
+    async def answer(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
+        """What a request gets."""
+        if PROBE in request.carrier:
+            return Forward()
+        method = self._methods.get(request.path)
+        if method is not None:
+            return await self._path(request, read, method)
+        if request.links:
+            return await self._link(request, handle)
+        return await self._forwarding.plain(request, handle)
+
+    # The two paths.
+
+    async def _path(self, request: Request, read: Read, method: str) -> Response:
+        cors = answers.cors(request, self.options.trusted, method)
+        allow = f"{method}, OPTIONS"
+        try:
+            if request.method == "OPTIONS":
+                response = Response(204, (("Allow", allow), *PRIVATE))
+            elif request.method != method:
+                raise MethodNotAllowed(allow)
+            elif method == "GET":
+                response = await self._answer_generate(request)
+            else:
+                response = await self._answer_verify(request, read)
+        except RequestError as error:
+            response = _json_error(error)
+        return response.with_headers(*cors)
+
+    async def _answer_generate(self, request: Request) -> Response:
+        if is_speculative(request):
+            return Response(503, PRIVATE)
+        check_origin(request, own_origin(request, self.options.own), self.options.trusted)
+        session = await self.current(request)
+        if session is None:
+            raise Unauthorized
+        if self.options.disable_client_request:
+            raise ClientRequestsDisabled
+        token = await self._generate(session, expires_in=None, audience=None, channel="handoff")
+        return json_response(200, {"token": token})
+
+    async def _answer_verify(self, request: Request, read: Read) -> Response:
+        # Before the body is looked at: a refused request consumes nothing.
+        check_origin(request, own_origin(request, self.options.own), self.options.trusted)
+        token, audience = parse_body(request, await read(MAX_BODY))
+        session = await self._redeem(token, request, audience)
+        cookies: tuple[Cookie, ...] = ()
+        if not self.options.disable_set_session_cookie:
+            cookies = await self._keeper.establish(session, request)
+        return json_response(
+            200,
+            {
+                "session": self._session_json(session),
+                "user": None if session.user is None else dict(session.user),
+            },
+            *(cookie.header() for cookie in cookies),
+        )
+
+    def _session_json(self, session: Session) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "id": session.id,
+            "userId": session.user_id,
+            "createdAt": session.created_at and iso_milliseconds(session.created_at),
+            "expiresAt": session.expires_at and iso_milliseconds(session.expires_at),
+        }
+        # Only who establishes the session without a cookie needs the value; with one, it would put
+        # an HttpOnly value where scripts can read it.
+        if self.options.disable_set_session_cookie:
+            values["token"] = session.token
+        return values
+
+    async def _redeem(self, token: str, request: Request, audience: str | None = None) -> Session:
+        session: Session = await self._verify(
+            token, audience=self._standing(request, audience), channel="handoff"
+        )
+        return session
+
+    def _standing(self, request: Request, named: str | None) -> str | None:
+        """The origin that the browser stands on."""
+        origin = Origin.parse(request.header("origin"))
+        if origin is not None:
+            return str(origin)
+        # A browser does not get to name it: only who sends neither Origin nor cookies is a server.
+        if named is not None and request.header("origin") is request.header("cookie") is None:
+            return named
+        own = own_origin(request, self.options.own)
+        return str(own) if own else None
+
+    # Links.
+
+    async def _link(self, request: Request, handle: Handle) -> Response | Forward:
+        if is_speculative(request):
+            return Response(503, PRIVATE)
+        if never_redeems(request):
+            return await self._forwarding.plain(request, handle)
+        navigation = is_navigation(request)
+        present: Session | None = None
+        try:
+            if not navigation:
+                check_origin(request, own_origin(request, self.options.own), self.options.trusted)
+            # Asked before anything is taken: should the adapter fail, the link is still good.
+            present = await self._keeper.vouched(request)
+            token = _single(request.links)
+            if navigation and self._is_held_back(request, token):
+                return self._arrival(request, token)
+            session = await self._redeem(token, request)
+            cookies = await self._keeper.establish(session, request)
+        except DeadToken as error:
+            return await self._dead(request, handle, error, navigation, present)
+        except RequestError as error:
+            return _error(request, error)
+        if present and not present.is_same_person(session) and self.options.on_switch == "keep":
+            # The link is burnt, and the one who is signed in stays: nobody is signed in as
+            # somebody else by opening a link.
+            return (
+                self._clean(request)
+                if navigation
+                else await self._forwarding.plain(request, handle)
+            )
+        if navigation:
+            return self._clean(request, *(cookie.header() for cookie in cookies))
+        return await self._forwarding.redeemed(request, handle, session, cookies)
+
+    def _clean(self, request: Request, *headers: tuple[str, str]) -> Response:
+        forget: Headers = ()
+        if request.cookies(ARRIVAL_COOKIE):
+            forget = (Cookie(ARRIVAL_COOKIE, "", max_age=0).header(),)
+        return Response(
+            303,
+            (("Location", request.location), ("Content-Length", "0"), *PRIVATE, *headers, *forget),
+        )
+
+    def _is_held_back(self, request: Request, token: str) -> bool:
+        """Whether the browser did not say who is signed in, for the link came from another site."""
+        return (
+            self.options.adapter.strict
+            and request.header("sec-fetch-site") == "cross-site"
+            # Once for each link: where the second load is cross-site as well, it goes on.
+            and hashed(token)[:16] not in request.cookies(ARRIVAL_COOKIE)
+        )
+
+    def _arrival(self, request: Request, token: str) -> Response:
+        mark = Cookie(
+            ARRIVAL_COOKIE, hashed(token)[:16], max_age=60, secure=request.scheme == "https"
+        )
+        return arrival_page(self.link(request.location, token), mark.header())
+
+    async def _dead(
+        self,
+        request: Request,
+        handle: Handle,
+        error: DeadToken,
+        navigation: bool,
+        present: Session | None,
+    ) -> Response | Forward:
+        # A double click, a reload, the back button: who is signed in sees no error.
+        if navigation and present is not None:
+            return self._clean(request)
+        if self.options.on_invalid == "continue":
+            return (
+                self._clean(request)
+                if navigation
+                else await self._forwarding.plain(request, handle)
+            )
+        if self._on_invalid is None:
+            return _error(request, error)
+        try:
+            response = await hook_call("on_invalid", self._on_invalid(request, error))
+            if not isinstance(response, Response):
+                raise SessionUnavailable(f"on_invalid returned a {type(response).__name__}")
+        except RequestError as failure:
+            return _error(request, failure)
+        stated = {name.lower() for name, _ in response.headers}
+        return response.with_headers(*(pair for pair in PRIVATE if pair[0].lower() not in stated))
+
+
+def _single(links: tuple[str, ...]) -> str:
+    # The same value twice is a clumsy copy; two values leave it open which one is meant.
+    if len(set(links)) != 1 or not is_token(links[0]):
+        raise InvalidToken
+    return links[0]
+
+
+def _json_error(error: RequestError) -> Response:
+    _log(error)
+    body = {"message": error.message, "code": error.code}
+    return json_response(error.status, body, *error.headers)
+
+
+def _error(request: Request, error: RequestError) -> Response:
+    if not accepts_html(request):
+        return _json_error(error)
+    _log(error)
+    return error_page(error, request.location)
+
+
+def _log(error: RequestError) -> None:
+    # What the client did wrong is the client's to know; what broke here is logged, in one line, by
+    # types and our own words: the texts of others may quote a token, a cookie or a password.
+    if isinstance(error, Unavailable):
+        causes = []
+        cause = error.__cause__
+        while cause is not None:
+            causes.append(type(cause).__name__)
+            cause = cause.__cause__ or cause.__context__
+        logger.error("%s: %s (%s)", error.code, error, ", ".join(causes) or "no cause")

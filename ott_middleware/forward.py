@@ -1,0 +1,143 @@
+"""Requests that the app answers: what is changed about them, and how the answer is edited."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import answers
+from .calls import Bound, backend_call
+from .errors import OTTError
+from .handle import Handle, SigningHandle
+from .http import Cookie, Headers, Request
+from .keeper import SessionKeeper
+from .sessions.base import Session
+
+logger = logging.getLogger("ott_middleware")
+
+Edit = Callable[[int, Headers], Coroutine[Any, Any, Headers]]
+
+# An answer to part of a document, or "not modified", would be to somebody else's copy of it.
+_CONDITIONAL = (
+    "range",
+    "if-range",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The app answers: the request with these changes, the answer with those.
+
+    :ivar headers: request headers to set, or with None to remove, by lower-case name.
+    :ivar edit: what to do with the answer's status and headers; None to leave it alone.
+    :ivar remote_user: where the app is told by `REMOTE_USER`: its value, or None for nobody.
+    """
+
+    headers: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    edit: Edit | None = None
+    remote_user: str | None = field(default=None, repr=False)
+
+
+class Forwarding:
+    """Prepares requests for the app.
+
+    :param keeper: the session adapter, guarded.
+    :param generate, revoke: of the token service, bound.
+    :param offers: whether an answer that signs someone in carries a token.
+    """
+
+    def __init__(
+        self, keeper: SessionKeeper, *, generate: Bound, revoke: Bound, offers: bool
+    ) -> None:
+        self._keeper = keeper
+        self._generate = generate
+        self._revoke = revoke
+        self._offers = offers
+
+    async def plain(self, request: Request, handle: Handle) -> Forward:
+        """A request that redeems nothing."""
+        before: Session | None = None
+        if self._offers and request.header("cookie"):
+            # Before the app is asked: signing in may end the session that was there.
+            before = await self._keeper.quietly(request)
+
+        async def edit(status: int, headers: Headers) -> Headers:
+            headers = await self._signed(request, handle, headers)
+            return await self._offered(request, before, headers) if self._offers else headers
+
+        watched = self._offers or isinstance(handle, SigningHandle)
+        return await self._forward(handle, request, {}, edit if watched else None)
+
+    async def redeemed(
+        self, request: Request, handle: Handle, session: Session, cookies: Iterable[Cookie]
+    ) -> Forward:
+        """A request that redeemed a token: the app handles it signed in."""
+        cookies = tuple(cookies)
+        changed = request.with_cookies({cookie.name: cookie.value for cookie in cookies})
+        changed = changed.with_headers(dict.fromkeys(_CONDITIONAL))
+        handle.redeem("handoff", session, changed)
+
+        async def edit(status: int, headers: Headers) -> Headers:
+            # No token is offered for this answer: each would beget the next, without end.
+            headers = await self._signed(changed, handle, headers)
+            return answers.with_session(headers, cookies)
+
+        changes: dict[str, str | None] = dict.fromkeys(_CONDITIONAL)
+        changes["cookie"] = changed.header("cookie")
+        return await self._forward(handle, changed, changes, edit)
+
+    async def _forward(
+        self,
+        handle: Handle,
+        request: Request,
+        changes: Mapping[str, str | None],
+        edit: Edit | None,
+    ) -> Forward:
+        if not self._keeper.sets_remote_user:
+            return Forward(changes, edit)
+        session = handle.known_session()
+        if session is None:
+            session = await self._keeper.quietly(request)
+        return Forward(changes, edit, await self._keeper.remote_user(session))
+
+    async def _signed(self, request: Request, handle: Handle, headers: Headers) -> Headers:
+        """The answer with the cookies of `sign_in` or `sign_out`, where the app called one."""
+        if not isinstance(handle, SigningHandle) or not handle.close():
+            return headers
+        if handle.ended is not None:
+            try:
+                # The session lives on in any copy of its cookie, but no token leads to it any more.
+                await backend_call(self._revoke(handle.ended.id))
+            except OTTError as error:
+                logger.error("tokens not revoked at sign-out: %s: %s", type(error).__name__, error)
+        session = handle.known_session()
+        cookies: Iterable[Cookie]
+        if session is None:
+            cookies = self._keeper.end(request)
+        else:
+            cookies = await self._keeper.establish(session, request)
+        return (*headers, *(cookie.header() for cookie in cookies))
+
+    async def _offered(self, request: Request, before: Session | None, headers: Headers) -> Headers:
+        """The answer with a token, where its cookies sign somebody in who was not before."""
+        changes = answers.set_cookies(headers)
+        if not changes:
+            return headers
+        after = await self._keeper.quietly(request.with_cookies(changes))
+        if after is None or (before is not None and before.is_same_person(after)):
+            return headers
+        try:
+            token: Any = await self._generate(
+                after, expires_in=None, audience=None, channel="handoff"
+            )
+        except OTTError as error:
+            # The sign-in itself worked: the app's answer goes out as it is.
+            logger.error("no token offered: %s: %s", type(error).__name__, error)
+            return headers
+        return answers.with_token(headers, token)

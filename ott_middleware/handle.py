@@ -1,0 +1,200 @@
+"""The handle: what an app finds at `scope["ott"]` or `environ["ott"]`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from .errors import Unauthorized
+from .http import Request, answering
+from .sessions.base import Session
+
+if TYPE_CHECKING:
+    from .flow import Flow
+
+
+class Handle:
+    """This request's handle. It costs nothing until it is asked something."""
+
+    # Slots that are unset until needed: every request of the app pays for what __init__ does.
+    __slots__ = ("_carrier", "_flow", "_redeemed", "_request", "_session")
+
+    def __init__(self, flow: Flow, carrier: Any) -> None:
+        self._flow = flow
+        self._carrier = carrier
+
+    @property
+    def session(self) -> Session | None:
+        """The session that the request carries (or that it just redeemed), or None.
+
+        Resolved once, when it is first asked for.
+
+        :raises RuntimeError: the adapter must wait for the answer: use `await asession()`.
+        :raises SessionUnavailable: the adapter failed.
+        """
+        try:
+            return self._session
+        except AttributeError:
+            pass
+        request = self.request
+        with answering(request):
+            self._session: Session | None = self._flow.current_now(request)
+        return self._session
+
+    async def asession(self) -> Session | None:
+        """`session`, awaited."""
+        try:
+            return self._session
+        except AttributeError:
+            pass
+        request = self.request
+        with answering(request):
+            self._session = await self._flow.current(request)
+        return self._session
+
+    def known_session(self) -> Session | None:
+        """The session as far as it is known without asking anybody."""
+        session: Session | None = getattr(self, "_session", None)
+        return session
+
+    def redeem(self, channel: str, session: Session, request: Request) -> None:
+        """Make this the handle of a request that redeemed a token."""
+        self._redeemed, self._session, self._request = channel, session, request
+
+    @property
+    def redeemed(self) -> str | None:
+        """The channel of the token that this request redeemed, if it did."""
+        channel: str | None = getattr(self, "_redeemed", None)
+        return channel
+
+    @property
+    def request(self) -> Request:
+        """The request that the handle is for."""
+        request: Request | None = getattr(self, "_request", None)
+        if request is None:
+            request = self._request = self._flow.read_request(self._carrier)
+        return request
+
+    def generate(
+        self,
+        session: Session | None = None,
+        *,
+        expires_in: float | timedelta | None = None,
+        audience: str | None = None,
+        channel: str = "handoff",
+    ) -> str:
+        """A new token for a session.
+
+        :param session: default: the request's own.
+        :param expires_in: minutes, or a `timedelta`; default: the option's.
+        :param audience: the origin that alone may redeem it.
+        :param channel: the door that it opens.
+        :raises Unauthorized: there is no session.
+        :raises RuntimeError: the backend must wait: use `await agenerate()`.
+        """
+        self._flow.refuse_to_wait("generate", "agenerate")
+        session = session or self.session
+        if session is None:
+            raise Unauthorized
+        with answering(self.request):
+            return self._flow.tokens.generate(
+                session, expires_in=expires_in, audience=audience, channel=channel
+            )
+
+    async def agenerate(
+        self,
+        session: Session | None = None,
+        *,
+        expires_in: float | timedelta | None = None,
+        audience: str | None = None,
+        channel: str = "handoff",
+    ) -> str:
+        """`generate`, awaited."""
+        session = session or await self.asession()
+        if session is None:
+            raise Unauthorized
+        with answering(self.request):
+            return await self._flow.tokens.agenerate(
+                session, expires_in=expires_in, audience=audience, channel=channel
+            )
+
+    def link(
+        self,
+        url: str,
+        *,
+        session: Session | None = None,
+        expires_in: float | timedelta | None = None,
+        audience: str | None = None,
+        channel: str = "handoff",
+    ) -> str:
+        """A URL that signs in whoever opens it first.
+
+        :param url: absolute; its origin is among `handoff_targets`, or this side's own. The token
+            can be redeemed there only, unless another `audience` is named.
+        :raises InvalidTarget: the URL points somewhere else; no token was made.
+        """
+        target = self._flow.link_target(url, self.request)
+        token = self.generate(
+            session, expires_in=expires_in, audience=audience or str(target), channel=channel
+        )
+        return self._flow.link(url, token)
+
+    async def alink(
+        self,
+        url: str,
+        *,
+        session: Session | None = None,
+        expires_in: float | timedelta | None = None,
+        audience: str | None = None,
+        channel: str = "handoff",
+    ) -> str:
+        """`link`, awaited."""
+        target = self._flow.link_target(url, self.request)
+        token = await self.agenerate(
+            session, expires_in=expires_in, audience=audience or str(target), channel=channel
+        )
+        return self._flow.link(url, token)
+
+
+class SigningHandle(Handle):
+    """The handle where the session is this package's own to begin and to end."""
+
+    __slots__ = ("_changed", "_closed", "ended")
+
+    def __init__(self, flow: Flow, carrier: Any) -> None:
+        super().__init__(flow, carrier)
+        self._changed = self._closed = False
+        #: The session that `sign_out` ended.
+        self.ended: Session | None = None
+
+    def sign_in(self, user: Mapping[str, Any] | str, remember: bool = True) -> Session:
+        """Begin a session; its cookie goes out with the app's answer.
+
+        :param user: JSON values with an `id`, or just the id.
+        :param remember: False for a cookie that ends with the browser session.
+        :raises ValueError: no id, or more than a cookie can hold.
+        :raises RuntimeError: the answer has begun.
+        """
+        self._change()
+        session = self._session = self._flow.begin_session(user, remember)
+        return session
+
+    def sign_out(self) -> None:
+        """End the session: its cookie is deleted, its live tokens are revoked.
+
+        :raises RuntimeError: the answer has begun.
+        """
+        self._change()
+        self.ended = self.session or self.ended
+        self._session = None
+
+    def close(self) -> bool:
+        """The answer begins: whether the app signed somebody in or out until now."""
+        self._closed = True
+        return self._changed
+
+    def _change(self) -> None:
+        if self._closed:
+            raise RuntimeError("sign in or out before the answer begins: no cookie can go out now")
+        self._changed = True

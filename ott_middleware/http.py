@@ -1,0 +1,252 @@
+"""Requests, responses and cookies as frozen values, and the request that is being answered.
+
+Text here is what HTTP's bytes are: one character (U+0000 to U+00FF) a byte, as in WSGI's native
+strings, so that nothing is lost on its way through.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from .errors import ConfigurationError
+
+Headers = tuple[tuple[str, str], ...]
+
+# What every answer of the middleware carries: a token or a session is on one of its two ends.
+PRIVATE: Headers = (("Cache-Control", "no-store"), ("Referrer-Policy", "no-referrer"))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One incoming request, whichever interface it came by.
+
+    :ivar method: in upper case.
+    :ivar scheme: `http` or `https`, as the server or `public_origin` says.
+    :ivar path: below the application's mount point, percent-decoded text.
+    :ivar target: the whole path as browsers see it, percent-encoded; always a path on this host.
+    :ivar query: without the link parameter, otherwise byte for byte.
+    :ivar headers: by lower-case name; repeated ones are joined.
+    :ivar links: the values of the link parameters that were cut from the query.
+    :ivar carrier: the ASGI scope or WSGI environ, for adapters that need more.
+    """
+
+    method: str
+    scheme: str
+    path: str
+    # These hold cookies, tokens and whatever else a client sends: none of it may reach a log.
+    target: str = field(default="/", repr=False)
+    query: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    links: tuple[str, ...] = field(default=(), repr=False)
+    carrier: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def header(self, name: str) -> str | None:
+        """The value of a header by its lower-case name."""
+        return self.headers.get(name)
+
+    def cookies(self, name: str) -> list[str]:
+        """Every value that the request carries for a cookie, as sent: quotes and escapes untouched.
+
+        (RFC 6265 section 5.4: a browser may send several cookies of one name.)
+        """
+        pairs = (pair.partition("=") for pair in self.headers.get("cookie", "").split(";"))
+        return [value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name]
+
+    @property
+    def location(self) -> str:
+        """This request's URL without the link parameter: a path and query on this host."""
+        return f"{self.target}?{visible(self.query)}" if self.query else self.target
+
+    def with_headers(self, changes: Mapping[str, str | None]) -> Request:
+        """The same request with some headers set, or with None removed."""
+        headers = {**self.headers, **changes}
+        kept = {name: value for name, value in headers.items() if value is not None}
+        return dataclasses.replace(self, headers=kept)
+
+    def with_cookies(self, values: Mapping[str, str | None]) -> Request:
+        """The same request with some cookies set, or with None removed."""
+        return self.with_headers({"cookie": merge_cookies(self.headers.get("cookie", ""), values)})
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer: status, headers in order, body."""
+
+    status: int
+    # A Set-Cookie or a Location may stand in the headers, a token in the body.
+    headers: Headers = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    def with_headers(self, *more: tuple[str, str]) -> Response:
+        """The same answer with headers added."""
+        return dataclasses.replace(self, headers=(*self.headers, *more))
+
+
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[^\x00-\x1f\x7f;]*")
+_ATTRIBUTE = re.compile(r"[^\x00-\x1f\x7f-\U0010ffff;,]*")
+
+
+def is_cookie_name(name: object) -> bool:
+    """Whether a cookie can have that name (RFC 6265 section 4.1.1: a token)."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def is_cookie_value(value: str) -> bool:
+    """Whether a value can be written into a header as it stands.
+
+    Wider than RFC 6265 section 4.1.1, since a value is carried over as some app wrote it, but
+    without what would end the value or the header.
+    """
+    return _VALUE.fullmatch(value) is not None and all(ord(c) < 256 for c in value)
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """One `Set-Cookie`.
+
+    :ivar max_age: seconds; None for a cookie that ends with the browser session.
+    :ivar secure: None for what the request came by: set over https, not over http.
+    :ivar samesite: `Lax`, `Strict` or `None` (the word).
+    :raises ConfigurationError: a combination that browsers drop without a word.
+    """
+
+    name: str
+    value: str = field(repr=False)
+    max_age: int | None = None
+    domain: str | None = None
+    path: str = "/"
+    secure: bool | None = None
+    httponly: bool = True
+    samesite: str = "Lax"
+    partitioned: bool = False
+
+    def __post_init__(self) -> None:
+        if not is_cookie_name(self.name):
+            raise ConfigurationError(
+                f"cookie name {self.name!r} is not a token (RFC 6265 section 4.1.1): "
+                "use letters, digits, - and _"
+            )
+        if not is_cookie_value(self.value):
+            # Never shown: it may be a secret. Written out, it would end the header or the value.
+            raise ValueError(f"cookie {self.name!r} has a value that no Set-Cookie can carry")
+        self._check_attributes()
+
+    def _check_attributes(self) -> None:
+        # RFC 6265bis sections 4.1.2 and 4.1.3: what browsers drop must fail here, not in silence.
+        def refuse(what: str, cure: str) -> None:
+            raise ConfigurationError(f"cookie {self.name!r}: {what}; {cure}")
+
+        if self.samesite not in ("Lax", "Strict", "None"):
+            refuse(f"samesite={self.samesite!r}", "use 'Lax', 'Strict' or 'None'")
+        if not self.path.startswith("/") or not _ATTRIBUTE.fullmatch(self.path):
+            refuse(f"path={self.path!r}", "use a path that starts with /")
+        if self.domain is not None and not (self.domain and _ATTRIBUTE.fullmatch(self.domain)):
+            refuse(f"domain={self.domain!r}", "use a host name, or None for this host alone")
+        if self.samesite == "None" and self.secure is not True:
+            refuse("SameSite=None without Secure is dropped by browsers", "pass secure=True")
+        if self.partitioned and self.secure is not True:
+            refuse("Partitioned without Secure is dropped by browsers", "pass secure=True")
+        lowered = self.name.lower()
+        if lowered.startswith(("__secure-", "__host-")) and self.secure is not True:
+            refuse("its prefix demands Secure", "pass secure=True")
+        if lowered.startswith("__host-") and (self.domain is not None or self.path != "/"):
+            refuse("__Host- allows neither a Domain nor another Path than /", "leave them out")
+
+    def header(self) -> tuple[str, str]:
+        """The cookie as a header's name and value (RFC 6265 section 4.1)."""
+        parts = [f"{self.name}={self.value}"]
+        if self.max_age is not None:
+            parts.append(f"Max-Age={self.max_age}")
+            if self.max_age <= 0:
+                parts.append("Expires=Thu, 01 Jan 1970 00:00:00 GMT")
+        if self.domain is not None:
+            parts.append(f"Domain={self.domain}")
+        parts.append(f"Path={self.path}")
+        parts += [word for word, on in (("Secure", self.secure), ("HttpOnly", self.httponly)) if on]
+        parts.append(f"SameSite={self.samesite}")
+        if self.partitioned:
+            parts.append("Partitioned")
+        return "Set-Cookie", "; ".join(parts)
+
+
+def merge_cookies(header: str, values: Mapping[str, str | None]) -> str | None:
+    """A `Cookie` header with some cookies set, or with None removed; None when none are left."""
+    pairs = (pair.strip(" \t") for pair in header.split(";"))
+    kept = [pair for pair in pairs if pair and pair.partition("=")[0].strip(" \t") not in values]
+    kept += [f"{name}={value}" for name, value in values.items() if value is not None]
+    return "; ".join(kept) or None
+
+
+def visible(text: str) -> str:
+    """Text with everything but visible ASCII percent-encoded, so that no header can be injected."""
+    return re.sub(r"[^!-\"$-~]", lambda match: f"%{ord(match[0]):02X}", text)
+
+
+def iso_milliseconds(moment: datetime) -> str:
+    """A date as JavaScript writes one: UTC, exactly three fractional digits, `Z`.
+
+    (ECMA-262, Date Time String Format; any other fraction is misread by the official client.)
+    """
+    utc = moment.astimezone(timezone.utc)
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+
+
+def _json_default(value: object) -> object:
+    if isinstance(value, datetime):
+        return iso_milliseconds(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def to_json(value: object) -> bytes:
+    """JSON as the wire has it; dates as `iso_milliseconds`.
+
+    :raises TypeError: something in it is no JSON value.
+    :raises ValueError: a number in it is none to JSON (NaN, an infinity).
+    """
+    plain = json.dumps(value, default=_json_default, allow_nan=False, separators=(",", ":"))
+    return plain.encode("ascii")
+
+
+def json_response(status: int, value: object, *headers: tuple[str, str]) -> Response:
+    """A JSON answer that nothing may store or sniff."""
+    body = to_json(value)
+    return Response(
+        status,
+        (
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            *PRIVATE,
+            ("X-Content-Type-Options", "nosniff"),
+            *headers,
+        ),
+        body,
+    )
+
+
+_current: ContextVar[Request | None] = ContextVar("ott_request", default=None)
+
+
+def current_request() -> Request | None:
+    """The request that is being answered in this context, if one is."""
+    return _current.get()
+
+
+@contextmanager
+def answering(request: Request) -> Iterator[None]:
+    """Make `request` the current one."""
+    reset = _current.set(request)
+    try:
+        yield
+    finally:
+        _current.reset(reset)

@@ -1,0 +1,378 @@
+"""The token service: generate, verify and revoke, over a backend and a session adapter."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets as randomness
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+from .backends.base import Backend
+from .calls import (
+    Bind,
+    Bound,
+    backend_call,
+    blocks,
+    hook_call,
+    inline,
+    is_async,
+    on_loop,
+    sync_colour,
+)
+from .config import (
+    GenerateToken,
+    GenerationContext,
+    StoreToken,
+    TokenOptions,
+    hasher_of,
+    seconds_of,
+)
+from .errors import (
+    InvalidToken,
+    KeyTaken,
+    SessionExpired,
+    SessionNotFound,
+    SessionUnavailable,
+)
+from .http import current_request, to_json
+from .secrets import Secret
+from .sessions.base import Session, SessionAdapter
+from .tokens import CHANNELS, NONCE_BYTES, backend_key, is_token, owner_of, seal, unseal
+from .urls import Origin
+
+logger = logging.getLogger("ott_middleware")
+
+MAX_SEALED = 16 * 1024
+_TRIES = 5
+
+
+class TokenService(Protocol):
+    """What issues and redeems tokens: `OneTimeTokens`, or one of your own."""
+
+    def generate(
+        self,
+        session: Session,
+        *,
+        expires_in: float | timedelta | None = None,
+        audience: str | None = None,
+        channel: str = "handoff",
+    ) -> str:
+        """A new token for a session."""
+        ...
+
+    def verify(
+        self, token: str, *, audience: str | None = None, channel: str = "handoff"
+    ) -> Session:
+        """Redeem a token: the one time that it gives its session."""
+        ...
+
+    def revoke(self, session_id: str) -> int:
+        """Drop the live tokens of a session."""
+        ...
+
+    async def agenerate(
+        self,
+        session: Session,
+        *,
+        expires_in: float | timedelta | None = None,
+        audience: str | None = None,
+        channel: str = "handoff",
+    ) -> str:
+        """`generate`, awaited."""
+        ...
+
+    async def averify(
+        self, token: str, *, audience: str | None = None, channel: str = "handoff"
+    ) -> Session:
+        """`verify`, awaited."""
+        ...
+
+    async def arevoke(self, session_id: str) -> int:
+        """`revoke`, awaited."""
+        ...
+
+
+def _random_token() -> str:
+    return randomness.token_urlsafe(24)
+
+
+@dataclass(frozen=True, slots=True)
+class _PlugIns:
+    """The functions of others that the service awaits, bound for one colour."""
+
+    put: Bound
+    take: Bound
+    revoke: Bound
+    resolve: Bound
+    generate_token: Bound | None
+    hasher: Bound | None
+
+
+class OneTimeTokens:
+    """Single-use tokens in a backend, each attached to a session.
+
+    :param backend: where tokens wait.
+    :param sessions: says at redemption whether the session is still alive.
+    :param secret, expires_in, generate_token, store_token, max_per_session: see `TokenOptions`.
+    :param clock: tells the time in Unix seconds; default: the backend's clock.
+    :raises ConfigurationError: a bad option.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        sessions: SessionAdapter,
+        secret: Secret | None = None,
+        expires_in: float | timedelta = 3,
+        generate_token: GenerateToken | None = None,
+        store_token: StoreToken = "plain",
+        max_per_session: int | None = 10,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        options = TokenOptions(
+            secret=secret,
+            expires_in=expires_in,
+            generate_token=generate_token,
+            store_token=store_token,
+            max_per_session=max_per_session,
+        )
+        self.backend = backend
+        # One clock for what sets an expiry and what judges it.
+        of_backend: Callable[[], float] = getattr(backend, "clock", time.time)
+        self.clock = clock or of_backend
+        self._options = options
+        self._secrets = options.secrets
+        self._secret = self._secrets[0] if self._secrets else None
+        self._sessions = sessions
+        self._hasher = hasher_of(store_token)
+        self._sync = self._plug_ins(inline, asynchronous=False)
+        self._async = self._plug_ins(on_loop, asynchronous=True)
+
+    @property
+    def blocks(self) -> bool:
+        """Whether `generate` and `verify` may wait."""
+        functions = (self.backend.put, self._options.generate_token, self._hasher)
+        return any(blocks(f) or is_async(f) for f in functions if f is not None)
+
+    def generate(
+        self,
+        session: Session,
+        *,
+        expires_in: float | timedelta | None = None,
+        audience: str | None = None,
+        channel: str = "handoff",
+    ) -> str:
+        """A new token for a session.
+
+        :param expires_in: minutes, or a `timedelta`; default: the service's.
+        :param audience: the origin that alone may redeem it.
+        :param channel: the door that it opens.
+        :raises BackendFull: no room.
+        :raises BackendUnavailable: the backend does not answer.
+        :raises SessionUnavailable: a hook failed, or the session is too large to carry.
+        """
+        token: str = self._run(self._generate, session, expires_in, audience, channel)
+        return token
+
+    async def agenerate(
+        self,
+        session: Session,
+        *,
+        expires_in: float | timedelta | None = None,
+        audience: str | None = None,
+        channel: str = "handoff",
+    ) -> str:
+        """`generate`, awaited."""
+        return await self._generate(self._async, session, expires_in, audience, channel)
+
+    def verify(
+        self, token: str, *, audience: str | None = None, channel: str = "handoff"
+    ) -> Session:
+        """Redeem a token. Whatever the outcome, a token that was found is burnt.
+
+        :param audience: the origin for which it is redeemed.
+        :param channel: the door through which it came.
+        :raises InvalidToken: unknown, used, expired, or meant for somewhere else.
+        :raises SessionNotFound: the session ended meanwhile.
+        :raises SessionExpired: the session expired meanwhile.
+        :raises BackendUnavailable: the backend does not answer.
+        :raises SessionUnavailable: the adapter or a hook failed.
+        """
+        session: Session = self._run(self._verify, token, audience, channel)
+        return session
+
+    async def averify(
+        self, token: str, *, audience: str | None = None, channel: str = "handoff"
+    ) -> Session:
+        """`verify`, awaited."""
+        return await self._verify(self._async, token, audience, channel)
+
+    def revoke(self, session_id: str) -> int:
+        """Drop the live tokens of a session, by its `id`; returns how many there were.
+
+        :raises NotSupported: the backend cannot.
+        :raises BackendUnavailable: the backend does not answer.
+        """
+        count: int = self._run(self._revoke, session_id)
+        return count
+
+    async def arevoke(self, session_id: str) -> int:
+        """`revoke`, awaited."""
+        return await self._revoke(self._async, session_id)
+
+    def _run(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
+        # Decided at each call, since an adapter learns only when it is bound whether it suspends.
+        hooks = (self._options.generate_token, self._hasher, self._sessions.resolve)
+        bind, run = sync_colour(*hooks)
+        plug_ins = self._sync if bind is inline else self._plug_ins(bind, asynchronous=False)
+        return run(function(plug_ins, *args))
+
+    def _plug_ins(self, bind: Bind, *, asynchronous: bool) -> _PlugIns:
+        backend, hooks = self.backend, self._options
+        prefix = "a" if asynchronous else ""
+        return _PlugIns(
+            put=bind(getattr(backend, prefix + "put")),
+            take=bind(getattr(backend, prefix + "take")),
+            revoke=bind(getattr(backend, prefix + "revoke")),
+            resolve=bind(self._sessions.resolve),
+            generate_token=bind(hooks.generate_token) if hooks.generate_token else None,
+            hasher=bind(self._hasher) if self._hasher else None,
+        )
+
+    async def _generate(
+        self,
+        plug_ins: _PlugIns,
+        session: Session,
+        expires_in: float | timedelta | None,
+        audience: str | None,
+        channel: str,
+    ) -> str:
+        if channel not in CHANNELS:
+            raise ValueError(f"channel: {channel!r}; there are {', '.join(CHANNELS)}")
+        bound_to = None if audience is None else Origin.parse(audience)
+        if audience is not None and bound_to is None:
+            raise ValueError(f"audience: {audience!r}; use an origin, as 'https://app.example.com'")
+        lifetime = seconds_of(
+            "expires_in", self._options.expires_in if expires_in is None else expires_in
+        )
+        expires_at = self.clock() + lifetime
+        context = GenerationContext(
+            request=current_request(), channel=channel, audience=audience, expires_at=expires_at
+        )
+        plain = _pack(session, bound_to)
+        owner = owner_of(channel, session.id, self._secret)
+        for _ in range(1 if plug_ins.generate_token else _TRIES):
+            token = await self._make(plug_ins, session, context)
+            key = backend_key(channel, await self._stored(plug_ins, token))
+            value = seal(
+                plain,
+                token=token,
+                key=key,
+                expires_at=expires_at,
+                secret=self._secret,
+                nonce=randomness.token_bytes(NONCE_BYTES),
+            )
+            if len(value) > MAX_SEALED:
+                raise SessionUnavailable(
+                    f"the session takes {len(value)} bytes, more than {MAX_SEALED}: "
+                    "carry less in its user and data"
+                )
+            try:
+                await backend_call(
+                    plug_ins.put(
+                        key,
+                        value,
+                        expires_at=expires_at,
+                        owner=owner,
+                        limit=self._options.max_per_session,
+                    )
+                )
+            except KeyTaken:
+                continue  # somebody's live token: it stays theirs, and another is made
+            return token
+        raise SessionUnavailable(
+            "generate_token made a token that is live already; nothing was lost"
+        )
+
+    async def _make(self, plug_ins: _PlugIns, session: Session, context: GenerationContext) -> str:
+        if plug_ins.generate_token is None:
+            return _random_token()
+        token = await hook_call("generate_token", plug_ins.generate_token(session, context))
+        if not is_token(token):
+            raise SessionUnavailable(
+                f"generate_token returned a {type(token).__name__} that is no token: "
+                "return 1 to 512 characters of A-Z a-z 0-9 - _"
+            )
+        return str(token)
+
+    async def _stored(self, plug_ins: _PlugIns, token: str) -> str:
+        if plug_ins.hasher is None:
+            return token
+        stored = await hook_call("store_token", plug_ins.hasher(token))
+        if not (isinstance(stored, str) and stored.isascii() and 0 < len(stored) <= 512):
+            raise SessionUnavailable("store_token must return 1 to 512 ASCII characters")
+        return stored
+
+    async def _verify(
+        self, plug_ins: _PlugIns, token: str, audience: str | None, channel: str
+    ) -> Session:
+        # What has not the form of a token reaches neither a hook nor the backend.
+        if not is_token(token) or channel not in CHANNELS:
+            raise InvalidToken
+        key = backend_key(channel, await self._stored(plug_ins, token))
+        # The one irreversible step, and the one that decides who wins. Nothing below puts back.
+        value = await backend_call(plug_ins.take(key))
+        if value is None:
+            raise InvalidToken
+        opened = unseal(bytes(value), token=token, key=key, secrets=self._secrets)
+        if opened is None:
+            logger.error("a stored token could not be opened: give all sides the same secret")
+            raise InvalidToken
+        plain, expires_at = opened
+        # The backend's promise, checked: its clock or its expiry may be off.
+        if expires_at <= self.clock():
+            raise InvalidToken
+        session, bound_to = _unpack(plain)
+        # Judged after the take: a token that turns up elsewhere has leaked, and is better burnt.
+        if bound_to is not None:
+            here = Origin.parse(audience)
+            if here is None or not here.covers(bound_to):
+                raise InvalidToken
+        alive = await hook_call(
+            f"{type(self._sessions).__name__}.resolve", plug_ins.resolve(session)
+        )
+        if alive is None:
+            raise SessionNotFound
+        if not isinstance(alive, Session):
+            raise SessionUnavailable(f"resolve returned a {type(alive).__name__}")
+        if alive.expired(self.clock()):
+            raise SessionExpired
+        return alive
+
+    async def _revoke(self, plug_ins: _PlugIns, session_id: str) -> int:
+        # Tokens from before a rotation are counted for an owner of the older secret.
+        owners = [
+            owner_of(channel, session_id, secret)
+            for channel in CHANNELS
+            for secret in self._secrets or (None,)
+        ]
+        return sum([await backend_call(plug_ins.revoke(owner)) for owner in owners])
+
+
+def _pack(session: Session, audience: Origin | None) -> bytes:
+    try:
+        return to_json({"session": session.to_json(), "audience": audience and str(audience)})
+    except (TypeError, ValueError) as error:
+        raise SessionUnavailable(
+            "the session's user and data must be JSON values to be carried"
+        ) from error
+
+
+def _unpack(plain: bytes) -> tuple[Session, Origin | None]:
+    values = json.loads(plain)
+    return Session.from_json(values["session"]), Origin.parse(values["audience"])

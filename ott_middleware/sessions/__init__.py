@@ -1,0 +1,1 @@
+"""Session adapters: who is asking, and which cookies to set."""

@@ -1,0 +1,201 @@
+"""Sessions, and the contract of the adapters that find and establish them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import ConfigurationError
+from ..http import Cookie, Request, Response
+
+CallApp = Callable[[Request], "Response | Awaitable[Response]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A signed-in session, as an adapter sees it.
+
+    :ivar id: names the session in logs and for `revoke`; never a cookie's value.
+    :ivar token: the session cookie's value; for several cookies a JSON object name → value.
+    :ivar user_id: who is signed in; None where the adapter can't know.
+    :ivar user: what may be told about that user, as JSON values; None where nothing is known.
+    :ivar created_at: aware, in UTC, or None.
+    :ivar expires_at: aware, in UTC, or None where no end is known.
+    :ivar persistent: whether it was to be remembered after the browser is closed.
+    :ivar data: what travels along, as JSON values.
+    :raises ValueError: an empty id, or a date without a time zone.
+    """
+
+    id: str
+    # The cookie's value signs in whoever has it; user and data are personal. None is ever shown.
+    token: str = field(repr=False)
+    user_id: str | None = None
+    user: Mapping[str, Any] | None = field(default=None, repr=False)
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    persistent: bool = True
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise ValueError("a session needs an id that is not empty")
+        for name in ("created_at", "expires_at"):
+            moment = getattr(self, name)
+            if moment is None:
+                continue
+            if not isinstance(moment, datetime) or moment.tzinfo is None:
+                raise ValueError(f"{name} must be a datetime with a time zone, like timezone.utc")
+            object.__setattr__(self, name, moment.astimezone(timezone.utc))
+        if self.user is not None:
+            object.__setattr__(self, "user", MappingProxyType(dict(self.user)))
+        object.__setattr__(self, "data", MappingProxyType(dict(self.data)))
+
+    def expired(self, now: float) -> bool:
+        """Whether the session has ended by `now` (Unix seconds)."""
+        return self.expires_at is not None and self.expires_at.timestamp() <= now
+
+    def is_same_person(self, other: Session) -> bool:
+        """Whether both sessions are known to be one person's; an unknown user is nobody's twin."""
+        if self.id == other.id:
+            return True
+        return self.user_id is not None and self.user_id == other.user_id
+
+    def to_json(self) -> dict[str, Any]:
+        """The session as JSON values, its cookie included: for sealing, never for an answer."""
+        return {
+            "id": self.id,
+            "token": self.token,
+            "user_id": self.user_id,
+            "user": None if self.user is None else dict(self.user),
+            "created_at": self.created_at and self.created_at.isoformat(),
+            "expires_at": self.expires_at and self.expires_at.isoformat(),
+            "persistent": self.persistent,
+            "data": dict(self.data),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Session:
+        """The session that `to_json` described."""
+        moments = {
+            name: datetime.fromisoformat(values[name]) if values[name] else None
+            for name in ("created_at", "expires_at")
+        }
+        return cls(**{**values, **moments})
+
+
+class SessionAdapter:
+    """How one application keeps its sessions. Derive from it; the methods may be `async def`.
+
+    A method that fails with an exception makes the middleware answer 503; it signs nobody in.
+    """
+
+    #: Whether `current` can tell a live session from a cookie that somebody still has.
+    vouches: bool = False
+    #: Whether the session cookie is `SameSite=Strict`: browsers hold it back on arrivals by a link.
+    strict: bool = False
+    #: Whether the synchronous methods may wait; they are then called in a thread under ASGI.
+    blocks: bool = True
+    #: Whether plain methods return awaitables.
+    suspends: bool = False
+    #: Whether the blocking methods must run in asgiref's thread for thread-sensitive code.
+    thread_sensitive: bool = False
+    #: The names of the cookies that `establish` sets.
+    cookie_names: tuple[str, ...] = ()
+
+    def bind(self, call_app: CallApp) -> None:
+        """Given once, when an app is wrapped: a way to ask that app, in process.
+
+        :param call_app: takes a `Request` of which method, path and headers count and returns the
+            app's `Response` (an awaitable of it under ASGI), its body cut at 64 KiB; raises
+            `SessionUnavailable` after 5 seconds or when the app fails.
+        """
+
+    def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
+        """Who is asking: the session that the request carries, or None.
+
+        Never trust an unsigned or dead cookie where the adapter can tell.
+        """
+        raise TypeError(f"{type(self).__name__} must define current()")
+
+    def resolve(self, session: Session) -> Session | Awaitable[Session | None] | None:
+        """The session as it is now, at redemption; None if it has ended meanwhile."""
+        raise TypeError(f"{type(self).__name__} must define resolve()")
+
+    def establish(
+        self, session: Session, request: Request
+    ) -> Iterable[Cookie] | Awaitable[Iterable[Cookie]]:
+        """The cookies that make the browser behind `request` hold that session.
+
+        Ages need no care here: no cookie is let outlive its session.
+        """
+        raise TypeError(f"{type(self).__name__} must define establish()")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CookieAttributes:
+    """The attributes of an adapter's cookies, which are the adapter's arguments.
+
+    :ivar domain: None for this host alone.
+    :ivar path: the path that the cookie is sent for.
+    :ivar secure: None for what the request came by.
+    :ivar samesite: `Lax`, `Strict` or `None` (the word), in any case.
+    :ivar max_age: seconds; None for a cookie that ends with the browser session.
+    :ivar partitioned: for use in third-party frames (CHIPS); needs `secure=True`.
+    :ivar httponly: whether scripts are kept from reading it.
+    """
+
+    domain: str | None = None
+    path: str = "/"
+    secure: bool | None = None
+    samesite: str = "Lax"
+    max_age: int | None = None
+    partitioned: bool = False
+    httponly: bool = True
+
+    @property
+    def strict(self) -> bool:
+        """Whether browsers hold the cookie back on arrivals by a link."""
+        return self.samesite.capitalize() == "Strict"
+
+    def cookie(self, name: str, value: str) -> Cookie:
+        """A cookie with these attributes.
+
+        :raises ConfigurationError: a combination that browsers drop.
+        """
+        secure = self.secure
+        if secure is None and name.lower().startswith(("__host-", "__secure-")):
+            secure = True  # without it the prefix makes browsers drop the cookie
+        return Cookie(
+            name,
+            value,
+            max_age=self.max_age,
+            domain=self.domain,
+            path=self.path,
+            secure=secure,
+            httponly=self.httponly,
+            samesite=self.samesite.capitalize(),
+            partitioned=self.partitioned,
+        )
+
+    def check(self, names: Iterable[str]) -> None:
+        """:raises ConfigurationError: one of the names and these attributes do not go together."""
+        if not isinstance(self.samesite, str):
+            raise ConfigurationError(
+                f"samesite: {self.samesite!r}; use 'Lax', 'Strict' or 'None' (the word)"
+            )
+        if self.max_age is not None and (
+            isinstance(self.max_age, bool) or not isinstance(self.max_age, int) or self.max_age <= 0
+        ):
+            raise ConfigurationError(
+                f"max_age: {self.max_age!r}; use a positive number of seconds, or None"
+            )
+        for name in names:
+            self.cookie(name, "")
+
+
+def deletion(cookie: Cookie) -> Cookie:
+    """The cookie that makes a browser forget `cookie`."""
+    return replace(cookie, value="", max_age=0)

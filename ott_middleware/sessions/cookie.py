@@ -1,0 +1,210 @@
+"""Any app's session cookies, carried over as they are: the answer for apps that nobody knows."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, cast
+
+from ..calls import blocks, is_async
+from ..errors import ConfigurationError, SessionUnavailable
+from ..http import Cookie, Request, Response, is_cookie_name, is_cookie_value
+from ..tokens import base64url
+from .base import CallApp, CookieAttributes, Session, SessionAdapter
+
+logger = logging.getLogger("ott_middleware")
+
+Values = Mapping[str, str]
+Answer = Mapping[str, Any] | None
+Validate = Callable[[Values], "Answer | Awaitable[Answer]"]
+
+
+class CookieSession(SessionAdapter):
+    """Carries the values of named cookies from the generating request to the redeeming browser.
+
+    Both sides must share one session store: the cookies mean on one side what they mean on the
+    other. By itself it can't tell a live session from a dead cookie, so that any value that is not
+    empty counts as a session, and the adapter vouches for nothing. That is enough where a token for
+    a dead session does no harm: the redeeming app turns the dead cookie down itself, as always.
+    Pass `validate` or `probe` to have it asked instead, when a token is generated and again when it
+    is redeemed.
+
+    :param names: the cookies; what a request has of them is carried.
+    :param validate: takes the cookies' values by name and returns None for a dead session, or a
+        mapping that may hold `id`, `user_id`, `user` (a mapping) and `expires_at` (an aware
+        datetime). May be `async def`.
+    :param probe: a path of the wrapped app that answers 2xx to who is signed in and something else
+        to others. It is asked in process, by a GET with only `Cookie`, `Host` and `Accept`; a JSON
+        object in its answer becomes the `user`, and that object's `id` the `user_id`.
+    :param domain, path, secure, samesite, max_age, partitioned, httponly: the attributes of the
+        cookies on the redeeming side; see `CookieAttributes`.
+    :raises ConfigurationError: a name or an attribute that browsers drop; both hooks at once.
+    """
+
+    def __init__(
+        self,
+        *names: str,
+        validate: Validate | None = None,
+        probe: str | None = None,
+        domain: str | None = None,
+        path: str = "/",
+        secure: bool | None = None,
+        samesite: str = "Lax",
+        max_age: int | None = None,
+        partitioned: bool = False,
+        httponly: bool = True,
+    ) -> None:
+        if not names:
+            raise ConfigurationError("session: name the cookie, as CookieSession('sessionid')")
+        for name in names:
+            if not is_cookie_name(name):
+                raise ConfigurationError(f"session: {name!r} is not a cookie name")
+        if validate is not None and not callable(validate):
+            raise ConfigurationError(f"validate: {validate!r}; pass a function of the values")
+        if validate is not None and probe is not None:
+            raise ConfigurationError("validate and probe: pass one of them; both answer the same")
+        if probe is not None and not (isinstance(probe, str) and probe.startswith("/")):
+            raise ConfigurationError(f"probe: {probe!r}; pass a path like '/me'")
+        self.attributes = CookieAttributes(
+            domain=domain,
+            path=path,
+            secure=secure,
+            samesite=samesite,
+            max_age=max_age,
+            partitioned=partitioned,
+            httponly=httponly,
+        )
+        self.attributes.check(names)
+        self.cookie_names = names
+        self.strict = self.attributes.strict
+        self.vouches = validate is not None or probe is not None
+        self._probe_path = probe
+        self._call_app: CallApp | None = None
+        self._ask: Callable[[Values], Any] | None = self._probe if probe is not None else validate
+        self.suspends = validate is not None and is_async(validate)
+        # Under ASGI a probe suspends and a validate goes by its own word; without either, the
+        # answer is in the request.
+        self.blocks = probe is not None or (validate is not None and blocks(validate))
+        if not self.vouches:
+            logger.warning(
+                "CookieSession(%s): any value counts as a session; pass validate= or probe= to "
+                "have dead cookies refused",
+                ", ".join(map(repr, names)),
+            )
+
+    def bind(self, call_app: CallApp) -> None:
+        self._call_app = call_app
+        if self._probe_path is not None:
+            self.suspends = is_async(call_app)
+
+    def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
+        values = self._values(request)
+        return self._judge(values) if values else None
+
+    def resolve(self, session: Session) -> Session | Awaitable[Session | None] | None:
+        # Nothing to ask: the session is as alive as it was, and the app will judge the cookie.
+        return self._judge(self._unpack(session.token)) if self._ask else session
+
+    def establish(self, session: Session, request: Request) -> list[Cookie]:
+        return [
+            self.attributes.cookie(name, value)
+            for name, value in self._unpack(session.token).items()
+        ]
+
+    def _values(self, request: Request) -> dict[str, str]:
+        values: dict[str, str] = {}
+        for name in self.cookie_names:
+            sent = {value for value in request.cookies(name) if value}
+            # Two different values: which one the app goes by is its secret, and somebody may have
+            # planted the other. Nobody's, then, rather than the wrong one's.
+            if len(sent) > 1:
+                return {}
+            values.update((name, value) for value in sent if is_cookie_value(value))
+        return values
+
+    def _judge(self, values: dict[str, str]) -> Session | Awaitable[Session | None] | None:
+        answer = self._ask(values) if self._ask else {}
+        if inspect.isawaitable(answer):
+            return self._judge_later(values, answer)
+        return self._session(values, cast(Answer, answer))
+
+    async def _judge_later(self, values: Values, answer: Awaitable[Answer]) -> Session | None:
+        return self._session(values, await answer)
+
+    def _session(self, values: Values, answer: Answer) -> Session | None:
+        if answer is None:
+            return None
+        if not isinstance(answer, Mapping):
+            raise TypeError(f"validate returned {type(answer).__name__}: return None or a mapping")
+        known = _without(values, answer)
+        user_id, user = known.get("user_id"), known.get("user")
+        expires_at: datetime | None = answer.get("expires_at")
+        return Session(
+            id=str(known["id"]) if known.get("id") else self._id(values),
+            token=self._pack(values),
+            user_id=None if user_id is None else str(user_id),
+            user=user,
+            expires_at=expires_at,
+        )
+
+    def _id(self, values: Values) -> str:
+        named = json.dumps(sorted(values.items())).encode("ascii")
+        return base64url(hashlib.sha256(b"ott_middleware cookie session " + named).digest())
+
+    def _pack(self, values: Values) -> str:
+        return json.dumps(values) if len(self.cookie_names) > 1 else next(iter(values.values()))
+
+    def _unpack(self, token: str) -> dict[str, str]:
+        if len(self.cookie_names) == 1:
+            return {self.cookie_names[0]: token}
+        values = json.loads(token)
+        # Only what was named here is ever set, whatever the other side named.
+        return {name: values[name] for name in self.cookie_names if name in values}
+
+    def _probe(self, values: Values) -> Any:
+        if self._call_app is None:
+            raise SessionUnavailable("probe: needs a wrapped app; pass validate= without one")
+        request = Request(
+            "GET",
+            "http",
+            str(self._probe_path),
+            target=str(self._probe_path),
+            headers={"accept": "application/json"},
+        ).with_cookies(values)
+        response = self._call_app(request)
+        if inspect.isawaitable(response):
+            return self._probed_later(response)
+        return self._probed(response)
+
+    async def _probed_later(self, response: Awaitable[Response]) -> Answer:
+        return self._probed(await response)
+
+    def _probed(self, response: Response) -> Answer:
+        if response.status >= 500:
+            raise SessionUnavailable(f"probe: the app answered {response.status}")
+        if not 200 <= response.status < 300:
+            return None
+        try:
+            user = json.loads(response.body)
+        except (ValueError, RecursionError):
+            return {}
+        if not isinstance(user, dict):
+            return {}
+        return {"user": user, "user_id": user.get("id")}
+
+
+def _without(values: Values, answer: Any) -> Any:
+    """An answer without the cookies' values, should it repeat one: they stay in `token` alone."""
+    if isinstance(answer, Mapping):
+        return {key: _without(values, value) for key, value in answer.items()}
+    if isinstance(answer, (list, tuple)):
+        return [_without(values, value) for value in answer]
+    if isinstance(answer, str) and any(
+        value == answer or (len(value) >= 16 and value in answer) for value in values.values()
+    ):
+        return None
+    return answer

@@ -1,0 +1,153 @@
+"""A complete session for apps that have none: one encrypted, authenticated cookie."""
+
+from __future__ import annotations
+
+import json
+import secrets as randomness
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from ..errors import ConfigurationError
+from ..http import Cookie, Request, is_cookie_name, to_json
+from ..secrets import Secret, parse_secrets
+from ..tokens import NONCE_BYTES, seal_cookie, unseal_cookie
+from .base import CookieAttributes, Session, SessionAdapter, deletion
+
+# RFC 6265 section 6.1: what a browser must store is 4096 bytes for name, value and attributes.
+_MAX_COOKIE = 4096
+
+
+class SealedSession(SessionAdapter):
+    """Keeps the whole session in a cookie that only this secret opens (AES-256-GCM).
+
+    The request's handle (`environ["ott"]`, `scope["ott"]`) gains `sign_in(user, remember=True)` and
+    `sign_out()`; their cookies go out with the app's answer. Nothing is stored on the server: a
+    cookie that was copied before `sign_out()` stays good until its lifetime ends.
+
+    :param secret: 16 bytes and more, or a list of them, newest first, for rotation.
+    :param name: of the cookie.
+    :param lifetime: of a session, in seconds or as a `timedelta`.
+    :param remote_user: for WSGI apps that trust `REMOTE_USER`: a function of the session (or None)
+        that returns its value, or None for nobody. What a client sends under that name, or under
+        any of the headers that stand in for it, is removed.
+    :param clock: tells the time in Unix seconds.
+    :param domain, path, secure, samesite, max_age, partitioned, httponly: the cookie's attributes;
+        see `CookieAttributes`. A remembered session's `max_age` is its lifetime by default.
+    :raises ConfigurationError: a weak secret, or attributes that browsers drop.
+    """
+
+    vouches = True
+    blocks = False
+
+    def __init__(
+        self,
+        secret: Secret,
+        *,
+        name: str = "ott_session",
+        lifetime: float | timedelta = timedelta(days=14),
+        remote_user: Callable[[Session], str | None] | None = None,
+        clock: Callable[[], float] = time.time,
+        domain: str | None = None,
+        path: str = "/",
+        secure: bool | None = None,
+        samesite: str = "Lax",
+        max_age: int | None = None,
+        partitioned: bool = False,
+        httponly: bool = True,
+    ) -> None:
+        self._secrets = parse_secrets("secret", secret)
+        if not is_cookie_name(name):
+            raise ConfigurationError(f"name: {name!r} is not a cookie name")
+        seconds = lifetime.total_seconds() if isinstance(lifetime, timedelta) else lifetime
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= 1:
+            raise ConfigurationError(
+                f"lifetime: {lifetime!r}; use seconds or a timedelta, from 1 s"
+            )
+        if remote_user is not None and not callable(remote_user):
+            raise ConfigurationError(
+                f"remote_user: {remote_user!r}; pass a function of the session"
+            )
+        self.attributes = CookieAttributes(
+            domain=domain,
+            path=path,
+            secure=secure,
+            samesite=samesite,
+            max_age=max_age,
+            partitioned=partitioned,
+            httponly=httponly,
+        )
+        self.attributes.check([name])
+        self.name = name
+        self.cookie_names = (name,)
+        self.strict = self.attributes.strict
+        self.remote_user = remote_user
+        self._lifetime = timedelta(seconds=seconds)
+        self._clock = clock
+
+    def current(self, request: Request) -> Session | None:
+        for value in request.cookies(self.name):
+            plain = unseal_cookie(value, name=self.name, secrets=self._secrets)
+            if plain is None:
+                continue  # forged, foreign or planted: as if it had not been sent
+            session = Session.from_json({**json.loads(plain), "token": value})
+            if not session.expired(self._clock()):
+                return session
+        return None
+
+    def resolve(self, session: Session) -> Session:
+        # The session is in the token's seal, which only this package writes; whether it has
+        # expired is judged for every adapter alike.
+        return session
+
+    def establish(self, session: Session, request: Request) -> list[Cookie]:
+        # Sealed anew: the browser gets a cookie of this side's newest secret, wherever the session
+        # comes from.
+        now = datetime.fromtimestamp(self._clock(), timezone.utc)
+        end = session.expires_at or now + self._lifetime
+        cookie = self.attributes.cookie(self.name, self._seal(session, end))
+        if session.persistent and cookie.max_age is None:
+            lifetime = max(0, int((end - now).total_seconds()))
+            return [replace(cookie, max_age=lifetime)]
+        return [cookie]
+
+    def start(self, user: Mapping[str, Any] | str, *, remember: bool) -> Session:
+        """A new session for a user.
+
+        :param user: JSON values with an `id`, or just the id.
+        :raises ValueError: no id, or more than a cookie can hold.
+        """
+        known = {"id": user} if isinstance(user, str) else dict(user)
+        if not known.get("id"):
+            raise ValueError("sign_in: the user needs an id, as {'id': 'alice'}")
+        now = datetime.fromtimestamp(self._clock(), timezone.utc)
+        session = Session(
+            id=randomness.token_urlsafe(24),
+            token="-",
+            user_id=str(known["id"]),
+            user=known,
+            created_at=now,
+            expires_at=now + self._lifetime,
+            persistent=remember,
+        )
+        value = self._seal(session, now + self._lifetime)
+        return Session.from_json({**session.to_json(), "token": value})
+
+    def end(self, request: Request) -> list[Cookie]:
+        """The cookies that end the session in the browser."""
+        return [deletion(self.attributes.cookie(self.name, ""))]
+
+    def _seal(self, session: Session, end: datetime) -> str:
+        values = {**session.to_json(), "expires_at": end.isoformat()}
+        del values["token"]
+        value = seal_cookie(
+            to_json(values),
+            name=self.name,
+            secret=self._secrets[0],
+            nonce=randomness.token_bytes(NONCE_BYTES),
+        )
+        if len(self.name) + len(value) > _MAX_COOKIE - 128:  # room for the attributes
+            raise ValueError("the session is larger than a cookie can be: carry less in the user")
+        return value

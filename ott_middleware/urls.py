@@ -1,0 +1,248 @@
+"""Query strings, paths and origins: pure functions, and the rules that keep them on this host.
+
+The strings are those of `ott_middleware.http`: one character a byte.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes
+
+from .errors import ConfigurationError, InvalidOrigin, MissingOrNullOrigin
+from .http import Request
+
+_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#\\]*")
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.\-]*)://"
+    r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?|)"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+)
+_DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+
+
+def cut(query: str, name: str) -> tuple[str, tuple[str, ...]]:
+    """Cut every parameter of that name from a query.
+
+    :param query: as sent; what is kept is kept byte for byte, in order.
+    :param name: ASCII; a percent-encoded spelling of it counts.
+    :return: the rest of the query, and the percent-decoded values in order.
+    """
+    wanted = name.encode("ascii")
+    kept: list[str] = []
+    values: list[str] = []
+    for part in query.split("&"):
+        key, _, value = part.partition("=")
+        if unquote_to_bytes(key.encode("latin-1")) == wanted:
+            values.append(unquote_to_bytes(value.encode("latin-1")).decode("latin-1"))
+        else:
+            kept.append(part)
+    return "&".join(kept), tuple(values)
+
+
+def cut_url(url: str, name: str) -> str:
+    """A URL or request target without the parameters of that name, otherwise byte for byte."""
+    before, hash_mark, fragment = url.partition("#")
+    path, question_mark, query = before.partition("?")
+    rest, values = cut(query, name)
+    if not values:
+        return url
+    return path + (question_mark + rest if rest else "") + hash_mark + fragment
+
+
+def add_parameter(url: str, name: str, value: str) -> str:
+    """A URL with one parameter of that name: this one, the last of its query."""
+    before, hash_mark, fragment = cut_url(url, name).partition("#")
+    joint = "&" if "?" in before else "?"
+    return f"{before}{joint}{name}={value}{hash_mark}{fragment}"
+
+
+#: How the paths of this package end, under whatever prefix.
+TAILS = ("/one-time-token/generate", "/one-time-token/verify")
+
+
+def escapes_of(name: str) -> str:
+    """A pattern that finds an escape of any character of a parameter's name.
+
+    A query that holds neither the name nor a match of this has no parameter of that name.
+    """
+    digits = ("".join(f"[{d.lower()}{d.upper()}]" for d in f"{ord(c):02x}") for c in set(name))
+    return f"%(?:{'|'.join(sorted(digits))})"
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def path_of(target: str) -> str:
+    """The path of a request target, absolute form included (RFC 9112 section 3.2.2)."""
+    # The authority is the client's to choose: it never decides where a redirect goes.
+    match = _AUTHORITY.match(target)
+    return re.split(r"[?#]", target[match.end() if match else 0 :], maxsplit=1)[0]
+
+
+def browser_path(spelled: str | None, mount: bytes, path: bytes) -> str:
+    """The path that the browser asked for, percent-encoded, safe as a `Location`.
+
+    :param spelled: the request target as it was sent, where the server tells. It is believed as far
+        as it says the same as `mount` and `path`, and preserves their spelling (`%2F`, say).
+    :param mount: the prefix that the application is mounted at, percent-decoded.
+    :param path: the rest, percent-decoded.
+    """
+    whole = _quote(mount + path)
+    if spelled is not None:
+        raw = path_of(spelled)
+        said = _text(unquote_to_bytes(raw.encode("latin-1")))
+        if said == _text(mount + path):
+            whole = _quote_spelled(raw)
+        elif said == _text(path):
+            whole = _quote(mount) + _quote_spelled(raw)
+    return on_this_host(whole)
+
+
+def on_this_host(path: str) -> str:
+    r"""A percent-encoded path as a `Location` that cannot name another host.
+
+    Browsers take `//host` and, since they read `\` as `/` and drop tabs and newlines, several
+    other spellings for a network-path reference (RFC 3986 section 4.2; WHATWG URL, relative slash
+    state). By now all of these but the plain second slash are percent-encoded; that one is, here.
+    """
+    if not path.startswith("/"):
+        path = "/" + path
+    return "/%2F" + path[2:] if path.startswith("//") else path
+
+
+# What `pchar` of RFC 3986 allows as it stands, and the slash; never `\`, a control or a space.
+_SAFE = "/:@!$&'()*+,;=~"
+
+
+def _quote(path: bytes) -> str:
+    return quote(path, safe=_SAFE)
+
+
+def _quote_spelled(path: str) -> str:
+    return quote(path.encode("latin-1"), safe=_SAFE + "%")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A web origin (RFC 6454), normalised: lower case, without the scheme's own port."""
+
+    scheme: str
+    host: str
+    port: str
+
+    @classmethod
+    def parse(cls, text: str | None) -> Origin | None:
+        """An origin by its serialisation; None for anything else, `null` included."""
+        match = _ORIGIN.fullmatch(text.lower()) if text else None
+        if match is None:
+            return None
+        scheme, host, port = match["scheme"], match["host"], match["port"] or ""
+        if not host and scheme in _DEFAULT_PORTS:
+            return None
+        if port:
+            if int(port) > 65535:
+                return None
+            port = "" if _DEFAULT_PORTS.get(scheme) == str(int(port)) else str(int(port))
+        return cls(scheme, host, port)
+
+    @classmethod
+    def of_url(cls, url: str | None) -> Origin | None:
+        """The origin of an absolute URL; None for anything else."""
+        match = _AUTHORITY.match(url) if url else None
+        return cls.parse(match[0]) if match else None
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}" + (f":{self.port}" if self.port else "")
+
+    def covers(self, named: Origin) -> bool:
+        """Whether this origin, as the app sees itself, is the one that was named.
+
+        Behind a proxy that ends TLS, an app at `https://H` sees `http://H`: the same place. The
+        reverse never is: what was meant for `http://H` could be read by anyone on the way.
+        """
+        secured = Origin.parse(f"https{str(self)[4:]}") if self.scheme == "http" else None
+        return named in (self, secured)
+
+
+def own_origin(request: Request, public_origin: Origin | None) -> Origin | None:
+    """This side's own origin: what was configured, else the request's scheme and `Host`."""
+    if public_origin is not None:
+        return public_origin
+    host = request.header("host")
+    return Origin.parse(f"{request.scheme}://{host}") if host else None
+
+
+@dataclass(frozen=True, slots=True)
+class OriginPattern:
+    """One entry of `trusted_origins`: an origin, with `*.` before its host or `*` for its port."""
+
+    scheme: str
+    host: str
+    port: str
+    subdomains: bool
+
+    @classmethod
+    def parse(cls, option: str, text: object) -> OriginPattern:
+        """:raises ConfigurationError: the text is no origin, or would trust everyone."""
+
+        def refuse(cure: str) -> ConfigurationError:
+            return ConfigurationError(f"{option}: {text!r} is not an origin; {cure}")
+
+        example = "write one like 'https://app.example.com', without a path"
+        if not isinstance(text, str):
+            raise refuse(example)
+        plain = text
+        if any_port := plain.endswith(":*"):
+            plain = plain[:-2]
+        scheme, mark, host = plain.partition("://")
+        if subdomains := host.startswith("*."):
+            host = host[2:]
+        origin = Origin.parse(f"{scheme}{mark}{host}")
+        if origin is None:
+            raise refuse(example)
+        # A wildcard right above a top-level domain would trust whoever registers a name there.
+        if subdomains and "." not in origin.host and origin.host != "localhost":
+            raise refuse("name the domain that the wildcard stands in, as 'https://*.example.com'")
+        return cls(origin.scheme, origin.host, "*" if any_port else origin.port, subdomains)
+
+    def matches(self, origin: Origin) -> bool:
+        """Whether the origin is this one, or below it."""
+        # The dot is part of the comparison: evil-example.com is not below example.com.
+        host = (
+            origin.host.endswith("." + self.host) if self.subdomains else origin.host == self.host
+        )
+        return host and origin.scheme == self.scheme and self.port in ("*", origin.port)
+
+
+def is_among(origin: Origin, patterns: Iterable[OriginPattern]) -> bool:
+    """Whether one of the patterns matches."""
+    return any(pattern.matches(origin) for pattern in patterns)
+
+
+def check_origin(request: Request, own: Origin | None, trusted: Iterable[OriginPattern]) -> None:
+    """The Origin rule: refuse what a page of an untrusted origin made the browser send.
+
+    `Origin` (RFC 6454 section 7), else `Referer`, else Fetch Metadata (W3C Fetch Metadata Request
+    Headers) tells who asks. A request with none of them comes from no browser, and nobody's
+    cookies ride along unasked.
+
+    :raises InvalidOrigin: the origin is known and not trusted.
+    :raises MissingOrNullOrigin: a browser asks and the origin is not known.
+    """
+    site = request.header("sec-fetch-site")
+    origin, referer = request.header("origin"), request.header("referer")
+    if origin == "null":
+        # Sandboxed frames and some redirects send null; only the browser's own word helps then.
+        if site != "same-origin":
+            raise MissingOrNullOrigin
+        return
+    if origin is not None or referer is not None:
+        source = Origin.parse(origin) if origin is not None else Origin.of_url(referer)
+        if source is None or not ((own and own.covers(source)) or is_among(source, trusted)):
+            raise InvalidOrigin
+        return
+    if site not in (None, "same-origin", "none"):
+        raise MissingOrNullOrigin

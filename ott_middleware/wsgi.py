@@ -1,0 +1,296 @@
+"""The WSGI front: environ in, `Request`; `Response`, `start_response` out; and the pass-through.
+
+No policy lives here. (PEP 3333.)
+"""
+
+from __future__ import annotations
+
+import contextvars
+import io
+import re
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from .config import Options, OptionValues
+from .errors import BadRequest, LengthRequired, PayloadTooLarge, SessionUnavailable
+from .flow import Flow
+from .forward import Edit
+from .http import Request, Response, answering, current_request
+from .keeper import PROBE, PROBE_BYTES, PROBE_SECONDS
+from .urls import TAILS, browser_path, cut, cut_url, escapes_of, path_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from typing_extensions import Unpack
+
+
+class WSGIMiddleware:
+    """One-time tokens around a WSGI app.
+
+    :param app: the app; it should be wrapped by nothing that needs to see tokens or sessions first.
+    :param options: see `Options`.
+    :raises ConfigurationError: a bad option.
+    """
+
+    def __init__(self, app: WSGIApplication, **options: Unpack[OptionValues]) -> None:
+        built = Options.build(options)
+        self.app = app
+        built.adapter.bind(self._call_app)
+        self.flow = flow = Flow(built, read_request=_read_request, asynchronous=False)
+        # Looked up once, since every request of the app pays for what stands in __call__.
+        self._handle = flow.handle
+        self._watches = flow.watches
+        self._param = built.query_param
+        self._name = built.query_param or ""
+        self._escapes = re.compile(escapes_of(self._name))
+        self._links = built.query_param is not None
+        self._probes = threading.BoundedSemaphore(_MOST_PROBES)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request, or pass it on."""
+        query = environ.get("QUERY_STRING")
+        if (
+            environ.get("PATH_INFO", "").endswith(TAILS)
+            or self._watches
+            or (
+                query
+                and (self._name in query or ("%" in query and self._escapes.search(query)))
+                and self._links
+            )
+        ):
+            return self._answer(environ, start_response)
+        environ["ott"] = self._handle(self.flow, environ)
+        return self.app(environ, start_response)
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        flow = self.flow
+        links = _cut(environ, self._param) if self._param is not None else ()
+        request = flow.read_request(environ, links)
+        handle = self._handle(flow, environ)
+        with answering(request):
+            outcome = flow.run(flow.answer(request, _reader(environ), handle))
+        if isinstance(outcome, Response):
+            return _start(outcome, request, start_response)
+        for name, value in outcome.headers.items():
+            key = f"HTTP_{name.upper().replace('-', '_')}"
+            environ.pop(key, None)
+            if value is not None:
+                environ[key] = value
+        if flow.sets_remote_user:
+            _set_remote_user(environ, outcome.remote_user)
+        environ["ott"] = handle
+        if outcome.edit is not None:
+            start_response = self._editing(start_response, outcome.edit)
+        return self.app(environ, start_response)
+
+    def _editing(self, start_response: StartResponse, edit: Edit) -> StartResponse:
+        def edited(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            changed = self.flow.run(edit(int(status[:3]), tuple(headers)))
+            return start_response(status, list(changed), *exc_info)
+
+        return edited
+
+    def _call_app(self, request: Request) -> Response:
+        """Ask the app, in process, on behalf of the request that is being answered."""
+        current = current_request()
+        carrier = current.carrier if current is not None else {}
+        host = (current and current.header("host")) or "localhost"
+        environ: WSGIEnvironment = {
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.errors": io.StringIO(),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            # What the server said of this connection holds for it as well.
+            **{name: carrier[name] for name in _SURROUNDINGS if name in carrier},
+            "REQUEST_METHOD": request.method,
+            "PATH_INFO": request.path,
+            "QUERY_STRING": "",
+            "CONTENT_LENGTH": "0",
+            "HTTP_HOST": host,
+            "wsgi.input": io.BytesIO(),
+            **{f"HTTP_{k.upper().replace('-', '_')}": v for k, v in request.headers.items()},
+            PROBE: True,
+        }
+        # A call that hangs can't be ended, only left behind: in a thread of its own, and not in any
+        # number of them.
+        if not self._probes.acquire(blocking=False):
+            raise SessionUnavailable(f"probe: {_MOST_PROBES} are without an answer")
+        asked = _Asked(self.app, environ, self._probes.release)
+        thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(asked.run,), daemon=True
+        )
+        thread.start()
+        thread.join(PROBE_SECONDS)
+        if thread.is_alive():
+            raise SessionUnavailable(f"probe: no answer within {PROBE_SECONDS} s")
+        if asked.failure is not None:
+            raise SessionUnavailable(f"probe: the app failed: {asked.failure}")
+        if asked.status is None:
+            raise SessionUnavailable("probe: the app did not call start_response")
+        return Response(int(asked.status[:3]), body=bytes(asked.body))
+
+
+_MOST_PROBES = 64
+_SURROUNDINGS = (
+    "SCRIPT_NAME",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "REMOTE_ADDR",
+    "wsgi.version",
+    "wsgi.url_scheme",
+    "wsgi.errors",
+    "wsgi.multithread",
+    "wsgi.multiprocess",
+    "wsgi.run_once",
+)
+
+
+class _Asked:
+    """One request that the middleware makes of the app, and its answer."""
+
+    def __init__(
+        self, app: WSGIApplication, environ: WSGIEnvironment, release: Callable[[], None]
+    ) -> None:
+        self._app, self._environ, self._release = app, environ, release
+        self.status: str | None = None
+        self.body = bytearray()
+        self.failure: str | None = None
+
+    def run(self) -> None:
+        try:
+            answer = self._app(self._environ, self._start_response)
+            try:
+                for chunk in answer:
+                    self._write(chunk)
+                    if len(self.body) >= PROBE_BYTES:
+                        break
+            finally:
+                if hasattr(answer, "close"):
+                    answer.close()
+        except Exception as error:
+            self.failure = type(error).__name__
+        finally:
+            self._release()
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], Any]:
+        self.status = status
+        return self._write
+
+    def _write(self, chunk: bytes) -> None:
+        self.body += chunk[: PROBE_BYTES - len(self.body)]
+
+
+def _read_request(environ: WSGIEnvironment, links: tuple[str, ...] = ()) -> Request:
+    headers = {
+        key[5:].replace("_", "-").lower(): value
+        for key, value in environ.items()
+        if key.startswith("HTTP_")
+    }
+    for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(key):
+            headers[key.replace("_", "-").lower()] = environ[key]
+    path = environ.get("PATH_INFO", "")
+    if not path.startswith("/"):
+        path = path_of(path)
+    raw_path = path.encode("latin-1", "replace")
+    return Request(
+        method=environ["REQUEST_METHOD"].upper(),
+        scheme=environ.get("wsgi.url_scheme", "http"),
+        path=raw_path.decode("utf-8", "replace"),
+        target=browser_path(
+            environ.get("RAW_URI") or environ.get("REQUEST_URI"),
+            environ.get("SCRIPT_NAME", "").encode("latin-1", "replace"),
+            raw_path,
+        ),
+        query=environ.get("QUERY_STRING", ""),
+        headers=headers,
+        links=links,
+        carrier=environ,
+    )
+
+
+def _cut(environ: WSGIEnvironment, name: str) -> tuple[str, ...]:
+    """Cut the link parameters from the environ, in place: who logs from it sees none of them."""
+    query, links = cut(environ.get("QUERY_STRING", ""), name)
+    if links:
+        environ["QUERY_STRING"] = query
+        for key in ("RAW_URI", "REQUEST_URI", "HTTP_REFERER"):
+            if key in environ:
+                environ[key] = cut_url(environ[key], name)
+    return links
+
+
+def _reader(environ: WSGIEnvironment) -> Callable[[int], Awaitable[bytes]]:
+    async def read(limit: int) -> bytes:
+        length = environ.get("CONTENT_LENGTH")
+        if length:
+            if not (length.isascii() and length.isdecimal()):
+                raise BadRequest
+            if len(length) > 9 or int(length) > limit:
+                raise PayloadTooLarge
+            return _read(environ["wsgi.input"], int(length), exactly=True)
+        if environ.get("wsgi.input_terminated"):
+            body = _read(environ["wsgi.input"], limit + 1, exactly=False)
+            if len(body) > limit:
+                raise PayloadTooLarge
+            return body
+        # HTTP/1 without a length and without chunks is without a body (RFC 9112 section 6.3); what
+        # else comes without a length has an end that only the server knows.
+        protocol = environ.get("SERVER_PROTOCOL", "")
+        if environ.get("HTTP_TRANSFER_ENCODING") or not protocol.startswith(("HTTP/1", "HTTP/0")):
+            raise LengthRequired
+        return b""
+
+    return read
+
+
+def _read(stream: Any, length: int, *, exactly: bool) -> bytes:
+    body = bytearray()
+    while len(body) < length:
+        try:
+            chunk = stream.read(length - len(body))
+        except OSError as error:
+            raise BadRequest from error  # the client is gone half-way
+        if not chunk:
+            break
+        body += chunk
+    if exactly and len(body) < length:
+        raise BadRequest
+    return bytes(body)
+
+
+_REMOTE_USER_HEADERS = frozenset(
+    {"REMOTE_USER", "X_REMOTE_USER", "X_FORWARDED_USER", "X_AUTH_REQUEST_USER"}
+)
+
+
+def _set_remote_user(environ: WSGIEnvironment, name: str | None) -> None:
+    """Make `REMOTE_USER` say what it should, and nothing else say it."""
+    for key in list(environ):
+        # Servers differ in what they do to case, dashes and underscores; apps in what they read.
+        folded = key.upper().replace("-", "_")
+        smuggled = folded.startswith("HTTP_") and folded[5:] in _REMOTE_USER_HEADERS
+        if smuggled or folded in ("REMOTE_USER", "AUTH_TYPE"):
+            del environ[key]
+    if name is not None:
+        environ["REMOTE_USER"] = name
+
+
+def _start(response: Response, request: Request, start_response: StartResponse) -> Iterable[bytes]:
+    try:
+        phrase = HTTPStatus(response.status).phrase
+    except ValueError:
+        phrase = "Unknown"
+    start_response(f"{response.status} {phrase}", list(response.headers))
+    return [b"" if request.method == "HEAD" else response.body]
