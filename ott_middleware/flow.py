@@ -65,14 +65,18 @@ class Flow:
     ) -> None:
         adapter = options.adapter
         self.options = options
-        self.tokens: TokenService = options.tokens or OneTimeTokens(
-            options.backend or MemoryBackend(),
-            sessions=adapter,
-            secret=options.token_options.secret,
-            expires_in=options.token_options.expires_in,
-            generate_token=options.token_options.generate_token,
-            store_token=options.token_options.store_token,
-            max_per_session=options.token_options.max_per_session,
+        self.tokens: TokenService = (
+            options.tokens
+            if options.tokens is not None
+            else OneTimeTokens(
+                MemoryBackend() if options.backend is None else options.backend,
+                sessions=adapter,
+                secret=options.token_options.secret,
+                expires_in=options.token_options.expires_in,
+                generate_token=options.token_options.generate_token,
+                store_token=options.token_options.store_token,
+                max_per_session=options.token_options.max_per_session,
+            )
         )
         hook = options.on_invalid if callable(options.on_invalid) else None
         bind, self.run = sync_colour(adapter.current, adapter.establish, hook)
