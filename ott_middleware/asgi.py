@@ -6,7 +6,6 @@ No policy lives here. (ASGI specification, HTTP message format.)
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from .flow import Flow
 from .forward import Edit, Forward
 from .http import Request, Response, answering, current_request
 from .keeper import PROBE, PROBE_BYTES, PROBE_SECONDS
-from .urls import TAILS, browser_path, cut, cut_url, escapes_of, path_of
+from .urls import PATH_MARK, browser_path, cut, cut_url, escapes_of, path_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -43,10 +42,11 @@ class ASGIMiddleware:
         self.flow = flow = Flow(built, read_request=_read_request, asynchronous=True)
         # Looked up once, since every request of the app pays for what stands in __call__.
         self._handle = flow.handle
-        self._watches = flow.watches
+        # Every path contains the empty string: an answer that must be seen goes the long way.
+        self._mark = "" if flow.watches else PATH_MARK
         self._param = built.query_param
         self._name = (built.query_param or "").encode("ascii")
-        self._escapes = re.compile(escapes_of(built.query_param or "").encode("ascii"))
+        self._escapes = [escape.encode("ascii") for escape in escapes_of(built.query_param or "")]
         self._links = built.query_param is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,24 +55,24 @@ class ASGIMiddleware:
             await self.app(scope, receive, send)
             return
         query = scope["query_string"]
-        if (
-            scope["path"].endswith(TAILS)
-            or self._watches
-            or (
-                query
-                and (self._name in query or (b"%" in query and self._escapes.search(query)))
-                and self._links
-            )
-        ):
+        ours = self._mark in scope["path"]
+        if not ours and query and self._links:
+            ours = self._name in query or (b"%" in query and self._is_escaped(query))
+        if ours:
             await self._answer(scope, receive, send)
             return
-        scope["ott"] = self._handle(self.flow, scope)
+        scope["ott"] = handle = self._handle()
+        handle.carrier = scope
         await self.app(scope, receive, send)
+
+    def _is_escaped(self, query: bytes) -> bool:
+        return any(escape in query for escape in self._escapes)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         links = _cut(scope, self._param) if self._param is not None else ()
         request = self.flow.read_request(scope, links)
-        handle = self._handle(self.flow, scope)
+        handle = self._handle()
+        handle.carrier = scope
         with answering(request):
             outcome = await self.flow.answer(request, _reader(receive), handle)
         if isinstance(outcome, Response):

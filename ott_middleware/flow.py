@@ -31,7 +31,7 @@ from .errors import (
     Unavailable,
 )
 from .forward import Forward, Forwarding
-from .handle import Handle, SigningHandle
+from .handle import Handle, handle_class
 from .http import PRIVATE, Cookie, Headers, Request, Response, iso_milliseconds, json_response
 from .keeper import PROBE, SessionKeeper
 from .kinds import accepts_html, is_navigation, is_speculative, never_redeems
@@ -99,7 +99,7 @@ class Flow:
         self.current_now = keeper.current_now
         self.begin_session = keeper.begin
         self.sets_remote_user = keeper.sets_remote_user
-        self.handle: type[Handle] = SigningHandle if keeper.signs_in else Handle
+        self.handle = handle_class(self, signs_in=keeper.signs_in)
         #: Whether every request takes the long way, since its answer must be seen.
         self.watches = keeper.signs_in or keeper.sets_remote_user or offers
         self._read_request = read_request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .errors import Unauthorized
 from .http import Request, answering
@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 
 
 class Handle:
-    """This request's handle. It costs nothing until it is asked something."""
+    """This request's handle. It costs nothing until it is asked something.
 
-    # Slots that are unset until needed: every request of the app pays for what __init__ does.
-    __slots__ = ("_carrier", "_flow", "_redeemed", "_request", "_session")
+    Each middleware has a subclass of its own, which knows the flow (`handle_class`).
+    """
 
-    def __init__(self, flow: Flow, carrier: Any) -> None:
-        self._flow = flow
-        self._carrier = carrier
+    # Every request of the app pays for making one: no __init__, and slots that stay unset until
+    # they are needed.
+    __slots__ = ("_redeemed", "_request", "_session", "carrier")
+
+    _flow: ClassVar[Flow]
+    #: The scope or environ; set by the front.
+    carrier: Any
 
     @property
     def session(self) -> Session | None:
@@ -73,7 +77,7 @@ class Handle:
         """The request that the handle is for."""
         request: Request | None = getattr(self, "_request", None)
         if request is None:
-            request = self._request = self._flow.read_request(self._carrier)
+            request = self._request = self._flow.read_request(self.carrier)
         return request
 
     def generate(
@@ -162,8 +166,7 @@ class SigningHandle(Handle):
 
     __slots__ = ("_changed", "_closed", "ended")
 
-    def __init__(self, flow: Flow, carrier: Any) -> None:
-        super().__init__(flow, carrier)
+    def __init__(self) -> None:
         self._changed = self._closed = False
         #: The session that `sign_out` ended.
         self.ended: Session | None = None
@@ -198,3 +201,9 @@ class SigningHandle(Handle):
         if self._closed:
             raise RuntimeError("sign in or out before the answer begins: no cookie can go out now")
         self._changed = True
+
+
+def handle_class(flow: Flow, *, signs_in: bool) -> type[Handle]:
+    """The handle of one middleware's requests."""
+    base = SigningHandle if signs_in else Handle
+    return type(base.__name__, (base,), {"__slots__": (), "_flow": flow, "__doc__": base.__doc__})

@@ -58,17 +58,17 @@ def add_parameter(url: str, name: str, value: str) -> str:
     return f"{before}{joint}{name}={value}{hash_mark}{fragment}"
 
 
-#: How the paths of this package end, under whatever prefix.
-TAILS = ("/one-time-token/generate", "/one-time-token/verify")
+#: What the paths of this package contain, under whatever prefix.
+PATH_MARK = "/one-time-token/"
 
 
-def escapes_of(name: str) -> str:
-    """A pattern that finds an escape of any character of a parameter's name.
+def escapes_of(name: str) -> tuple[str, ...]:
+    """How the percent-escapes of a parameter name's characters begin: `%6`, `%7`.
 
-    A query that holds neither the name nor a match of this has no parameter of that name.
+    A query that holds neither the name nor one of these has no parameter of that name; most
+    queries that have escapes at all have others.
     """
-    digits = ("".join(f"[{d.lower()}{d.upper()}]" for d in f"{ord(c):02x}") for c in set(name))
-    return f"%(?:{'|'.join(sorted(digits))})"
+    return tuple(sorted({f"%{ord(character) >> 4:x}" for character in name}))
 
 
 def _text(raw: bytes) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextvars
 import io
-import re
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
@@ -19,7 +18,7 @@ from .flow import Flow
 from .forward import Edit
 from .http import Request, Response, answering, current_request
 from .keeper import PROBE, PROBE_BYTES, PROBE_SECONDS
-from .urls import TAILS, browser_path, cut, cut_url, escapes_of, path_of
+from .urls import PATH_MARK, browser_path, cut, cut_url, escapes_of, path_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -41,34 +40,38 @@ class WSGIMiddleware:
         self.flow = flow = Flow(built, read_request=_read_request, asynchronous=False)
         # Looked up once, since every request of the app pays for what stands in __call__.
         self._handle = flow.handle
-        self._watches = flow.watches
+        # Every path contains the empty string: an answer that must be seen goes the long way.
+        self._mark = "" if flow.watches else PATH_MARK
         self._param = built.query_param
         self._name = built.query_param or ""
-        self._escapes = re.compile(escapes_of(self._name))
+        self._escapes = escapes_of(self._name)
         self._links = built.query_param is not None
         self._probes = threading.BoundedSemaphore(_MOST_PROBES)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, or pass it on."""
-        query = environ.get("QUERY_STRING")
-        if (
-            environ.get("PATH_INFO", "").endswith(TAILS)
-            or self._watches
-            or (
-                query
-                and (self._name in query or ("%" in query and self._escapes.search(query)))
-                and self._links
-            )
-        ):
+        try:
+            query = environ["QUERY_STRING"]
+            ours = self._mark in environ["PATH_INFO"]
+        except KeyError:  # PEP 3333 lets a server leave out what is empty
+            ours, query = True, ""
+        if not ours and query and self._links:
+            ours = self._name in query or ("%" in query and self._is_escaped(query))
+        if ours:
             return self._answer(environ, start_response)
-        environ["ott"] = self._handle(self.flow, environ)
+        environ["ott"] = handle = self._handle()
+        handle.carrier = environ
         return self.app(environ, start_response)
+
+    def _is_escaped(self, query: str) -> bool:
+        return any(escape in query for escape in self._escapes)
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         flow = self.flow
         links = _cut(environ, self._param) if self._param is not None else ()
         request = flow.read_request(environ, links)
-        handle = self._handle(flow, environ)
+        handle = self._handle()
+        handle.carrier = environ
         with answering(request):
             outcome = flow.run(flow.answer(request, _reader(environ), handle))
         if isinstance(outcome, Response):
