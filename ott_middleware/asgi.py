@@ -6,6 +6,7 @@ No policy lives here. (ASGI specification, HTTP message format.)
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ class ASGIMiddleware:
         self._mark = "" if flow.watches else PATH_MARK
         self._param = built.query_param
         self._name = (built.query_param or "").encode("ascii")
-        self._escapes = [escape.encode("ascii") for escape in escapes_of(built.query_param or "")]
+        self._escape = re.compile(escapes_of(built.query_param or "").encode("ascii")).search
         self._links = built.query_param is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,16 +58,16 @@ class ASGIMiddleware:
         query = scope["query_string"]
         ours = self._mark in scope["path"]
         if not ours and query and self._links:
-            ours = self._name in query or (b"%" in query and self._is_escaped(query))
+            # find() and the number of "%": `bytes in bytes` takes twice as long.
+            ours = query.find(self._name) >= 0 or (
+                0x25 in query and self._escape(query) is not None
+            )
         if ours:
             await self._answer(scope, receive, send)
             return
         scope["ott"] = handle = self._handle()
         handle.carrier = scope
         await self.app(scope, receive, send)
-
-    def _is_escaped(self, query: bytes) -> bool:
-        return any(escape in query for escape in self._escapes)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         links = _cut(scope, self._param) if self._param is not None else ()

@@ -10,8 +10,8 @@ from .errors import RequestError
 from .http import PRIVATE, Response
 
 _STYLE = (
-    "body{font:1.125rem/1.5 system-ui,sans-serif;max-width:32rem;margin:0 auto;padding:3rem 1.25rem;"
-    "color:#1c1c1e;background:#fff}h1{font-size:1.5rem;line-height:1.25}"
+    "body{font:1.125rem/1.5 system-ui,sans-serif;max-width:32rem;margin:0 auto;"
+    "padding:3rem 1.25rem;color:#1c1c1e;background:#fff}h1{font-size:1.5rem;line-height:1.25}"
     "a{display:inline-block;padding:.75rem 1.25rem;border-radius:.5rem;background:#1a56db;"
     "color:#fff;text-decoration:none}"
     "@media(prefers-color-scheme:dark){body{color:#f2f2f7;background:#1c1c1e}}"

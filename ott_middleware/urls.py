@@ -62,13 +62,14 @@ def add_parameter(url: str, name: str, value: str) -> str:
 PATH_MARK = "/one-time-token/"
 
 
-def escapes_of(name: str) -> tuple[str, ...]:
-    """How the percent-escapes of a parameter name's characters begin: `%6`, `%7`.
+def escapes_of(name: str) -> str:
+    """A pattern for how the percent-escapes of a parameter name's characters begin: `%[67]`.
 
-    A query that holds neither the name nor one of these has no parameter of that name; most
-    queries that have escapes at all have others.
+    A query that holds neither the name nor a match has no parameter of that name; most queries
+    that have escapes at all have others.
     """
-    return tuple(sorted({f"%{ord(character) >> 4:x}" for character in name}))
+    nibbles = {f"{ord(character) >> 4:x}" for character in name}
+    return f"%[{''.join(sorted(nibbles)) or '%'}]"
 
 
 def _text(raw: bytes) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import io
+import re
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
@@ -44,7 +45,7 @@ class WSGIMiddleware:
         self._mark = "" if flow.watches else PATH_MARK
         self._param = built.query_param
         self._name = built.query_param or ""
-        self._escapes = escapes_of(self._name)
+        self._escape = re.compile(escapes_of(self._name)).search
         self._links = built.query_param is not None
         self._probes = threading.BoundedSemaphore(_MOST_PROBES)
 
@@ -56,15 +57,12 @@ class WSGIMiddleware:
         except KeyError:  # PEP 3333 lets a server leave out what is empty
             ours, query = True, ""
         if not ours and query and self._links:
-            ours = self._name in query or ("%" in query and self._is_escaped(query))
+            ours = self._name in query or ("%" in query and self._escape(query) is not None)
         if ours:
             return self._answer(environ, start_response)
         environ["ott"] = handle = self._handle()
         handle.carrier = environ
         return self.app(environ, start_response)
-
-    def _is_escaped(self, query: str) -> bool:
-        return any(escape in query for escape in self._escapes)
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         flow = self.flow
