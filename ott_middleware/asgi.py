@@ -108,53 +108,56 @@ class ASGIMiddleware:
             PROBE: True,
         }
         exchange = _Exchange()
+        asked = asyncio.ensure_future(self.app(scope, exchange.receive, exchange.send))
+        # However it ends, nobody else will ask for its outcome.
+        asked.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            asked = asyncio.ensure_future(self.app(scope, exchange.receive, exchange.send))
-            done = asyncio.ensure_future(exchange.done.wait())
-            try:
-                # The answer counts, not how long the app lingers after it.
-                await asyncio.wait(
-                    (asked, done), timeout=PROBE_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
-            finally:
-                done.cancel()
-                if not asked.done():
-                    asked.cancel()
-        except Exception as error:
-            raise SessionUnavailable(f"probe: {type(error).__name__}") from error
-        if asked.done() and not asked.cancelled() and (failure := asked.exception()) is not None:
-            raise SessionUnavailable(f"probe: the app failed: {type(failure).__name__}")
-        if exchange.status is None or not exchange.done.is_set():
+            await asyncio.wait({asked}, timeout=PROBE_SECONDS)
+        finally:
+            asked.cancel()
+        if exchange.complete:
+            return Response(exchange.status, body=bytes(exchange.body))
+        if not asked.done():
             raise SessionUnavailable(f"probe: no answer within {PROBE_SECONDS} s")
-        return Response(exchange.status, body=bytes(exchange.body))
+        failure = asked.exception()
+        why = type(failure).__name__ if failure else "it sent no complete answer"
+        raise SessionUnavailable(f"probe: the app failed: {why}")
 
 
 _SURROUNDINGS = ("asgi", "http_version", "scheme", "root_path", "server", "client", "state")
+
+
+class _Enough(Exception):
+    """Told to an app that sends more than is read."""
 
 
 class _Exchange:
     """The server's side of a request that the middleware makes of the app."""
 
     def __init__(self) -> None:
-        self.status: int | None = None
+        self.status = 0
         self.body = bytearray()
-        self.done = asyncio.Event()
+        self.complete = False
         self._asked = False
+        self._over = asyncio.Event()
 
     async def receive(self) -> Message:
         if not self._asked:
             self._asked = True
             return {"type": "http.request", "body": b"", "more_body": False}
-        await self.done.wait()
+        await self._over.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
+        if self.complete:
+            raise _Enough
         if message["type"] == "http.response.start":
             self.status = message["status"]
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")[: PROBE_BYTES - len(self.body)]
             if len(self.body) >= PROBE_BYTES or not message.get("more_body", False):
-                self.done.set()
+                self.complete = True
+                self._over.set()
 
 
 def _read_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:

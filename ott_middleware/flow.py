@@ -80,6 +80,7 @@ class Flow:
         )
         hook = options.on_invalid if callable(options.on_invalid) else None
         bind, self.run = sync_colour(adapter.current, adapter.establish, hook)
+        self._asynchronous = asynchronous
         if asynchronous:
             bind = on_loop
         # Where the flow itself may wait, so may the service.
@@ -90,7 +91,8 @@ class Flow:
         self._generate = generate
         self._on_invalid = bind(hook) if hook else None
         clock = getattr(self.tokens, "clock", time.time)
-        self._keeper = keeper = SessionKeeper(adapter, bind=bind, clock=clock)
+        run = None if asynchronous else self.run
+        self._keeper = keeper = SessionKeeper(adapter, bind=bind, clock=clock, run=run)
         if asynchronous and keeper.sets_remote_user:
             raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
         offers = options.set_ott_header_on_new_session
@@ -116,7 +118,7 @@ class Flow:
 
     def refuse_to_wait(self, name: str, twin: str) -> None:
         """:raises RuntimeError: a method of the token service would hold up the loop."""
-        if getattr(self.tokens, "blocks", True) and on_running_loop():
+        if self._asynchronous and getattr(self.tokens, "blocks", True) and on_running_loop():
             raise RuntimeError(f"{name}() must wait for the backend: use `await {twin}()`")
 
     def link_target(self, url: str, request: Request) -> Origin:

@@ -179,8 +179,9 @@ class SigningHandle(Handle):
         :raises ValueError: no id, or more than a cookie can hold.
         :raises RuntimeError: the answer has begun.
         """
-        self._change()
+        self._check_open()
         session = self._session = self._flow.begin_session(user, remember)
+        self._changed = True  # not before: a user that is refused changes nothing
         return session
 
     def sign_out(self) -> None:
@@ -188,19 +189,19 @@ class SigningHandle(Handle):
 
         :raises RuntimeError: the answer has begun.
         """
-        self._change()
+        self._check_open()
         self.ended = self.session or self.ended
         self._session = None
+        self._changed = True
 
     def close(self) -> bool:
         """The answer begins: whether the app signed somebody in or out until now."""
         self._closed = True
         return self._changed
 
-    def _change(self) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError("sign in or out before the answer begins: no cookie can go out now")
-        self._changed = True
 
 
 def handle_class(flow: Flow, *, signs_in: bool) -> type[Handle]:

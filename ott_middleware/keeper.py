@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from .calls import Bind, Bound, blocks, drive, hook_call, inline, is_async, on_running_loop
+from .calls import Bind, Bound, Run, blocks, drive, hook_call, inline, is_async, on_running_loop
 from .errors import OTTError, SessionUnavailable
 from .http import Cookie, Request
 from .sessions.base import Session, SessionAdapter
@@ -26,6 +26,7 @@ class SessionKeeper:
     :param adapter: already bound to the app.
     :param bind: how its functions are made awaitable.
     :param clock: tells the time in Unix seconds.
+    :param run: how a synchronous front runs a coroutine; None on a front with a loop.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class SessionKeeper:
         *,
         bind: Bind,
         clock: Callable[[], float],
+        run: Run[Session | None] | None = None,
     ) -> None:
         self.adapter = adapter
+        self._run = run
         self._clock = clock
         self._name = type(adapter).__name__
         self._current = bind(adapter.current)
@@ -64,6 +67,8 @@ class SessionKeeper:
 
         :raises RuntimeError: the adapter must wait, and nothing here can.
         """
+        if self._run is not None:
+            return self._run(self.current(request))
         waits = blocks(self.adapter.current) and on_running_loop()
         if waits or is_async(self.adapter.current):
             raise RuntimeError(f"{self._name} must wait for its answer: use `await asession()`")
@@ -86,7 +91,11 @@ class SessionKeeper:
 
         :raises SessionUnavailable: the adapter failed.
         """
-        cookies = await hook_call(f"{self._name}.establish", self._establish(session, request))
+        return await hook_call(f"{self._name}.establish", self._cookies(session, request))
+
+    async def _cookies(self, session: Session, request: Request) -> tuple[Cookie, ...]:
+        # Made whole in here: an iterable may fail, or hold what is no cookie, as late as this.
+        cookies = await self._establish(session, request)
         return tuple(self._bounded(cookie, session, request) for cookie in cookies)
 
     def _bounded(self, cookie: Cookie, session: Session, request: Request) -> Cookie:

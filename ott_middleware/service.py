@@ -6,7 +6,7 @@ import json
 import logging
 import secrets as randomness
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -32,6 +32,7 @@ from .config import (
     seconds_of,
 )
 from .errors import (
+    BackendUnavailable,
     InvalidToken,
     KeyTaken,
     SessionExpired,
@@ -176,7 +177,8 @@ class OneTimeTokens:
         :raises BackendUnavailable: the backend does not answer.
         :raises SessionUnavailable: a hook failed, or the session is too large to carry.
         """
-        token: str = self._run(self._generate, session, expires_in, audience, channel)
+        hooks = (self._options.generate_token, self._hasher)
+        token: str = self._run(hooks, self._generate, session, expires_in, audience, channel)
         return token
 
     async def agenerate(
@@ -203,7 +205,8 @@ class OneTimeTokens:
         :raises BackendUnavailable: the backend does not answer.
         :raises SessionUnavailable: the adapter or a hook failed.
         """
-        session: Session = self._run(self._verify, token, audience, channel)
+        hooks = (self._hasher, self._sessions.resolve)
+        session: Session = self._run(hooks, self._verify, token, audience, channel)
         return session
 
     async def averify(
@@ -218,16 +221,21 @@ class OneTimeTokens:
         :raises NotSupported: the backend cannot.
         :raises BackendUnavailable: the backend does not answer.
         """
-        count: int = self._run(self._revoke, session_id)
+        count: int = self._run((), self._revoke, session_id)
         return count
 
     async def arevoke(self, session_id: str) -> int:
         """`revoke`, awaited."""
         return await self._revoke(self._async, session_id)
 
-    def _run(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
-        # Decided at each call, since an adapter learns only when it is bound whether it suspends.
-        hooks = (self._options.generate_token, self._hasher, self._sessions.resolve)
+    def _run(
+        self,
+        hooks: Sequence[Callable[..., Any] | None],
+        function: Callable[..., Coroutine[Any, Any, Any]],
+        *args: Any,
+    ) -> Any:
+        # Decided at each call, since an adapter learns only when it is bound whether it suspends;
+        # and by what this call awaits alone: generating asks no adapter, whatever its colour.
         bind, run = sync_colour(*hooks)
         plug_ins = self._sync if bind is inline else self._plug_ins(bind, asynchronous=False)
         return run(function(plug_ins, *args))
@@ -329,6 +337,8 @@ class OneTimeTokens:
         value = await backend_call(plug_ins.take(key))
         if value is None:
             raise InvalidToken
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise BackendUnavailable(f"take() returned a {type(value).__name__}, not bytes")
         opened = unseal(bytes(value), token=token, key=key, secrets=self._secrets)
         if opened is None:
             logger.error("a stored token could not be opened: give all sides the same secret")
@@ -367,7 +377,7 @@ class OneTimeTokens:
 def _pack(session: Session, audience: Origin | None) -> bytes:
     try:
         return to_json({"session": session.to_json(), "audience": audience and str(audience)})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise SessionUnavailable(
             "the session's user and data must be JSON values to be carried"
         ) from error

@@ -128,6 +128,9 @@ def unseal_cookie(value: str, *, name: str, secrets: Sequence[bytes]) -> bytes |
         raw = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
     except ValueError:
         return None
+    # One spelling for one seal: decoders let other alphabets and spare bits at the end pass.
+    if base64url(raw) != value:
+        return None
     header, sealed = raw[:17], raw[17:]
     for secret in secrets:
         if header[:5] != bytes([_VERSION]) + key_id(secret):

@@ -128,7 +128,11 @@ class WSGIMiddleware:
         thread = threading.Thread(
             target=contextvars.copy_context().run, args=(asked.run,), daemon=True
         )
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more threads
+            self._probes.release()
+            raise SessionUnavailable("probe: no thread to ask the app in") from error
         thread.join(PROBE_SECONDS)
         if thread.is_alive():
             raise SessionUnavailable(f"probe: no answer within {PROBE_SECONDS} s")

@@ -6,6 +6,7 @@ unknown; that is noticed, and logged with the cure.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -173,6 +174,7 @@ class _Process:
 
     _warned = False
     _claim: tuple[int, socket.socket | None] | None = None
+    _claiming = threading.Lock()
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -187,7 +189,14 @@ class _Process:
             self._pid = pid
             self._warn("the process was forked after this backend was made")
         if _Process._claim is None or _Process._claim[0] != pid:
-            _Process._claim = (pid, self._claim_workers_name())
+            # Of two threads that get here at once, one claims: the other would find the name taken
+            # by its own process. Nobody waits: a fork may have copied the lock while it was held.
+            if _Process._claiming.acquire(blocking=False):
+                try:
+                    if _Process._claim is None or _Process._claim[0] != pid:
+                        _Process._claim = (pid, self._claim_workers_name())
+                finally:
+                    _Process._claiming.release()
 
     def _claim_workers_name(self) -> socket.socket | None:
         # Workers of one server have one parent and one command line. The first of them to get here
@@ -195,13 +204,18 @@ class _Process:
         # finds it taken is the second.
         if not sys.platform.startswith("linux"):
             return None
-        same = repr((os.getppid(), os.getuid(), os.getcwd(), sys.argv)).encode("utf-8", "replace")
-        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            claim.bind(b"\0ott_middleware:" + hashlib.sha256(same).hexdigest().encode())
+            where = (os.getppid(), os.getuid(), os.getcwd(), sys.argv)
+            claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         except OSError:
+            return None  # a sandbox without such sockets: no reason to refuse tokens
+        name = hashlib.sha256(repr(where).encode("utf-8", "replace")).hexdigest()
+        try:
+            claim.bind(b"\0ott_middleware:" + name.encode("ascii"))
+        except OSError as error:
             claim.close()
-            self._warn("a second worker process runs this app")
+            if error.errno == errno.EADDRINUSE:
+                self._warn("a second worker process runs this app")
             return None
         return claim
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import Any
@@ -26,7 +26,7 @@ class Session:
     :ivar expires_at: aware, in UTC, or None where no end is known.
     :ivar persistent: whether it was to be remembered after the browser is closed.
     :ivar data: what travels along, as JSON values.
-    :raises ValueError: an empty id, or a date without a time zone.
+    :raises ValueError: an id or token that is no str, an empty id, or a date without a time zone.
     """
 
     id: str
@@ -40,8 +40,10 @@ class Session:
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.id:
-            raise ValueError("a session needs an id that is not empty")
+        if not isinstance(self.id, str) or not self.id:
+            raise ValueError("a session needs an id: a str that is not empty")
+        if not isinstance(self.token, str):
+            raise ValueError("a session's token is its cookie's value: a str")
         for name in ("created_at", "expires_at"):
             moment = getattr(self, name)
             if moment is None:
@@ -78,12 +80,13 @@ class Session:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Session:
-        """The session that `to_json` described."""
+        """The session that `to_json` described, this version's or another's."""
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         moments = {
-            name: datetime.fromisoformat(values[name]) if values[name] else None
+            name: datetime.fromisoformat(known[name]) if known.get(name) else None
             for name in ("created_at", "expires_at")
         }
-        return cls(**{**values, **moments})
+        return cls(**{**known, **moments})
 
 
 class SessionAdapter:

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, cast
@@ -21,6 +22,9 @@ logger = logging.getLogger("ott_middleware")
 Values = Mapping[str, str]
 Answer = Mapping[str, Any] | None
 Validate = Callable[[Values], "Answer | Awaitable[Answer]"]
+
+# What stands in a request target as it is, so that path and target are one text.
+_PATH = re.compile(r"/[A-Za-z0-9/:@!$&'()*+,;=._~-]*")
 
 
 class CookieSession(SessionAdapter):
@@ -67,8 +71,8 @@ class CookieSession(SessionAdapter):
             raise ConfigurationError(f"validate: {validate!r}; pass a function of the values")
         if validate is not None and probe is not None:
             raise ConfigurationError("validate and probe: pass one of them; both answer the same")
-        if probe is not None and not (isinstance(probe, str) and probe.startswith("/")):
-            raise ConfigurationError(f"probe: {probe!r}; pass a path like '/me'")
+        if probe is not None and not (isinstance(probe, str) and _PATH.fullmatch(probe)):
+            raise ConfigurationError(f"probe: {probe!r}; pass a path like '/me', without a query")
         self.attributes = CookieAttributes(
             domain=domain,
             path=path,
@@ -200,7 +204,11 @@ class CookieSession(SessionAdapter):
 def _without(values: Values, answer: Any) -> Any:
     """An answer without the cookies' values, should it repeat one: they stay in `token` alone."""
     if isinstance(answer, Mapping):
-        return {key: _without(values, value) for key, value in answer.items()}
+        return {
+            key: _without(values, value)
+            for key, value in answer.items()
+            if key is None or _without(values, key) is not None
+        }
     if isinstance(answer, (list, tuple)):
         return [_without(values, value) for value in answer]
     if isinstance(answer, str) and any(

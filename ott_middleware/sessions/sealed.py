@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from ..calls import is_async
 from ..errors import ConfigurationError
 from ..http import Cookie, Request, is_cookie_name, to_json
 from ..secrets import Secret, parse_secrets
@@ -62,13 +63,18 @@ class SealedSession(SessionAdapter):
         if not is_cookie_name(name):
             raise ConfigurationError(f"name: {name!r} is not a cookie name")
         seconds = lifetime.total_seconds() if isinstance(lifetime, timedelta) else lifetime
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= 1:
+        # A century keeps every end within what dates and cookies can express.
+        if (
+            isinstance(seconds, bool)
+            or not isinstance(seconds, (int, float))
+            or not 1 <= seconds <= 100 * 366 * 86400
+        ):
             raise ConfigurationError(
                 f"lifetime: {lifetime!r}; use seconds or a timedelta, from 1 s"
             )
-        if remote_user is not None and not callable(remote_user):
+        if remote_user is not None and (not callable(remote_user) or is_async(remote_user)):
             raise ConfigurationError(
-                f"remote_user: {remote_user!r}; pass a function of the session"
+                f"remote_user: {remote_user!r}; pass a plain function of the session"
             )
         self.attributes = CookieAttributes(
             domain=domain,
@@ -88,14 +94,19 @@ class SealedSession(SessionAdapter):
         self._clock = clock
 
     def current(self, request: Request) -> Session | None:
+        found: Session | None = None
         for value in request.cookies(self.name):
             plain = unseal_cookie(value, name=self.name, secrets=self._secrets)
             if plain is None:
-                continue  # forged, foreign or planted: as if it had not been sent
+                continue  # forged or foreign: as if it had not been sent
             session = Session.from_json({**json.loads(plain), "token": value})
-            if not session.expired(self._clock()):
-                return session
-        return None
+            if session.expired(self._clock()):
+                continue
+            # Two people's: one may have been planted by the other, who wants to be acted for.
+            if found is not None and not found.is_same_person(session):
+                return None
+            found = found or session
+        return found
 
     def resolve(self, session: Session) -> Session:
         # The session is in the token's seal, which only this package writes; whether it has
