@@ -6,7 +6,7 @@ import json
 import logging
 import secrets as randomness
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -17,11 +17,13 @@ from .calls import (
     Bound,
     backend_call,
     blocks,
+    drive,
     hook_call,
+    in_caller,
     inline,
     is_async,
     on_loop,
-    sync_colour,
+    run_on_own_loop,
 )
 from .config import (
     GenerateToken,
@@ -151,6 +153,9 @@ class OneTimeTokens:
         self._secret = self._secrets[0] if self._secrets else None
         self._sessions = sessions
         self._hasher = hasher_of(store_token)
+        hooks = (generate_token, self._hasher)
+        self._hooks_wait = any(is_async(hook) for hook in hooks if hook is not None)
+        self._resolve_waits = is_async(sessions.resolve)
         self._sync = self._plug_ins(inline, asynchronous=False)
         self._async = self._plug_ins(on_loop, asynchronous=True)
 
@@ -177,8 +182,8 @@ class OneTimeTokens:
         :raises BackendUnavailable: the backend does not answer.
         :raises SessionUnavailable: a hook failed, or the session is too large to carry.
         """
-        hooks = (self._options.generate_token, self._hasher)
-        token: str = self._run(hooks, self._generate, session, expires_in, audience, channel)
+        waits = self._hooks_wait
+        token: str = self._run(waits, self._generate, session, expires_in, audience, channel)
         return token
 
     async def agenerate(
@@ -205,8 +210,9 @@ class OneTimeTokens:
         :raises BackendUnavailable: the backend does not answer.
         :raises SessionUnavailable: the adapter or a hook failed.
         """
-        hooks = (self._hasher, self._sessions.resolve)
-        session: Session = self._run(hooks, self._verify, token, audience, channel)
+        # An adapter may learn only when it is bound to an app whether it suspends.
+        waits = self._hooks_wait or self._resolve_waits or self._sessions.suspends
+        session: Session = self._run(waits, self._verify, token, audience, channel)
         return session
 
     async def averify(
@@ -221,7 +227,7 @@ class OneTimeTokens:
         :raises NotSupported: the backend cannot.
         :raises BackendUnavailable: the backend does not answer.
         """
-        count: int = self._run((), self._revoke, session_id)
+        count: int = self._run(False, self._revoke, session_id)
         return count
 
     async def arevoke(self, session_id: str) -> int:
@@ -229,16 +235,11 @@ class OneTimeTokens:
         return await self._revoke(self._async, session_id)
 
     def _run(
-        self,
-        hooks: Sequence[Callable[..., Any] | None],
-        function: Callable[..., Coroutine[Any, Any, Any]],
-        *args: Any,
+        self, waits: bool, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any
     ) -> Any:
-        # Decided at each call, since an adapter learns only when it is bound whether it suspends;
-        # and by what this call awaits alone: generating asks no adapter, whatever its colour.
-        bind, run = sync_colour(*hooks)
-        plug_ins = self._sync if bind is inline else self._plug_ins(bind, asynchronous=False)
-        return run(function(plug_ins, *args))
+        if waits:
+            return run_on_own_loop(function(self._plug_ins(in_caller, asynchronous=False), *args))
+        return drive(function(self._sync, *args))
 
     def _plug_ins(self, bind: Bind, *, asynchronous: bool) -> _PlugIns:
         backend, hooks = self.backend, self._options
