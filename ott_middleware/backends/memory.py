@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from cachetools import TLRUCache
 
@@ -173,8 +173,8 @@ class _Process:
     """Notices that there is more than one process, and says so once."""
 
     _warned = False
-    _claim: tuple[int, socket.socket | None] | None = None
-    _claiming = threading.Lock()
+    _seen: ClassVar[dict[int, object]] = {}
+    _claim: socket.socket | None = None  # held while the process lives
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -188,15 +188,11 @@ class _Process:
         if self._pid != pid:
             self._pid = pid
             self._warn("the process was forked after this backend was made")
-        if _Process._claim is None or _Process._claim[0] != pid:
-            # Of two threads that get here at once, one claims: the other would find the name taken
-            # by its own process. Nobody waits: a fork may have copied the lock while it was held.
-            if _Process._claiming.acquire(blocking=False):
-                try:
-                    if _Process._claim is None or _Process._claim[0] != pid:
-                        _Process._claim = (pid, self._claim_workers_name())
-                finally:
-                    _Process._claiming.release()
+        # Of two threads that get here at once, one claims: the other would find the name taken, and
+        # by its own process.
+        mine = object()
+        if pid not in _Process._seen and _Process._seen.setdefault(pid, mine) is mine:
+            _Process._claim = self._claim_workers_name()
 
     def _claim_workers_name(self) -> socket.socket | None:
         # Workers of one server have one parent and one command line. The first of them to get here
