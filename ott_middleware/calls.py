@@ -75,7 +75,7 @@ def inline(function: Callable[..., Any]) -> Bound:
 
     async def call(*args: Any, **keywords: Any) -> Any:
         result = function(*args, **keywords)
-        if inspect.isawaitable(result):
+        if hasattr(result, "__await__"):
             # Nobody could await it here; unclosed, it would only warn, later and elsewhere.
             if inspect.iscoroutine(result):
                 result.close()

@@ -98,7 +98,7 @@ def hasher_of(store_token: object) -> Hasher | None:
     if store_token == "plain":
         return None
     if store_token == "hashed":
-        return _Hashed()
+        return hashed
     if isinstance(store_token, Mapping) and store_token.get("type") == "custom-hasher":
         store_token = store_token.get("hash")
     if not callable(store_token):
@@ -107,13 +107,6 @@ def hasher_of(store_token: object) -> Hasher | None:
             "{'type': 'custom-hasher', 'hash': function}"
         )
     return store_token
-
-
-class _Hashed:
-    blocks = False
-
-    def __call__(self, token: str) -> str:
-        return hashed(token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -208,14 +208,18 @@ def _json_default(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
+_encode_json = json.JSONEncoder(
+    default=_json_default, allow_nan=False, separators=(",", ":")
+).encode
+
+
 def to_json(value: object) -> bytes:
     """JSON as the wire has it; dates as `iso_milliseconds`.
 
     :raises TypeError: something in it is no JSON value.
     :raises ValueError: a number in it is none to JSON (NaN, an infinity).
     """
-    plain = json.dumps(value, default=_json_default, allow_nan=False, separators=(",", ":"))
-    return plain.encode("ascii")
+    return _encode_json(value).encode("ascii")
 
 
 def json_response(status: int, value: object, *headers: tuple[str, str]) -> Response:

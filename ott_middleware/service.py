@@ -6,7 +6,7 @@ import json
 import logging
 import secrets as randomness
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -44,7 +44,7 @@ from .errors import (
 from .http import current_request, to_json
 from .secrets import Secret
 from .sessions.base import Session, SessionAdapter
-from .tokens import CHANNELS, NONCE_BYTES, backend_key, is_token, owner_of, seal, unseal
+from .tokens import CHANNELS, NONCE_BYTES, backend_key, hashed, is_token, owner_of, seal, unseal
 from .urls import Origin
 
 logger = logging.getLogger("ott_middleware")
@@ -152,7 +152,10 @@ class OneTimeTokens:
         self._secrets = options.secrets
         self._secret = self._secrets[0] if self._secrets else None
         self._sessions = sessions
-        self._hasher = hasher_of(store_token)
+        hasher = hasher_of(store_token)
+        # The built-in one is no plug-in: it is called where it is needed.
+        self._hashes = hasher is hashed
+        self._hasher = None if self._hashes else hasher
         hooks = (generate_token, self._hasher)
         self._hooks_wait = any(is_async(hook) for hook in hooks if hook is not None)
         self._resolve_waits = is_async(sessions.resolve)
@@ -270,13 +273,19 @@ class OneTimeTokens:
             "expires_in", self._options.expires_in if expires_in is None else expires_in
         )
         expires_at = self.clock() + lifetime
-        context = GenerationContext(
-            request=current_request(), channel=channel, audience=audience, expires_at=expires_at
-        )
         plain = _pack(session, bound_to)
         owner = owner_of(channel, session.id, self._secret)
         for _ in range(1 if plug_ins.generate_token else _TRIES):
-            token = await self._make(plug_ins, session, context)
+            if plug_ins.generate_token is None:
+                token = _random_token()
+            else:
+                context = GenerationContext(
+                    request=current_request(),
+                    channel=channel,
+                    audience=audience,
+                    expires_at=expires_at,
+                )
+                token = await self._made(plug_ins.generate_token(session, context))
             key = backend_key(channel, await self._stored(plug_ins, token))
             value = seal(
                 plain,
@@ -308,10 +317,8 @@ class OneTimeTokens:
             "generate_token made a token that is live already; nothing was lost"
         )
 
-    async def _make(self, plug_ins: _PlugIns, session: Session, context: GenerationContext) -> str:
-        if plug_ins.generate_token is None:
-            return _random_token()
-        token = await hook_call("generate_token", plug_ins.generate_token(session, context))
+    async def _made(self, making: Awaitable[Any]) -> str:
+        token = await hook_call("generate_token", making)
         if not is_token(token):
             raise SessionUnavailable(
                 f"generate_token returned a {type(token).__name__} that is no token: "
@@ -321,7 +328,7 @@ class OneTimeTokens:
 
     async def _stored(self, plug_ins: _PlugIns, token: str) -> str:
         if plug_ins.hasher is None:
-            return token
+            return hashed(token) if self._hashes else token
         stored = await hook_call("store_token", plug_ins.hasher(token))
         if not (isinstance(stored, str) and stored.isascii() and 0 < len(stored) <= 512):
             raise SessionUnavailable("store_token must return 1 to 512 ASCII characters")

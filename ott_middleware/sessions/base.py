@@ -81,12 +81,15 @@ class Session:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Session:
         """The session that `to_json` described, this version's or another's."""
-        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        known = {name: values[name] for name in _FIELDS if name in values}
         moments = {
             name: datetime.fromisoformat(known[name]) if known.get(name) else None
             for name in ("created_at", "expires_at")
         }
         return cls(**{**known, **moments})
+
+
+_FIELDS = tuple(each.name for each in fields(Session))
 
 
 class SessionAdapter:
