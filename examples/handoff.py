@@ -200,19 +200,19 @@ def served(asgi_port: int, wsgi_port: int) -> Iterator[tuple[str, str]]:
             wsgi_server.close()
 
 
-def port_number(text: str) -> int:
+def port(text: str) -> int:
     """A port of the command line."""
     if not 0 <= int(text) <= 65535:
         raise ValueError
     return int(text)
 
 
-def listening(port: int) -> socket.socket:
+def listening(number: int) -> socket.socket:
     """A socket on this machine alone; any free port for 0."""
     try:
-        return socket.create_server(("127.0.0.1", port))
+        return socket.create_server(("127.0.0.1", number))
     except OSError as error:
-        sys.exit(f"Port {port} can't be used: {error}. Try --asgi-port or --wsgi-port.")
+        sys.exit(f"Port {number} can't be used: {error}. Try --asgi-port or --wsgi-port.")
 
 
 # The check: the handoff without a person.
@@ -292,9 +292,9 @@ def expect(holds: bool, otherwise: str) -> None:
 def main() -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(description="Hand a person from one web app to another.")
-    for name, port, whose in ("--asgi-port", 8001, "front desk"), ("--wsgi-port", 8002, "archive"):
-        told = f"of the {whose}; {port} unless told, 0 for any that is free"
-        parser.add_argument(name, type=port_number, default=port, metavar="PORT", help=told)
+    for name, usual, whose in ("--asgi-port", 8001, "front desk"), ("--wsgi-port", 8002, "archive"):
+        told = f"of the {whose}; {usual} unless told, 0 for any that is free"
+        parser.add_argument(name, type=port, default=usual, metavar="PORT", help=told)
     parser.add_argument("--check", action="store_true", help="drive the handoff, and exit")
     arguments = parser.parse_args()
     with served(arguments.asgi_port, arguments.wsgi_port) as (desk_url, archive_url):
@@ -304,9 +304,9 @@ def main() -> None:
             except (OSError, http.client.HTTPException) as error:
                 sys.exit(f"The check failed: {error!r}.")
             return
-        print(f"Sign in at {desk_url} and follow the link. (The archive is at {archive_url}.)")
-        print("Press Ctrl-C to stop.", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
+            print(f"Sign in at {desk_url} and follow the link. (The archive is at {archive_url}.)")
+            print("Press Ctrl-C to stop.", flush=True)
             threading.Event().wait()
 
 

@@ -76,7 +76,7 @@ def test_a_port_that_is_taken_is_named(option: str) -> None:
 def test_a_port_that_is_none_is_named() -> None:
     done = run("--check", "--asgi-port", "70000")
     assert done.returncode == 2
-    assert "argument --asgi-port: invalid port_number value: '70000'" in done.stderr
+    assert "argument --asgi-port: invalid port value: '70000'" in done.stderr
 
 
 class Forgetful(MemoryBackend):
