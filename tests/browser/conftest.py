@@ -1,0 +1,114 @@
+"""A real Chromium, for the tests that are marked `browser`: `pytest -m browser`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+# The helper that starts servers.
+sys.path.insert(0, str(Path(__file__).parents[1] / "servers"))
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    asked = [config.option.markexpr, *config.args]
+    if any("browser" in str(word) for word in asked):
+        return
+    config.hook.pytest_deselected(items=[item for item in items if _is_marked(item)])
+    items[:] = [item for item in items if not _is_marked(item)]
+
+
+def _is_marked(item: pytest.Item) -> bool:
+    return item.get_closest_marker("browser") is not None
+
+
+def absent(what: str) -> NoReturn:
+    reason = f"needs {what}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    executable = os.environ.get("OTT_TEST_CHROMIUM") or shutil.which("chromium")
+    if executable is None:
+        absent("Chromium: install it, or name it in OTT_TEST_CHROMIUM")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        absent('playwright: pip install ".[browser]"')
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One person's browser window, and what went over the wire in it."""
+
+    def __init__(self, context: Any) -> None:
+        self.context = context
+        self.page = context.new_page()
+        self.page.set_default_timeout(10_000)
+        self.answers: list[tuple[str, int]] = []
+        self.complaints: list[str] = []
+        self.page.on("response", lambda answer: self.answers.append((answer.url, answer.status)))
+        self.page.on("console", lambda message: self._hear(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _hear(self, kind: str, text: str) -> None:
+        # Chromium reports each answer of 400 and more here: that is no fault of a page.
+        if kind in ("error", "warning") and not text.startswith("Failed to load resource"):
+            self.complaints.append(text)
+
+    @property
+    def text(self) -> str:
+        text: str = self.page.locator("body").inner_text()
+        return text
+
+    def history(self) -> list[str]:
+        """What the back button knows: where each entry led, and how it began."""
+        devtools = self.context.new_cdp_session(self.page)
+        entries = devtools.send("Page.getNavigationHistory")["entries"]
+        devtools.detach()
+        return [value for entry in entries for value in (entry["url"], entry["userTypedURL"])]
+
+    def link(self) -> str:
+        """The last link with a token that was opened."""
+        return [url for url, _ in self.answers if "ott=" in url][-1]
+
+    def follow(self, url: str, until: str) -> None:
+        """Go where the page that is shown sends the browser."""
+        self.page.evaluate("url => { location.href = url }", url)
+        self.page.wait_for_url(until)
+
+
+@pytest.fixture
+def visit(chromium: Any) -> Iterator[Visit]:
+    context = chromium.new_context()
+    yield Visit(context)
+    context.close()
+
+
+@pytest.fixture
+def stranger(chromium: Any) -> Iterator[Visit]:
+    """Somebody else, with a small telephone."""
+    context = chromium.new_context(viewport={"width": 360, "height": 640}, is_mobile=True)
+    yield Visit(context)
+    context.close()
