@@ -164,9 +164,8 @@ class OneTimeTokens:
 
     @property
     def blocks(self) -> bool:
-        """Whether `generate` and `verify` may wait."""
-        functions = (self.backend.put, self._options.generate_token, self._hasher)
-        return any(blocks(f) or is_async(f) for f in functions if f is not None)
+        """Whether `generate` may wait: for the backend, or for a hook that is a coroutine."""
+        return self._hooks_wait or blocks(self.backend.put)
 
     def generate(
         self,
