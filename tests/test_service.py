@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from fronts import OTHER_SECRET, SECRET, Clock, Known
+from harness import SECRET, Clock, Members
 
 from ott_middleware import (
     Backend,
@@ -30,6 +30,15 @@ from ott_middleware import (
 
 ALICE = Session(id="session-of-alice", token="cookie-of-alice", user_id="alice")
 BOB = Session(id="session-of-bob", token="cookie-of-bob", user_id="bob")
+
+
+OTHER_SECRET = "another one of thirty-four letters"
+
+
+class Known(Members):
+    def add(self, session: Session) -> Session:
+        self.live[session.token] = session
+        return session
 
 
 class Dict(Backend):
@@ -777,3 +786,16 @@ def test_a_blocking_backend_does_not_hold_up_the_loop(sessions: Known) -> None:
 def test_bad_options_are_refused(sessions: Known, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         OneTimeTokens(MemoryBackend(), sessions=sessions, **options)
+
+
+def test_a_backend_that_defines_nothing_says_what_is_missing() -> None:
+    class Empty(Backend):
+        pass
+
+    empty = Empty()
+    with pytest.raises(NotSupported, match=r"Empty must define put\(\)"):
+        empty.put("k", b"v", expires_at=1, owner="o", limit=None)
+    with pytest.raises(NotSupported, match=r"Empty must define take\(\)"):
+        empty.take("k")
+    empty.close()
+    asyncio.run(empty.aclose())

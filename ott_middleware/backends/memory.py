@@ -154,12 +154,11 @@ class MemoryBackend(Backend):
 
     def _make_room(self) -> None:
         # Before refusing anybody: what has expired in the other parts takes no room.
-        for _ in range(_PARTS):
+        for _ in range(_PARTS + 1):
             if self._count < self.maxsize:
                 return
             self._expire(self._next_part())
-        if self._count >= self.maxsize:
-            raise BackendFull(f"{self.maxsize} live tokens: raise maxsize, or use another backend")
+        raise BackendFull(f"{self.maxsize} live tokens: raise maxsize, or use another backend")
 
 
 _ONE_PROCESS = (
