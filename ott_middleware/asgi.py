@@ -119,7 +119,8 @@ class ASGIMiddleware:
             return Response(exchange.status, body=bytes(exchange.body))
         if not asked.done():
             raise SessionUnavailable(f"probe: no answer within {PROBE_SECONDS} s")
-        failure = asked.exception()
+        # An app that cancelled itself must not cancel who asked.
+        failure = None if asked.cancelled() else asked.exception()
         why = type(failure).__name__ if failure else "it sent no complete answer"
         raise SessionUnavailable(f"probe: the app failed: {why}")
 

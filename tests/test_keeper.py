@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from harness import NOW, Clock, Members, WaitingMembers, moment, person
+
+from ott_middleware import Cookie, Request, SealedSession, Session, SessionUnavailable
+from ott_middleware.calls import drive, inline, on_loop, sync_colour
+from ott_middleware.keeper import PROBE, SessionKeeper
+
+ALICE = person("alice")
+
+
+def request(cookie: str | None = "sid=alice-cookie", **more: Any) -> Request:
+    headers = {"cookie": cookie} if cookie else {}
+    return Request("GET", more.pop("scheme", "http"), "/", headers=headers, **more)
+
+
+def keep(adapter: Any, **more: Any) -> SessionKeeper:
+    return SessionKeeper(adapter, bind=more.pop("bind", inline), clock=Clock(), **more)
+
+
+class Says(Members):
+    """Answers whatever it is told to."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def current(self, request: Any) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def establish(self, session: Session, request: Any) -> Any:
+        return self.current(request)
+
+
+def test_current_is_who_the_adapter_says() -> None:
+    keeper = keep(Members(ALICE))
+    assert drive(keeper.current(request())) is ALICE
+    assert drive(keeper.current(request(None))) is None
+    assert keeper.current_now(request()) is ALICE
+
+
+def test_an_expired_session_is_nobody_s_whatever_the_adapter_says() -> None:
+    keeper = keep(Says(person("alice", expires_at=moment(NOW))))
+    assert drive(keeper.current(request())) is None
+
+
+@pytest.mark.parametrize("lie", ["alice", {"id": "alice"}, True, 0, ""])
+def test_what_is_no_session_is_the_adapter_s_failure(lie: Any) -> None:
+    with pytest.raises(SessionUnavailable, match=rf"Says.current returned a {type(lie).__name__}"):
+        drive(keep(Says(lie)).current(request()))
+
+
+def test_a_failure_is_named_by_its_type_alone() -> None:
+    keeper = keep(Says(LookupError("sid=alice-cookie")))
+    with pytest.raises(
+        SessionUnavailable, match=r"Says\.current failed with LookupError"
+    ) as caught:
+        drive(keeper.current(request()))
+    assert "cookie" not in str(caught.value)
+
+
+def test_the_question_itself_is_nobody_s() -> None:
+    adapter = Members(ALICE)
+    assert drive(keep(adapter).current(request(carrier={PROBE: True}))) is None
+    assert adapter.asked == []
+
+
+def test_only_an_adapter_that_can_tell_vouches() -> None:
+    adapter = Members(ALICE)
+    keeper = keep(adapter)
+    assert drive(keeper.vouched(request())) is ALICE
+    adapter.vouches = False  # type: ignore[misc]
+    assert drive(keeper.vouched(request())) is None
+
+
+def test_quietly_logs_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    keeper = keep(Says(ValueError("sid=alice-cookie")))
+    assert drive(keeper.quietly(request())) is None
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "Says.current failed with ValueError" in record.message
+    assert "cookie" not in record.message
+
+
+# Synchronous questions.
+
+
+def test_on_a_loop_an_adapter_that_waits_must_be_awaited() -> None:
+    class Blocks(Members):
+        blocks = True
+
+    async def ask(adapter: Members) -> None:
+        keeper = keep(adapter, bind=on_loop)
+        with pytest.raises(RuntimeError, match="await asession"):
+            keeper.current_now(request())
+        assert await keeper.current(request()) is ALICE
+
+    asyncio.run(ask(WaitingMembers(ALICE)))
+    asyncio.run(ask(Blocks(ALICE)))
+
+
+def test_in_a_thread_of_an_asynchronous_app_a_blocking_adapter_may_block() -> None:
+    class Blocks(Members):
+        blocks = True
+
+    async def ask() -> None:
+        keeper = keep(Blocks(ALICE), bind=on_loop)
+        assert await asyncio.to_thread(keeper.current_now, request()) is ALICE
+        waiting = keep(WaitingMembers(ALICE), bind=on_loop)
+        # Its loop is another thread's.
+        with pytest.raises(RuntimeError, match="await asession"):
+            await asyncio.to_thread(waiting.current_now, request())
+
+    asyncio.run(ask())
+
+
+def test_a_synchronous_front_waits_for_an_adapter_that_waits() -> None:
+    adapter = WaitingMembers(ALICE)
+    bind, run = sync_colour(adapter.current)
+    keeper = keep(adapter, bind=bind, run=run)
+    assert keeper.current_now(request()) is ALICE
+
+
+# Cookies.
+
+
+def established(adapter: Any, session: Session = ALICE, scheme: str = "http") -> tuple[Cookie, ...]:
+    return drive(keep(adapter).establish(session, request(scheme=scheme)))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "stated", "secure"),
+    [
+        ("http", None, False),
+        ("https", None, True),
+        ("http", True, True),
+        ("https", False, False),
+    ],
+)
+def test_secure_is_what_was_said_else_what_the_request_came_by(
+    scheme: str, stated: bool | None, secure: bool
+) -> None:
+    (cookie,) = established(
+        Says([Cookie("sid", "v", secure=stated)]), ALICE, request(scheme=scheme)
+    )
+    assert cookie.secure is secure
+
+
+@pytest.mark.parametrize(
+    ("asked", "left", "persistent", "max_age"),
+    [
+        (60, 3600, True, 60),
+        (7200, 3600, True, 3600),
+        (7200, None, True, 7200),
+        (None, 3600, True, None),
+        (60, -5, True, 0),
+        (60, 3600, False, None),
+        (60, None, False, None),
+    ],
+)
+def test_no_cookie_outlives_its_session(
+    asked: int | None, left: int | None, persistent: bool, max_age: int | None
+) -> None:
+    end = None if left is None else moment(NOW + left)
+    session = person("alice", expires_at=end, persistent=persistent)
+    (cookie,) = established(Says([Cookie("sid", "v", max_age=asked)]), session)
+    # A date has microseconds, the clock has more.
+    assert cookie.max_age == max_age or (max_age and cookie.max_age == max_age - 1)
+
+
+def test_cookies_may_be_yielded() -> None:
+    class Yields(Members):
+        def establish(self, session: Session, request: Any) -> Any:
+            yield Cookie("a", "1")
+            yield Cookie("b", "2")
+
+    assert [cookie.name for cookie in established(Yields())] == ["a", "b"]
+
+
+@pytest.mark.parametrize("lie", [None, 5, "ab", ["sid=v"], [None], [{"name": "sid"}]])
+def test_what_is_no_cookie_is_the_adapter_s_failure(lie: Any) -> None:
+    with pytest.raises(SessionUnavailable, match=r"Says\.establish failed"):
+        established(Says(lie))
+
+
+def test_cookies_that_fail_half_way_are_the_adapter_s_failure() -> None:
+    class Breaks(Members):
+        def establish(self, session: Session, request: Any) -> Any:
+            yield Cookie("a", "1")
+            raise LookupError("alice-cookie")
+
+    with pytest.raises(SessionUnavailable, match="LookupError") as caught:
+        established(Breaks())
+    assert "alice-cookie" not in str(caught.value)
+
+
+# Where the session is the adapter's own.
+
+
+def test_beginning_and_ending() -> None:
+    keeper = keep(SealedSession(b"0" * 32))
+    assert keeper.signs_in
+    assert not keep(Members()).signs_in
+    assert keeper.begin("alice", True).user_id == "alice"
+    for scheme in ("http", "https"):
+        (cookie,) = keeper.end(request(scheme=scheme))
+        assert cookie.max_age == 0
+        assert cookie.secure is (scheme == "https")
+    (stated,) = keep(SealedSession(b"0" * 32, secure=True)).end(request())
+    assert stated.secure is True
+
+
+# REMOTE_USER.
+
+
+def named(answer: Any) -> str | None:
+    def remote_user(session: Session) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    keeper = keep(SealedSession(b"0" * 32, remote_user=remote_user))
+    assert keeper.sets_remote_user
+    return drive(keeper.remote_user(ALICE))
+
+
+def test_a_name_is_written_as_wsgi_has_it() -> None:
+    assert named("alice") == "alice"
+    assert named("zoë") == "zoë".encode().decode("latin-1")
+    assert named(None) is None
+
+
+@pytest.mark.parametrize("bad", ["", "a\nb", "a\0", "a\u2028b", "\ud800", 7, b"alice", True])
+def test_a_name_that_could_be_taken_for_another_is_nobody_s(
+    bad: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert named(bad) is None
+    (record,) = caplog.records
+    assert "nobody's" in record.message
+
+
+def test_a_remote_user_that_fails_is_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    assert named(KeyError("alice-cookie")) is None
+    (record,) = caplog.records
+    assert "remote_user failed with KeyError" in record.message
+    assert "cookie" not in record.message
+
+
+def test_nobody_has_no_name() -> None:
+    keeper = keep(SealedSession(b"0" * 32, remote_user=lambda session: "everybody"))
+    assert drive(keeper.remote_user(None)) is None
+    plain = keep(Members(ALICE))
+    assert not plain.sets_remote_user
+    assert drive(plain.remote_user(ALICE)) is None
