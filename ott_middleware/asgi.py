@@ -14,7 +14,7 @@ from .config import Options, OptionValues
 from .errors import BadRequest, PayloadTooLarge, SessionUnavailable
 from .flow import Flow
 from .forward import Edit, Forward
-from .http import Request, Response, answering, current_request
+from .http import Headers, Request, Response, answering, current_request
 from .keeper import PROBE, PROBE_BYTES, PROBE_SECONDS
 from .urls import PATH_MARK, browser_path, cut, cut_url, escapes_of, path_of
 
@@ -107,6 +107,9 @@ class ASGIMiddleware:
             "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()],
             PROBE: True,
         }
+        # The view that is asked may look at its handle, as always; it hears of nobody.
+        scope["ott"] = handle = self._handle()
+        handle.carrier = scope
         exchange = _Exchange()
         asked = asyncio.ensure_future(self.app(scope, exchange.receive, exchange.send))
         # However it ends, nobody else will ask for its outcome.
@@ -244,15 +247,20 @@ def _editing(send: Send, edit: Edit) -> Send:
             edited_headers = await edit(message["status"], headers)
             message = {
                 **message,
-                "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in edited_headers],
+                "headers": _raw(edited_headers),
             }
         await send(message)
 
     return edited
 
 
+def _raw(headers: Headers) -> list[tuple[bytes, bytes]]:
+    # In lower case, as ASGI wants names: HTTP/2 has no others.
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
 async def _send(response: Response, request: Request, send: Send) -> None:
-    headers = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in response.headers]
+    headers = _raw(response.headers)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     body = b"" if request.method == "HEAD" else response.body
     await send({"type": "http.response.body", "body": body})

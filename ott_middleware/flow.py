@@ -252,19 +252,19 @@ class Flow:
             if navigation and self._is_held_back(request, token):
                 return self._arrival(request, token)
             session = await self._redeem(token, request)
+            if present and not present.is_same_person(session) and self.options.on_switch == "keep":
+                # The link is burnt, and the one who is signed in stays: nobody is signed in as
+                # somebody else by opening a link.
+                return (
+                    self._clean(request)
+                    if navigation
+                    else await self._forwarding.plain(request, handle)
+                )
             cookies = await self._keeper.establish(session, request)
         except DeadToken as error:
             return await self._dead(request, handle, error, navigation, present)
         except RequestError as error:
             return _error(request, error)
-        if present and not present.is_same_person(session) and self.options.on_switch == "keep":
-            # The link is burnt, and the one who is signed in stays: nobody is signed in as
-            # somebody else by opening a link.
-            return (
-                self._clean(request)
-                if navigation
-                else await self._forwarding.plain(request, handle)
-            )
         if navigation:
             return self._clean(request, *(cookie.header() for cookie in cookies))
         return await self._forwarding.redeemed(request, handle, session, cookies)
