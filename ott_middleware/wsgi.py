@@ -120,6 +120,9 @@ class WSGIMiddleware:
             **{f"HTTP_{k.upper().replace('-', '_')}": v for k, v in request.headers.items()},
             PROBE: True,
         }
+        # The view that is asked may look at its handle, as always; it hears of nobody.
+        environ["ott"] = handle = self._handle()
+        handle.carrier = environ
         # A call that hangs can't be ended, only left behind: in a thread of its own, and not in any
         # number of them.
         if not self._probes.acquire(blocking=False):

@@ -147,9 +147,7 @@ def established(adapter: Any, session: Session = ALICE, scheme: str = "http") ->
 def test_secure_is_what_was_said_else_what_the_request_came_by(
     scheme: str, stated: bool | None, secure: bool
 ) -> None:
-    (cookie,) = established(
-        Says([Cookie("sid", "v", secure=stated)]), ALICE, request(scheme=scheme)
-    )
+    (cookie,) = established(Says([Cookie("sid", "v", secure=stated)]), ALICE, scheme)
     assert cookie.secure is secure
 
 

@@ -1,0 +1,794 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from typing import Any
+
+import pytest
+from harness import (
+    HOST,
+    NOW,
+    Clock,
+    Reply,
+    Seen,
+    World,
+    call_asgi,
+    make_environ,
+    make_scope,
+    moment,
+    person,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ott_middleware import (
+    ASGIMiddleware,
+    ConfigurationError,
+    CookieSession,
+    MemoryBackend,
+    OneTimeTokens,
+    Request,
+    SealedSession,
+    Session,
+    SessionUnavailable,
+    WSGIMiddleware,
+    asgi,
+    wsgi,
+)
+from ott_middleware.calls import is_async
+
+LONG = "long-cookie-value-0123456789"
+
+
+def request(cookie: str) -> Request:
+    return Request("GET", "http", "/", headers={"cookie": cookie})
+
+
+def current(adapter: CookieSession, cookie: str) -> Any:
+    return adapter.current(request(cookie))
+
+
+# Without a hook.
+
+
+def test_any_value_is_a_session_and_a_warning_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    adapter = CookieSession("sid")
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "validate= or probe=" in record.message
+    assert not adapter.vouches
+    session = current(adapter, "sid=abc")
+    assert session.token == "abc"
+    assert session.user_id is session.user is session.expires_at is None
+    assert adapter.resolve(session) is session
+    assert current(adapter, "sid=") is None
+    assert current(adapter, "other=abc") is None
+    assert current(adapter, "") is None
+
+
+def test_with_a_hook_the_adapter_vouches_and_warns_of_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert CookieSession("sid", validate=lambda values: {}).vouches
+    assert CookieSession("sid", probe="/me").vouches
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["abc", '"quoted"', "a=b", "%C3%A9", "caf\xe9", "with space", "s:signed.value", "a\\073b"],
+)
+def test_a_value_is_carried_over_as_it_stands(value: str) -> None:
+    adapter = CookieSession("sid")
+    session = current(adapter, f"x=1; sid={value}; y=2")
+    (cookie,) = adapter.establish(session, request(""))
+    assert (cookie.name, cookie.value) == ("sid", value)
+
+
+def test_two_different_values_are_nobody_s() -> None:
+    adapter = CookieSession("sid", "csrf")
+    assert current(adapter, "sid=a; sid=b; csrf=c") is None
+    assert current(adapter, "csrf=a; csrf=b") is None
+    assert current(adapter, "sid=a; sid=a; sid=").token == '{"sid": "a"}'
+
+
+def test_several_cookies_travel_together_in_part_too() -> None:
+    adapter = CookieSession("sid", "csrf")
+    session = current(adapter, "csrf=c; sid=s; other=o")
+    assert json.loads(session.token) == {"sid": "s", "csrf": "c"}
+    cookies = adapter.establish(session, request(""))
+    assert [(c.name, c.value) for c in cookies] == [("sid", "s"), ("csrf", "c")]
+    (alone,) = adapter.establish(current(adapter, "csrf=c"), request(""))
+    assert (alone.name, alone.value) == ("csrf", "c")
+
+
+def test_only_what_was_named_here_is_ever_set() -> None:
+    planted = Session(id="s", token=json.dumps({"sid": "s", "admin": "1"}))
+    names = [c.name for c in CookieSession("sid", "csrf").establish(planted, request(""))]
+    assert names == ["sid"]
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters=";\x7f")))
+def test_the_value_shows_in_the_token_alone(value: str) -> None:
+    value = value.strip(" \t")
+    session = CookieSession("sid", validate=lambda values: {}).current(request(f"sid={value}"))
+    if not value:
+        assert session is None
+        return
+    assert isinstance(session, Session)
+    assert session.token == value
+    assert len(session.id) == 43
+    assert (len(value) < 8) or value not in repr(session)
+    assert session.user is None
+
+
+def test_the_id_is_a_hash_of_names_and_values() -> None:
+    one = CookieSession("a", "b")
+    ids = {
+        current(one, "a=1; b=2").id,
+        current(one, "a=2; b=1").id,
+        current(one, "a=1").id,
+        current(CookieSession("a"), "a=2").id,
+        current(CookieSession("b"), "b=1").id,
+    }
+    assert len(ids) == 5
+    assert current(one, "b=2; a=1").id == current(CookieSession("b", "a"), "a=1; b=2").id
+
+
+# Configuration.
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "says"),
+    [
+        ((), {}, "name the cookie"),
+        (("a b",), {}, "not a cookie name"),
+        (("",), {}, "not a cookie name"),
+        (("sid\r\n",), {}, "not a cookie name"),
+        ((7,), {}, "not a cookie name"),
+        (("sid",), {"validate": "f"}, "validate"),
+        (("sid",), {"validate": dict, "probe": "/me"}, "one of them"),
+        (("sid",), {"probe": "me"}, "probe"),
+        (("sid",), {"probe": ""}, "probe"),
+        (("sid",), {"probe": "https://app.example/me"}, "probe"),
+        (("sid",), {"probe": "/me?full=1"}, "without a query"),
+        (("sid",), {"probe": "/m#e"}, "probe"),
+        (("sid",), {"probe": "/mé"}, "probe"),
+        (("sid",), {"probe": "/m%65"}, "probe"),
+        (("sid",), {"probe": "/a b\r\n"}, "probe"),
+        (("sid",), {"probe": 7}, "probe"),
+        (("__Host-sid",), {"domain": "example.com"}, "__Host-"),
+        (("sid", "__Host-x"), {"path": "/app"}, "__Host-"),
+        (("sid",), {"samesite": "None"}, "SameSite=None"),
+        (("sid",), {"partitioned": True}, "Partitioned"),
+        (("sid",), {"max_age": 0}, "max_age"),
+    ],
+)
+def test_bad_combinations_are_refused(names: Any, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        CookieSession(*names, **options)
+
+
+def test_the_attributes_are_the_adapter_s(world: World) -> None:
+    adapter = CookieSession(
+        "sid",
+        "csrf",
+        domain="example.com",
+        path="/app",
+        secure=True,
+        samesite="Strict",
+        max_age=60,
+        httponly=False,
+        partitioned=True,
+    )
+    assert adapter.strict
+    site = world.serve(session=adapter)
+    token = site.generate({"cookie": "sid=s; csrf=c"}).json()["token"]
+    answer = site.verify(token)
+    assert answer.cookies == {"sid": "s", "csrf": "c"}
+    for name in answer.cookies:
+        assert answer.cookie(name) == {
+            "Max-Age=60",
+            "Domain=example.com",
+            "Path=/app",
+            "Secure",
+            "SameSite=Strict",
+            "Partitioned",
+        }
+
+
+# validate.
+
+
+class Store:
+    """An app's session store, asked by `validate`."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.answers: dict[str, Any] = {
+            LONG: {
+                "id": "session-7",
+                "user_id": 7,
+                "user": {"name": "Alice"},
+                "expires_at": moment(NOW + 600),
+            }
+        }
+
+    def find(self, values: Any) -> Any:
+        self.asked.append(dict(values))
+        answer = self.answers.get(values["sid"])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def find_later(self, values: Any) -> Any:
+        await asyncio.sleep(0)
+        return self.find(values)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture(params=["plain", "coroutine"])
+def adapter(request: pytest.FixtureRequest, store: Store) -> CookieSession:
+    validate = store.find if request.param == "plain" else store.find_later
+    return CookieSession("sid", validate=validate)
+
+
+def test_validate_is_asked_when_generating_and_when_redeeming(
+    world: World, store: Store, adapter: CookieSession
+) -> None:
+    site = world.serve(session=adapter)
+    token = site.generate({"cookie": f"sid={LONG}"}).json()["token"]
+    assert store.asked == [{"sid": LONG}]
+    answer = site.verify(token)
+    assert store.asked == [{"sid": LONG}] * 2
+    assert answer.json() == {
+        "session": {
+            "id": "session-7",
+            "userId": "7",
+            "createdAt": None,
+            "expiresAt": "2026-11-23T09:41:57.773Z",
+        },
+        "user": {"name": "Alice"},
+    }
+    assert answer.cookies == {"sid": LONG}
+
+
+def test_a_dead_cookie_gets_no_token(world: World, adapter: CookieSession) -> None:
+    site = world.serve(session=adapter)
+    assert site.generate({"cookie": "sid=dead"}).code == "UNAUTHORIZED"
+
+
+def test_a_session_that_died_on_the_way_is_not_found(
+    world: World, store: Store, adapter: CookieSession
+) -> None:
+    site = world.serve(session=adapter)
+    token = site.generate({"cookie": f"sid={LONG}"}).json()["token"]
+    store.answers.clear()
+    answer = site.verify(token)
+    assert (answer.status, answer.code, answer.cookies) == (400, "SESSION_NOT_FOUND", {})
+
+
+def test_a_session_that_expired_on_the_way_is_expired(world: World, adapter: CookieSession) -> None:
+    site = world.serve(session=adapter)
+    early = site.generate({"cookie": f"sid={LONG}"}).json()["token"]
+    world.clock.forward(600)
+    site.flow.tokens.clock.now = world.clock.now
+    answer = site.verify(early)
+    assert answer.status == 400
+    assert answer.cookies == {}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "a string",
+        ["list"],
+        True,
+        {"expires_at": "tomorrow"},
+        {"user": "Alice"},
+        {"user": 5},
+        LookupError(LONG),
+    ],
+)
+def test_a_validate_that_fails_is_unavailable_and_nobody_is_told_why(
+    world: World,
+    store: Store,
+    adapter: CookieSession,
+    answer: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store.answers[LONG] = answer
+    site = world.serve(session=adapter)
+    answered = site.generate({"cookie": f"sid={LONG}"})
+    assert (answered.status, answered.code) == (503, "SESSION_UNAVAILABLE")
+    assert answered.header("retry-after")
+    assert LONG.encode() not in answered.body
+    (record,) = caplog.records
+    assert LONG not in record.message
+
+
+def test_what_validate_repeats_of_a_cookie_stays_in_the_token(store: Store) -> None:
+    store.answers[LONG] = {
+        "id": LONG,
+        "user_id": LONG,
+        "user": {
+            "key": LONG,
+            "inside": f"/avatar?{LONG}",
+            "deep": [{"er": (LONG, "kept")}],
+            LONG: "as a key",
+            5: "a number",
+            None: "nothing",
+        },
+    }
+    session = current(CookieSession("sid", validate=store.find), f"sid={LONG}")
+    assert session.token == LONG
+    assert LONG not in repr((session.id, session.user_id, session.user, session.data))
+    assert session.user == {
+        "key": None,
+        "inside": None,
+        "deep": [{"er": [None, "kept"]}],
+        5: "a number",
+        None: "nothing",
+    }
+
+
+def test_a_short_value_is_recognised_only_whole(store: Store) -> None:
+    store.answers["ab"] = {"user": {"name": "abc", "code": "ab"}}
+    session = current(CookieSession("sid", validate=store.find), "sid=ab")
+    assert session.user == {"name": "abc", "code": None}
+
+
+# probe.
+
+
+class App:
+    """Answers `/me` as it is told; everybody else is greeted."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.me: Any = Reply(200, (), b'{"id": 7, "name": "Alice"}')
+        self.probes: list[Seen] = []
+        self.set = answers
+
+    def __call__(self, seen: Seen) -> Any:
+        if seen.path != "/me":
+            return Reply()
+        self.probes.append(seen)
+        if isinstance(self.me, Exception):
+            raise self.me
+        if callable(self.me):
+            return self.me(seen)
+        if "sid=dead" in seen.headers.get("cookie", ""):
+            return Reply(401)
+        return self.me
+
+
+@pytest.fixture
+def app() -> App:
+    return App()
+
+
+def probing(world: World, app: Any, **options: Any) -> Any:
+    return world.serve(app, session=CookieSession("sid", probe="/me"), **options)
+
+
+COOKIE = {"cookie": f"sid={LONG}; other=1"}
+
+
+def test_the_app_is_asked_who_it_is(world: World, app: App) -> None:
+    site = probing(world, app)
+    token = site.generate(COOKIE).json()["token"]
+    answer = site.verify(token)
+    assert answer.json()["user"] == {"id": 7, "name": "Alice"}
+    assert answer.json()["session"]["userId"] == "7"
+    assert answer.cookies == {"sid": LONG}
+    assert len(app.probes) == 2
+    assert site.generate({"cookie": "sid=dead"}).code == "UNAUTHORIZED"
+
+
+def test_the_probe_sends_cookie_host_and_accept_and_nothing_else(world: World, app: App) -> None:
+    site = probing(world, app)
+    headers = {
+        **COOKIE,
+        "authorization": "Bearer x",
+        "x-forwarded-for": "1.2.3.4",
+        "origin": f"http://{HOST}",
+        "referer": f"http://{HOST}/x",
+        "host": "app.example:8000",
+    }
+    assert site.generate(headers | {"origin": "http://app.example:8000"}).status == 200
+    (probe,) = app.probes
+    assert (probe.method, probe.path, probe.query) == ("GET", "/me", "")
+    told = {k: v for k, v in probe.headers.items() if k != "content-length"}
+    assert told == {
+        "cookie": f"sid={LONG}",
+        "host": "app.example:8000",
+        "accept": "application/json",
+    }
+    assert probe.headers.get("content-length", "0") == "0"
+
+
+def test_what_the_server_said_of_the_connection_holds_for_the_probe(world: World, app: App) -> None:
+    site = probing(world, app)
+    shared = {"database": object()}
+    site.generate(COOKIE, scheme="https", mount="/app", carrier={"state": shared})
+    (probe,) = app.probes
+    assert probe.mount == "/app"
+    if world.interface == "asgi":
+        assert probe.carrier["state"] is shared
+        assert probe.carrier["scheme"] == "https"
+        assert probe.carrier["path"] == "/app/me"
+        assert probe.carrier["raw_path"] == b"/app/me"
+        assert probe.carrier["client"] == ("127.0.0.1", 50000)
+    else:
+        assert probe.carrier["wsgi.url_scheme"] == "https"
+        assert probe.carrier["REMOTE_ADDR"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 304, 400, 401, 403, 404, 429])
+def test_anything_but_2xx_is_nobody(world: World, app: App, status: int) -> None:
+    app.me = Reply(status, [("Location", "/login")], b'{"id": 1}')
+    assert probing(world, app).generate(COOKIE).code == "UNAUTHORIZED"
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_5xx_is_unavailable(world: World, app: App, status: int) -> None:
+    app.me = Reply(status)
+    assert probing(world, app).generate(COOKIE).code == "SESSION_UNAVAILABLE"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"hello",
+        b"[1, 2]",
+        b"null",
+        b"7",
+        b'"name"',
+        b"\xff\xfe",
+        b"[" * 60_000,
+        b'{"id": 1, "x": "' + b"x" * 70_000 + b'"}',
+    ],
+)
+def test_2xx_without_a_json_object_is_somebody_without_a_name(
+    world: World, app: App, body: bytes
+) -> None:
+    app.me = Reply(204 if not body else 200, (), body)
+    site = probing(world, app)
+    answer = site.verify(site.generate(COOKIE).json()["token"])
+    assert answer.status == 200
+    assert answer.json()["user"] is None
+    assert answer.json()["session"]["userId"] is None
+
+
+def test_64_kib_are_read_and_not_more(world: World, app: App) -> None:
+    def body(size: int) -> bytes:
+        empty = len(b'{"id": 7, "x": ""}')
+        return b'{"id": 7, "x": "' + b"x" * (size - empty) + b'"}'
+
+    site = probing(world, app, backend=MemoryBackend())
+    for size, known in ((65536, True), (65537, False)):
+        app.me = Reply(200, (), body(size))
+        # Too much to be carried by a token: only who it is counts here.
+        site.seen.clear()
+        session = who(site)
+        assert (session.user_id == "7") is known
+
+
+def who(site: Any) -> Any:
+    """The session that the middleware finds for the cookie."""
+    found: list[Any] = []
+    answers = site._app
+
+    async def look_later(seen: Seen) -> Any:
+        if seen.path != "/who":
+            return answers(seen)
+        found.append(await seen.ott.asession())
+        return Reply()
+
+    def look(seen: Seen) -> Any:
+        if seen.path != "/who":
+            return answers(seen)
+        found.append(seen.ott.session)
+        return Reply()
+
+    site._app = look_later if site.interface == "asgi" else look
+    site.get("/who", COOKIE)
+    site._app = answers
+    return found[0]
+
+
+def test_an_endless_answer_is_cut(world: World) -> None:
+    chunks = 0
+
+    async def endless_asgi(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal chunks
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            chunks += 1
+            await send({"type": "http.response.body", "body": b"x" * 1024, "more_body": True})
+
+    closed: list[bool] = []
+
+    class Endless:
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> bytes:
+            nonlocal chunks
+            chunks += 1
+            return b"x" * 1024
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def endless_wsgi(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return Endless()
+
+    session = CookieSession("sid", probe="/me")
+    answer = ask(world, endless_asgi, endless_wsgi, session)
+    assert answer == 200
+    assert 64 <= chunks <= 66
+    assert closed == ([True] if world.interface == "wsgi" else [])
+
+
+def ask(world: World, asgi_app: Any, wsgi_app: Any, session: CookieSession) -> int:
+    """The status of the generate path in front of a raw app."""
+    path, headers = "/one-time-token/generate", [("cookie", f"sid={LONG}")]
+    if world.interface == "asgi":
+        wrapped = ASGIMiddleware(asgi_app, session=session)
+        return asyncio.run(call_asgi(wrapped, make_scope("GET", path, headers))).status
+    started: list[str] = []
+    environ = make_environ("GET", path, headers)
+    b"".join(
+        WSGIMiddleware(wsgi_app, session=session)(
+            environ, lambda status, headers, exc_info=None: started.append(status)
+        )
+    )
+    return int(started[0][:3])
+
+
+def test_what_the_app_sets_in_the_probe_is_dropped(world: World, app: App) -> None:
+    app.me = Reply(200, [("Set-Cookie", "sid=renewed; Path=/"), ("X-Of", "probe")], b"{}")
+    site = probing(world, app)
+    answer = site.generate(COOKIE)
+    assert answer.status == 200
+    assert answer.all("set-cookie") == []
+    assert answer.header("x-of") is None
+
+
+def test_an_app_that_fails_is_unavailable_by_its_type_alone(
+    world: World, app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.me = LookupError(f"sid={LONG}")
+    assert probing(world, app).generate(COOKIE).code == "SESSION_UNAVAILABLE"
+    (record,) = caplog.records
+    assert "LookupError" in record.message
+    assert LONG not in record.message
+
+
+@pytest.mark.parametrize("how", ["silent", "start only", "half a body", "cancels itself"])
+def test_an_app_that_never_ends_its_answer_is_unavailable(world: World, how: str) -> None:
+    async def app_asgi(scope: Any, receive: Any, send: Any) -> None:
+        if how == "cancels itself":
+            raise asyncio.CancelledError
+        if how != "silent":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        if how == "half a body":
+            await send({"type": "http.response.body", "body": b"{}", "more_body": True})
+
+    def app_wsgi(environ: Any, start_response: Any) -> Any:
+        if how == "half a body":
+            start_response("200 OK", [])
+            raise ConnectionError
+        if how == "start only":
+            start_response("nonsense", [])
+        if how == "cancels itself":
+            return None
+        return []
+
+    assert ask(world, app_asgi, app_wsgi, CookieSession("sid", probe="/me")) == 503
+
+
+def test_an_answer_counts_however_it_is_written(world: World) -> None:
+    async def app_asgi(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["body"] == b""
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b'{"id"', "more_body": True})
+        await send({"type": "http.response.body", "body": b": 1}"})
+        assert (await receive())["type"] == "http.disconnect"
+
+    def app_wsgi(environ: Any, start_response: Any) -> Any:
+        assert environ["wsgi.input"].read() == b""
+        write = start_response("200 OK", [])
+        write(b'{"id"')
+        return (part for part in [b": ", b"1}"])
+
+    assert ask(world, app_asgi, app_wsgi, CookieSession("sid", probe="/me")) == 200
+
+
+def test_an_app_that_hangs_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(wsgi, "PROBE_SECONDS", 0.05)
+    go_on = threading.Event()
+    ended: list[str] = []
+
+    async def app_asgi(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ended.append("cancelled")
+
+    def app_wsgi(environ: Any, start_response: Any) -> Any:
+        go_on.wait(30)
+        ended.append("left behind")
+        return []
+
+    try:
+        assert ask(world, app_asgi, app_wsgi, CookieSession("sid", probe="/me")) == 503
+    finally:
+        go_on.set()
+    if world.interface == "asgi":
+        assert ended == ["cancelled"]
+
+
+def test_apps_that_hang_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wsgi, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(wsgi, "_MOST_PROBES", 2)
+    go_on = threading.Event()
+    entered, left = threading.Semaphore(0), threading.Semaphore(0)
+
+    def app(environ: Any, start_response: Any) -> Any:
+        entered.release()
+        go_on.wait(30)
+        start_response("200 OK", [])
+        left.release()
+        return [b"{}"]
+
+    session = CookieSession("sid", probe="/me")
+    WSGIMiddleware(app, session=session)
+    try:
+        for text in ("no answer within", "no answer within", "2 are without an answer"):
+            with pytest.raises(SessionUnavailable, match=text):
+                current(session, "sid=x")
+    finally:
+        go_on.set()
+    for _ in range(2):
+        assert entered.acquire(timeout=10)
+        assert left.acquire(timeout=10)
+    assert not entered.acquire(blocking=False)
+    monkeypatch.setattr(wsgi, "PROBE_SECONDS", 10)
+    deadline = threading.Event()
+    for _ in range(100):  # a place is free a moment after the answer is
+        try:
+            assert current(session, "sid=x") is not None
+            break
+        except SessionUnavailable:
+            deadline.wait(0.05)
+    else:
+        pytest.fail("no place became free")
+
+
+def test_without_a_thread_a_probe_fails_and_keeps_no_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wsgi, "_MOST_PROBES", 1)
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return [b"{}"]
+
+    session = CookieSession("sid", probe="/me")
+    WSGIMiddleware(app, session=session)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as context:
+        context.setattr(threading.Thread, "start", refuse)
+        for _ in range(3):
+            with pytest.raises(SessionUnavailable, match="no thread"):
+                current(session, "sid=x")
+    assert current(session, "sid=x") is not None
+
+
+def test_a_view_that_asks_for_the_session_in_the_probe_hears_of_nobody(
+    world: World, app: App
+) -> None:
+    heard: list[Any] = []
+
+    async def me_later(seen: Seen) -> Reply:
+        heard.append(await seen.ott.asession())
+        return Reply(200, (), b'{"id": 7}')
+
+    def me(seen: Seen) -> Reply:
+        heard.append(seen.ott.session)
+        return Reply(200, (), b'{"id": 7}')
+
+    app.me = me_later if world.interface == "asgi" else me
+    site = probing(world, app)
+    assert site.generate(COOKIE).status == 200
+    assert heard == [None]
+    site.get("/me", COOKIE)  # asked by the browser, the view asks itself once more
+    assert [session and session.user_id for session in heard] == [None, None, "7"]
+
+
+def test_a_second_layer_lets_the_probe_of_the_first_pass(world: World, app: App) -> None:
+    heard: list[Any] = []
+
+    async def me_later(seen: Seen) -> Reply:
+        heard.append(await seen.ott.asession())
+        return Reply(200, (), b'{"id": 7}')
+
+    def me(seen: Seen) -> Reply:
+        heard.append(seen.ott.session)
+        return Reply(200, (), b'{"id": 7}')
+
+    app.me = me_later if world.interface == "asgi" else me
+    inner = probing(world, app)
+    outer_session = CookieSession("sid", probe="/me")
+    front: Any = ASGIMiddleware if world.interface == "asgi" else WSGIMiddleware
+    outer = front(inner.middleware, session=outer_session, base_path="/outer")
+    inner.middleware = outer
+    answer = inner.get("/outer/one-time-token/generate", COOKIE)
+    assert answer.status == 200
+    assert heard == [None]
+    assert len(app.probes) == 1
+
+
+def test_the_probe_passes_a_layer_that_signs_in_itself(world: World, app: App) -> None:
+    inner = world.serve(app, session=SealedSession(b"0" * 32))
+    front: Any = ASGIMiddleware if world.interface == "asgi" else WSGIMiddleware
+    session = CookieSession("sid", probe="/me")
+    inner.middleware = front(inner.middleware, session=session, base_path="/outer")
+    answer = inner.get("/outer/one-time-token/generate", COOKIE)
+    assert answer.status == 200
+    assert len(app.probes) == 1
+
+
+def test_a_probe_outside_of_a_request_asks_as_localhost(app: App) -> None:
+    site = probing(World("wsgi"), app)
+    assert site.members.resolve(Session(id="s", token=LONG)).user_id == "7"
+    (probe,) = app.probes
+    assert probe.headers["host"] == "localhost"
+
+    later = probing(World("asgi"), app)
+
+    async def resolve() -> Any:
+        return await later.members.resolve(Session(id="s", token=LONG))
+
+    assert asyncio.run(resolve()).user_id == "7"
+    assert app.probes[1].headers["host"] == "localhost"
+
+
+def test_a_probe_without_an_app_says_what_to_do() -> None:
+    adapter = CookieSession("sid", probe="/me")
+    with pytest.raises(SessionUnavailable, match="validate="):
+        current(adapter, "sid=x")
+    tokens = OneTimeTokens(MemoryBackend(clock=Clock()), sessions=adapter)
+    with pytest.raises(SessionUnavailable, match="needs a wrapped app"):
+        tokens.verify(tokens.generate(person("alice")))
+
+
+def test_a_probe_waits_where_its_app_does() -> None:
+    adapter = CookieSession("sid", probe="/me")
+    assert not is_async(adapter.current)
+    probe = probing(World("asgi"), App())
+    assert is_async(probe.members.current)
+    assert not is_async(probing(World("wsgi"), App()).members.current)
+
+
+def test_a_token_service_of_one_s_own_probes_too(world: World, app: App) -> None:
+    adapter = CookieSession("sid", probe="/me")
+    tokens = OneTimeTokens(MemoryBackend(clock=world.clock), sessions=adapter)
+    site = world.serve(app, session=adapter, tokens=tokens)
+    token = site.generate(COOKIE).json()["token"]
+    assert site.verify(token).json()["session"]["userId"] == "7"
+    assert len(app.probes) == 2
