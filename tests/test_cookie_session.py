@@ -472,7 +472,7 @@ def test_64_kib_are_read_and_not_more(world: World, app: App) -> None:
         empty = len(b'{"id": 7, "x": ""}')
         return b'{"id": 7, "x": "' + b"x" * (size - empty) + b'"}'
 
-    site = probing(world, app, backend=MemoryBackend())
+    site = probing(world, app, backend=MemoryBackend(clock=world.clock))
     for size, known in ((65536, True), (65537, False)):
         app.me = Reply(200, (), body(size))
         # Too much to be carried by a token: only who it is counts here.

@@ -1,0 +1,634 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from harness import (
+    NOW,
+    SECRET,
+    Clock,
+    Reply,
+    Seen,
+    Site,
+    World,
+    make_environ,
+    make_scope,
+    moment,
+    person,
+)
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ott_middleware import (
+    ASGIMiddleware,
+    Backend,
+    ConfigurationError,
+    InvalidToken,
+    MemoryBackend,
+    Request,
+    SealedSession,
+    Session,
+    WSGIMiddleware,
+)
+
+OLD_SECRET = "an older one, of thirty-five letters"
+TWO_WEEKS = 14 * 86400
+
+
+def request(cookie: str | None = None, name: str = "ott_session") -> Request:
+    headers = {} if cookie is None else {"cookie": f"{name}={cookie}"}
+    return Request("GET", "http", "/", headers=headers)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sealed(clock: Clock) -> SealedSession:
+    return SealedSession(SECRET, clock=clock)
+
+
+def signed_in(adapter: SealedSession, user: Any = "alice", remember: bool = True) -> str:
+    """The value of the cookie."""
+    return adapter.start(user, remember=remember).token
+
+
+# The cookie.
+
+
+def test_a_session_comes_back_from_its_cookie(sealed: SealedSession) -> None:
+    user = {"id": 7, "name": "Zoë", "roles": ["admin"]}
+    started = sealed.start(user, remember=False)
+    session = sealed.current(request(started.token))
+    assert session == started
+    assert session.user_id == "7"
+    assert session.user == user
+    assert session.created_at == moment(NOW)
+    assert session.expires_at == moment(NOW) + timedelta(days=14)
+    assert session.persistent is False
+
+
+def test_the_cookie_tells_nothing(sealed: SealedSession) -> None:
+    value = signed_in(sealed, {"id": "alice", "name": "Liddell"})
+    assert value.isascii()
+    for shown in ("alice", "Liddell", "expires"):
+        assert shown not in value
+    session = sealed.current(request(value))
+    assert value not in repr(session)
+    assert "Liddell" not in repr(session)
+
+
+def test_two_sessions_of_one_user_are_two(sealed: SealedSession) -> None:
+    first, second = sealed.start("alice", remember=True), sealed.start("alice", remember=True)
+    assert first.id != second.id
+    assert first.token != second.token
+
+
+def test_any_changed_character_is_nobody_s(sealed: SealedSession) -> None:
+    value = signed_in(sealed)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for place, character in enumerate(value):
+        # The neighbour shares all bits but the lowest, which decoders may throw away at the end.
+        for other in (
+            alphabet[alphabet.index(character) ^ 1],
+            alphabet[alphabet.index(character) ^ 32],
+        ):
+            forged = value[:place] + other + value[place + 1 :]
+            assert sealed.current(request(forged)) is None, place
+    for cut in range(len(value)):
+        assert sealed.current(request(value[:cut])) is None
+
+
+@pytest.mark.parametrize("extra", ["=", "==", "A", "AAAA", " x", "\xe9", '"', ".x"])
+def test_a_longer_value_is_nobody_s(sealed: SealedSession, extra: str) -> None:
+    value = signed_in(sealed)
+    assert sealed.current(request(value + extra)) is None
+    assert sealed.current(request(extra + value)) is None
+
+
+def test_another_alphabet_is_nobody_s(clock: Clock) -> None:
+    sealed = SealedSession(SECRET, clock=clock)
+    seen = set()
+    while seen != {"-", "_"}:
+        value = signed_in(sealed)
+        for mark, other in (("-", "+"), ("_", "/")):
+            if mark in value:
+                seen.add(mark)
+                assert sealed.current(request(value.replace(mark, other))) is None
+
+
+@given(st.text(st.characters(max_codepoint=255)))
+@example("")
+@example("AQ")
+@example("A" * 22)
+@example("AQ" + "A" * 60)
+def test_any_other_value_is_nobody_s(value: str) -> None:
+    assert SealedSession(SECRET).current(request(value)) is None
+
+
+def test_a_cookie_is_good_under_its_own_name_only(clock: Clock) -> None:
+    staff = SealedSession(SECRET, name="staff", clock=clock)
+    value = signed_in(SealedSession(SECRET, name="guest", clock=clock))
+    assert staff.current(request(value, name="staff")) is None
+
+
+def test_a_foreign_secret_is_nobody_s(sealed: SealedSession, clock: Clock) -> None:
+    value = signed_in(SealedSession(OLD_SECRET, clock=clock))
+    assert sealed.current(request(value)) is None
+
+
+def test_rotation_keeps_people_signed_in_and_seals_anew(clock: Clock) -> None:
+    value = signed_in(SealedSession(OLD_SECRET, clock=clock))
+    rotated = SealedSession([SECRET, OLD_SECRET], clock=clock)
+    session = rotated.current(request(value))
+    assert session is not None
+    (cookie,) = rotated.establish(session, request())
+    after = SealedSession(SECRET, clock=clock)
+    assert after.current(request(value)) is None
+    again = after.current(request(cookie.value))
+    assert again is not None
+    assert (again.id, again.user) == (session.id, session.user)
+
+
+def test_a_session_ends_with_its_lifetime(clock: Clock) -> None:
+    adapter = SealedSession(SECRET, lifetime=timedelta(minutes=5), clock=clock)
+    value = signed_in(adapter)
+    clock.forward(299)
+    assert adapter.current(request(value))
+    clock.forward(1)
+    assert adapter.current(request(value)) is None
+
+
+def test_a_forged_or_dead_cookie_does_not_hide_a_good_one(
+    sealed: SealedSession, clock: Clock
+) -> None:
+    dead = signed_in(SealedSession(SECRET, lifetime=1, clock=clock))
+    good = signed_in(sealed)
+    clock.forward(2)
+    both = request(f"{dead}; ott_session=forged; ott_session={good}; ott_session=")
+    session = sealed.current(both)
+    assert session is not None
+    assert session.token == good
+
+
+def test_two_people_s_cookies_are_nobody_s(sealed: SealedSession) -> None:
+    alice, mallory = signed_in(sealed, "alice"), signed_in(sealed, "mallory")
+    assert sealed.current(request(f"{alice}; ott_session={mallory}")) is None
+    assert sealed.current(request(f"{mallory}; ott_session={alice}")) is None
+    again = signed_in(sealed, "alice")
+    session = sealed.current(request(f"{alice}; ott_session={again}"))
+    assert session is not None
+    assert session.token == alice
+
+
+# Beginning one.
+
+
+@pytest.mark.parametrize("user", ["", {}, {"name": "Alice"}, {"id": ""}, {"id": None}])
+def test_a_user_has_an_id(sealed: SealedSession, user: Any) -> None:
+    with pytest.raises(ValueError, match="needs an id"):
+        sealed.start(user, remember=True)
+
+
+def test_a_user_is_no_larger_than_a_cookie(sealed: SealedSession) -> None:
+    with pytest.raises(ValueError, match="carry less in the user"):
+        sealed.start({"id": "alice", "x": "y" * 4000}, remember=True)
+    largest = sealed.start({"id": "alice", "x": "y" * 2500}, remember=True)
+    (cookie,) = sealed.establish(largest, request())
+    assert len(cookie.header()[1]) <= 4096
+
+
+@pytest.mark.parametrize("value", [float("nan"), {1, 2}, object()])
+def test_a_user_is_json(sealed: SealedSession, value: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        sealed.start({"id": "alice", "x": value}, remember=True)
+
+
+# Establishing one.
+
+
+def test_another_host_s_session_is_sealed_with_one_s_own_secret(clock: Clock) -> None:
+    here = SealedSession(SECRET, name="here", clock=clock)
+    there = SealedSession(OLD_SECRET, name="there", clock=clock)
+    session = there.start({"id": "alice", "name": "Alice"}, remember=True)
+    clock.forward(100)
+    (cookie,) = here.establish(here.resolve(session), request())
+    assert cookie.name == "here"
+    assert cookie.max_age == TWO_WEEKS - 100
+    found = here.current(request(cookie.value, name="here"))
+    assert found is not None
+    assert (found.id, found.user) == (session.id, session.user)
+    assert found.expires_at == session.expires_at
+
+
+def test_a_session_of_unknown_end_gets_one(sealed: SealedSession, clock: Clock) -> None:
+    endless = Session(id="s", token="elsewhere", user_id="alice")
+    (cookie,) = sealed.establish(endless, request())
+    assert cookie.max_age == TWO_WEEKS
+    clock.forward(TWO_WEEKS)
+    assert sealed.current(request(cookie.value)) is None
+
+
+def test_a_session_that_is_not_remembered_gets_no_age(sealed: SealedSession) -> None:
+    (cookie,) = sealed.establish(sealed.start("alice", remember=False), request())
+    assert cookie.max_age is None
+
+
+def test_a_stated_age_stands(clock: Clock) -> None:
+    adapter = SealedSession(SECRET, max_age=60, clock=clock)
+    (cookie,) = adapter.establish(adapter.start("alice", remember=True), request())
+    assert cookie.max_age == 60
+
+
+# Configuration.
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"secret": "short"}, "secret"),
+        ({"secret": b""}, "secret"),
+        ({"secret": []}, "secret"),
+        ({"secret": None}, "secret"),
+        ({"secret": [SECRET, "short"]}, "secret"),
+        ({"name": "a b"}, "name"),
+        ({"lifetime": 0}, "lifetime"),
+        ({"lifetime": -1}, "lifetime"),
+        ({"lifetime": True}, "lifetime"),
+        ({"lifetime": "1h"}, "lifetime"),
+        ({"lifetime": float("nan")}, "lifetime"),
+        ({"lifetime": float("inf")}, "lifetime"),
+        ({"lifetime": 1e13}, "lifetime"),
+        ({"lifetime": timedelta(0)}, "lifetime"),
+        ({"lifetime": timedelta.max}, "lifetime"),
+        ({"remote_user": "alice"}, "remote_user"),
+        ({"samesite": "None"}, "SameSite=None"),
+        ({"name": "__Host-s", "domain": "example.com"}, "__Host-"),
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        SealedSession(**{"secret": SECRET, **options})
+    assert "short" not in str(caught.value).replace("too short", "")
+
+
+def test_a_remote_user_that_waits_is_refused() -> None:
+    async def remote_user(session: Session) -> str:
+        return "alice"
+
+    with pytest.raises(ConfigurationError, match="plain function"):
+        SealedSession(SECRET, remote_user=remote_user)  # type: ignore[arg-type]
+
+
+def test_remote_user_is_for_wsgi() -> None:
+    with pytest.raises(ConfigurationError, match="remote_user"):
+        World("asgi").serve(session=SealedSession(SECRET, remote_user=lambda session: None))
+
+
+# Signing in and out, under both fronts.
+
+
+class Door:
+    """An app with a way in and a way out."""
+
+    def __init__(self) -> None:
+        self.user: Any = {"id": "alice", "name": "Alice"}
+        self.remember = True
+        self.handles: list[Any] = []
+
+    def __call__(self, seen: Seen) -> Reply:
+        self.handles.append(seen.ott)
+        if seen.path == "/in":
+            session = seen.ott.sign_in(self.user, remember=self.remember)
+            assert seen.ott.session is session
+        elif seen.path == "/out":
+            seen.ott.sign_out()
+            assert seen.ott.session is None
+        elif seen.path == "/switch":
+            seen.ott.sign_out()
+            seen.ott.sign_in("bob")
+        elif seen.path == "/regret":
+            seen.ott.sign_in("bob")
+            seen.ott.sign_out()
+        elif seen.path == "/try":
+            try:
+                seen.ott.sign_in(self.user)
+            except ValueError as error:
+                return Reply(400, (), str(error).encode())
+        session = seen.ott.session
+        return Reply(200, (), (session.user_id if session else "nobody").encode())
+
+
+@pytest.fixture
+def door() -> Door:
+    return Door()
+
+
+@pytest.fixture
+def site(world: World, door: Door) -> Site:
+    return world.serve(door, session=SealedSession(SECRET, clock=world.clock))
+
+
+def cookie_of(answer: Any) -> dict[str, str]:
+    return {"cookie": f"ott_session={answer.cookies['ott_session']}"}
+
+
+def test_signing_in_sets_the_cookie_and_the_app_sees_who_it_is(site: Site) -> None:
+    answer = site.get("/in")
+    assert answer.body == b"alice"
+    assert answer.cookie("ott_session") == {
+        f"Max-Age={TWO_WEEKS}",
+        "Path=/",
+        "HttpOnly",
+        "SameSite=Lax",
+    }
+    seen = site.get("/", cookie_of(answer))
+    assert seen.body == b"alice"
+    assert seen.all("set-cookie") == []
+    assert site.get("/").body == b"nobody"
+
+
+def test_over_https_the_cookie_is_secure(site: Site) -> None:
+    assert "Secure" in site.get("/in", scheme="https").cookie("ott_session")
+
+
+def test_one_who_is_not_remembered_gets_a_cookie_without_an_age(site: Site, door: Door) -> None:
+    door.remember = False
+    assert site.get("/in").cookie("ott_session") == {"Path=/", "HttpOnly", "SameSite=Lax"}
+
+
+def test_signing_out_deletes_the_cookie(site: Site) -> None:
+    answer = site.get("/out", cookie_of(site.get("/in")))
+    assert answer.body == b"nobody"
+    assert answer.cookies == {"ott_session": ""}
+    assert "Max-Age=0" in answer.cookie("ott_session")
+    assert site.get("/out").cookies == {"ott_session": ""}  # whatever the browser holds
+
+
+def test_signing_out_revokes_the_live_tokens(site: Site) -> None:
+    cookie = cookie_of(site.get("/in"))
+    other = site.generate(cookie_of(site.get("/in"))).json()["token"]
+    token = site.generate(cookie).json()["token"]
+    site.get("/out", cookie)
+    assert site.verify(token).code == "INVALID_TOKEN"
+    assert site.verify(other).status == 200
+
+
+def test_the_last_word_counts(site: Site) -> None:
+    cookie = cookie_of(site.get("/in"))
+    token = site.generate(cookie).json()["token"]
+    switched = site.get("/switch", cookie)
+    assert switched.body == b"bob"
+    assert site.get("/", cookie_of(switched)).body == b"bob"
+    assert site.verify(token).code == "INVALID_TOKEN"
+    assert site.get("/regret").cookies == {"ott_session": ""}
+
+
+@pytest.mark.parametrize("user", [{"name": "no id"}, {"id": "alice", "x": "y" * 5000}])
+def test_a_sign_in_that_is_refused_changes_nothing(site: Site, door: Door, user: Any) -> None:
+    cookie = cookie_of(site.get("/in"))
+    door.user = user
+    for headers in (cookie, {}):
+        answer = site.get("/try", headers)
+        assert answer.status == 400
+        assert answer.all("set-cookie") == []
+
+
+def test_after_the_answer_began_it_is_too_late(site: Site, door: Door) -> None:
+    site.get("/")
+    (handle,) = door.handles
+    for act in (lambda: handle.sign_in("alice"), handle.sign_out):
+        with pytest.raises(RuntimeError, match="before the answer begins"):
+            act()
+    assert handle.session is None
+
+
+def test_too_late_is_when_the_headers_are_out(world: World) -> None:
+    late: list[BaseException] = []
+
+    def try_late(handle: Any) -> None:
+        try:
+            handle.sign_in("alice")
+        except RuntimeError as error:
+            late.append(error)
+
+    async def app_asgi(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try_late(scope["ott"])
+        await send({"type": "http.response.body", "body": b""})
+
+    def app_wsgi(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        try_late(environ["ott"])
+        return [b""]
+
+    headers: list[Any] = []
+    if world.interface == "asgi":
+
+        async def send(message: Any) -> None:
+            headers.extend(message.get("headers", ()))
+
+        async def receive() -> Any:
+            return {"type": "http.request"}
+
+        middleware = ASGIMiddleware(app_asgi, session=SealedSession(SECRET))
+        asyncio.run(middleware(make_scope(), receive, send))
+    else:
+        wrapped = WSGIMiddleware(app_wsgi, session=SealedSession(SECRET))
+        wrapped(make_environ(), lambda status, pairs, exc_info=None: headers.extend(pairs))
+    assert len(late) == 1
+    assert headers == []
+
+
+def test_an_app_without_this_session_has_no_sign_in(world: World) -> None:
+    site = world.serve(lambda seen: Reply(200, (), str(hasattr(seen.ott, "sign_in")).encode()))
+    assert site.get("/").body == b"False"
+
+
+def test_a_backend_that_fails_at_sign_out_is_logged_and_signs_out(
+    world: World, door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Backend):
+        blocks = False
+
+        def revoke(self, owner: str) -> int:
+            raise ConnectionError("password")
+
+    site = world.serve(door, session=SealedSession(SECRET, clock=world.clock), backend=Broken())
+    cookie = cookie_of(site.get("/in"))
+    assert site.get("/out", cookie).cookies == {"ott_session": ""}
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "not revoked at sign-out: BackendUnavailable" in record.message
+    assert "password" not in record.message
+
+
+def test_a_handoff_between_hosts_with_secrets_of_their_own(world: World, door: Door) -> None:
+    backend = MemoryBackend(clock=world.clock)
+    first = world.serve(door, session=SealedSession(SECRET, clock=world.clock), backend=backend)
+    second = world.serve(
+        door,
+        session=SealedSession(OLD_SECRET, name="second", clock=world.clock),
+        backend=backend,
+    )
+    token = first.generate(cookie_of(first.get("/in"))).json()["token"]
+    answer = second.open(f"/page?ott={token}")
+    assert answer.status == 303
+    assert list(answer.cookies) == ["second"]
+    cookie = {"cookie": f"second={answer.cookies['second']}"}
+    assert second.get("/", cookie).body == b"alice"
+    assert first.get("/", {"cookie": cookie["cookie"].replace("second", "ott_session")}).body == (
+        b"nobody"
+    )
+    # Signed in by the link on a call, the app may sign out in the same breath.
+    token = first.generate(cookie_of(first.get("/in"))).json()["token"]
+    called = second.fetch(f"/out?ott={token}")
+    assert called.cookies == {"second": ""}
+
+
+def test_a_forgotten_session_stays_so_on_the_other_side(world: World, door: Door) -> None:
+    door.remember = False
+    site = world.serve(door, session=SealedSession(SECRET, clock=world.clock))
+    token = site.generate(cookie_of(site.get("/in"))).json()["token"]
+    assert site.verify(token).cookie("ott_session") == {"Path=/", "HttpOnly", "SameSite=Lax"}
+
+
+def test_a_token_outlives_its_session_in_vain(world: World, door: Door) -> None:
+    adapter = SealedSession(SECRET, lifetime=60, clock=world.clock)
+    site = world.serve(door, session=adapter)
+    token = site.generate(cookie_of(site.get("/in"))).json()["token"]
+    world.clock.forward(60)
+    answer = site.verify(token)
+    assert answer.code == "SESSION_EXPIRED"
+    assert answer.cookies == {}
+
+
+def test_the_remembered_cookie_never_outlives_the_session(world: World, door: Door) -> None:
+    site = world.serve(door, session=SealedSession(SECRET, lifetime=600, clock=world.clock))
+    cookie = cookie_of(site.get("/in"))
+    world.clock.forward(100)
+    token = site.generate(cookie).json()["token"]
+    attributes = site.verify(token).cookie("ott_session")
+    assert attributes & {"Max-Age=499", "Max-Age=500"}
+
+
+# REMOTE_USER.
+
+
+def remote(world_clock: Clock, remote_user: Any) -> Site:
+    def report(seen: Seen) -> Reply:
+        if seen.path == "/in":
+            seen.ott.sign_in({"id": "7", "login": "alice"})
+        told = {k: v for k, v in seen.carrier.items() if isinstance(v, str)}
+        return Reply(200, (), json.dumps(told).encode())
+
+    world = World("wsgi")
+    world.clock = world_clock
+    return world.serve(
+        report, session=SealedSession(SECRET, remote_user=remote_user, clock=world_clock)
+    )
+
+
+def login(session: Session) -> Any:
+    return session.user["login"]  # type: ignore[index]
+
+
+SMUGGLED = [
+    "REMOTE_USER",
+    "AUTH_TYPE",
+    "remote_user",
+    "Remote-User",
+    "Auth-Type",
+    *(
+        f"HTTP_{name}"
+        for family in ("REMOTE_USER", "X_REMOTE_USER", "X_FORWARDED_USER", "X_AUTH_REQUEST_USER")
+        for name in (
+            family,
+            family.lower(),
+            family.title(),
+            family.replace("_", "-"),
+            family.replace("_", "-").lower(),
+            family.replace("_", "-", 1),
+        )
+    ),
+    "http_remote_user",
+    "HTTP-REMOTE-USER",
+]
+
+
+@pytest.mark.parametrize("key", SMUGGLED)
+def test_what_a_client_smuggles_in_never_reaches_the_app(clock: Clock, key: str) -> None:
+    site = remote(clock, login)
+    cookie = cookie_of(site.get("/in"))
+    for headers, expected in (({}, None), (cookie, "alice")):
+        told = site.get("/", headers, carrier={key: "admin", "HTTP_X_OTHER": "kept"}).json()
+        assert "admin" not in told.values()
+        assert told.get("REMOTE_USER") == expected
+        assert told["HTTP_X_OTHER"] == "kept"
+        assert "AUTH_TYPE" not in told
+
+
+def test_headers_of_other_names_stay(clock: Clock) -> None:
+    kept = {"HTTP_X_REMOTE_USERNAME": "a", "HTTP_REMOTE_USERS": "b", "HTTP_X_USER": "c"}
+    told = remote(clock, login).get("/", carrier=kept).json()
+    assert {key: told[key] for key in kept} == kept
+
+
+def test_a_redeemed_call_is_told_who_redeemed(clock: Clock) -> None:
+    site = remote(clock, login)
+    session = person("bob", user={"login": "bob"})
+    token = site.token(session)
+    called = site.fetch(f"/?ott={token}", carrier={"REMOTE_USER": "admin"})
+    assert called.json()["REMOTE_USER"] == "bob"
+    dead = site.fetch(f"/?ott={token}", carrier={"REMOTE_USER": "admin"})
+    assert dead.code == "INVALID_TOKEN"
+
+
+@pytest.mark.parametrize("path", ["/", "/?ott=x", "/one-time-token"])
+def test_no_way_to_the_app_is_left_open(clock: Clock, path: str) -> None:
+    site = remote(clock, login)
+    headers = {"sec-fetch-mode": "no-cors"}  # which redeems nothing
+    told = site.get(path, headers, carrier={"REMOTE_USER": "admin", "AUTH_TYPE": "Basic"}).json()
+    assert not {"REMOTE_USER", "AUTH_TYPE"} & set(told)
+
+
+def test_a_marked_probe_is_nobody_s(clock: Clock) -> None:
+    site = remote(clock, login)
+    cookie = cookie_of(site.get("/in"))
+    told = site.get("/", cookie, carrier={"ott.probe": True, "REMOTE_USER": "admin"}).json()
+    assert "REMOTE_USER" not in told
+
+
+def test_a_function_may_say_nobody_or_fail(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    for function in (lambda session: None, lambda session: session.user["missing"]):
+        site = remote(clock, function)
+        cookie = cookie_of(site.get("/in"))
+        told = site.get("/", cookie, carrier={"REMOTE_USER": "admin"}).json()
+        assert "REMOTE_USER" not in told
+    (record,) = caplog.records
+    assert "KeyError" in record.message
+
+
+def test_without_remote_user_the_server_s_word_stands() -> None:
+    seen: list[Any] = []
+    site = World("wsgi").serve(
+        lambda s: (seen.append(s.carrier.get("REMOTE_USER")), Reply())[1],
+        session=SealedSession(SECRET),
+    )
+    site.get("/", carrier={"REMOTE_USER": "by-the-server"})
+    assert seen == ["by-the-server"]
+
+
+def test_tokens_of_a_session_are_revoked_by_its_id(site: Site) -> None:
+    cookie = cookie_of(site.get("/in"))
+    answer = site.generate(cookie)
+    session = site.members.current(Request("GET", "http", "/", headers=cookie))
+    assert site.flow.tokens.revoke(session.id) == 1
+    with pytest.raises(InvalidToken):
+        site.flow.tokens.verify(answer.json()["token"])
