@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync, sync_to_async
 
-from .errors import BackendUnavailable, OTTError, SessionUnavailable
+from .errors import BackendUnavailable, OTTError, RequestError, SessionUnavailable
 
 T = TypeVar("T")
 Bound = Callable[..., Awaitable[Any]]
@@ -201,8 +201,26 @@ async def hook_call(name: str, awaitable: Awaitable[T]) -> T:
     """Await an adapter or a hook; whatever it raises of its own means that it failed."""
     try:
         return await awaitable
-    except OTTError:
-        raise
+    except RequestError:
+        raise  # it has an answer of its own
     except Exception as error:
         # The text of somebody else's exception may quote a cookie: its type must do.
         raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
+
+
+def judged(function: Bound, returns: type) -> Bound:
+    """A function of a token service. Anybody may have written it: it is judged as a backend is."""
+
+    async def call(*args: Any, **keywords: Any) -> Any:
+        try:
+            result = await function(*args, **keywords)
+        except RequestError:
+            raise
+        except Exception as error:
+            kind = type(error).__name__
+            raise BackendUnavailable(f"the token service failed with {kind}") from error
+        if not isinstance(result, returns):
+            raise BackendUnavailable(f"the token service returned a {type(result).__name__}")
+        return result
+
+    return call

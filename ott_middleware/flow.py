@@ -16,7 +16,7 @@ from typing import Any
 from . import answers
 from .backends.memory import MemoryBackend
 from .body import MAX_BODY, parse_body
-from .calls import hook_call, inline, on_loop, on_running_loop, sync_colour
+from .calls import hook_call, inline, judged, on_loop, on_running_loop, sync_colour
 from .config import Options
 from .errors import (
     ClientRequestsDisabled,
@@ -85,10 +85,11 @@ class Flow:
             bind = on_loop
         # Where the flow itself may wait, so may the service.
         prefix = "" if bind is inline else "a"
-        generate, self._verify, revoke = (
+        generate, verify, revoke = (
             bind(getattr(self.tokens, prefix + name)) for name in ("generate", "verify", "revoke")
         )
-        self._generate = generate
+        self._generate = generate = judged(generate, str)
+        self._verify = judged(verify, Session)
         self._on_invalid = bind(hook) if hook else None
         clock = getattr(self.tokens, "clock", time.time)
         run = None if asynchronous else self.run
@@ -192,17 +193,20 @@ class Flow:
         check_origin(request, own_origin(request, self.options.own), self.options.trusted)
         token, audience = parse_body(request, await read(MAX_BODY))
         session = await self._redeem(token, request, audience)
-        cookies: tuple[Cookie, ...] = ()
-        if not self.options.disable_set_session_cookie:
-            cookies = await self._keeper.establish(session, request)
-        return json_response(
-            200,
-            {
-                "session": self._session_json(session),
-                "user": None if session.user is None else dict(session.user),
-            },
-            *(cookie.header() for cookie in cookies),
-        )
+        try:
+            response = json_response(
+                200,
+                {
+                    "session": self._session_json(session),
+                    "user": None if session.user is None else dict(session.user),
+                },
+            )
+        except (TypeError, ValueError, RecursionError) as error:
+            raise SessionUnavailable("the session's user must be JSON values") from error
+        if self.options.disable_set_session_cookie:
+            return response
+        cookies = await self._keeper.establish(session, request)
+        return response.with_headers(*(cookie.header() for cookie in cookies))
 
     def _session_json(self, session: Session) -> dict[str, Any]:
         values: dict[str, Any] = {

@@ -28,7 +28,8 @@ _TEXTS = {
     ),
     503: (
         "Please try again shortly",
-        "Signing you in did not work just now. Your link is still good.",
+        "Signing you in did not work just now. If your link does not work later either, ask for a "
+        "new one.",
     ),
 }
 
