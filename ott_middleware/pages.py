@@ -28,8 +28,7 @@ _TEXTS = {
     ),
     503: (
         "Please try again shortly",
-        "Signing you in did not work just now. If your link does not work later either, ask for a "
-        "new one.",
+        "Signing you in did not work just now. Should the link stay dead, ask for a new one.",
     ),
 }
 
