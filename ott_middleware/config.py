@@ -81,13 +81,13 @@ def seconds_of(option: str, expires_in: object) -> float:
     if isinstance(expires_in, timedelta):
         seconds = expires_in.total_seconds()
     elif isinstance(expires_in, (int, float)) and not isinstance(expires_in, bool):
-        seconds = expires_in * 60.0
+        seconds = expires_in * 60
     else:
         seconds = math.nan
     # A century keeps every expiry within what clocks, stores and cookies can express.
     if not 0 < seconds <= 100 * 366 * 86400:
         raise ConfigurationError(f"{option}: {expires_in!r}; use positive minutes, or a timedelta")
-    return seconds
+    return float(seconds)
 
 
 def hasher_of(store_token: object) -> Hasher | None:
@@ -163,6 +163,7 @@ class Options:
     :ivar backend: where tokens wait. Default: a `MemoryBackend` of this middleware's own.
     :ivar tokens: a ready `TokenService`, instead of `backend` and the token options.
     :ivar secret, expires_in, generate_token, store_token, max_per_session: see `TokenOptions`.
+    :ivar token_options: these five, as one value.
     :ivar disable_client_request: the generate path answers 400; the handle still generates.
     :ivar disable_set_session_cookie: verify returns the session and sets no cookie.
     :ivar set_ott_header_on_new_session: an answer of the app that signs someone in carries a token
@@ -229,10 +230,11 @@ class Options:
         return cls(token_options=TokenOptions(**of_tokens), **others)
 
     def __post_init__(self) -> None:
+        trusted = _patterns("trusted_origins", self.trusted_origins)
         derived = {
             "adapter": _adapter(self.session),
-            "trusted": _patterns("trusted_origins", self.trusted_origins),
-            "targets": _patterns("handoff_targets", self.trusted_origins)
+            "trusted": trusted,
+            "targets": trusted
             if self.handoff_targets is None
             else _patterns("handoff_targets", self.handoff_targets),
             "own": _public_origin(self.public_origin),
@@ -256,7 +258,10 @@ class Options:
         if self.tokens is not None:
             for name in ("generate", "agenerate", "verify", "averify", "revoke", "arevoke"):
                 if not callable(getattr(self.tokens, name, None)):
-                    raise ConfigurationError(f"tokens: {self.tokens!r} has no {name}()")
+                    raise ConfigurationError(
+                        f"tokens: {self.tokens!r} has no {name}(); pass a OneTimeTokens, or an "
+                        "object with all methods of TokenService"
+                    )
 
 
 def _adapter(session: object) -> SessionAdapter:
@@ -274,7 +279,9 @@ def _adapter(session: object) -> SessionAdapter:
 
 def _check_backend(backend: object) -> None:
     if backend is not None and Backend not in type(backend).__mro__:
-        raise ConfigurationError(f"backend: {backend!r}; pass an object derived from Backend")
+        # The text of a URL may hold a password.
+        shown = re.sub("//.*@", "//***@", repr(backend), flags=re.DOTALL)
+        raise ConfigurationError(f"backend: {shown}; pass an object derived from Backend")
 
 
 def _patterns(option: str, given: object) -> tuple[OriginPattern, ...]:

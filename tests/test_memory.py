@@ -199,19 +199,23 @@ def test_revoke_counts_the_live_ones(clock: Clock) -> None:
 
 def test_nothing_leaks_once_all_has_expired(clock: Clock) -> None:
     backend = MemoryBackend(clock=clock)
+    value = bytes(1000)
+    before = sys.getrefcount(value)
     for n in range(5000):
-        put(backend, f"k{n}", until=1001 + n % 50, owner=f"o{n % 700}", limit=5)
+        owner = f"o{n % 700}"
+        backend.put(f"k{n}", value, expires_at=1001 + n % 50, owner=owner, limit=5)
         if n % 3 == 0:
             backend.take(f"k{n}")
         if n % 100 == 0:
-            backend.revoke(f"o{n % 700}")
+            backend.revoke(owner)
     assert len(backend) > 1000
+    assert sys.getrefcount(value) - before == len(backend)
     clock.now = 1100
     for n in range(256):
         put(backend, f"after{n}", until=1200, owner="after", limit=1)
     assert len(backend) == 1
     assert list(backend._owners) == ["after"]
-    assert sum(map(len, backend._parts)) == 1
+    assert sys.getrefcount(value) == before
 
 
 def test_the_count_is_what_is_held(clock: Clock) -> None:
@@ -219,8 +223,9 @@ def test_the_count_is_what_is_held(clock: Clock) -> None:
     for n in range(300):
         put(backend, f"k{n}", owner=f"o{n % 7}", limit=20)
     assert len(backend) == 7 * 20
-    assert sum(map(len, backend._parts)) == 7 * 20
     assert sum(map(len, backend._owners.values())) == 7 * 20
+    assert sum(backend.revoke(f"o{n}") for n in range(7)) == 7 * 20
+    assert len(backend) == 0
 
 
 def test_a_mass_expiry_is_cleared_in_small_steps(clock: Clock) -> None:
