@@ -1,6 +1,10 @@
-"""How the documentation is built: `python -m sphinx -W --keep-going -b html docs docs/_build/html`."""
+"""How the documentation is built: `python -m sphinx -W -b html docs docs/_build/html`."""
 
 from __future__ import annotations
+
+import re
+
+from sphinx.application import Sphinx
 
 import ott_middleware
 
@@ -26,3 +30,36 @@ autodoc_preserve_defaults = True
 
 # Every name that a signature or a text refers to must be documented.
 nitpicky = True
+nitpick_ignore_regex = [
+    # Python's own: not fetched from docs.python.org, so that the build needs no network.
+    ("py:class", r"(collections\.abc|datetime|typing)\..+"),
+    # Names for a type: the texts say in words what they are.
+    ("py:class", "ASGIApp|OnInvalid|OptionValues|WSGIApplication"),
+    # What Sphinx makes of them where it parses a subscript as a plain string.
+    ("py:class", r"(collections\.abc\.Mapping|tuple)\[str"),
+]
+# One parameter a line where a signature is long.
+maximum_signature_line_length = 88
+
+
+def one_field_each(
+    app: object, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Docstrings may describe several arguments at once, as `:param a, b: text`; Sphinx can't."""
+    for at, line in reversed(list(enumerate(lines))):
+        match = re.fullmatch(r":(param|ivar) (\w+(?:, \w+)+): (.*)", line)
+        if match is None:
+            continue
+        kind, names, text = match.groups()
+        end = at + 1
+        while end < len(lines) and lines[end].startswith(" "):
+            end += 1
+        rest = lines[at + 1 : end]
+        lines[at:end] = [
+            part for each in names.split(", ") for part in (f":{kind} {each}: {text}", *rest)
+        ]
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", one_field_each)
