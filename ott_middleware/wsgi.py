@@ -19,7 +19,7 @@ from .flow import Flow
 from .forward import Edit
 from .http import Request, Response, answering, current_request
 from .keeper import PROBE, PROBE_BYTES, PROBE_SECONDS
-from .urls import PATH_MARK, browser_path, cut, cut_url, escapes_of, path_of
+from .urls import NO_PARAM, PATH_MARK, browser_path, cut, cut_url, escapes_of, path_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -44,21 +44,19 @@ class WSGIMiddleware:
         # Every path contains the empty string: an answer that must be seen goes the long way.
         self._mark = "" if flow.watches else PATH_MARK
         self._param = built.query_param
-        self._name = built.query_param or ""
+        self._name = built.query_param or NO_PARAM
         self._escape = re.compile(escapes_of(self._name)).search
-        self._links = built.query_param is not None
         self._probes = threading.BoundedSemaphore(_MOST_PROBES)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, or pass it on."""
         try:
-            query = environ["QUERY_STRING"]
-            ours = self._mark in environ["PATH_INFO"]
+            query, path = environ["QUERY_STRING"], environ["PATH_INFO"]
         except KeyError:  # PEP 3333 lets a server leave out what is empty
-            ours, query = True, ""
-        if not ours and query and self._links:
-            ours = self._name in query or ("%" in query and self._escape(query) is not None)
-        if ours:
+            return self._answer(environ, start_response)
+        if self._mark in path or (
+            query and (self._name in query or ("%" in query and self._escape(query)))
+        ):
             return self._answer(environ, start_response)
         environ["ott"] = handle = self._handle()
         handle.carrier = environ
