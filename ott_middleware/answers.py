@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from .http import Cookie, Headers, Request
 from .urls import Origin, OriginPattern, is_among
 
+_AGE = re.compile(r"-?[0-9]+")
 _HEADER_LIST = re.compile(r"[A-Za-z0-9\-_, ]{1,512}")
 
 
@@ -24,17 +25,19 @@ def set_cookies(headers: Headers) -> dict[str, str | None]:
             continue
         pair, *attributes = line.split(";")
         key, _, value = (part.strip(" \t") for part in pair.partition("="))
-        gone = not value or any(_ends_now(attribute) for attribute in attributes)
-        changes[key] = None if gone else value
+        changes[key] = None if not value or _ends_now(attributes) else value
     return changes
 
 
-def _ends_now(attribute: str) -> bool:
-    name, _, value = (part.strip().lower() for part in attribute.partition("="))
-    if name == "max-age":
-        return value.startswith("-") or value.strip("0") == ""
+def _ends_now(attributes: Iterable[str]) -> bool:
+    pairs = (attribute.partition("=") for attribute in attributes)
+    said = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    age = said.get("max-age", "")
+    # A Max-Age that is a number decides alone (RFC 6265 sections 5.2.2 and 5.3).
+    if _AGE.fullmatch(age):
+        return age.startswith("-") or not age.strip("0")
     # How frameworks write a deletion for browsers without Max-Age.
-    return name == "expires" and "1970" in value
+    return "1970" in said.get("expires", "")
 
 
 def with_session(headers: Headers, cookies: Iterable[Cookie]) -> Headers:

@@ -92,7 +92,7 @@ class Response:
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[^\x00-\x1f\x7f;]*")
-_ATTRIBUTE = re.compile(r"[^\x00-\x1f\x7f-\U0010ffff;,]*")
+_ATTRIBUTE = re.compile(r"[^\x00-\x1f\x7f-\U0010ffff;,]+")
 
 
 def is_cookie_name(name: object) -> bool:
@@ -107,6 +107,10 @@ def is_cookie_value(value: str) -> bool:
     without what would end the value or the header.
     """
     return _VALUE.fullmatch(value) is not None and all(ord(c) < 256 for c in value)
+
+
+def _is_attribute(value: object) -> bool:
+    return isinstance(value, str) and _ATTRIBUTE.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +151,13 @@ class Cookie:
 
         if self.samesite not in ("Lax", "Strict", "None"):
             refuse(f"samesite={self.samesite!r}", "use 'Lax', 'Strict' or 'None'")
-        if not self.path.startswith("/") or not _ATTRIBUTE.fullmatch(self.path):
+        if not _is_attribute(self.path) or not self.path.startswith("/"):
             refuse(f"path={self.path!r}", "use a path that starts with /")
-        if self.domain is not None and not (self.domain and _ATTRIBUTE.fullmatch(self.domain)):
+        if self.domain is not None and not _is_attribute(self.domain):
             refuse(f"domain={self.domain!r}", "use a host name, or None for this host alone")
+        # Not `isinstance`: True is an int, and "Max-Age=True" is no age.
+        if self.max_age is not None and type(self.max_age) is not int:
+            refuse(f"max_age={self.max_age!r}", "use whole seconds, or None")
         if self.samesite == "None" and self.secure is not True:
             refuse("SameSite=None without Secure is dropped by browsers", "pass secure=True")
         if self.partitioned and self.secure is not True:
@@ -196,8 +203,8 @@ def iso_milliseconds(moment: datetime) -> str:
 
     (ECMA-262, Date Time String Format; any other fraction is misread by the official client.)
     """
-    utc = moment.astimezone(timezone.utc)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    utc = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='milliseconds')}Z"
 
 
 def _json_default(value: object) -> object:

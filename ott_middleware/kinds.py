@@ -44,4 +44,5 @@ def is_navigation(request: Request) -> bool:
 def accepts_html(request: Request) -> bool:
     """Whether the `Accept` header names HTML (RFC 9110 section 12.5.1)."""
     accepted = parse_accept_header(request.header("accept"), MIMEAccept)
-    return any(kind.lower() == "text/html" and quality > 0 for kind, quality in accepted)
+    kinds = (kind.partition(";")[0].lower() for kind, quality in accepted if quality > 0)
+    return "text/html" in kinds

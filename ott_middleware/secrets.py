@@ -17,7 +17,8 @@ _CURE = (
 def parse_secrets(option: str, given: object) -> tuple[bytes, ...]:
     """Secrets as bytes, newest first.
 
-    :raises ConfigurationError: none, or one of under 16 bytes. The text does not show it.
+    :raises ConfigurationError: none, one of under 16 bytes, or one that is no text. The error does
+        not show it.
     """
     several = [given] if isinstance(given, (str, bytes)) else given
     if not isinstance(several, Sequence) or not several:
@@ -26,7 +27,11 @@ def parse_secrets(option: str, given: object) -> tuple[bytes, ...]:
     for secret in several:
         if not isinstance(secret, (str, bytes)):
             raise ConfigurationError(f"{option}: holds a {type(secret).__name__}; {_CURE}")
-        raw = secret.encode() if isinstance(secret, str) else secret
+        try:
+            raw = secret.encode() if isinstance(secret, str) else secret
+        except UnicodeEncodeError:
+            # Not chained: that error carries the secret.
+            raise ConfigurationError(f"{option}: holds text that is no UTF-8; {_CURE}") from None
         # 128 bits at the very least: a short secret can be found by trying.
         if len(raw) < 16:
             raise ConfigurationError(f"{option}: one of {len(raw)} bytes is too short; {_CURE}")

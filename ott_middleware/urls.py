@@ -61,6 +61,9 @@ def add_parameter(url: str, name: str, value: str) -> str:
 #: What the paths of this package contain, under whatever prefix.
 PATH_MARK = "/one-time-token/"
 
+#: Stands for the link parameter's name where links are off: no server lets it into a query.
+NO_PARAM = "\0"
+
 
 def escapes_of(name: str) -> str:
     """A pattern for how the percent-escapes of a parameter name's characters begin: `%[67]`.
@@ -204,8 +207,9 @@ class OriginPattern:
         origin = Origin.parse(f"{scheme}{mark}{host}")
         if origin is None:
             raise refuse(example)
-        # A wildcard right above a top-level domain would trust whoever registers a name there.
-        if subdomains and "." not in origin.host and origin.host != "localhost":
+        # A wildcard right above a top-level domain would trust whoever registers a name there; so
+        # would one above its other spelling, with a dot at the end.
+        if subdomains and "." not in origin.host[:-1] and origin.host != "localhost":
             raise refuse("name the domain that the wildcard stands in, as 'https://*.example.com'")
         return cls(origin.scheme, origin.host, "*" if any_port else origin.port, subdomains)
 
