@@ -35,8 +35,6 @@ nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|datetime|typing)\..+"),
     # Names for a type: the texts say in words what they are.
     ("py:class", "ASGIApp|OnInvalid|OptionValues|WSGIApplication"),
-    # What Sphinx makes of them where it parses a subscript as a plain string.
-    ("py:class", r"(collections\.abc\.Mapping|tuple)\[str"),
 ]
 # One parameter a line where a signature is long.
 maximum_signature_line_length = 88
@@ -60,6 +58,20 @@ def one_field_each(
         ]
 
 
+def readable_factories(
+    app: object,
+    what: str,
+    name: str,
+    obj: object,
+    options: object,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """A default that is made anew each time has no expression that Sphinx could parse."""
+    return signature and signature.replace("<factory>", "..."), returns
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", one_field_each)
+    app.connect("autodoc-process-signature", readable_factories)

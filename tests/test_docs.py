@@ -1,0 +1,200 @@
+"""The documentation says what is so: its code runs, and its tables are complete."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documents import ROOT, ask, blocks, generate, run
+from harness import NAVIGATION
+
+import ott_middleware
+from ott_middleware import CookieSession, KeyTaken, OTTMiddleware, RequestError
+
+DOCS = ROOT / "docs"
+A = {"host": "a.example", "scheme": "https"}
+B = {"host": "b.example", "scheme": "https"}
+C = {"host": "c.example", "scheme": "https"}
+ADA = {"cookie": "sessionid=6f1c09e2"}
+PERSON = {"id": "u1", "name": "Ada"}
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def quickstart() -> dict[str, Any]:
+    return run(DOCS / "quickstart.md")
+
+
+def test_every_python_block_is_run_by_a_test_here() -> None:
+    pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
+    assert pages == {"quickstart.md", "backends.md"}
+
+
+def link_of(app: Any) -> str:
+    answer = ask(app, "GET", "/go", ADA, **A)
+    url, _, token = dict(answer.headers)["location"].partition("?ott=")
+    assert (answer.status, url) == (303, "https://b.example/me")
+    return token
+
+
+def test_the_quickstart_hands_ada_over(quickstart: dict[str, Any]) -> None:
+    app = quickstart["app"]
+    link = f"/me?ott={link_of(app)}"
+    arrived = ask(app, "GET", link, NAVIGATION, **B)
+    assert (arrived.status, dict(arrived.headers)["location"]) == (303, "/me")
+    cookie = dict(arrived.headers)["set-cookie"]
+    assert cookie == "sessionid=6f1c09e2; Path=/; Secure; HttpOnly; SameSite=Lax"
+    assert json.loads(ask(app, "GET", "/me", ADA, **B).body) == PERSON
+    assert ask(app, "GET", link, NAVIGATION, **B).status == 400
+    # A double click or a reload, by who is signed in.
+    assert ask(app, "GET", link, {**NAVIGATION, **ADA}, **B).status == 303
+
+
+def test_the_quickstart_s_link_is_for_one_origin(quickstart: dict[str, Any]) -> None:
+    app = quickstart["app"]
+    token = link_of(app)
+    assert ask(app, "GET", f"/me?ott={token}", NAVIGATION, **C).status == 400
+    assert ask(app, "GET", f"/me?ott={token}", NAVIGATION, **B).status == 400
+
+
+@pytest.mark.parametrize("name", ["app", "validated"])
+def test_the_quickstart_turns_dead_cookies_down(quickstart: dict[str, Any], name: str) -> None:
+    app = quickstart[name]
+    generated = ask(app, "GET", "/one-time-token/generate", {"cookie": "sessionid=dead"})
+    assert generated.status == 401
+    assert ask(app, "GET", "/go", {"cookie": "sessionid=dead"}, **A).status == 401
+
+
+def test_a_cookie_that_nobody_judges_is_anyone_s(quickstart: dict[str, Any]) -> None:
+    app = OTTMiddleware(quickstart["site"], session="sessionid", on_switch="keep")
+    body = json.dumps({"token": generate(app, "sessionid=dead")}).encode()
+    answer = json.loads(ask(app, "POST", "/one-time-token/verify", JSON, body=body).body)
+    assert (answer["user"], answer["session"]["userId"]) == (None, None)
+    link = f"/?ott={generate(app, 'sessionid=dead')}"
+    replaced = ask(app, "GET", link, {**NAVIGATION, **ADA})
+    assert dict(replaced.headers)["set-cookie"].startswith("sessionid=dead;")
+
+
+@pytest.mark.parametrize(
+    ("audience", "headers", "status"),
+    [
+        ("https://b.example", {}, 200),
+        (None, {}, 400),
+        ("https://b.example", {"origin": "https://a.example"}, 400),
+        ("https://b.example", {"cookie": "any=thing"}, 400),
+    ],
+)
+def test_another_server_redeems_for_its_origin(
+    quickstart: dict[str, Any], audience: str | None, headers: dict[str, str], status: int
+) -> None:
+    app = quickstart["app"]
+    body = json.dumps({"token": link_of(app), "audience": audience}).encode()
+    answer = ask(app, "POST", "/one-time-token/verify", {**JSON, **headers}, body=body, **A)
+    assert answer.status == status
+    if status == 200:
+        said = json.loads(answer.body)
+        assert said["user"] == PERSON
+        example = json.loads(blocks(DOCS / "http.md", "json")[0].text)
+        assert list(said) == list(example)
+        assert list(said["session"]) == list(example["session"])
+
+
+def test_sealed_sessions_of_the_quickstart_hand_over(quickstart: dict[str, Any]) -> None:
+    desk, archive = quickstart["wrapped_desk"], quickstart["wrapped_archive"]
+    signed_in = ask(desk, "GET", "/sign-in", {})
+    assert signed_in.body == b"Hello Ada"
+    cookie = dict(signed_in.headers)["set-cookie"].split(";")[0]
+    assert ask(desk, "GET", "/", {"cookie": cookie}).body == b"Hello Ada"
+    token = generate(desk, cookie)
+    assert ask(archive, "GET", "/", {"remote-user": "u1"}).body == b"Hello guest"
+    assert ask(archive, "GET", f"/?ott={token}", {}).body == b"Hello u1"
+    signed_out = ask(desk, "GET", "/sign-out", {"cookie": cookie})
+    assert signed_out.body == b"Hello guest"
+    assert "Max-Age=0" in dict(signed_out.headers)["set-cookie"]
+
+
+def test_the_quickstart_works_without_http(quickstart: dict[str, Any]) -> None:
+    assert quickstart["person"] == PERSON
+    app = quickstart["another_app"]
+    assert quickstart["tokens"].verify(generate(app, ADA["cookie"])).user_id == "u1"
+
+
+@pytest.fixture(scope="module")
+def file_backend() -> Any:
+    return run(DOCS / "backends.md")["FileBackend"]
+
+
+LATER = {"expires_at": 4e9, "owner": "o", "limit": None}
+
+
+def test_the_example_backend_keeps_the_contract(file_backend: Any, tmp_path: Path) -> None:
+    one, two = file_backend(tmp_path / "tokens"), file_backend(tmp_path / "tokens")
+    one.put("k", b"v", **LATER)
+    with pytest.raises(KeyTaken):
+        two.put("k", b"other", **LATER)
+    assert (two.take("k"), one.take("k")) == (b"v", None)
+    for key in "abc":
+        one.put(key, b"v", expires_at=4e9, owner="p", limit=2)
+    one.put("d", b"v", **LATER)
+    assert one.take("a") is None
+    assert (two.revoke("p"), two.take("b"), two.take("d")) == (2, None, b"v")
+    one.put("old", b"v", expires_at=time.time() - 1, owner="q", limit=None)
+    assert (one.revoke("q"), one.take("old")) == (0, None)
+    one.put("old", b"v", expires_at=time.time() - 1, owner="q", limit=None)
+    one.put("old", b"new", **LATER)
+    assert one.take("old") == b"new"
+
+
+def test_the_example_backend_has_one_winner(file_backend: Any, tmp_path: Path) -> None:
+    backends = [file_backend(tmp_path / "tokens") for _ in range(2)]
+    with ThreadPoolExecutor(8) as threads:
+        for turn in range(10):
+            backends[0].put(str(turn), b"v", **LATER)
+            takes = [backends[i % 2].take for i in range(16)]
+            taken = list(threads.map(lambda take, key=str(turn): take(key), takes))
+            assert taken.count(b"v") == 1
+            assert taken.count(None) == 15
+
+
+def test_the_example_backend_joins_two_sides(file_backend: Any, tmp_path: Path) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"there"]
+
+    sides = [
+        OTTMiddleware(
+            app,
+            session=CookieSession("sid", validate=lambda values: {}),
+            backend=file_backend(tmp_path / "tokens"),
+            store_token="hashed",
+        )
+        for _ in range(2)
+    ]
+    token = generate(sides[0], "sid=1")
+    assert token.encode() not in (tmp_path / "tokens").read_bytes()
+    answer = ask(sides[1], "GET", f"/?ott={token}", NAVIGATION)
+    assert (answer.status, dict(answer.headers)["set-cookie"][:6]) == (303, "sid=1;")
+
+
+def test_every_exported_name_is_in_the_reference() -> None:
+    pages = (DOCS / "api.md").read_text() + (DOCS / "options.md").read_text()
+    documented = re.findall(
+        r"^\.\. auto(?:class|exception|function):: (?:ott_middleware\.)?(\w+)$", pages, flags=re.M
+    )
+    assert sorted(documented) == sorted(ott_middleware.__all__)
+
+
+def leaves(error: type[RequestError]) -> list[type[RequestError]]:
+    return [leaf for each in error.__subclasses__() for leaf in leaves(each)] or [error]
+
+
+def test_the_error_table_lists_every_answer() -> None:
+    table = re.findall(r"^\| (\d+) \| `(\w+)` \|", (DOCS / "http.md").read_text(), flags=re.M)
+    # A link that may not be made is the app's error: no answer of the middleware says it.
+    real = {(str(e.status), e.code) for e in leaves(RequestError)} - {("400", "INVALID_TARGET")}
+    assert sorted(table) == sorted(real)

@@ -1,0 +1,144 @@
+"""The README says what is so: its code runs, its table and its commands are right."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from http import HTTPStatus
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documents import COOKIE, DOCUMENTS, ROOT, blocks, prose
+from harness import NAVIGATION, World, hello
+
+import ott_middleware
+from ott_middleware.config import Options, OptionValues, TokenOptions
+
+README = ROOT / "README.md"
+HEADINGS = [
+    "ott_middleware",
+    "FastAPI, Starlette",
+    "Django",
+    "Django",
+    "Flask",
+    "A bare WSGI app",
+]
+
+
+@pytest.fixture(scope="module")
+def results() -> list[dict[str, Any]]:
+    """What came of the README's code, run in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(Path(__file__).with_name("documents.py")), str(README)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: list[dict[str, Any]] = json.loads(done.stdout)
+    return answer
+
+
+def test_all_of_the_code_is_run(results: list[dict[str, Any]]) -> None:
+    assert [result["heading"] for result in results] == HEADINGS
+
+
+@pytest.mark.parametrize("index", range(len(HEADINGS)), ids=lambda i: f"{HEADINGS[i]}-{i}")
+def test_the_line_hands_a_person_over(results: list[dict[str, Any]], index: int) -> None:
+    result = results[index]
+    cookie = f"{result['cookie']}={COOKIE}"
+    assert result["link"] == [303, "/?a=1", [cookie]]
+    assert result["again"] == [400, []]
+    assert result["call"] == [cookie]
+
+
+def test_the_examples_keep_hashes() -> None:
+    for block in blocks(README, "python")[1:]:
+        assert 'store_token="hashed"' in block.text, f"line {block.line}"
+
+
+def test_the_opening_transcript_is_what_happens(world: World) -> None:
+    transcript = next(block for block in blocks(README, "text") if "\n> GET" in block.text)
+    exchanges = re.findall(r"((?:^> .*\n)+)((?:^< .*\n?)+)", transcript.text, flags=re.M)
+    assert len(exchanges) == 3
+    token = re.findall(r'"token":"([^"]+)"', transcript.text)[0]
+    assert len(token) == 32
+    site = world.serve(hello, session="sessionid", generate_token=lambda session, context: token)
+    for asked, told in exchanges:
+        first, *lines = re.findall(r"^> (.*)", asked, flags=re.M)
+        method, host, target = re.fullmatch(r"(\S+) http://([^/]+)(\S+)", first).groups()
+        headers = {} if target.endswith("generate") else dict(NAVIGATION)
+        headers.update((n.lower(), v) for n, v in (line.split(": ", 1) for line in lines))
+        answer = site.send(method, target, headers, host=host)
+        first, *lines = re.findall(r"^< (.*)", told, flags=re.M)
+        status, _, text = first.partition(" ")
+        assert answer.status == int(status)
+        assert text == HTTPStatus(answer.status).phrase or text in answer.body.decode()
+        for name, value in (line.split(": ", 1) for line in lines):
+            assert (name.lower(), value) in answer.headers
+        if not lines:
+            assert "set-cookie" not in dict(answer.headers)
+
+
+def test_the_options_table_lists_what_there_is() -> None:
+    table = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", README.read_text(), flags=re.M)
+    fields = [*dataclasses.fields(Options), *dataclasses.fields(TokenOptions)]
+    real = {each.name: each.default for each in fields if each.init}
+    del real["token_options"]
+    assert [name for name, _, _ in table] == list(OptionValues.__annotations__)
+    assert {name for name, _, _ in table} == set(real)
+    for name, default, _ in table:
+        if real[name] is dataclasses.MISSING:
+            assert default == "required"
+        else:
+            value = ast.literal_eval(default.strip("`"))
+            assert (type(value), value) == (type(real[name]), real[name]), name
+
+
+@pytest.mark.parametrize("name", ["demo", "test"])
+def test_a_command_is_one_line_behind_its_marker(name: str) -> None:
+    marked = [block for block in blocks(README) if block.before == f"<!-- command: {name} -->"]
+    assert len(marked) == 1
+    command = marked[0].text
+    assert "\n" not in command
+    assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -q ")
+    extras = re.findall(r"\[(\w+)\]", command)
+    assert extras
+    assert set(extras) <= set(metadata("ott_middleware").get_all("Provides-Extra") or ())
+
+
+def test_the_demo_can_be_told_to_check() -> None:
+    (command,) = (b.text for b in blocks(README) if b.before == "<!-- command: demo -->")
+    assert command.endswith("python examples/handoff.py")
+    assert (ROOT / "examples" / "handoff.py").is_file()
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_within_the_repository_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", prose(document)):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (document.parent / path).resolve() if path else document
+        assert linked.is_file(), target
+        assert ROOT in linked.parents, target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", prose(linked), flags=re.M)
+            assert anchor in {slug(heading) for heading in headings}, target
+
+
+def test_the_changelog_opens_with_what_can_be_relied_on() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), flags=re.M)
+    assert headings[0] == "Compatibility"
+    assert headings[1].split()[0] == ott_middleware.__version__
