@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ott_middleware.body import MAX_BODY, parse_body
+from ott_middleware.errors import BadRequest, UnsupportedMediaType, ValidationError
+from ott_middleware.http import Request
+
+
+def parse(raw: bytes, content_type: str | None = "application/json") -> tuple[str, str | None]:
+    headers = {} if content_type is None else {"content-type": content_type}
+    return parse_body(Request("POST", "https", "/verify", headers=headers), raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "token", "audience"),
+    [
+        (b'{"token":"T"}', "T", None),
+        (b' {"other": [1], "token": "T"}\r\n', "T", None),
+        (b'\xef\xbb\xbf{"token":"T"}', "T", None),
+        (b'{"token":""}', "", None),
+        (b'{"token":"A","token":"B"}', "B", None),
+        (b'{"token":"\\u0054\\ud800"}', "T\ud800", None),
+        (b'{"token":"T","audience":null}', "T", None),
+        (b'{"token":"T","audience":"https://b.example"}', "T", "https://b.example"),
+        (b'{"token":"T","audience":""}', "T", ""),
+        (b'{"token":"T","n":' + b"9" * 16_000 + b"}", "T", None),
+    ],
+)
+def test_what_a_request_names(raw: bytes, token: str, audience: str | None) -> None:
+    assert parse(raw) == (token, audience)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "Application/JSON",
+        "application/json;charset=utf-8",
+        'application/json ; charset="utf-8"',
+        " application/json",
+    ],
+)
+def test_content_types_that_are_json(content_type: str) -> None:
+    assert parse(b'{"token":"T"}', content_type) == ("T", None)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain",
+        "text/plain; x=application/json",
+        "application/jsonp",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/json, text/plain",
+        ";",
+        "\xe9",
+    ],
+)
+def test_other_content_types_are_not_looked_into(content_type: str) -> None:
+    with pytest.raises(UnsupportedMediaType):
+        parse(b'{"token":"T"}', content_type)
+
+
+@pytest.mark.parametrize(
+    ("raw", "content_type", "received"),
+    [
+        (b"", "application/json", "undefined"),
+        (b"", "text/plain", "undefined"),
+        (b"", None, "undefined"),
+        (b'{"token":"T"}', None, "undefined"),
+        (b'{"token":"T"}', "", "undefined"),
+        (b'["token"]', "application/json", "array"),
+        (b'"token"', "application/json", "string"),
+        (b"7", "application/json", "number"),
+        (b"-0.5e3", "application/json", "number"),
+        (b"null", "application/json", "null"),
+        (b"true", "application/json", "boolean"),
+        (b"false", "application/json", "boolean"),
+    ],
+)
+def test_a_body_that_is_no_object(raw: bytes, content_type: str | None, received: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        parse(raw, content_type)
+    assert caught.value.message == f"[body] Invalid input: expected object, received {received}"
+
+
+@pytest.mark.parametrize("field", ["token", "audience"])
+@pytest.mark.parametrize(
+    ("value", "received"),
+    [
+        (1, "number"),
+        (1.5, "number"),
+        (True, "boolean"),
+        ([], "array"),
+        ({}, "object"),
+        ("missing", "undefined"),
+        (None, "null"),
+    ],
+)
+def test_fields_that_are_no_string(field: str, value: Any, received: str) -> None:
+    body: dict[str, Any] = {"token": "T", field: value}
+    if value == "missing":
+        del body[field]
+    raw = json.dumps(body).encode()
+    if field == "audience" and received in ("undefined", "null"):
+        assert parse(raw) == ("T", None)
+        return
+    with pytest.raises(ValidationError) as caught:
+        parse(raw)
+    expected = f"[body.{field}] Invalid input: expected string, received {received}"
+    assert caught.value.message == expected
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"{",
+        b"token=T",
+        b" ",
+        b'{"token":"T"} {}',
+        b"{'token':'T'}",
+        b'{"token":"T",}',
+        b'{"token":"\xff"}',
+        b'{"token":"a\nb"}',
+        '{"token":"T"}'.encode("utf-16"),
+        b'{"token":"T","n":NaN}',
+        b'{"token":"T","n":-Infinity}',
+        b"[" * MAX_BODY,
+        b'{"a":' * 3000,
+        b"[" * (MAX_BODY // 2) + b"]" * (MAX_BODY // 2),
+    ],
+)
+def test_malformed_json(raw: bytes) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse(raw)
+    assert caught.value.message == "Invalid JSON in request body"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["token", "audience", "x"]), inner)
+    ),
+)
+
+
+@given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
+@example(b"\xef\xbb\xbf")
+@example(b"1" * 5000)
+@example(b'"\\ud800"')
+def test_any_bytes_are_understood_or_refused(raw: bytes) -> None:
+    # Whatever else is raised would be a 500.
+    with contextlib.suppress(BadRequest, ValidationError):
+        token, audience = parse(raw)
+        body = json.loads(raw.decode("utf-8-sig"))
+        assert (token, audience) == (body["token"], body.get("audience"))
+
+
+@given(st.text(st.characters(max_codepoint=255)))
+def test_any_content_type_is_understood_or_refused(content_type: str) -> None:
+    expected = UnsupportedMediaType if content_type else ValidationError
+    with contextlib.suppress(expected):
+        assert parse(b'{"token":"T"}', content_type) == ("T", None)
+        assert content_type.split(";")[0].strip().lower() == "application/json"
