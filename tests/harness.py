@@ -248,10 +248,7 @@ class Site:
 
     def token(self, session: Session | None = None, **how: Any) -> str:
         """A token that the server made."""
-        session = session or person("alice")
-        if self.interface == "asgi":
-            return str(asyncio.run(self.flow.tokens.agenerate(session, **how)))
-        return str(self.flow.tokens.generate(session, **how))
+        return str(self.flow.tokens.generate(session or person("alice"), **how))
 
     # Requests.
 
