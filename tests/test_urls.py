@@ -1,0 +1,711 @@
+from __future__ import annotations
+
+import posixpath
+import re
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ott_middleware.errors import ConfigurationError, InvalidOrigin, MissingOrNullOrigin
+from ott_middleware.http import Request
+from ott_middleware.urls import (
+    Origin,
+    OriginPattern,
+    add_parameter,
+    browser_path,
+    check_origin,
+    cut,
+    cut_url,
+    escapes_of,
+    is_among,
+    on_this_host,
+    own_origin,
+    path_of,
+)
+
+LATIN_1 = st.text(st.characters(max_codepoint=255))
+PIECES = [
+    "ott",
+    "%6Ftt",
+    "o%74t",
+    "%6f%54t",
+    "o",
+    "t",
+    "=",
+    "&",
+    "%",
+    "%6",
+    "%zz",
+    "+",
+    "a",
+    "\xe9",
+]
+QUERIES = st.lists(st.sampled_from([*PIECES, "ott=", "&ott=T"]), max_size=12).map("".join)
+
+
+# Cutting, and an independent, slow way to say what it should do.
+
+
+def percent_decoded(text: str) -> str:
+    decoded, rest = "", text
+    while rest:
+        if (
+            rest[0] == "%"
+            and len(rest) > 2
+            and all(c in "0123456789abcdefABCDEF" for c in rest[1:3])
+        ):
+            decoded += chr(int(rest[1:3], 16))
+            rest = rest[3:]
+        else:
+            decoded += rest[0]
+            rest = rest[1:]
+    return decoded
+
+
+def slowly_cut(query: str, name: str) -> tuple[str, list[str]]:
+    parts = [""]
+    for character in query:
+        if character == "&":
+            parts.append("")
+        else:
+            parts[-1] += character
+    kept, values = "", []
+    first = True
+    for part in parts:
+        end = part.index("=") if "=" in part else len(part)
+        if percent_decoded(part[:end]) == name:
+            values.append(percent_decoded(part[end + 1 :]))
+        else:
+            kept += part if first else "&" + part
+            first = False
+    return kept, values
+
+
+@pytest.mark.parametrize(
+    ("query", "rest", "values"),
+    [
+        ("a=1&a=2&b=%E9&ott=T&c=+&d", "a=1&a=2&b=%E9&c=+&d", ["T"]),
+        ("ott=T", "", ["T"]),
+        ("%6Ftt=T", "", ["T"]),
+        ("%6f%74%74=T&a", "a", ["T"]),
+        ("bott=T", "bott=T", []),
+        ("ottx=T", "ottx=T", []),
+        ("OTT=T", "OTT=T", []),
+        ("a=ott=T", "a=ott=T", []),
+        ("a=%26ott=T", "a=%26ott=T", []),
+        ("o+tt=T&%256Ftt=T", "o+tt=T&%256Ftt=T", []),
+        ("ott=1&x&ott=2", "x", ["1", "2"]),
+        ("ott=T&&a=1", "&a=1", ["T"]),
+        ("ott", "", [""]),
+        ("ott=", "", [""]),
+        ("ott=a%2Db%00+=%", "", ["a-b\x00+=%"]),
+        ("ott=\xe9%E9", "", ["\xe9\xe9"]),
+        ("a=\xe9&ott=T", "a=\xe9", ["T"]),
+        ("", "", []),
+        ("&", "&", []),
+    ],
+)
+def test_link_parameters_are_cut_byte_for_byte(query: str, rest: str, values: list[str]) -> None:
+    assert cut(query, "ott") == (rest, tuple(values))
+
+
+@given(QUERIES | LATIN_1, st.sampled_from(["ott", "o", "t", "a", "aott"]))
+def test_cutting_is_what_the_reference_says(query: str, name: str) -> None:
+    rest, values = slowly_cut(query, name)
+    assert cut(query, name) == (rest, tuple(values))
+    # Nothing of it is left, under any spelling.
+    assert cut(rest, name) == (rest, ())
+
+
+@given(
+    QUERIES | LATIN_1,
+    st.sampled_from(["ott", "a", "~", "-_.", "A9", "Z", "p.q-r_s~t"]),
+    st.data(),
+)
+def test_no_spelling_of_the_name_gets_past_the_quick_look(
+    query: str, name: str, data: st.DataObject
+) -> None:
+    spelled = "".join(
+        data.draw(st.sampled_from([c, f"%{ord(c):02x}", f"%{ord(c):02X}"])) for c in name
+    )
+    for each in (query, f"{query}&{spelled}=T"):
+        if cut(each, name)[1]:
+            assert name in each or re.search(escapes_of(name), each)
+    assert cut(f"x&{spelled}=T", name) == ("x", ("T",))
+
+
+def test_the_quick_look_lets_other_escapes_pass() -> None:
+    assert escapes_of("ott") == "%[67]"
+    assert not re.search(escapes_of("ott"), "q=caf%C3%A9&x=%20%2F%3D")
+    # Without a name there is nothing to find.
+    assert not re.search(escapes_of(""), "a=%41")
+
+
+@pytest.mark.parametrize(
+    ("url", "clean"),
+    [
+        ("/p?ott=T", "/p"),
+        ("/p?a=%E9&ott=T&b", "/p?a=%E9&b"),
+        ("/p?a=1&%6Ftt=T#ott=x?ott=y", "/p?a=1#ott=x?ott=y"),
+        ("/p?ott=T#f", "/p#f"),
+        ("https://h:1/p?ott=T&x?y", "https://h:1/p?x?y"),
+        ("/p?", "/p?"),
+        ("/p?#", "/p?#"),
+        ("/ott=T", "/ott=T"),
+        ("/p#?ott=T", "/p#?ott=T"),
+        ("", ""),
+    ],
+)
+def test_urls_without_the_parameter(url: str, clean: str) -> None:
+    assert cut_url(url, "ott") == clean
+
+
+@given(QUERIES)
+def test_a_url_without_the_parameter_is_left_alone(query: str) -> None:
+    rest, values = slowly_cut(query, "ott")
+    assert cut_url(f"/p?{query}", "ott") == (
+        f"/p?{query}" if not values else f"/p?{rest}"[: None if rest else 2]
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "linked"),
+    [
+        ("https://b.example", "https://b.example?ott=T"),
+        ("https://b.example/", "https://b.example/?ott=T"),
+        ("https://b.example/?a=1", "https://b.example/?a=1&ott=T"),
+        ("https://b.example/?a=1#f?g", "https://b.example/?a=1&ott=T#f?g"),
+        ("https://b.example/?ott=old&a=1&%6ftt=x", "https://b.example/?a=1&ott=T"),
+        ("https://b.example/?ott=old", "https://b.example/?ott=T"),
+        ("https://b.example/#?ott=x", "https://b.example/?ott=T#?ott=x"),
+    ],
+)
+def test_a_link_has_one_token(url: str, linked: str) -> None:
+    assert add_parameter(url, "ott", "T") == linked
+    assert cut(urlsplit(linked).query, "ott")[1] == ("T",)
+
+
+# Paths.
+
+
+def as_a_browser(location: str) -> tuple[str, str]:
+    """Host and path that a browser which stands on https://here/ would go to."""
+    # WHATWG URL: tabs and newlines are dropped, blanks and controls stripped, \ read as /.
+    location = re.sub(r"[\t\r\n]", "", location).strip("".join(map(chr, range(0x21))))
+    location = location.replace("\\", "/")
+    match = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", location)
+    if match:
+        return f"scheme {match[0]}", location
+    if location.startswith("//"):
+        # However many slashes: what follows them is a host.
+        host, _, path = location.lstrip("/").partition("/")
+        return host, f"/{path}"
+    return "here", posixpath.join("/", location)
+
+
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        ("/x", "here"),
+        ("//evil.example/x", "evil.example"),
+        ("/\\evil.example/x", "evil.example"),
+        ("/\t/evil.example", "evil.example"),
+        ("\n\\/evil.example", "evil.example"),
+        ("https:evil.example", "scheme https:"),
+    ],
+)
+def test_the_browser_of_these_tests_can_be_led_astray(location: str, host: str) -> None:
+    assert as_a_browser(location)[0] == host
+
+
+def assert_safe(location: str) -> None:
+    assert re.fullmatch(r"/[!-\"$-~]*", location)
+    assert "\\" not in location
+    assert as_a_browser(location)[0] == "here"
+    joined = urlsplit(urljoin("https://here/a/b", location))
+    assert (joined.scheme, joined.netloc, joined.query, joined.fragment) == (
+        "https",
+        "here",
+        "",
+        "",
+    )
+
+
+# What a browser, a server or a proxy may take for something else.
+LURES = [
+    *("/", "//", "\\", "%2f", "%5C", "%2F%2F", ".", "..", ":", "@", ";", "?", "#", "%"),
+    *("\t", "\r", "\n", "\0", " ", "%09", "%0d%0a", "\xe9"),
+    *("evil.example", "https:", "http://"),
+]
+SLASHES = st.lists(st.sampled_from(LURES), max_size=8).map("".join)
+PATHS = SLASHES | LATIN_1
+
+
+@given(spelled=st.none() | PATHS, mount=st.just("") | PATHS, path=PATHS)
+@example(spelled=None, mount="", path="//evil.example/x")
+@example(spelled="//evil.example/x", mount="", path="//evil.example/x")
+@example(spelled="/\\evil.example", mount="", path="/\\evil.example")
+@example(spelled="/%2f/evil", mount="", path="///evil")
+@example(spelled="http://evil.example//evil.example", mount="", path="//evil.example")
+@example(spelled="/%0d%0aSet-Cookie:a=b", mount="", path="/\r\nSet-Cookie:a=b")
+@example(spelled="", mount="", path="")
+def test_no_path_leads_to_another_host(spelled: str | None, mount: str, path: str) -> None:
+    location = browser_path(spelled, mount.encode("latin-1"), path.encode("latin-1"))
+    assert_safe(location)
+
+
+@given(PATHS)
+def test_a_path_that_is_believed_as_it_was_spelled_is_safe(raw: str) -> None:
+    # What a server makes of it: it always says the same as the spelled one.
+    decoded = unquote_to_bytes(path_of(raw).encode("latin-1"))
+    for mount in (b"", b"/mount", b"//evil.example"):
+        location = browser_path(raw, mount, decoded)
+        assert_safe(location)
+        # It is the same path, but for slashes in front.
+        whole = unquote_to_bytes(location).lstrip(b"/")
+        assert whole == (mount + decoded).lstrip(b"/")
+
+
+@given(QUERIES | LATIN_1, PATHS)
+def test_no_location_of_a_request_leads_to_another_host(query: str, path: str) -> None:
+    target = browser_path(None, b"", path.encode("latin-1"))
+    location = Request("GET", "https", "/", target=target, query=query).location
+    assert re.fullmatch(r"/[!-\"$-~]*", location)
+    assert as_a_browser(location)[0] == "here"
+    assert urlsplit(urljoin("https://here/a/b", location)).netloc == "here"
+
+
+@pytest.mark.parametrize(
+    ("spelled", "mount", "path", "expected"),
+    [
+        (None, b"", b"/a b", "/a%20b"),
+        (None, b"", b"/caf\xc3\xa9", "/caf%C3%A9"),
+        (None, b"/m", b"/a", "/m/a"),
+        (None, b"", b"", "/"),
+        (None, b"", b"*", "/*"),
+        (None, b"", b"/a%2Fb", "/a%252Fb"),
+        (None, b"", b"/a:@!$&'()*+,;=~b", "/a:@!$&'()*+,;=~b"),
+        # The spelling is kept where it says the same.
+        ("/a%2Fb?x=1", b"", b"/a/b", "/a%2Fb"),
+        ("/m/a%2fb", b"/m", b"/a/b", "/m/a%2fb"),
+        # Some servers' raw path is without the mount point.
+        ("/a%2Fb", b"/m", b"/a/b", "/m/a%2Fb"),
+        ("http://evil.example/a%2Fb?x", b"", b"/a/b", "/a%2Fb"),
+        # It says something else: a layer in between changed the path.
+        ("/other", b"", b"/a", "/a"),
+        ("/other", b"/m", b"/a", "/m/a"),
+        ("/\xff", b"", b"/\xff", "/%FF"),
+        ("//a", b"", b"//a", "/%2Fa"),
+        ("/%2Fa", b"", b"//a", "/%2Fa"),
+        ("/a\\b", b"", b"/a\\b", "/a%5Cb"),
+    ],
+)
+def test_the_path_that_the_browser_asked_for(
+    spelled: str | None, mount: bytes, path: bytes, expected: str
+) -> None:
+    assert browser_path(spelled, mount, path) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/a?b#c", "/a"),
+        ("/a#c?b", "/a"),
+        ("http://h/a?b", "/a"),
+        ("HTTPS://u:p@h:1/a", "/a"),
+        ("http://h", ""),
+        ("http://h?x", ""),
+        ("http://h\\evil/a", "\\evil/a"),
+        ("//h/a", "//h/a"),
+        ("/x://h/a", "/x://h/a"),
+        ("*", "*"),
+        ("", ""),
+    ],
+)
+def test_the_path_of_a_target(target: str, path: str) -> None:
+    assert path_of(target) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/a", "/a"), ("//a", "/%2Fa"), ("///a", "/%2F/a"), ("a", "/a"), ("", "/"), ("/", "/")],
+)
+def test_a_path_stays_on_this_host(path: str, expected: str) -> None:
+    assert on_this_host(path) == expected
+
+
+# Origins.
+
+
+def origin(text: str) -> Origin:
+    parsed = Origin.parse(text)
+    assert parsed is not None, text
+    return parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("https://app.example.com", "https://app.example.com"),
+        ("HTTPS://App.Example.COM", "https://app.example.com"),
+        ("https://app.example.com:443", "https://app.example.com"),
+        ("https://app.example.com:0443", "https://app.example.com"),
+        ("http://app.example.com:80", "http://app.example.com"),
+        ("http://app.example.com:443", "http://app.example.com:443"),
+        ("https://app.example.com:65535", "https://app.example.com:65535"),
+        ("wss://a.b:443", "wss://a.b"),
+        ("ws://a.b:80", "ws://a.b"),
+        ("http://localhost:8001", "http://localhost:8001"),
+        ("http://127.0.0.1", "http://127.0.0.1"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+        ("http://[2001:DB8::1]", "http://[2001:db8::1]"),
+        ("https://under_score.example", "https://under_score.example"),
+        ("https://xn--bcher-kva.example.", "https://xn--bcher-kva.example."),
+        ("app://name", "app://name"),
+        ("app://", "app://"),
+        ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+    ],
+)
+def test_origins(text: str, normal: str) -> None:
+    assert str(origin(text)) == normal
+    assert origin(normal) == origin(text)
+    assert Origin.of_url(f"{text}/p?q=//x#f") == origin(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "null",
+        "NULL",
+        "*",
+        "app.example.com",
+        "//app.example.com",
+        "https:app.example.com",
+        "https:/app.example.com",
+        "https://",
+        "http://:80",
+        "https:///app.example.com",
+        "https://app.example.com/",
+        "https://app.example.com/x",
+        "https://app.example.com?x",
+        "https://app.example.com#x",
+        "https://user@app.example.com",
+        "https://user:password@app.example.com",
+        "https://app.example.com\\@evil.example",
+        "https://app.example.com:",
+        "https://app.example.com:65536",
+        "https://app.example.com:-1",
+        "https://app.example.com:8x",
+        "https://app.example.com:\u0661",
+        "https://app..example.com",
+        "https://.example.com",
+        "https://app.example.com..",
+        "https://app example.com",
+        " https://app.example.com",
+        "https://app.example.com\n",
+        "https://app.example.com\r\nX: y",
+        "https://app.example.com\x00",
+        "https://app.example.com, https://evil.example",
+        "https://app.example.com https://evil.example",
+        "https://b\xfccher.example",
+        "https://example.com%2eevil.example",
+        "https://[::1",
+        "https://::1",
+        "https://[::1].evil.example",
+        "https://*.example.com",
+        "1https://a.b",
+    ],
+)
+def test_what_is_no_origin(text: str | None) -> None:
+    assert Origin.parse(text) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://a.example", "https://a.example"),
+        ("https://a.example?x", "https://a.example"),
+        ("https://a.example\\.evil.example/", "https://a.example"),
+        ("https://a.example@evil.example/", None),
+        ("https://u:p@a.example/", None),
+        ("/path", None),
+        ("//a.example/", None),
+        ("javascript:alert(1)//", None),
+        ("javascript://a.example/%0aalert(1)", "javascript://a.example"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_origin_of_a_url(url: str | None, expected: str | None) -> None:
+    found = Origin.of_url(url)
+    assert (found and str(found)) == expected
+
+
+ORIGIN_PIECES = ["https://", "app.example", "friend.example", "a.family.example", "family.example"]
+ORIGIN_PIECES += ["http://", ".", ":", "443", "8443", "@", "[::1]", "/", "\\", "evil", "K", "\xe9"]
+NEARLY_ORIGINS = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(["https://", "HTTPS://", "http://", "app://", ""]),
+        st.lists(st.sampled_from(ORIGIN_PIECES), max_size=4).map("".join),
+    ),
+)
+
+
+@given(NEARLY_ORIGINS | LATIN_1)
+@example("https://\u212a.example")  # a sign whose lower case is ASCII
+def test_an_origin_is_stable_and_fit_for_a_header(text: str) -> None:
+    parsed = Origin.parse(text)
+    if parsed is None:
+        return
+    assert re.fullmatch(r"[a-z0-9+.\-]+://[a-z0-9._\-:\[\]]*", str(parsed))
+    assert Origin.parse(str(parsed)) == parsed
+    # The host is what others find in it, too.
+    there = urlsplit(text)
+    assert (there.username, there.path, there.query, there.fragment) == (None, "", "", "")
+    assert (there.hostname or "") == parsed.host.strip("[]")
+
+
+@pytest.mark.parametrize(
+    ("own", "named", "covered"),
+    [
+        ("https://h", "https://h", True),
+        ("http://h", "http://h", True),
+        ("http://h", "https://h", True),
+        ("http://h:8000", "https://h:8000", True),
+        ("http://[::1]:8000", "https://[::1]:8000", True),
+        ("https://h", "http://h", False),
+        ("https://h", "https://h:8443", False),
+        ("http://h:8000", "http://h", False),
+        ("http://h:8000", "https://h", False),
+        ("http://h", "https://i", False),
+        ("http://h", "wss://h", False),
+        ("app://h", "https://h", False),
+    ],
+)
+def test_what_an_origin_covers(own: str, named: str, covered: bool) -> None:
+    assert origin(own).covers(origin(named)) is covered
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "public", "own"),
+    [
+        ("http", "app.example", None, "http://app.example"),
+        ("https", "App.Example:443", None, "https://app.example"),
+        ("http", "[::1]:8000", None, "http://[::1]:8000"),
+        ("http", "app.example", "https://other.example", "https://other.example"),
+        ("http", None, "https://other.example", "https://other.example"),
+        ("http", None, None, None),
+        ("http", "", None, None),
+        ("http", "app.example/evil", None, None),
+        ("http", "user@app.example", None, None),
+        ("http", "a.example, b.example", None, None),
+    ],
+)
+def test_this_sides_own_origin(
+    scheme: str, host: str | None, public: str | None, own: str | None
+) -> None:
+    headers = {} if host is None else {"host": host}
+    found = own_origin(
+        Request("GET", scheme, "/", headers=headers), origin(public) if public else None
+    )
+    assert (found and str(found)) == own
+
+
+def pattern(text: str) -> OriginPattern:
+    return OriginPattern.parse("trusted_origins", text)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "named", "matches"),
+    [
+        ("https://a.example", "https://a.example", True),
+        ("HTTPS://A.Example:443", "https://a.example", True),
+        ("https://a.example", "https://A.EXAMPLE:443", True),
+        ("https://a.example", "http://a.example", False),
+        ("https://a.example", "https://a.example:8443", False),
+        ("https://a.example", "https://b.a.example", False),
+        ("https://a.example", "https://a.example.evil.example", False),
+        ("https://a.example", "https://evila.example", False),
+        ("https://a.example", "https://a.example.", False),
+        ("https://a.example:8443", "https://a.example:8443", True),
+        ("https://a.example:8443", "https://a.example", False),
+        ("https://*.example.com", "https://a.example.com", True),
+        ("https://*.example.com", "https://a.b.example.com", True),
+        ("https://*.example.com", "https://example.com", False),
+        ("https://*.example.com", "https://evil-example.com", False),
+        ("https://*.example.com", "https://evilexample.com", False),
+        ("https://*.example.com", "https://a.example.com.evil.example", False),
+        ("https://*.example.com", "http://a.example.com", False),
+        ("https://*.example.com", "https://a.example.com:8443", False),
+        ("https://*.example.com:*", "https://a.example.com:8443", True),
+        ("https://*.example.com:8443", "https://a.example.com:8443", True),
+        ("http://localhost:*", "http://localhost", True),
+        ("http://localhost:*", "http://localhost:5173", True),
+        ("http://localhost:*", "https://localhost:5173", False),
+        ("http://localhost:*", "http://localhost.evil.example", False),
+        ("http://localhost:*", "http://localhost.evil.example:80", False),
+        ("http://*.localhost:*", "http://tenant.localhost:3000", True),
+        ("http://[::1]:*", "http://[::1]:3000", True),
+        ("http://[::1]:*", "http://[::2]:3000", False),
+        ("app://name", "app://name", True),
+        ("app://name", "app://other", False),
+        ("app://", "app://", True),
+        ("app://", "app://name", False),
+    ],
+)
+def test_which_origins_a_pattern_trusts(trusted: str, named: str, matches: bool) -> None:
+    assert pattern(trusted).matches(origin(named)) is matches
+    assert is_among(origin(named), [pattern("https://x.y"), pattern(trusted)]) is matches
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [
+        ("*", "write one like 'https://app.example.com', without a path"),
+        ("https://*", "write one like"),
+        ("https://*:*", "write one like"),
+        ("*://example.com", "write one like"),
+        ("https://*example.com", "write one like"),
+        ("https://a.*.example.com", "write one like"),
+        ("https://*.*.example.com", "write one like"),
+        ("https://*..example.com", "write one like"),
+        ("https://example.com/", "write one like"),
+        ("https://user@example.com", "write one like"),
+        ("example.com", "write one like"),
+        ("null", "write one like"),
+        ("", "write one like"),
+        (None, "write one like"),
+        (7, "write one like"),
+        (b"https://example.com", "write one like"),
+        ("https://*.com", "name the domain that the wildcard stands in"),
+        ("https://*.com.", "name the domain that the wildcard stands in"),
+        ("https://*.com:*", "name the domain that the wildcard stands in"),
+        ("app://*.", "name the domain that the wildcard stands in"),
+        ("http://*.[::1]", "name the domain that the wildcard stands in"),
+    ],
+)
+def test_patterns_that_would_trust_everyone_or_nobody(text: object, cure: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        OriginPattern.parse("trusted_origins", text)
+    assert str(caught.value).startswith(f"trusted_origins: {text!r} is not an origin; {cure}")
+
+
+LABELS = st.text("abxyz-", min_size=1, max_size=4)
+HOSTS = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
+
+
+@given(domain=st.lists(LABELS, min_size=2, max_size=3).map(".".join), host=HOSTS)
+def test_a_wildcard_trusts_what_lies_below_its_domain(domain: str, host: str) -> None:
+    trusted = pattern(f"https://*.{domain}")
+    labels, wanted = host.split("."), domain.split(".")
+    below = len(labels) > len(wanted) and labels[-len(wanted) :] == wanted
+    assert trusted.matches(origin(f"https://{host}")) is below
+    assert trusted.matches(origin(f"https://{host}.{domain}"))
+    assert not trusted.matches(origin(f"https://{host}{domain}.evil"))
+
+
+# The Origin rule.
+
+TRUSTED = [pattern("https://friend.example"), pattern("https://*.family.example")]
+OK = None
+
+
+@pytest.mark.parametrize(
+    ("headers", "outcome"),
+    [
+        # An Origin decides, whatever else is there.
+        ({"origin": "http://app.example"}, OK),
+        ({"origin": "https://app.example"}, OK),
+        ({"origin": "HTTP://APP.EXAMPLE:80"}, OK),
+        ({"origin": "https://friend.example"}, OK),
+        ({"origin": "https://a.family.example"}, OK),
+        ({"origin": "https://friend.example", "sec-fetch-site": "cross-site"}, OK),
+        ({"origin": "https://friend.example", "referer": "https://evil.example/"}, OK),
+        ({"origin": "https://evil.example"}, InvalidOrigin),
+        ({"origin": "https://evil.example", "referer": "http://app.example/"}, InvalidOrigin),
+        ({"origin": "https://evil.example", "sec-fetch-site": "same-origin"}, InvalidOrigin),
+        ({"origin": "http://friend.example"}, InvalidOrigin),
+        ({"origin": "https://family.example"}, InvalidOrigin),
+        ({"origin": "http://app.example.evil.example"}, InvalidOrigin),
+        ({"origin": "http://app.example:8000"}, InvalidOrigin),
+        ({"origin": "http://app.example, http://app.example"}, InvalidOrigin),
+        ({"origin": ""}, InvalidOrigin),
+        ({"origin": "garbage"}, InvalidOrigin),
+        ({"origin": "", "sec-fetch-site": "same-origin"}, InvalidOrigin),
+        # null says nothing; only the browser's own word helps.
+        ({"origin": "null"}, MissingOrNullOrigin),
+        ({"origin": "null", "sec-fetch-site": "none"}, MissingOrNullOrigin),
+        ({"origin": "null", "sec-fetch-site": "same-site"}, MissingOrNullOrigin),
+        ({"origin": "null", "sec-fetch-site": "cross-site"}, MissingOrNullOrigin),
+        ({"origin": "null", "referer": "http://app.example/"}, MissingOrNullOrigin),
+        ({"origin": "null", "sec-fetch-site": "same-origin"}, OK),
+        # Without one, the Referer decides.
+        ({"referer": "http://app.example/page?x"}, OK),
+        ({"referer": "https://friend.example/"}, OK),
+        ({"referer": "https://evil.example/http://app.example/"}, InvalidOrigin),
+        ({"referer": "http://app.example@evil.example/"}, InvalidOrigin),
+        ({"referer": "https://evil.example/", "sec-fetch-site": "same-origin"}, InvalidOrigin),
+        ({"referer": "/page"}, InvalidOrigin),
+        ({"referer": ""}, InvalidOrigin),
+        # Without both, Fetch Metadata; without that, it is no browser.
+        ({"sec-fetch-site": "same-origin"}, OK),
+        ({"sec-fetch-site": "none"}, OK),
+        ({"sec-fetch-site": "same-site"}, MissingOrNullOrigin),
+        ({"sec-fetch-site": "cross-site"}, MissingOrNullOrigin),
+        ({"sec-fetch-site": "Same-Origin, cross-site"}, MissingOrNullOrigin),
+        ({}, OK),
+    ],
+)
+def test_the_origin_rule(
+    headers: dict[str, str], outcome: type[InvalidOrigin | MissingOrNullOrigin] | None
+) -> None:
+    request = Request("POST", "http", "/", headers={"host": "app.example", **headers})
+    own = own_origin(request, None)
+    if outcome is None:
+        check_origin(request, own, TRUSTED)
+        return
+    with pytest.raises(outcome):
+        check_origin(request, own, TRUSTED)
+
+
+def test_what_came_by_https_is_not_for_http_pages() -> None:
+    request = Request(
+        "POST", "https", "/", headers={"host": "app.example", "origin": "http://app.example"}
+    )
+    with pytest.raises(InvalidOrigin):
+        check_origin(request, own_origin(request, None), [])
+
+
+def test_without_a_host_only_the_trusted_pass() -> None:
+    friend = Request("POST", "http", "/", headers={"origin": "https://friend.example"})
+    check_origin(friend, None, TRUSTED)
+    stranger = Request("POST", "http", "/", headers={"origin": "http://app.example"})
+    with pytest.raises(InvalidOrigin):
+        check_origin(stranger, None, TRUSTED)
+
+
+@given(
+    headers=st.dictionaries(
+        st.sampled_from(["origin", "referer"]), NEARLY_ORIGINS | LATIN_1, min_size=1
+    ),
+    site=st.sampled_from([None, "same-origin", "cross-site"]),
+)
+def test_no_header_makes_a_stranger_a_friend(headers: dict[str, str], site: str | None) -> None:
+    if site is not None:
+        headers["sec-fetch-site"] = site
+    try:
+        check_origin(
+            Request("POST", "http", "/", headers=headers), origin("https://app.example"), TRUSTED
+        )
+    except (InvalidOrigin, MissingOrNullOrigin):
+        return
+    # As others read it: a page of this host or of a friend's, over TLS and its own port.
+    source = urlsplit(headers.get("origin", headers.get("referer", "")))
+    assert (source.scheme, source.username, source.port or 443) == ("https", None, 443)
+    host = source.hostname or ""
+    assert host in ("app.example", "friend.example") or host.endswith(".family.example")
