@@ -100,14 +100,16 @@ def test_several_cookies_travel_together_in_part_too() -> None:
     assert json.loads(session.token) == {"sid": "s", "csrf": "c"}
     cookies = adapter.establish(session, request(""))
     assert [(c.name, c.value) for c in cookies] == [("sid", "s"), ("csrf", "c")]
-    (alone,) = adapter.establish(current(adapter, "csrf=c"), request(""))
+    # What the session lacks is deleted: with another's the browser would hold a mixture of two.
+    missing, alone = adapter.establish(current(adapter, "csrf=c"), request(""))
     assert (alone.name, alone.value) == ("csrf", "c")
+    assert (missing.name, missing.value, missing.max_age) == ("sid", "", 0)
 
 
 def test_only_what_was_named_here_is_ever_set() -> None:
     planted = Session(id="s", token=json.dumps({"sid": "s", "admin": "1"}))
-    names = [c.name for c in CookieSession("sid", "csrf").establish(planted, request(""))]
-    assert names == ["sid"]
+    cookies = CookieSession("sid", "csrf").establish(planted, request(""))
+    assert [(cookie.name, cookie.value) for cookie in cookies] == [("sid", "s"), ("csrf", "")]
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters=";\x7f")))
@@ -766,6 +768,46 @@ def test_a_probe_outside_of_a_request_asks_as_localhost(app: App) -> None:
 
     assert asyncio.run(resolve()).user_id == "7"
     assert app.probes[1].headers["host"] == "localhost"
+
+
+def test_a_redeeming_call_sees_no_mixture_of_two_sessions(world: World) -> None:
+    site = world.serve(session=CookieSession("sid", "csrf"))
+    token = site.generate({"cookie": "sid=of-alice"}).json()["token"]
+    answer = site.fetch(f"/?ott={token}", {"cookie": "sid=of-bob; csrf=of-bob; theme=dark"})
+    assert site.seen[-1].cookies == {"sid": "of-alice", "theme": "dark"}
+    assert answer.cookies == {"sid": "of-alice", "csrf": ""}
+    assert "Max-Age=0" in answer.cookie("csrf")
+
+
+def test_one_adapter_asks_one_app(world: World, app: App) -> None:
+    session = CookieSession("sid", probe="/me")
+    world.serve(app, session=session)
+    with pytest.raises(ConfigurationError, match="make another"):
+        world.serve(app, session=session)
+    shared = CookieSession("sid", validate=lambda values: {})
+    world.serve(app, session=shared)
+    world.serve(app, session=shared)  # it asks nobody's app
+
+
+def test_what_an_app_does_after_its_answer_is_its_own(world: World) -> None:
+    after: list[str] = []
+
+    async def app_asgi(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+        after.append("began")
+        await asyncio.sleep(3600)  # nobody waits for this
+
+    def app_wsgi(environ: Any, start_response: Any) -> Any:
+        class Body(list[bytes]):
+            def close(self) -> None:
+                after.append("began")
+
+        start_response("200 OK", [])
+        return Body([b"{}"])
+
+    assert ask(world, app_asgi, app_wsgi, CookieSession("sid", probe="/me")) == 200
+    assert after == ["began"]
 
 
 def test_a_probe_without_an_app_says_what_to_do() -> None:

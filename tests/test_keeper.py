@@ -161,6 +161,8 @@ def test_secure_is_what_was_said_else_what_the_request_came_by(
         (60, -5, True, 0),
         (60, 3600, False, None),
         (60, None, False, None),
+        (0, 3600, True, 0),
+        (0, 3600, False, 0),  # a deletion stays one
     ],
 )
 def test_no_cookie_outlives_its_session(

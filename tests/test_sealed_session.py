@@ -240,10 +240,18 @@ def test_a_session_that_is_not_remembered_gets_no_age(sealed: SealedSession) -> 
     assert cookie.max_age is None
 
 
-def test_a_stated_age_stands(clock: Clock) -> None:
-    adapter = SealedSession(SECRET, max_age=60, clock=clock)
-    (cookie,) = adapter.establish(adapter.start("alice", remember=True), request())
+def test_a_stated_age_stands_within_the_session(clock: Clock) -> None:
+    adapter = SealedSession(SECRET, max_age=60, lifetime=100, clock=clock)
+    session = adapter.start("alice", remember=True)
+    (cookie,) = adapter.establish(session, request())
     assert cookie.max_age == 60
+    clock.forward(70)
+    (cookie,) = adapter.establish(session, request())
+    assert cookie.max_age in (29, 30)
+    (endless,) = SealedSession(SECRET, max_age=500, lifetime=100, clock=clock).establish(
+        Session(id="s", token="elsewhere"), request()
+    )
+    assert endless.max_age == 100
 
 
 # Configuration.
@@ -315,6 +323,10 @@ class Door:
             seen.ott.sign_in("bob")
         elif seen.path == "/regret":
             seen.ott.sign_in("bob")
+            seen.ott.sign_out()
+        elif seen.path == "/through":
+            seen.ott.sign_in("bob")
+            seen.ott.sign_in("carol")
             seen.ott.sign_out()
         elif seen.path == "/try":
             try:
@@ -388,6 +400,13 @@ def test_the_last_word_counts(site: Site) -> None:
     assert site.get("/", cookie_of(switched)).body == b"bob"
     assert site.verify(token).code == "INVALID_TOKEN"
     assert site.get("/regret").cookies == {"ott_session": ""}
+
+
+def test_signing_out_ends_whom_signing_in_replaced(site: Site) -> None:
+    cookie = cookie_of(site.get("/in"))
+    token = site.generate(cookie).json()["token"]
+    assert site.get("/through", cookie).cookies == {"ott_session": ""}
+    assert site.verify(token).code == "INVALID_TOKEN"
 
 
 @pytest.mark.parametrize("user", [{"name": "no id"}, {"id": "alice", "x": "y" * 5000}])

@@ -27,6 +27,7 @@ from ott_middleware import (
     SessionNotFound,
     SessionUnavailable,
 )
+from ott_middleware.urls import SeenOrigin
 
 ALICE = Session(id="session-of-alice", token="cookie-of-alice", user_id="alice")
 BOB = Session(id="session-of-bob", token="cookie-of-bob", user_id="bob")
@@ -303,7 +304,7 @@ def test_a_synchronous_caller_may_have_an_adapter_that_waits() -> None:
     [
         ("https://b.example", "https://b.example"),
         ("https://B.example:443", "https://b.example"),
-        ("https://b.example", "http://b.example"),  # behind a proxy that ends TLS
+        ("https://b.example", SeenOrigin("http://b.example")),  # behind a proxy that ends TLS
         ("http://b.example:8080", "http://b.example:8080"),
     ],
 )
@@ -315,7 +316,16 @@ def test_a_token_is_good_at_its_audience(
 
 
 @pytest.mark.parametrize(
-    "here", [None, "", "null", "https://evil.example", "https://b.example:8443", "b.example"]
+    "here",
+    [
+        None,
+        "",
+        "null",
+        "https://evil.example",
+        "https://b.example:8443",
+        "b.example",
+        "http://b.example",  # named, not seen: taken at its word
+    ],
 )
 def test_a_token_that_turns_up_elsewhere_is_burnt(
     colour: str, sessions: Known, here: str | None
@@ -332,7 +342,7 @@ def test_what_was_meant_for_http_is_not_good_at_https(sessions: Known) -> None:
     tokens = OneTimeTokens(MemoryBackend(), sessions=sessions)
     token = tokens.generate(ALICE, audience="http://b.example")
     with pytest.raises(InvalidToken):
-        tokens.verify(token, audience="https://b.example")
+        tokens.verify(token, audience=SeenOrigin("https://b.example"))
 
 
 def test_a_token_without_an_audience_is_good_anywhere(colour: str, sessions: Known) -> None:
