@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from .config import Options, OptionValues
 from .errors import BadRequest, PayloadTooLarge, SessionUnavailable
@@ -91,15 +92,15 @@ class ASGIMiddleware:
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
-            "scheme": "http",
             "root_path": "",
             "server": None,
             "client": None,
             # What the server and the layers around said of this connection holds for it as well.
             **{name: carrier[name] for name in _SURROUNDINGS if name in carrier},
+            "scheme": current.scheme if current is not None else "http",
             "method": request.method,
             "path": carrier.get("root_path", "") + request.path,
-            "raw_path": (carrier.get("root_path", "") + request.target).encode("latin-1"),
+            "raw_path": (quote(carrier.get("root_path", "")) + request.target).encode("latin-1"),
             "query_string": b"",
             "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()],
             PROBE: True,
@@ -111,11 +112,20 @@ class ASGIMiddleware:
         asked = asyncio.ensure_future(self.app(scope, exchange.receive, exchange.send))
         # However it ends, nobody else will ask for its outcome.
         asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+        answered = asyncio.ensure_future(exchange.answered.wait())
         try:
-            await asyncio.wait({asked}, timeout=PROBE_SECONDS)
+            await asyncio.wait(
+                {asked, answered}, timeout=PROBE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
-            asked.cancel()
-        if exchange.complete:
+            answered.cancel()
+            if exchange.answered.is_set():
+                # What the app does after its answer is its own: it goes on, as under a server.
+                _lingering.add(asked)
+                asked.add_done_callback(_lingering.discard)
+            else:
+                asked.cancel()
+        if exchange.answered.is_set():
             return Response(exchange.status, body=bytes(exchange.body))
         if not asked.done():
             raise SessionUnavailable(f"probe: no answer within {PROBE_SECONDS} s")
@@ -125,7 +135,9 @@ class ASGIMiddleware:
         raise SessionUnavailable(f"probe: the app failed: {why}")
 
 
-_SURROUNDINGS = ("asgi", "http_version", "scheme", "root_path", "server", "client", "state")
+_SURROUNDINGS = ("asgi", "http_version", "root_path", "server", "client", "state")
+# A loop holds its tasks by weak references only.
+_lingering: set[asyncio.Future[None]] = set()
 
 
 class _Enough(Exception):
@@ -138,27 +150,25 @@ class _Exchange:
     def __init__(self) -> None:
         self.status = 0
         self.body = bytearray()
-        self.complete = False
+        self.answered = asyncio.Event()
         self._asked = False
-        self._over = asyncio.Event()
 
     async def receive(self) -> Message:
         if not self._asked:
             self._asked = True
             return {"type": "http.request", "body": b"", "more_body": False}
-        await self._over.wait()
+        await self.answered.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        if self.complete:
+        if self.answered.is_set():
             raise _Enough
         if message["type"] == "http.response.start":
             self.status = message["status"]
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")[: PROBE_BYTES - len(self.body)]
             if len(self.body) >= PROBE_BYTES or not message.get("more_body", False):
-                self.complete = True
-                self._over.set()
+                self.answered.set()
 
 
 def _read_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:

@@ -7,10 +7,25 @@ from typing import Any, NoReturn
 
 from werkzeug.http import parse_options_header
 
-from .errors import BadRequest, UnsupportedMediaType, ValidationError
+from .errors import BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationError
 from .http import Request
 
 MAX_BODY = 16 * 1024
+
+
+def check_length(request: Request, limit: int) -> None:
+    """Judge the body by its declared length, if it has one, before any of it is read.
+
+    :raises BadRequest: no number.
+    :raises PayloadTooLarge: over the limit; nothing need be read to know.
+    """
+    length = request.header("content-length")
+    if not length:
+        return
+    if not (length.isascii() and length.isdecimal()):
+        raise BadRequest
+    if len(length) > 9 or int(length) > limit:
+        raise PayloadTooLarge
 
 
 def parse_body(request: Request, raw: bytes) -> tuple[str, str | None]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import answers
 from .backends.memory import MemoryBackend
-from .body import MAX_BODY, parse_body
+from .body import MAX_BODY, check_length, parse_body
 from .calls import hook_call, inline, judged, on_loop, on_running_loop, sync_colour
 from .config import Options
 from .errors import (
@@ -25,6 +25,7 @@ from .errors import (
     InvalidTarget,
     InvalidToken,
     MethodNotAllowed,
+    MissingOrNullOrigin,
     RequestError,
     SessionUnavailable,
     Unauthorized,
@@ -39,7 +40,7 @@ from .pages import arrival_page, error_page
 from .service import OneTimeTokens, TokenService
 from .sessions.base import Session
 from .tokens import hashed, is_token
-from .urls import Origin, add_parameter, check_origin, is_among, own_origin
+from .urls import Origin, SeenOrigin, add_parameter, check_origin, is_among, own_origin
 
 logger = logging.getLogger("ott_middleware")
 
@@ -180,6 +181,10 @@ class Flow:
         if is_speculative(request):
             return Response(503, PRIVATE)
         check_origin(request, own_origin(request, self.options.own), self.options.trusted)
+        # The rule lets a trusted `Referer` pass; what another site makes a browser fetch without an
+        # `Origin`, nobody can read, and it would only retire tokens.
+        if request.header("sec-fetch-site") == "cross-site" and request.header("origin") is None:
+            raise MissingOrNullOrigin
         session = await self.current(request)
         if session is None:
             raise Unauthorized
@@ -191,6 +196,7 @@ class Flow:
     async def _answer_verify(self, request: Request, read: Read) -> Response:
         # Before the body is looked at: a refused request consumes nothing.
         check_origin(request, own_origin(request, self.options.own), self.options.trusted)
+        check_length(request, MAX_BODY)
         token, audience = parse_body(request, await read(MAX_BODY))
         session = await self._redeem(token, request, audience)
         try:
@@ -236,7 +242,7 @@ class Flow:
         if named is not None and request.header("origin") is request.header("cookie") is None:
             return named
         own = own_origin(request, self.options.own)
-        return str(own) if own else None
+        return SeenOrigin(own) if own else None
 
     # Links.
 
@@ -262,7 +268,7 @@ class Flow:
                 return (
                     self._clean(request)
                     if navigation
-                    else await self._forwarding.plain(request, handle)
+                    else await self._forwarding.plain(request, handle, burnt=True)
                 )
             cookies = await self._keeper.establish(session, request)
         except DeadToken as error:

@@ -11,7 +11,7 @@ from . import answers
 from .calls import Bound, backend_call
 from .errors import OTTError
 from .handle import Handle, SigningHandle
-from .http import Cookie, Headers, Request
+from .http import Cookie, Headers, Request, answering
 from .keeper import SessionKeeper
 from .sessions.base import Session
 
@@ -60,18 +60,28 @@ class Forwarding:
         self._revoke = revoke
         self._offers = offers
 
-    async def plain(self, request: Request, handle: Handle) -> Forward:
-        """A request that redeems nothing."""
+    async def plain(self, request: Request, handle: Handle, *, burnt: bool = False) -> Forward:
+        """A request that signs nobody in by a token.
+
+        :param burnt: it burnt one all the same, so that its answer offers none.
+        """
+        offers = self._offers and not burnt
         before: Session | None = None
-        if self._offers and request.header("cookie"):
+        if offers and request.header("cookie"):
             # Before the app is asked: signing in may end the session that was there.
             before = await self._keeper.quietly(request)
+        offered: str | None = None
 
         async def edit(status: int, headers: Headers) -> Headers:
-            headers = await self._signed(request, handle, headers)
-            return await self._offered(request, before, headers) if self._offers else headers
+            nonlocal offered
+            with answering(request):
+                headers = await self._signed(request, handle, headers)
+                # A WSGI app may begin its answer anew: the token is the same.
+                if offers and offered is None:
+                    offered = await self._offered(request, before, headers)
+            return headers if offered is None else answers.with_token(headers, offered)
 
-        watched = self._offers or isinstance(handle, SigningHandle)
+        watched = offers or isinstance(handle, SigningHandle)
         return await self._forward(handle, request, {}, edit if watched else None)
 
     async def redeemed(
@@ -79,13 +89,14 @@ class Forwarding:
     ) -> Forward:
         """A request that redeemed a token: the app handles it signed in."""
         cookies = tuple(cookies)
-        changed = request.with_cookies({cookie.name: cookie.value for cookie in cookies})
+        changed = request.with_cookies({cookie.name: cookie.value or None for cookie in cookies})
         changed = changed.with_headers(dict.fromkeys(_CONDITIONAL))
         handle.redeem("handoff", session, changed)
 
         async def edit(status: int, headers: Headers) -> Headers:
             # No token is offered for this answer: each would beget the next, without end.
-            headers = await self._signed(changed, handle, headers)
+            with answering(changed):
+                headers = await self._signed(changed, handle, headers)
             return answers.with_session(headers, cookies)
 
         changes: dict[str, str | None] = dict.fromkeys(_CONDITIONAL)
@@ -110,10 +121,10 @@ class Forwarding:
         """The answer with the cookies of `sign_in` or `sign_out`, where the app called one."""
         if not isinstance(handle, SigningHandle) or not handle.close():
             return headers
-        if handle.ended is not None:
+        for ended in handle.ended:
             try:
                 # The session lives on in any copy of its cookie, but no token leads to it any more.
-                await backend_call(self._revoke(handle.ended.id))
+                await backend_call(self._revoke(ended.id))
             except OTTError as error:
                 logger.error("tokens not revoked at sign-out: %s: %s", type(error).__name__, error)
         session = handle.known_session()
@@ -124,20 +135,22 @@ class Forwarding:
             cookies = await self._keeper.establish(session, request)
         return (*headers, *(cookie.header() for cookie in cookies))
 
-    async def _offered(self, request: Request, before: Session | None, headers: Headers) -> Headers:
-        """The answer with a token, where its cookies sign somebody in who was not before."""
+    async def _offered(
+        self, request: Request, before: Session | None, headers: Headers
+    ) -> str | None:
+        """A token, where the answer's cookies sign somebody in who was not before."""
         changes = answers.set_cookies(headers)
         if not changes:
-            return headers
+            return None
         after = await self._keeper.quietly(request.with_cookies(changes))
         if after is None or (before is not None and before.is_same_person(after)):
-            return headers
+            return None
         try:
-            token: Any = await self._generate(
+            token: str = await self._generate(
                 after, expires_in=None, audience=None, channel="handoff"
             )
         except OTTError as error:
             # The sign-in itself worked: the app's answer goes out as it is.
             logger.error("no token offered: %s: %s", type(error).__name__, error)
-            return headers
-        return answers.with_token(headers, token)
+            return None
+        return token

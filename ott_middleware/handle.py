@@ -164,12 +164,13 @@ class Handle:
 class SigningHandle(Handle):
     """The handle where the session is this package's own to begin and to end."""
 
-    __slots__ = ("_changed", "_closed", "ended")
+    __slots__ = ("_changed", "_closed", "_replaced", "ended")
 
     def __init__(self) -> None:
         self._changed = self._closed = False
-        #: The session that `sign_out` ended.
-        self.ended: Session | None = None
+        self._replaced: tuple[Session, ...] = ()
+        #: The sessions that `sign_out` ended.
+        self.ended: tuple[Session, ...] = ()
 
     def sign_in(self, user: Mapping[str, Any] | str, remember: bool = True) -> Session:
         """Begin a session; its cookie goes out with the app's answer.
@@ -180,7 +181,9 @@ class SigningHandle(Handle):
         :raises RuntimeError: the answer has begun.
         """
         self._check_open()
-        session = self._session = self._flow.begin_session(user, remember)
+        session = self._flow.begin_session(user, remember)
+        self._replaced += (self.session,) if self.session else ()
+        self._session = session
         self._changed = True  # not before: a user that is refused changes nothing
         return session
 
@@ -190,7 +193,7 @@ class SigningHandle(Handle):
         :raises RuntimeError: the answer has begun.
         """
         self._check_open()
-        self.ended = self.session or self.ended
+        self.ended = self._replaced + ((self.session,) if self.session else ())
         self._session = None
         self._changed = True
 

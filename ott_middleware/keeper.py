@@ -101,7 +101,9 @@ class SessionKeeper:
     def _bounded(self, cookie: Cookie, session: Session, request: Request) -> Cookie:
         secure = cookie.secure if cookie.secure is not None else request.scheme == "https"
         max_age = cookie.max_age
-        if not session.persistent:
+        if max_age == 0:
+            pass  # a deletion
+        elif not session.persistent:
             max_age = None  # it was not to outlive the browser there, so it does not here
         elif max_age is not None and session.expires_at is not None:
             left = int(session.expires_at.timestamp() - self._clock())

@@ -45,7 +45,7 @@ from .http import current_request, to_json
 from .secrets import Secret
 from .sessions.base import Session, SessionAdapter
 from .tokens import CHANNELS, NONCE_BYTES, backend_key, hashed, is_token, owner_of, seal, unseal
-from .urls import Origin
+from .urls import Origin, SeenOrigin
 
 logger = logging.getLogger("ott_middleware")
 
@@ -358,7 +358,12 @@ class OneTimeTokens:
         # Judged after the take: a token that turns up elsewhere has leaked, and is better burnt.
         if bound_to is not None:
             here = Origin.parse(audience)
-            if here is None or not here.covers(bound_to):
+            if here is None:
+                raise InvalidToken
+            # What a browser or a server named is taken at its word; only what the app saw may have
+            # been `https` for the browser.
+            seen = isinstance(audience, SeenOrigin)
+            if not (here.covers(bound_to) if seen else here == bound_to):
                 raise InvalidToken
         alive = await hook_call(
             f"{type(self._sessions).__name__}.resolve", plug_ins.resolve(session)

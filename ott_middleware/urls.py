@@ -171,6 +171,12 @@ class Origin:
         return named in (self, secured)
 
 
+class SeenOrigin(str):
+    """An origin as the app itself sees it, which a TLS proxy may have changed: see `covers`."""
+
+    __slots__ = ()
+
+
 def own_origin(request: Request, public_origin: Origin | None) -> Origin | None:
     """This side's own origin: what was configured, else the request's scheme and `Host`."""
     if public_origin is not None:

@@ -85,9 +85,11 @@ class WSGIMiddleware:
         return self.app(environ, start_response)
 
     def _editing(self, start_response: StartResponse, edit: Edit) -> StartResponse:
-        def edited(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+        def edited(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             changed = self.flow.run(edit(int(status[:3]), tuple(headers)))
-            return start_response(status, list(changed), *exc_info)
+            if exc_info is None:
+                return start_response(status, list(changed))
+            return start_response(status, list(changed), exc_info)
 
         return edited
 
@@ -102,13 +104,13 @@ class WSGIMiddleware:
             "SERVER_PORT": "80",
             "SERVER_PROTOCOL": "HTTP/1.1",
             "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
             "wsgi.errors": io.StringIO(),
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
             # What the server said of this connection holds for it as well.
             **{name: carrier[name] for name in _SURROUNDINGS if name in carrier},
+            "wsgi.url_scheme": current.scheme if current is not None else "http",
             "REQUEST_METHOD": request.method,
             "PATH_INFO": request.path,
             "QUERY_STRING": "",
@@ -152,7 +154,6 @@ _SURROUNDINGS = (
     "SERVER_PROTOCOL",
     "REMOTE_ADDR",
     "wsgi.version",
-    "wsgi.url_scheme",
     "wsgi.errors",
     "wsgi.multithread",
     "wsgi.multiprocess",
@@ -241,10 +242,6 @@ def _reader(environ: WSGIEnvironment) -> Callable[[int], Awaitable[bytes]]:
     async def read(limit: int) -> bytes:
         length = environ.get("CONTENT_LENGTH")
         if length:
-            if not (length.isascii() and length.isdecimal()):
-                raise BadRequest
-            if len(length) > 9 or int(length) > limit:
-                raise PayloadTooLarge
             return _read(environ["wsgi.input"], int(length), exactly=True)
         if environ.get("wsgi.input_terminated"):
             body = _read(environ["wsgi.input"], limit + 1, exactly=False)

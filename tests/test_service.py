@@ -744,7 +744,7 @@ def test_a_backend_may_return_other_bytes(colour: str, sessions: Known, kind: An
 
 
 def test_cancelled_during_take_means_taken(sessions: Known) -> None:
-    reached, go_on = threading.Event(), threading.Event()
+    reached, go_on, taken = threading.Event(), threading.Event(), threading.Event()
 
     class Slow(Dict):
         blocks = True
@@ -752,7 +752,10 @@ def test_cancelled_during_take_means_taken(sessions: Known) -> None:
         def take(self, key: str) -> bytes | None:
             reached.set()
             assert go_on.wait(10)
-            return super().take(key)
+            try:
+                return super().take(key)
+            finally:
+                taken.set()
 
     async def cancel() -> None:
         tokens = OneTimeTokens(Slow(), sessions=sessions)
@@ -763,6 +766,8 @@ def test_cancelled_during_take_means_taken(sessions: Known) -> None:
         go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await task
+        # The thread runs to its end, whoever still waits for it.
+        assert await asyncio.to_thread(taken.wait, 10)
         with pytest.raises(InvalidToken):
             await tokens.averify(token)
 

@@ -15,7 +15,7 @@ from ..calls import blocks, is_async
 from ..errors import ConfigurationError, SessionUnavailable
 from ..http import Cookie, Request, Response, is_cookie_name, is_cookie_value
 from ..tokens import base64url
-from .base import CallApp, CookieAttributes, Session, SessionAdapter
+from .base import CallApp, CookieAttributes, Session, SessionAdapter, deletion
 
 logger = logging.getLogger("ott_middleware")
 
@@ -101,6 +101,9 @@ class CookieSession(SessionAdapter):
             )
 
     def bind(self, call_app: CallApp) -> None:
+        if self._probe_path is not None and self._call_app is not None:
+            # The first app would ask the second who is signed in.
+            raise ConfigurationError("session: this adapter probes an app already; make another")
         self._call_app = call_app
         if self._probe_path is not None:
             self.suspends = is_async(call_app)
@@ -114,9 +117,13 @@ class CookieSession(SessionAdapter):
         return self._judge(self._unpack(session.token)) if self._ask else session
 
     def establish(self, session: Session, request: Request) -> list[Cookie]:
+        values = self._unpack(session.token)
+        # The cookies that the session lacks are deleted: another's would make a mixture of two.
         return [
-            self.attributes.cookie(name, value)
-            for name, value in self._unpack(session.token).items()
+            self.attributes.cookie(name, values[name])
+            if name in values
+            else deletion(self.attributes.cookie(name, ""))
+            for name in self.cookie_names
         ]
 
     def _values(self, request: Request) -> dict[str, str]:

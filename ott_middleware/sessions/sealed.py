@@ -119,10 +119,12 @@ class SealedSession(SessionAdapter):
         now = datetime.fromtimestamp(self._clock(), timezone.utc)
         end = session.expires_at or now + self._lifetime
         cookie = self.attributes.cookie(self.name, self._seal(session, end))
-        if session.persistent and cookie.max_age is None:
-            lifetime = max(0, int((end - now).total_seconds()))
-            return [replace(cookie, max_age=lifetime)]
-        return [cookie]
+        if not session.persistent:
+            return [cookie]
+        left = max(0, int((end - now).total_seconds()))
+        return [
+            replace(cookie, max_age=left if cookie.max_age is None else min(cookie.max_age, left))
+        ]
 
     def start(self, user: Mapping[str, Any] | str, *, remember: bool) -> Session:
         """A new session for a user.
