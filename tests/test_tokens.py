@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import math
+import re
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ott_middleware.tokens import (
+    backend_key,
+    base64url,
+    derive,
+    hashed,
+    is_token,
+    key_id,
+    owner_of,
+    seal,
+    seal_cookie,
+    unseal,
+    unseal_cookie,
+)
+
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+OLD, NEW, OTHER = b"the older secret", b"the newer secret", b"somebody else's secret"
+NONCE = bytes(range(12))
+EXPIRES = 1_795_426_317.773
+PLAIN = b'{"id":"alice"}'
+
+TOKENS = st.text(ALPHABET, min_size=1, max_size=64)
+SECRETS = st.none() | st.binary(min_size=16, max_size=40)
+
+
+def sealed(secret: bytes | None = OLD, token: str = "T", key: str = "k") -> bytes:
+    return seal(PLAIN, token=token, key=key, expires_at=EXPIRES, secret=secret, nonce=NONCE)
+
+
+def opened(
+    value: bytes, *secrets: bytes, token: str = "T", key: str = "k"
+) -> tuple[bytes, float] | None:
+    return unseal(value, token=token, key=key, secrets=secrets)
+
+
+# Names of things.
+
+
+@pytest.mark.parametrize("value", ["a", "-", "_", "A-Z_9", "x" * 512, ALPHABET])
+def test_tokens(value: str) -> None:
+    assert is_token(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "x" * 513,
+        "a b",
+        "a.b",
+        "a=",
+        "a+b",
+        "a/b",
+        "a\n",
+        "\xe9",
+        "\u0661",
+        "a\0",
+        None,
+        7,
+        b"a",
+    ],
+)
+def test_what_is_no_token(value: object) -> None:
+    assert not is_token(value)
+
+
+@given(st.text(ALPHABET + " .=\n\xe9", max_size=6) | st.text())
+def test_a_token_is_made_of_its_alphabet(text: str) -> None:
+    assert is_token(text) is (1 <= len(text) <= 512 and set(text) <= set(ALPHABET))
+
+
+@pytest.mark.parametrize(
+    ("token", "stored"),
+    [
+        # FIPS 180-2, appendix B: SHA-256 of "abc" and of a longer message.
+        ("abc", "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"),
+        (
+            "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+            "JI1qYdIGOLjlwCaTDD5gOaM85Flk_yFn9uzt1BnbBsE",
+        ),
+    ],
+)
+def test_what_hashed_keeps(token: str, stored: str) -> None:
+    assert hashed(token) == stored
+
+
+@given(st.binary())
+def test_base64url_is_unpadded_and_reversible(raw: bytes) -> None:
+    text = base64url(raw)
+    assert set(text) <= set(ALPHABET)
+    assert len(text) == math.ceil(len(raw) * 4 / 3)
+    assert base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) == raw
+
+
+def test_a_key_names_the_channel() -> None:
+    assert backend_key("handoff", "T") == "one-time-token:handoff:T"
+    assert backend_key("other", "T") != backend_key("handoff", "T")
+
+
+def test_an_owner_is_not_the_session_and_differs_by_everything() -> None:
+    expected = hmac.digest(OLD, b"one-time-token\0handoff\0session", hashlib.sha256)
+    assert owner_of("handoff", "session", OLD) == base64url(expected)
+    unsigned = hmac.digest(b"one-time-token", b"one-time-token\0handoff\0session", hashlib.sha256)
+    assert owner_of("handoff", "session", None) == base64url(unsigned)
+    names = {
+        owner_of(channel, session, secret)
+        for channel in ("handoff", "other")
+        for session in ("session", "session2", "\ud800", "\xe9")
+        for secret in (OLD, NEW, None)
+    }
+    assert len(names) == 24
+
+
+def test_a_secret_is_named_by_four_bytes_of_an_hmac() -> None:
+    assert key_id(None) == b"\0\0\0\0"
+    assert key_id(OLD) == hmac.digest(OLD, b"ott_middleware key id", hashlib.sha256)[:4]
+    assert key_id(OLD) != key_id(NEW)
+
+
+def hkdf(material: bytes, salt: bytes, info: bytes) -> bytes:
+    """RFC 5869 for 32 bytes, which is one round."""
+    extracted = hmac.digest(salt or bytes(32), material, hashlib.sha256)
+    return hmac.digest(extracted, info + b"\x01", hashlib.sha256)
+
+
+@given(st.binary(), SECRETS, st.sampled_from(["token seal", "cookie seal", "x"]))
+def test_keys_are_derived_as_the_standard_says(
+    material: bytes, secret: bytes | None, purpose: str
+) -> None:
+    info = f"ott_middleware {purpose}".encode()
+    assert derive(material, secret, purpose) == hkdf(material, secret or b"", info)
+
+
+# The seal around what a backend holds.
+
+
+def test_the_seals_keep_their_form() -> None:
+    # Values wait in stores and browsers while versions change: their form may not.
+    header = "01" + "497383e8" + "000001a207bf75cd" + "000102030405060708090a0b"
+    assert sealed().hex() == (
+        header + "1b4853685e4838386f700acd99b95a18278b31225dc9d211a9ed3d27a6c0"
+    )
+    # The same by hand: RFC 5869, AES-256-GCM, the header and the key as associated data.
+    raw = bytes.fromhex(header)
+    cipher = AESGCM(hkdf(b"T", OLD, b"ott_middleware token seal"))
+    assert sealed() == raw + cipher.encrypt(NONCE, PLAIN, raw + b"k")
+    assert cookie() == "AUlzg-gAAQIDBAUGBwgJCguBaQngjZ1vj2Y82tg3ejVkUDJCyOI3r9fw6w4UwxE"
+
+
+@given(
+    plain=st.binary(max_size=100),
+    token=TOKENS,
+    key=st.text(max_size=10),
+    milliseconds=st.integers(0, 2**45),
+    secret=SECRETS,
+    nonce=st.binary(min_size=12, max_size=12),
+)
+def test_what_is_sealed_is_opened(
+    plain: bytes, token: str, key: str, milliseconds: int, secret: bytes | None, nonce: bytes
+) -> None:
+    expires_at = milliseconds / 1000
+    value = seal(plain, token=token, key=key, expires_at=expires_at, secret=secret, nonce=nonce)
+    secrets = () if secret is None else (secret,)
+    found = unseal(value, token=token, key=key, secrets=secrets)
+    assert found is not None
+    assert found[0] == plain
+    # Never later than it was to be.
+    assert 0 <= expires_at - found[1] <= 0.0011
+
+
+def test_every_bit_counts() -> None:
+    for secret, secrets in ((OLD, (OLD,)), (None, ())):
+        value = sealed(secret)
+        assert opened(value, *secrets) == (PLAIN, EXPIRES)
+        for position in range(len(value) * 8):
+            flipped = bytearray(value)
+            flipped[position // 8] ^= 1 << position % 8
+            assert opened(bytes(flipped), *secrets) is None, position
+
+
+def test_every_byte_counts() -> None:
+    value = sealed()
+    for length in range(len(value)):
+        assert opened(value[:length], OLD) is None
+    assert opened(value + b"\0", OLD) is None
+    assert opened(b"\0" + value, OLD) is None
+
+
+@given(st.binary())
+def test_no_bytes_break_the_opening(raw: bytes) -> None:
+    assert opened(raw, OLD) is opened(raw) is None
+    # Nor with a header that promises something.
+    assert opened(sealed()[:25] + raw, OLD) is None
+
+
+@given(token=TOKENS, key=st.text(max_size=5))
+@example(token="T", key="K")
+@example(token="t", key="k")
+def test_another_token_or_key_opens_nothing(token: str, key: str) -> None:
+    expected = (PLAIN, EXPIRES) if (token, key) == ("T", "k") else None
+    assert opened(sealed(), OLD, token=token, key=key) == expected
+    assert opened(sealed(None), token=token, key=key) == expected
+
+
+def test_another_secret_opens_nothing() -> None:
+    assert opened(sealed(OLD), NEW, OTHER) is None
+    assert opened(sealed(OLD)) is None
+    # Who can write to the store but has no secret, plants nothing.
+    assert opened(sealed(None), OLD) is None
+
+
+def test_secrets_are_rotated() -> None:
+    assert opened(sealed(OLD), NEW, OLD) == (PLAIN, EXPIRES)
+    assert opened(sealed(NEW), NEW, OLD) == (PLAIN, EXPIRES)
+    assert opened(sealed(OLD), NEW) is None
+
+
+def test_a_secret_with_the_same_id_does_not_hide_the_right_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Four bytes may coincide: as all of them do here.
+    monkeypatch.setattr("ott_middleware.tokens.key_id", lambda secret: b"same")
+    assert opened(sealed(OLD), NEW, OLD) == (PLAIN, EXPIRES)
+    value = seal_cookie(PLAIN, name="sid", secret=OLD, nonce=NONCE)
+    assert unseal_cookie(value, name="sid", secrets=(NEW, OLD)) == PLAIN
+
+
+def test_a_dump_shows_neither_token_nor_session() -> None:
+    value = sealed(None, token="the-very-token")
+    for word in (b"alice", b"the-very-token"):
+        assert word not in value
+
+
+# The seal of a cookie.
+
+
+def cookie(secret: bytes = OLD, name: str = "sid", plain: bytes = PLAIN) -> str:
+    return seal_cookie(plain, name=name, secret=secret, nonce=NONCE)
+
+
+def read(value: str, *secrets: bytes, name: str = "sid") -> bytes | None:
+    return unseal_cookie(value, name=name, secrets=secrets or (OLD,))
+
+
+@given(st.binary(max_size=100), st.binary(min_size=16, max_size=40))
+def test_a_cookie_that_is_sealed_is_opened(plain: bytes, secret: bytes) -> None:
+    value = cookie(secret, plain=plain)
+    assert re.fullmatch("[A-Za-z0-9_-]+", value)
+    assert read(value, secret) == plain
+    assert read(value, OTHER, secret) == plain
+    assert read(value, secret, name="sid2") is None
+
+
+def test_another_secret_opens_no_cookie() -> None:
+    assert read(cookie(OLD), NEW, OTHER) is None
+    assert unseal_cookie(cookie(), name="sid", secrets=()) is None
+    assert read(cookie(NEW), NEW, OLD) == PLAIN
+
+
+def test_every_bit_of_a_cookie_counts() -> None:
+    raw = base64.urlsafe_b64decode(cookie() + "==")
+    for position in range(len(raw) * 8):
+        flipped = bytearray(raw)
+        flipped[position // 8] ^= 1 << position % 8
+        assert read(base64url(bytes(flipped))) is None, position
+
+
+def test_a_cookie_has_one_spelling() -> None:
+    # Three plain bytes more and less: all lengths of a last group.
+    for plain in (PLAIN, PLAIN + b"x", PLAIN + b"xy"):
+        value = cookie(plain=plain)
+        assert read(value) == plain
+        for index in range(len(value)):
+            for character in ALPHABET + "+/=. ":
+                spelled = value[:index] + character + value[index + 1 :]
+                assert read(spelled) == (plain if spelled == value else None)
+        for spelled in (value + "=", value + "==", value + "A", " " + value, value + "\n"):
+            assert read(spelled) is None
+        for length in range(len(value)):
+            assert read(value[:length]) is None
+
+
+@given(st.text() | st.text(ALPHABET) | st.binary().map(base64url))
+def test_no_text_breaks_the_opening_of_a_cookie(text: str) -> None:
+    assert read(text) is None
+    # Nor after a beginning that promises something.
+    begun = bytes([1]) + key_id(OLD)
+    assert read(base64url(begun)) is None
+    assert read(base64url(begun + text.encode("utf-8", "replace"))) is None
+
+
+def test_the_two_seals_do_not_open_each_other() -> None:
+    raw = base64.urlsafe_b64decode(cookie() + "==")
+    assert opened(raw, OLD, token=OLD.decode().replace(" ", "-"), key="sid") is None
+    assert read(base64url(sealed())) is None
