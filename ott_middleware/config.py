@@ -118,8 +118,9 @@ class TokenOptions:
     :ivar expires_in: a token's life in minutes, or a `timedelta`.
     :ivar generate_token: `(session, context) -> str`, sync or async: 1 to 512 characters of
         A-Z a-z 0-9 - _. Default: `secrets.token_urlsafe(24)`, 192 bits.
-    :ivar store_token: what the backend's key says of the token: `"plain"`, `"hashed"`, or a
-        function from the token to a str.
+    :ivar store_token: what the backend's key says of the token: `"plain"`, `"hashed"` (its SHA-256
+        as base64url), or a function from the token to a str, sync or async; that function may be
+        given as `{"type": "custom-hasher", "hash": function}` as well.
     :ivar max_per_session: live tokens per session and channel; one more retires the oldest. None
         for no cap.
     """
