@@ -469,6 +469,40 @@ def test_nobody_smuggles_a_user_in(target: str) -> None:
     assert not set(SMUGGLED) & set(environ) - {"REMOTE_USER"}
 
 
+def test_who_redeems_is_the_remote_user_at_once() -> None:
+    adapter = SealedSession(SECRET, remote_user=lambda session: session.user_id, clock=Clock())
+    middleware = naming(adapter)
+    token = middleware.flow.tokens.generate(adapter.start("alice", remember=True))
+    answer = ask(middleware, "GET", f"/?ott={token}", FETCH, carrier=SMUGGLED)
+    assert answer.body == b"{'REMOTE_USER': 'alice'}"
+
+
+def raises(session: Any) -> Any:
+    raise RuntimeError("alice-cookie")
+
+
+@pytest.mark.parametrize(
+    ("hook", "lines"),
+    [
+        (lambda session: None, 0),
+        (lambda session: "", 1),
+        (lambda session: "a\r\nb", 1),
+        (lambda session: "a\0", 1),
+        (lambda session: 7, 1),
+        (raises, 1),
+    ],
+)
+def test_a_name_that_is_none_is_nobodys(
+    hook: Any, lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    adapter = SealedSession(SECRET, remote_user=hook, clock=Clock())
+    value = adapter.start("alice", remember=True).token
+    cookie = {"cookie": f"ott_session={value}"}
+    assert ask(naming(adapter), "GET", "/", cookie, carrier=SMUGGLED).body == b"{}"
+    assert len(caplog.messages) == lines
+    assert "alice-cookie" not in caplog.text
+
+
 # Asking the app who is signed in.
 
 
