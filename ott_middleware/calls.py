@@ -148,9 +148,7 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _innermost(coroutine: Any) -> str:
-    while (awaited := getattr(coroutine, "cr_await", None)) is not None:
-        if not inspect.iscoroutine(awaited):
-            break
+    while inspect.iscoroutine(awaited := getattr(coroutine, "cr_await", None)):
         coroutine = awaited
     return str(coroutine.__qualname__)
 
