@@ -36,10 +36,11 @@ from .errors import (
 from .handle import Handle, SigningHandle
 from .http import Cookie, Request, Response
 from .middleware import OTTMiddleware
-from .service import OneTimeTokens, TokenService
+from .service import OneTimeTokens
 from .sessions.base import CookieAttributes, Session, SessionAdapter
 from .sessions.cookie import CookieSession
 from .sessions.sealed import SealedSession
+from .token_service import TokenService
 from .wsgi import WSGIMiddleware
 
 __version__ = "0.1.0"

@@ -103,7 +103,7 @@ class ASGIMiddleware:
             "raw_path": (quote(carrier.get("root_path", "")) + request.target).encode("latin-1"),
             "query_string": b"",
             "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()],
-            PROBE: True,
+            PROBE: self.flow.options.adapter,
         }
         # The view that is asked may look at its handle, as always; it hears of nobody.
         scope["ott"] = handle = self._handle()

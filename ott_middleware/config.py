@@ -24,7 +24,7 @@ from .tokens import hashed
 from .urls import Origin, OriginPattern
 
 if TYPE_CHECKING:
-    from .service import TokenService
+    from .token_service import TokenService
 
 Hasher = Callable[[str], "str | Awaitable[str]"]
 StoreToken = str | Hasher | Mapping[str, Any]

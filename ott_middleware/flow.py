@@ -7,7 +7,6 @@ app is asked, and how to edit the app's answer.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -29,20 +28,19 @@ from .errors import (
     RequestError,
     SessionUnavailable,
     Unauthorized,
-    Unavailable,
 )
 from .forward import Forward, Forwarding
 from .handle import Handle, handle_class
 from .http import PRIVATE, Cookie, Headers, Request, Response, iso_milliseconds, json_response
 from .keeper import PROBE, SessionKeeper
-from .kinds import accepts_html, is_navigation, is_speculative, never_redeems
-from .pages import arrival_page, error_page
-from .service import OneTimeTokens, TokenService
+from .kinds import is_navigation, is_speculative, never_redeems
+from .pages import arrival_page
+from .refusals import json_refusal, refusal
+from .service import OneTimeTokens
 from .sessions.base import Session
+from .token_service import TokenService
 from .tokens import hashed, is_token
 from .urls import Origin, SeenOrigin, add_parameter, check_origin, is_among, own_origin
-
-logger = logging.getLogger("ott_middleware")
 
 Read = Callable[[int], Awaitable[bytes]]
 
@@ -151,7 +149,8 @@ class Flow:
     async def answer(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
         """What a request gets."""
         if PROBE in request.carrier:
-            return Forward()
+            # Another layer's question to the app inside: nothing is issued or redeemed by it.
+            return await self._forwarding.plain(request, handle, burnt=True)
         method = self._methods.get(request.path)
         if method is not None:
             return await self._path(request, read, method)
@@ -174,7 +173,7 @@ class Flow:
             else:
                 response = await self._answer_verify(request, read)
         except RequestError as error:
-            response = _json_error(error)
+            response = json_refusal(error)
         return response.with_headers(*cors)
 
     async def _answer_generate(self, request: Request) -> Response:
@@ -274,7 +273,7 @@ class Flow:
         except DeadToken as error:
             return await self._dead(request, handle, error, navigation, present)
         except RequestError as error:
-            return _error(request, error)
+            return refusal(request, error)
         if navigation:
             return self._clean(request, *(cookie.header() for cookie in cookies))
         return await self._forwarding.redeemed(request, handle, session, cookies)
@@ -321,13 +320,13 @@ class Flow:
                 else await self._forwarding.plain(request, handle)
             )
         if self._on_invalid is None:
-            return _error(request, error)
+            return refusal(request, error)
         try:
             response = await hook_call("on_invalid", self._on_invalid(request, error))
             if not isinstance(response, Response):
                 raise SessionUnavailable(f"on_invalid returned a {type(response).__name__}")
         except RequestError as failure:
-            return _error(request, failure)
+            return refusal(request, failure)
         stated = {name.lower() for name, _ in response.headers}
         return response.with_headers(*(pair for pair in PRIVATE if pair[0].lower() not in stated))
 
@@ -337,28 +336,3 @@ def _single(links: tuple[str, ...]) -> str:
     if len(set(links)) != 1 or not is_token(links[0]):
         raise InvalidToken
     return links[0]
-
-
-def _json_error(error: RequestError) -> Response:
-    _log(error)
-    body = {"message": error.message, "code": error.code}
-    return json_response(error.status, body, *error.headers)
-
-
-def _error(request: Request, error: RequestError) -> Response:
-    if not accepts_html(request):
-        return _json_error(error)
-    _log(error)
-    return error_page(error, request.location)
-
-
-def _log(error: RequestError) -> None:
-    # What the client did wrong is the client's to know; what broke here is logged, in one line, by
-    # types and our own words: the texts of others may quote a token, a cookie or a password.
-    if isinstance(error, Unavailable):
-        causes = []
-        cause = error.__cause__
-        while cause is not None:
-            causes.append(type(cause).__name__)
-            cause = cause.__cause__ or cause.__context__
-        logger.error("%s: %s (%s)", error.code, error, ", ".join(causes) or "no cause")

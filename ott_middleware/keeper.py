@@ -14,7 +14,8 @@ from .sessions.base import Session, SessionAdapter
 
 logger = logging.getLogger("ott_middleware")
 
-# A request that carries this mark is the middleware's own, asking the app who is signed in.
+# A request that carries this mark is the middleware's own, asking the app who is signed in; the
+# mark is the adapter that asks.
 PROBE = "ott.probe"
 PROBE_SECONDS = 5
 PROBE_BYTES = 64 * 1024
@@ -53,7 +54,7 @@ class SessionKeeper:
         :raises SessionUnavailable: the adapter failed.
         """
         # Whoever is asked whether somebody is signed in must not ask that very question in turn.
-        if PROBE in request.carrier:
+        if request.carrier.get(PROBE) is self.adapter:
             return None
         session = await hook_call(f"{self._name}.current", (look or self._current)(request))
         if session is None or (isinstance(session, Session) and session.expired(self._clock())):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from .backends.base import Backend
 from .calls import (
@@ -51,52 +51,6 @@ logger = logging.getLogger("ott_middleware")
 
 MAX_SEALED = 16 * 1024
 _TRIES = 5
-
-
-class TokenService(Protocol):
-    """What issues and redeems tokens: `OneTimeTokens`, or one of your own."""
-
-    def generate(
-        self,
-        session: Session,
-        *,
-        expires_in: float | timedelta | None = None,
-        audience: str | None = None,
-        channel: str = "handoff",
-    ) -> str:
-        """A new token for a session."""
-        ...
-
-    def verify(
-        self, token: str, *, audience: str | None = None, channel: str = "handoff"
-    ) -> Session:
-        """Redeem a token: the one time that it gives its session."""
-        ...
-
-    def revoke(self, session_id: str) -> int:
-        """Drop the live tokens of a session."""
-        ...
-
-    async def agenerate(
-        self,
-        session: Session,
-        *,
-        expires_in: float | timedelta | None = None,
-        audience: str | None = None,
-        channel: str = "handoff",
-    ) -> str:
-        """`generate`, awaited."""
-        ...
-
-    async def averify(
-        self, token: str, *, audience: str | None = None, channel: str = "handoff"
-    ) -> Session:
-        """`verify`, awaited."""
-        ...
-
-    async def arevoke(self, session_id: str) -> int:
-        """`revoke`, awaited."""
-        ...
 
 
 def _random_token() -> str:

@@ -118,7 +118,7 @@ class WSGIMiddleware:
             "HTTP_HOST": host,
             "wsgi.input": io.BytesIO(),
             **{f"HTTP_{k.upper().replace('-', '_')}": v for k, v in request.headers.items()},
-            PROBE: True,
+            PROBE: self.flow.options.adapter,
         }
         # The view that is asked may look at its handle, as always; it hears of nobody.
         environ["ott"] = handle = self._handle()

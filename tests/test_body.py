@@ -8,8 +8,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ott_middleware.body import MAX_BODY, parse_body
-from ott_middleware.errors import BadRequest, UnsupportedMediaType, ValidationError
+from ott_middleware.body import MAX_BODY, check_length, parse_body
+from ott_middleware.errors import (
+    BadRequest,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    ValidationError,
+)
 from ott_middleware.http import Request
 
 
@@ -31,6 +36,7 @@ def parse(raw: bytes, content_type: str | None = "application/json") -> tuple[st
         (b'{"token":"T","audience":"https://b.example"}', "T", "https://b.example"),
         (b'{"token":"T","audience":""}', "T", ""),
         (b'{"token":"T","n":' + b"9" * 16_000 + b"}", "T", None),
+        (b'{"token":"T","x":' + b"[" * 99 + b"]" * 99 + b"}", "T", None),
     ],
 )
 def test_what_a_request_names(raw: bytes, token: str, audience: str | None) -> None:
@@ -135,7 +141,10 @@ def test_fields_that_are_no_string(field: str, value: Any, received: str) -> Non
         b'{"token":"T","n":-Infinity}',
         b"[" * MAX_BODY,
         b'{"a":' * 3000,
+        # Well-formed, and deeper than anybody means: refused by every version of Python.
         b"[" * (MAX_BODY // 2) + b"]" * (MAX_BODY // 2),
+        b'{"token":"T","x":' + b"[" * 100 + b"]" * 100 + b"}",
+        b'{"token":"T","x":' + b'{"x":' * 100 + b"1" + b"}" * 101,
     ],
 )
 def test_malformed_json(raw: bytes) -> None:
@@ -171,3 +180,31 @@ def test_any_content_type_is_understood_or_refused(content_type: str) -> None:
     with contextlib.suppress(expected):
         assert parse(b'{"token":"T"}', content_type) == ("T", None)
         assert content_type.split(";")[0].strip().lower() == "application/json"
+
+
+@pytest.mark.parametrize("length", [None, "", "0", "000000007", "16384"])
+def test_lengths_that_are_worth_reading(length: str | None) -> None:
+    headers = {} if length is None else {"content-length": length}
+    check_length(Request("POST", "https", "/verify", headers=headers), MAX_BODY)
+
+
+@pytest.mark.parametrize(
+    ("length", "error"),
+    [
+        ("16385", PayloadTooLarge),
+        ("9" * 10_000, PayloadTooLarge),  # more digits than Python makes an int of
+        ("-1", BadRequest),
+        ("+1", BadRequest),
+        ("1.0", BadRequest),
+        ("0x10", BadRequest),
+        (" 1", BadRequest),
+        ("1, 1", BadRequest),
+        ("\u0661", BadRequest),
+        ("\xb2", BadRequest),
+    ],
+)
+def test_lengths_that_are_not(length: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        check_length(
+            Request("POST", "https", "/verify", headers={"content-length": length}), MAX_BODY
+        )

@@ -206,3 +206,23 @@ def test_no_cookie_outlives_the_session_that_it_is() -> None:
     adapter = SealedSession(SECRET, lifetime=60, max_age=99999, clock=lambda: NOW)
     (cookie,) = adapter.establish(person("alice", expires_at=None), None)  # type: ignore[arg-type]  # it asks nothing of the request
     assert cookie.max_age == 60
+
+
+def test_a_probe_is_answered_by_the_session_of_an_inner_layer(world: World) -> None:
+    """The outer layer asks the app, whose sessions are the inner layer's."""
+
+    def app(seen: Any) -> Reply:
+        if seen.path == "/in":
+            seen.ott.sign_in("alice")
+        elif seen.path == "/me":
+            return Reply(200 if seen.ott.session else 401)
+        return Reply()
+
+    inner = world.serve(app, session=SealedSession(SECRET, clock=world.clock))
+    front = ASGIMiddleware if world.interface == "asgi" else WSGIMiddleware
+    outer = world.serve(app)
+    outer.middleware = front(inner.middleware, session=CookieSession("ott_session", probe="/me"))
+    cookie = outer.get("/in").header("set-cookie")
+    assert cookie is not None
+    assert outer.generate({"cookie": cookie.partition(";")[0]}).status == 200
+    assert outer.generate({"cookie": "ott_session=forged"}).status == 401

@@ -68,8 +68,11 @@ def test_a_failure_is_named_by_its_type_alone() -> None:
 
 def test_the_question_itself_is_nobody_s() -> None:
     adapter = Members(ALICE)
-    assert drive(keep(adapter).current(request(carrier={PROBE: True}))) is None
+    assert drive(keep(adapter).current(request(carrier={PROBE: adapter}))) is None
     assert adapter.asked == []
+    # Another layer's question is an ordinary request to this one.
+    drive(keep(adapter).current(request(carrier={PROBE: Members()})))
+    assert adapter.asked == ["current"]
 
 
 def test_only_an_adapter_that_can_tell_vouches() -> None:
