@@ -1,0 +1,162 @@
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
+"""A user's program, for type checkers alone: what it says must pass, what it marks must not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import assert_type
+
+from ott_middleware import (
+    ASGIMiddleware,
+    Backend,
+    Cookie,
+    CookieSession,
+    GenerationContext,
+    Handle,
+    InvalidToken,
+    MemoryBackend,
+    OneTimeTokens,
+    OTTMiddleware,
+    Request,
+    RequestError,
+    Response,
+    SealedSession,
+    Session,
+    SessionAdapter,
+    SigningHandle,
+    TokenService,
+    WSGIMiddleware,
+)
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+
+
+async def asgi_app(
+    scope: Scope,
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    handle: Handle = scope["ott"]
+    assert_type(handle.session, Session | None)
+    assert_type(await handle.asession(), Session | None)
+    assert_type(await handle.agenerate(expires_in=timedelta(seconds=30)), str)
+    assert_type(await handle.alink("https://b.example/", audience="https://b.example"), str)
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+def wsgi_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    handle: SigningHandle = environ["ott"]
+    assert_type(handle.sign_in({"id": "42"}, remember=False), Session)
+    handle.sign_out()
+    assert_type(handle.redeemed, str | None)
+    assert_type(handle.link("https://b.example/"), str)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"Hello"]
+
+
+class Members(SessionAdapter):
+    vouches = True
+
+    def current(self, request: Request) -> Session | None:
+        value = next(iter(request.cookies("sid")), None)
+        return None if value is None else Session("1", value, user_id="42")
+
+    def resolve(self, session: Session) -> Session | None:
+        return session
+
+    def establish(self, session: Session, request: Request) -> Iterable[Cookie]:
+        return [Cookie("sid", session.token)]
+
+
+class WaitingMembers(SessionAdapter):
+    async def current(self, request: Request) -> Session | None:
+        return None
+
+    async def resolve(self, session: Session) -> Session | None:
+        return session
+
+    async def establish(self, session: Session, request: Request) -> Iterable[Cookie]:
+        return ()
+
+
+class Shelf(Backend):
+    def put(
+        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
+    ) -> None:
+        pass
+
+    def take(self, key: str) -> bytes | None:
+        return None
+
+    def revoke(self, owner: str) -> int:
+        return 0
+
+
+def short(session: Session, context: GenerationContext) -> str:
+    return f"{session.id}-{context.channel}"
+
+
+async def slow(session: Session, context: GenerationContext) -> str:
+    return short(session, context)
+
+
+def sorry(request: Request, error: RequestError) -> Response:
+    return Response(error.status, body=request.path.encode())
+
+
+# The one line, for apps of every kind.
+assert_type(OTTMiddleware(asgi_app, session="sid"), ASGIMiddleware)
+assert_type(OTTMiddleware(wsgi_app, session="sid"), WSGIMiddleware)
+assert_type(OTTMiddleware(wsgi_app, interface="wsgi", session="sid"), WSGIMiddleware)
+
+# Every option.
+OTTMiddleware(
+    asgi_app,
+    session=["sid", "csrf"],
+    backend=MemoryBackend(1_000),
+    secret=["a secret of thirty-two characters", b"an older one of thirty characters"],
+    expires_in=timedelta(seconds=90),
+    disable_client_request=True,
+    generate_token=slow,
+    store_token="hashed",
+    disable_set_session_cookie=True,
+    set_ott_header_on_new_session=True,
+    base_path="/api/auth",
+    query_param=None,
+    trusted_origins=["https://*.example.com"],
+    handoff_targets=["https://b.example"],
+    public_origin="https://a.example",
+    on_invalid=sorry,
+    on_switch="replace",
+    max_per_session=None,
+)
+OTTMiddleware(asgi_app, session=WaitingMembers(), backend=Shelf(), generate_token=short)
+WSGIMiddleware(wsgi_app, session=SealedSession("a secret of thirty-two characters"))
+ASGIMiddleware(asgi_app, session=CookieSession("sid", samesite="Strict"))
+
+# The service, without an app.
+tokens = OneTimeTokens(MemoryBackend(), sessions=Members(), store_token=lambda token: token[::-1])
+service: TokenService = tokens
+token = tokens.generate(Session("1", "a cookie"), audience="https://b.example")
+assert_type(token, str)
+try:
+    assert_type(tokens.verify(token, audience="https://b.example"), Session)
+except InvalidToken as error:
+    assert_type(error.status, int)
+assert_type(tokens.revoke("1"), int)
+OTTMiddleware(wsgi_app, session=Members(), tokens=service)
+
+# What is wrong is told by the type checker already.
+ASGIMiddleware(asgi_app, session="sid", expire_in=3)  # type: ignore[call-arg]
+ASGIMiddleware(asgi_app, session=3)  # type: ignore[arg-type]
+ASGIMiddleware(asgi_app, session="sid", expires_in="3 minutes")  # type: ignore[arg-type]
+WSGIMiddleware(asgi_app, session="sid")  # type: ignore[arg-type]
+tokens.generate("1")  # type: ignore[arg-type]
