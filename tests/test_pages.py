@@ -96,6 +96,8 @@ def test_what_a_person_is_told(error: RequestError, title: str, text: str) -> No
 
 
 def test_the_developers_detail_is_not_for_the_page() -> None:
+    for error in (InvalidToken, InvalidOrigin):
+        assert b"milk" not in error_page(error("remember the milk"), "/").body
     page = error_page(SessionUnavailable("remember the milk"), "/")
     assert b"milk" not in page.body
     assert ("Retry-After", "5") in page.headers

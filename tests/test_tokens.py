@@ -237,6 +237,16 @@ def test_a_secret_with_the_same_id_does_not_hide_the_right_one(
     assert unseal_cookie(value, name="sid", secrets=(NEW, OLD)) == PLAIN
 
 
+def test_another_versions_seals_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as later:
+        later.setattr("ott_middleware.tokens._VERSION", 2)
+        token, session = sealed(), cookie()
+        assert opened(token, OLD) == (PLAIN, EXPIRES)
+        assert read(session) == PLAIN
+    assert opened(token, OLD) is None
+    assert read(session) is None
+
+
 def test_a_dump_shows_neither_token_nor_session() -> None:
     value = sealed(None, token="the-very-token")
     for word in (b"alice", b"the-very-token"):
