@@ -9,16 +9,17 @@ from typing import Any
 
 from .calls import Bind, Bound, Run, blocks, drive, hook_call, inline, is_async, on_running_loop
 from .errors import OTTError, SessionUnavailable
-from .http import Cookie, Request
+from .http import Cookie, Request, Response
 from .sessions.base import Session, SessionAdapter
 
 logger = logging.getLogger("ott_middleware")
 
-# A request that carries this mark is the middleware's own, asking the app who is signed in; the
-# mark is the adapter that asks.
+# A request that carries this mark is the middleware's own, asking the app who is signed in.
 PROBE = "ott.probe"
 PROBE_SECONDS = 5
 PROBE_BYTES = 64 * 1024
+# What an app hears that answers the question by asking it in turn.
+NOBODY = Response(401)
 
 
 class SessionKeeper:
@@ -53,9 +54,6 @@ class SessionKeeper:
 
         :raises SessionUnavailable: the adapter failed.
         """
-        # Whoever is asked whether somebody is signed in must not ask that very question in turn.
-        if request.carrier.get(PROBE) is self.adapter:
-            return None
         session = await hook_call(f"{self._name}.current", (look or self._current)(request))
         if session is None or (isinstance(session, Session) and session.expired(self._clock())):
             return None

@@ -18,7 +18,7 @@ from .errors import BadRequest, LengthRequired, PayloadTooLarge, SessionUnavaila
 from .flow import Flow
 from .forward import Edit
 from .http import Request, Response, answering, current_request
-from .keeper import PROBE, PROBE_BYTES, PROBE_SECONDS
+from .keeper import NOBODY, PROBE, PROBE_BYTES, PROBE_SECONDS
 from .urls import NO_PARAM, PATH_MARK, browser_path, cut, cut_url, escapes_of, path_of
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ class WSGIMiddleware:
         """Ask the app, in process, on behalf of the request that is being answered."""
         current = current_request()
         carrier = current.carrier if current is not None else {}
+        if PROBE in carrier:
+            return NOBODY
         host = (current and current.header("host")) or "localhost"
         environ: WSGIEnvironment = {
             "SCRIPT_NAME": "",
@@ -118,7 +120,7 @@ class WSGIMiddleware:
             "HTTP_HOST": host,
             "wsgi.input": io.BytesIO(),
             **{f"HTTP_{k.upper().replace('-', '_')}": v for k, v in request.headers.items()},
-            PROBE: self.flow.options.adapter,
+            PROBE: True,
         }
         # The view that is asked may look at its handle, as always; it hears of nobody.
         environ["ott"] = handle = self._handle()

@@ -9,7 +9,7 @@ from harness import NOW, Clock, Members, WaitingMembers, moment, person
 
 from ott_middleware import Cookie, Request, SealedSession, Session, SessionUnavailable
 from ott_middleware.calls import drive, inline, on_loop, sync_colour
-from ott_middleware.keeper import PROBE, SessionKeeper
+from ott_middleware.keeper import SessionKeeper
 
 ALICE = person("alice")
 
@@ -64,15 +64,6 @@ def test_a_failure_is_named_by_its_type_alone() -> None:
     ) as caught:
         drive(keeper.current(request()))
     assert "cookie" not in str(caught.value)
-
-
-def test_the_question_itself_is_nobody_s() -> None:
-    adapter = Members(ALICE)
-    assert drive(keep(adapter).current(request(carrier={PROBE: adapter}))) is None
-    assert adapter.asked == []
-    # Another layer's question is an ordinary request to this one.
-    drive(keep(adapter).current(request(carrier={PROBE: Members()})))
-    assert adapter.asked == ["current"]
 
 
 def test_only_an_adapter_that_can_tell_vouches() -> None:

@@ -617,10 +617,12 @@ def test_no_way_to_the_app_is_left_open(clock: Clock, path: str) -> None:
     assert not {"REMOTE_USER", "AUTH_TYPE"} & set(told)
 
 
-def test_a_marked_probe_is_nobody_s(clock: Clock) -> None:
+def test_a_marked_probe_is_answered_by_the_session_it_carries(clock: Clock) -> None:
     site = remote(clock, login)
     cookie = cookie_of(site.get("/in"))
     told = site.get("/", cookie, carrier={"ott.probe": True, "REMOTE_USER": "admin"}).json()
+    assert told["REMOTE_USER"] == site.get("/", cookie).json()["REMOTE_USER"] != "admin"
+    told = site.get("/", carrier={"ott.probe": True, "REMOTE_USER": "admin"}).json()
     assert "REMOTE_USER" not in told
 
 
