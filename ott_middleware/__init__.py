@@ -3,9 +3,13 @@
 Independent of the Better Auth project, whose one-time-token plugin's wire format it speaks.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .asgi import ASGIMiddleware
 from .backends.base import Backend
 from .backends.memory import MemoryBackend
+from .backends.registry import register_backend
 from .config import GenerationContext, Options, TokenOptions
 from .errors import (
     BackendFull,
@@ -42,6 +46,11 @@ from .sessions.cookie import CookieSession
 from .sessions.sealed import SealedSession
 from .wsgi import WSGIMiddleware
 
+if TYPE_CHECKING:
+    from .backends.django_cache import DjangoCacheBackend
+    from .backends.mapping import MappingBackend
+    from .backends.redis import RedisBackend
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -56,6 +65,7 @@ __all__ = [
     "CookieAttributes",
     "CookieSession",
     "DeadToken",
+    "DjangoCacheBackend",
     "GenerationContext",
     "Handle",
     "InvalidOrigin",
@@ -63,6 +73,7 @@ __all__ = [
     "InvalidToken",
     "KeyTaken",
     "LengthRequired",
+    "MappingBackend",
     "MemoryBackend",
     "MethodNotAllowed",
     "MissingOrNullOrigin",
@@ -72,6 +83,7 @@ __all__ = [
     "OneTimeTokens",
     "Options",
     "PayloadTooLarge",
+    "RedisBackend",
     "Request",
     "RequestError",
     "Response",
@@ -89,4 +101,24 @@ __all__ = [
     "UnsupportedMediaType",
     "ValidationError",
     "WSGIMiddleware",
+    "register_backend",
 ]
+
+# Imported when they are asked for: nobody pays for a backend that is not theirs.
+_LATER = {
+    "DjangoCacheBackend": "django_cache",
+    "MappingBackend": "mapping",
+    "RedisBackend": "redis",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".backends.{_LATER[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

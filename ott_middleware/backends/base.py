@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..calls import in_thread
+from ..calls import in_thread, is_async
 from ..errors import NotSupported
 
 
@@ -21,7 +21,13 @@ class Backend(Protocol):
     @property
     def async_only(self) -> bool:
         """Whether there is no synchronous colour. Such a backend serves ASGI apps alone."""
-        return type(self).put is Backend.put or type(self).take is Backend.take
+        kind = type(self)
+        return (
+            kind.put is Backend.put
+            or kind.take is Backend.take
+            or is_async(self.put)
+            or is_async(self.take)
+        )
 
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
