@@ -195,11 +195,13 @@ def wires_of_url(url: str, **settings: Any) -> tuple[Wire, AsyncWire]:
 
     parts = urlsplit(url)
     path = unquote(parts.path).strip("/")
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ConfigurationError("redis: use redis://, rediss:// (TLS) or unix://")
+    if parts.scheme not in ("redis", "rediss", "unix") or parts.fragment:
+        raise ConfigurationError(
+            "redis: use redis://, rediss:// (TLS) or unix://, with %23 for a # in the password"
+        )
     if parts.scheme != "unix" and path and not path.isdecimal():
         raise ConfigurationError("redis: the path is the database's number, as redis://host:6379/0")
-    plain = parts._replace(query="", fragment="").geturl()
+    plain = url.partition("?")[0]
     # RESP2: there is no use for what servers push over RESP3, and one thing less to agree on.
     settings = {"protocol": 2, **settings}
 
@@ -249,13 +251,14 @@ def options_of(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, text in parse_qsl(urlsplit(url).query, keep_blank_values=True):
         kinds, found = (_OWN, own) if name in _OWN else (_DRIVERS, drivers)
         if name not in kinds:
+            # Not shown: it may be what comes after a question mark in a password.
             raise ConfigurationError(
-                f"redis: no option {name!r} in a URL; there are {', '.join({**_OWN, **_DRIVERS})}"
+                "redis: an option in the URL is none of " + ", ".join({**_OWN, **_DRIVERS})
             )
         try:
             found[name] = kinds[name](text)  # type: ignore[operator]  # each is called with a str
         except (ValueError, KeyError):
-            raise ConfigurationError(f"redis: {name}={text!r} in the URL; see the docs") from None
+            raise ConfigurationError(f"redis: the URL's {name} has a bad value") from None
     return own, drivers
 
 
