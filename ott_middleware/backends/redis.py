@@ -128,7 +128,7 @@ class RedisBackend(Backend):
     def take(self, key: str) -> bytes | None:
         # Atomic: the server runs one command after the other, and this one reads and deletes.
         token_key = self._token_key(key)
-        return self._opened(self._send(token_key, b"GETDEL", token_key))
+        return self._opened(self._send(token_key, "GETDEL", token_key))
 
     def revoke(self, owner: str) -> int:
         return int(self._run(*self._revoke(owner)))
@@ -152,7 +152,7 @@ class RedisBackend(Backend):
         if self._async is None:
             return await super().atake(key)
         token_key = self._token_key(key)
-        return self._opened(await self._asend(self._async, token_key, b"GETDEL", token_key))
+        return self._opened(await self._asend(self._async, token_key, "GETDEL", token_key))
 
     async def arevoke(self, owner: str) -> int:
         if self._async is None:

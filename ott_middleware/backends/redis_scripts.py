@@ -25,11 +25,11 @@ class Script:
 
     def by_digest(self, keys: tuple[bytes, ...], arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         """The command that runs it on a server that has seen it."""
-        return (b"EVALSHA", self._digest, len(keys), *keys, *arguments)
+        return ("EVALSHA", self._digest, len(keys), *keys, *arguments)
 
     def in_full(self, keys: tuple[bytes, ...], arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         """The command that runs it on any server."""
-        return (b"EVAL", self._source, len(keys), *keys, *arguments)
+        return ("EVAL", self._source, len(keys), *keys, *arguments)
 
 
 _COMMON = """

@@ -290,7 +290,8 @@ def failure(error: Exception) -> Exception:
         return UnknownScript()
     name = type(error).__name__
     text = str(error)
-    if isinstance(error, redis.ResponseError) and "OOM command not allowed" in text:
+    # From within a script, servers before 7 say so in the text alone.
+    if isinstance(error, redis.OutOfMemoryError) or "OOM command not allowed" in text:
         return BackendFull("redis is at its maxmemory: raise it, or wait for tokens to expire")
     if isinstance(error, (redis.exceptions.MovedError, redis.exceptions.AskError)):
         return BackendUnavailable("redis runs as a cluster: pass a RedisCluster client")

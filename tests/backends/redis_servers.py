@@ -60,6 +60,7 @@ class Server:
             absent("no redis-server to start")
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.bus = 0  # where nodes of a cluster talk
         self._home = home
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
