@@ -45,7 +45,7 @@ class MappingBackend(Backend):
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        for name in ("__getitem__", "__setitem__", "__delitem__"):
+        for name in ("get", "pop", "__setitem__"):
             if isinstance(mapping, type) or not hasattr(mapping, name):
                 raise ConfigurationError(f"mapping: a {type(mapping).__name__}; pass a dict or so")
         if isinstance(lock, type) or not hasattr(lock, "__enter__"):

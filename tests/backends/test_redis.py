@@ -6,14 +6,16 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
 
-from ott_middleware import ConfigurationError, KeyTaken, NotSupported, RedisBackend
+from ott_middleware import Backend, ConfigurationError, KeyTaken, NotSupported, RedisBackend
+from ott_middleware.testing import BackendContract
 
 from .colours import Colour, Loop
 from .redis_servers import URL, Server, free_port
@@ -46,6 +48,40 @@ def store() -> Iterator[redis.Redis]:
 
 def keys(store: redis.Redis, prefix: str) -> list[bytes]:
     return sorted(store.scan_iter(match=f"{{{prefix}}}:*", count=1000))
+
+
+class TestContract(BackendContract):
+    """Over connections of its own, made of a URL."""
+
+    @pytest.fixture(autouse=True)
+    def _prefix(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def make_backend(self, clock: Callable[[], float]) -> Backend:
+        return RedisBackend(f"{URL}?client_name={self.prefix}", prefix=self.prefix, clock=clock)
+
+    def connect(self) -> Callable[[], Backend]:
+        return partial(RedisBackend, URL, prefix=self.prefix)
+
+    def break_connection(self, backend: Backend) -> None:
+        with redis.Redis.from_url(URL) as admin:
+            broken = [c["id"] for c in admin.client_list() if c["name"] == self.prefix]
+            assert broken
+            for connection in broken:
+                admin.client_kill_filter(_id=connection)
+
+
+class TestContractOfAClient(BackendContract):
+    """Over a user's client, which has one colour and decodes what it reads."""
+
+    @pytest.fixture(autouse=True)
+    def _client(self, prefix: str) -> Iterator[None]:
+        self.prefix = prefix
+        with redis.Redis.from_url(URL, socket_timeout=5, decode_responses=True) as self.client:
+            yield
+
+    def make_backend(self, clock: Callable[[], float]) -> Backend:
+        return RedisBackend(self.client, prefix=self.prefix, clock=clock)
 
 
 # What it keeps, and for how long.
