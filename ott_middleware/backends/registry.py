@@ -52,14 +52,14 @@ def backend_of(given: Any) -> Backend:
 
 def _of_url(url: str) -> Backend:
     # What a URL holds may be a password, even where it is no URL: a forgotten scheme, say.
-    scheme, separator, _ = url.partition("://")
+    scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if not separator or not _SCHEME.fullmatch(scheme):
         raise ConfigurationError(f"backend: that is no URL; write one like {_KNOWN}")
     factory = _factory(scheme)
     problem: str
     try:
-        backend = factory(url)
+        backend = factory(f"{scheme}://{rest}")
     except OTTError:
         raise
     except ImportError as error:

@@ -79,8 +79,8 @@ class World:
         self.name = name
         self._loop = loop
 
-    def wrap(self, **options: Any) -> ASGIMiddleware | WSGIMiddleware:
-        app = _asgi_app if self.name == "asgi" else _wsgi_app
+    def wrap(self, app: Any = None, **options: Any) -> ASGIMiddleware | WSGIMiddleware:
+        app = app or (_asgi_app if self.name == "asgi" else _wsgi_app)
         return OTTMiddleware(app, **{"session": "sid", **options})
 
     def ask(
