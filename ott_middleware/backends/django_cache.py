@@ -22,12 +22,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import os
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from ..errors import BackendUnavailable, ConfigurationError, KeyTaken, NotSupported
+from ..errors import BackendUnavailable, ConfigurationError, KeyTaken, NotSupported, OTTError
 from .base import Backend
 
 logger = logging.getLogger("ott_middleware")
@@ -64,8 +67,6 @@ class DjangoCacheBackend(Backend):
             raise ConfigurationError(
                 "django: DjangoCacheBackend needs it; pip install django"
             ) from None
-        self._caches = caches
-        self._alias = alias
         try:
             cache = caches[alias]
         except (ImproperlyConfigured, ImportError) as error:
@@ -77,6 +78,9 @@ class DjangoCacheBackend(Backend):
         if reason is not None:
             raise ConfigurationError(f"alias: {alias!r} is a {type(cache).__name__}: {reason}")
         self.clock = clock
+        self._make: Callable[[], Any] = partial(caches.create_connection, alias)
+        self._idle: list[Any] = []
+        self._process = os.getpid()
         logger.warning(
             "DjangoCacheBackend: tokens can't be revoked (signing out leaves them live until they "
             "expire) and max_per_session has no effect%s",
@@ -89,24 +93,26 @@ class DjangoCacheBackend(Backend):
         now = self.clock()
         if expires_at <= now:
             return
-        cache, name = self._caches[self._alias], _name(key)
+        name = _name(key)
         held = _EXPIRY.pack(expires_at) + value
         seconds = math.ceil(expires_at - now)
-        if cache.add(name, held, timeout=seconds):
-            return
-        if self._opened(cache.get(name)) is not None:
-            raise KeyTaken("a live token has that key")
-        # What is there has expired: by this package's clock, which is not the cache's.
-        cache.delete(name)
-        if not cache.add(name, held, timeout=seconds):
-            raise BackendUnavailable("the cache would not store a token")
+        with self._cache() as cache:
+            if cache.add(name, held, timeout=seconds):
+                return
+            if self._opened(cache.get(name)) is not None:
+                raise KeyTaken("a live token has that key")
+            # What is there has expired: by this package's clock, which is not the cache's.
+            cache.delete(name)
+            if not cache.add(name, held, timeout=seconds):
+                raise BackendUnavailable("the cache would not store a token")
 
     def take(self, key: str) -> bytes | None:
-        cache, name = self._caches[self._alias], _name(key)
-        value = self._opened(cache.get(name))
-        # Any number of callers may have read the value. Whom the cache tells that it deleted it
-        # has it; there is one. (Tokens are random: no other value gets that name meanwhile.)
-        return value if value is not None and cache.delete(name) else None
+        name = _name(key)
+        with self._cache() as cache:
+            value = self._opened(cache.get(name))
+            # Any number of callers may have read the value. Whom the cache tells that it deleted it
+            # has it; there is one. (Tokens are random: no other value gets that name meanwhile.)
+            return value if value is not None and cache.delete(name) else None
 
     def revoke(self, owner: str) -> int:
         raise NotSupported("a Django cache can't tell whose tokens it holds")
@@ -115,7 +121,34 @@ class DjangoCacheBackend(Backend):
         return self.revoke(owner)
 
     def close(self) -> None:
-        """Nothing: Django closes its caches."""
+        """Close the connections that are not in use."""
+        while self._idle:
+            self._idle.pop().close()
+
+    @contextmanager
+    def _cache(self) -> Iterator[Any]:
+        """A cache object that nobody else uses meanwhile.
+
+        Django's own belong to a thread and a request, which there is none of here: it would make
+        a new one, and a new connection, for each operation of an ASGI app. Some of them are not
+        safe for two threads, and none but Redis for two processes.
+        """
+        if self._process != os.getpid():
+            self._process, self._idle = os.getpid(), []
+        try:
+            cache = self._idle.pop()
+        except IndexError:
+            cache = self._make()
+        broken = True
+        try:
+            yield cache
+            broken = False
+        except OTTError:
+            broken = False
+            raise
+        finally:
+            # The rest of an answer must not reach the next caller.
+            cache.close() if broken else self._idle.append(cache)
 
     def _opened(self, held: bytes | None) -> bytes | None:
         if held is None or _EXPIRY.unpack_from(held)[0] <= self.clock():
