@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from .backends.django_cache import DjangoCacheBackend
     from .backends.mapping import MappingBackend
     from .backends.redis import RedisBackend
+    from .backends.sqlalchemy import SQLAlchemyBackend
+    from .backends.sqlite import SQLiteBackend
 
 __version__ = "0.1.0"
 
@@ -87,6 +89,8 @@ __all__ = [
     "Request",
     "RequestError",
     "Response",
+    "SQLAlchemyBackend",
+    "SQLiteBackend",
     "SealedSession",
     "Session",
     "SessionAdapter",
@@ -109,6 +113,8 @@ _LATER = {
     "DjangoCacheBackend": "django_cache",
     "MappingBackend": "mapping",
     "RedisBackend": "redis",
+    "SQLAlchemyBackend": "sqlalchemy",
+    "SQLiteBackend": "sqlite",
 }
 
 
