@@ -22,7 +22,9 @@ _SWEEP = 8
 
 
 class MappingBackend(Backend):
-    """Tokens in any `MutableMapping` from `str` to `bytes`: a dict, a shelf, a manager's dict.
+    """Tokens in any `MutableMapping` from `str` to `bytes`: a dict, a manager's dict, a shelf.
+
+    Any thread must be allowed to use it.
 
     **The lock decides who wins.** It must keep out everybody who uses the mapping: a
     `threading.Lock` for one process, a `multiprocessing.Lock` or a file lock where processes share

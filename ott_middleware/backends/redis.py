@@ -77,7 +77,7 @@ class RedisBackend(Backend):
             raise ConfigurationError(
                 "redis: RedisBackend needs redis-py; pip install 'ott_middleware[redis]'"
             ) from None
-        self._errors = (redis.RedisError, redis.RedisClusterException, OSError)
+        self._errors = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
         self._sync: wire.Wire | None
         self._async: wire.AsyncWire | None
         if isinstance(store, str):

@@ -15,7 +15,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from ..errors import BackendFull, BackendUnavailable, ConfigurationError
 
@@ -193,7 +193,7 @@ def wires_of_url(url: str, **settings: Any) -> tuple[Wire, AsyncWire]:
     """
     import redis.asyncio
 
-    parts = urlsplit(url)
+    parts = _split(url)
     path = unquote(parts.path).strip("/")
     if parts.scheme not in ("redis", "rediss", "unix") or parts.fragment:
         raise ConfigurationError(
@@ -201,7 +201,14 @@ def wires_of_url(url: str, **settings: Any) -> tuple[Wire, AsyncWire]:
         )
     if parts.scheme != "unix" and path and not path.isdecimal():
         raise ConfigurationError("redis: the path is the database's number, as redis://host:6379/0")
-    plain = url.partition("?")[0]
+    # Handed over apart from the URL: pools show their settings in their repr.
+    credentials = redis.UsernamePasswordCredentialProvider(
+        username=parts.username and unquote(parts.username),
+        password=unquote(parts.password or ""),
+    )
+    if "@" in parts.netloc:
+        settings["credential_provider"] = credentials
+    plain = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     # RESP2: there is no use for what servers push over RESP3, and one thing less to agree on.
     settings = {"protocol": 2, **settings}
 
@@ -215,11 +222,8 @@ def wires_of_url(url: str, **settings: Any) -> tuple[Wire, AsyncWire]:
         pool.connection_class(**pool.connection_kwargs)
     except Exception as error:
         failure = type(error).__name__
-    if failure is not None:  # outside: an error of urllib's may quote a piece of the password
-        raise ConfigurationError(
-            f"redis: that URL can't be used ({failure}); write redis://user:password@host:6379/0, "
-            "with %-escapes for what is special in the password"
-        )
+    if failure is not None:
+        raise _unusable(failure)
     return PoolWire(pool, owned=True), LoopWire(partial(make, redis.asyncio))
 
 
@@ -248,7 +252,7 @@ def options_of(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     own: dict[str, Any] = {}
     drivers: dict[str, Any] = {}
-    for name, text in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+    for name, text in parse_qsl(_split(url).query, keep_blank_values=True):
         kinds, found = (_OWN, own) if name in _OWN else (_DRIVERS, drivers)
         if name not in kinds:
             # Not shown: it may be what comes after a question mark in a password.
@@ -262,6 +266,21 @@ def options_of(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return own, drivers
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        failure = type(error).__name__
+    raise _unusable(failure)  # outside: an error of urllib's may quote a piece of the password
+
+
+def _unusable(failure: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"redis: that URL can't be used ({failure}); write redis://user:password@host:6379/0, "
+        "with %-escapes for what is special in the password"
+    )
+
+
 def _getter(pool: Any) -> Callable[[], Any]:
     # Until 5.3 redis-py wanted a command's name here; since then it warns of one.
     first = next(iter(inspect.signature(pool.get_connection).parameters.values()))
@@ -272,10 +291,12 @@ def _getter(pool: Any) -> Callable[[], Any]:
 
 def _answered(error: BaseException) -> bool:
     """Whether the connection is good for the next command."""
-    import redis
+    from redis import exceptions
 
     # One that leads to a replica is not: the name may stand for another server by now.
-    return isinstance(error, redis.ResponseError) and not isinstance(error, redis.ReadOnlyError)
+    return isinstance(error, exceptions.ResponseError) and not isinstance(
+        error, exceptions.ReadOnlyError
+    )
 
 
 class UnknownScript(Exception):
@@ -284,22 +305,22 @@ class UnknownScript(Exception):
 
 def failure(error: Exception) -> Exception:
     """What an error of redis-py means. Its text is not shown: servers quote keys and arguments."""
-    import redis
+    from redis import exceptions
 
-    if isinstance(error, redis.exceptions.NoScriptError):
-        return UnknownScript()
     name = type(error).__name__
     text = str(error)
+    if isinstance(error, exceptions.NoScriptError):
+        return UnknownScript()
     # From within a script, servers before 7 say so in the text alone.
-    if isinstance(error, redis.OutOfMemoryError) or "OOM command not allowed" in text:
+    if isinstance(error, exceptions.OutOfMemoryError) or "OOM command not allowed" in text:
         return BackendFull("redis is at its maxmemory: raise it, or wait for tokens to expire")
-    if isinstance(error, (redis.exceptions.MovedError, redis.exceptions.AskError)):
+    if isinstance(error, exceptions.AskError) or text.startswith("MOVED "):
         return BackendUnavailable("redis runs as a cluster: pass a RedisCluster client")
-    if isinstance(error, redis.ReadOnlyError):
+    if isinstance(error, exceptions.ReadOnlyError) or "READONLY" in text:
         return BackendUnavailable("redis is read-only: is it a replica?")
-    if isinstance(error, redis.exceptions.AuthenticationError) or "NOAUTH" in text:
+    if isinstance(error, exceptions.AuthenticationError) or "NOAUTH" in text:
         return BackendUnavailable(f"redis refuses the credentials ({name})")
-    if isinstance(error, redis.exceptions.NoPermissionError):
+    if isinstance(error, exceptions.NoPermissionError):
         return BackendUnavailable("redis: that user may not use EVALSHA, EVAL, GETDEL and the keys")
     if "unknown command" in text:
         return BackendUnavailable("redis is too old: it takes 6.2 or later, or Valkey")

@@ -187,6 +187,8 @@ def test_the_synchronous_service_over_an_asynchronous_backend_says_what_to_do(ki
         service.generate(Session(id="id", token="value"))
     with pytest.raises(NotSupported, match=rf"{name} has no take\(\).*its awaited methods"):
         service.verify("token")
+    with pytest.raises(NotSupported, match=rf"^{name} has "):
+        service.revoke("id")
 
 
 def test_a_store_that_fails_is_unavailable(world: World, caplog: pytest.LogCaptureFixture) -> None:

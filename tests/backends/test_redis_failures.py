@@ -7,7 +7,7 @@ import datetime
 import ipaddress
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +127,12 @@ def test_a_cancelled_take_leaves_no_answer_to_the_next_caller(
 # Down, slow, restarted.
 
 
-def test_a_connection_that_died_while_idle_is_not_noticed(
-    server: Server, backend: RedisBackend, colour: Colour
+def test_a_connection_that_died_while_idle_is_replaced(
+    server: Server, backend: RedisBackend, colour: Colour, loop: Loop
 ) -> None:
     colour.put(backend, "key")
     server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    loop.run(asyncio.sleep(0.05))  # a loop that runs hears of it
     assert colour.take(backend, "key") == b"value"
     colour.close(backend)
 
@@ -159,13 +160,8 @@ def test_a_token_not_yet_presented_survives_a_restart(tmp_path: Path, colour: Co
         colour.take(backend, "taken")
         server.stop()  # by SIGKILL
         server.start()
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:  # it loads its file first
-            try:
-                assert colour.take(backend, "taken") is None
-                break
-            except BackendUnavailable:
-                time.sleep(0.02)
+        # It loads its file first.
+        assert until_served(lambda: colour.take(backend, "taken")) is None
         assert colour.take(backend, "kept") == b"value"
         colour.close(backend)
     finally:
@@ -361,6 +357,15 @@ def test_a_cluster(cluster: Server, colour: Colour, loop: Loop, decode: bool) ->
     loop.run(acient.aclose())
 
 
+def until_served(call: Callable[[], Any]) -> Any:
+    for _ in range(100):
+        try:
+            return call()
+        except BackendUnavailable:
+            time.sleep(0.02)
+    return call()
+
+
 def test_the_retries_of_a_cluster_s_client_are_not_used(
     cluster: Server, colour: Colour, loop: Loop
 ) -> None:
@@ -386,7 +391,9 @@ def test_the_retries_of_a_cluster_s_client_are_not_used(
             colour.take(backend, "key")
         assert proxy.commands.count(b"GETDEL") == 1
         proxy.losing = False
-        assert colour.take(backend, "key") is None
+        if colour.name == "sync" or int(redis.__version__.split(".")[0]) >= 8:
+            # (Older asyncio clients forget the only node of a cluster when it fails them.)
+            assert until_served(lambda: colour.take(backend, "key")) is None
         client.close()
         loop.run(acient.aclose())
     finally:
