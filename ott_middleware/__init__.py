@@ -121,9 +121,26 @@ _LATER = {
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".backends.{_LATER[name]}", __name__), name)
+    try:
+        value = getattr(import_module(f".backends.{_LATER[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        if error.name != _LATER[name]:
+            raise
+        return _not_installed(name, error.name)
     globals()[name] = value
     return value
+
+
+def _not_installed(name: str, library: str) -> type[Backend]:
+    """What stands for a backend without its library: it tells so when one is made."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ConfigurationError(
+            f"{name} needs {library}, which is not installed; "
+            f"pip install 'ott_middleware[{library}]'"
+        )
+
+    return type(name, (Backend,), {"__init__": refuse})
 
 
 def __dir__() -> list[str]:

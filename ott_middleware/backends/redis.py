@@ -25,6 +25,7 @@ from ..errors import ConfigurationError, KeyTaken, NotSupported
 from . import redis_wire as wire
 from .base import Backend
 from .redis_scripts import HEADER, PUT, REVOKE, Script
+from .redis_url import options_of, wires_of_url
 
 if TYPE_CHECKING:
     import redis.asyncio
@@ -83,7 +84,7 @@ class RedisBackend(Backend):
         if isinstance(store, str):
             if other is not None:
                 raise ConfigurationError("redis: a URL has both colours; leave out the client")
-            own, settings = wire.options_of(store)
+            own, settings = options_of(store)
             prefix = own.pop("prefix", prefix)
             limits = {
                 "timeout": timeout,
@@ -93,7 +94,7 @@ class RedisBackend(Backend):
             }
             for name, value in limits.items():
                 _check_positive(name, value)
-            self._sync, self._async = wire.wires_of_url(
+            self._sync, self._async = wires_of_url(
                 store,
                 timeout=limits["timeout"],
                 socket_timeout=limits["timeout"],

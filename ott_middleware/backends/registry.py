@@ -159,5 +159,6 @@ _factories: dict[str, Factory] = {
     "sqlite+pysqlite": _sqlalchemy,
     "sqlite+aiosqlite": _sqlalchemy,
 }
-_EXTRAS = {"postgresql": "sqlalchemy", "mysql": "sqlalchemy", "mariadb": "sqlalchemy"}
+# By the part before a driver's suffix; the standard library has SQLite itself.
+_EXTRAS = dict.fromkeys(("sqlite", "postgresql", "mysql", "mariadb"), "sqlalchemy")
 _KNOWN = "redis://host:6379/0, sqlite:///path, postgresql://host/database or memory://"

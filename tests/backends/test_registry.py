@@ -4,12 +4,14 @@ import importlib
 import logging
 import subprocess
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import ott_middleware
 from ott_middleware import (
     Backend,
     ConfigurationError,
@@ -19,6 +21,8 @@ from ott_middleware import (
     Options,
     OTTMiddleware,
     RedisBackend,
+    SQLAlchemyBackend,
+    SQLiteBackend,
     register_backend,
 )
 from ott_middleware.backends import registry
@@ -112,6 +116,51 @@ def test_an_unknown_scheme_names_the_known_ones() -> None:
         backend_of("nosuch://host")
     for known in ("memory", "sqlite", "redis", "rediss", "postgresql", "mysql", "register_backend"):
         assert known in str(refused.value)
+
+
+def test_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for url, path in (
+        (f"sqlite:///{tmp_path}/absolute.db", tmp_path / "absolute.db"),
+        ("sqlite:///relative%20to.db", tmp_path / "relative to.db"),
+    ):
+        backend = backend_of(url)
+        assert isinstance(backend, SQLiteBackend)
+        backend.put("key", b"value", expires_at=time.time() + 60, owner="o", limit=None)
+        assert path.exists()
+        assert backend.take("key") == b"value"
+        backend.close()
+
+
+def test_sqlalchemy(tmp_path: Path) -> None:
+    backend = backend_of(f"sqlite+pysqlite:///{tmp_path}/tokens.db")
+    assert isinstance(backend, SQLAlchemyBackend)
+    backend.create_table()
+    backend.put("key", b"value", expires_at=time.time() + 60, owner="o", limit=None)
+    assert backend.take("key") == b"value"
+    backend.close()
+
+
+def test_without_its_library_a_backend_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(vars(ott_middleware), "SQLAlchemyBackend", raising=False)
+    for name in [name for name in sys.modules if name.startswith("ott_middleware.backends.sql")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    cure = r"pip install 'ott_middleware\[sqlalchemy\]'"
+    for url in ("postgresql://u:p@host/d", "mysql+pymysql://host/d", "sqlite+aiosqlite:///path"):
+        with pytest.raises(ConfigurationError, match=cure):
+            backend_of(url)
+    absent = ott_middleware.SQLAlchemyBackend  # so that `import *` works
+    with pytest.raises(ConfigurationError, match=f"^SQLAlchemyBackend needs sqlalchemy.*{cure}"):
+        absent("postgresql://u:p@host/d", timeout=1)
+
+
+def test_what_else_is_missing_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ott_middleware._LATER, "Later", "no_such_module")
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        _ = ott_middleware.Later  # type: ignore[attr-defined]
 
 
 # Registering.
