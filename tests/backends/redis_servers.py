@@ -110,15 +110,16 @@ class Server:
 
 
 class Proxy:
-    """Stands before a server, counts the commands, and loses answers when it is told to."""
+    """Stands before a server, counts the commands, and loses an answer when it is told to."""
 
     def __init__(self, port: int) -> None:
-        self._target = port
+        self.target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.commands: list[bytes] = []
-        self.losing = False
+        #: The command whose next answer shall be lost, and its connection with it.
+        self.loses: bytes | None = None
         self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
@@ -127,26 +128,30 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._target))
+                far = socket.create_connection(("127.0.0.1", self.target))
                 self._sockets += [near, far]
+                doomed = threading.Event()
                 for pump in (self._commands, self._answers):
-                    thread = threading.Thread(target=pump, args=(near, far))
+                    thread = threading.Thread(target=pump, args=(near, far, doomed))
                     self._threads.append(thread)
                     thread.start()
 
-    def _commands(self, near: socket.socket, far: socket.socket) -> None:
+    def _commands(self, near: socket.socket, far: socket.socket, doomed: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := near.recv(65536):
-                self.commands += re.findall(rb"\*\d+\r\n\$\d+\r\n(\w+)\r\n", data)
+                commands = re.findall(rb"\*\d+\r\n\$\d+\r\n(\w+)\r\n", data)
+                self.commands += commands
+                if self.loses in commands:
+                    self.loses = None
+                    doomed.set()
                 far.sendall(data)
             far.shutdown(socket.SHUT_WR)
 
-    def _answers(self, near: socket.socket, far: socket.socket) -> None:
+    def _answers(self, near: socket.socket, far: socket.socket, doomed: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := far.recv(65536):
-                if self.losing:
-                    near.shutdown(socket.SHUT_RDWR)  # the server has done it, and nobody hears
-                    return
+                if doomed.is_set():
+                    break  # the server has done it, and nobody hears
                 near.sendall(data)
             near.shutdown(socket.SHUT_RDWR)
 

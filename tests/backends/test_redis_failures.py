@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import ipaddress
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,11 +69,10 @@ def test_a_take_whose_answer_is_lost_stays_taken(
     backend = RedisBackend(proxy.url, timeout=5, clock=lambda: 1000.0)
     colour.put(backend, "key")
     proxy.commands.clear()
-    proxy.losing = True
+    proxy.loses = b"GETDEL"
     with pytest.raises(BackendUnavailable):
         colour.take(backend, "key")
     assert proxy.commands == [b"GETDEL"]
-    proxy.losing = False
     assert colour.take(backend, "key") is None  # and there was no need to make it anew
     colour.close(backend)
 
@@ -83,7 +83,7 @@ def test_other_commands_are_not_repeated_either(proxy: Proxy, colour: Colour, lo
     colour.put(backend, "first")
     colour.revoke(backend)
     proxy.commands.clear()
-    proxy.losing = True
+    proxy.loses = b"EVALSHA"
     with pytest.raises(BackendUnavailable):
         colour.put(backend, "key") if lost == "put" else colour.revoke(backend)
     assert proxy.commands == [b"EVALSHA"]
@@ -97,12 +97,56 @@ def test_the_retries_of_a_client_are_not_used(proxy: Proxy, colour: Colour, loop
     backend = RedisBackend(client, acient, clock=lambda: 1000.0)
     colour.put(backend, "key")
     proxy.commands.clear()
-    proxy.losing = True
+    proxy.loses = b"GETDEL"
     with pytest.raises(BackendUnavailable):
         colour.take(backend, "key")
     assert proxy.commands.count(b"GETDEL") == 1
     client.close()
     loop.run(acient.aclose())
+
+
+class Interrupted(redis.Connection):
+    """Is interrupted where it has asked and not read the answer."""
+
+    armed = False
+
+    def send_command(self, *arguments: Any, **options: Any) -> Any:
+        super().send_command(*arguments, **options)
+        if Interrupted.armed:
+            Interrupted.armed = False
+            raise KeyboardInterrupt
+
+
+class AsyncInterrupted(redis.asyncio.Connection):
+    async def send_command(self, *arguments: Any, **options: Any) -> Any:
+        await super().send_command(*arguments, **options)
+        if Interrupted.armed:
+            Interrupted.armed = False
+            raise asyncio.CancelledError
+
+
+def test_an_answer_that_nobody_read_does_not_reach_the_next_caller(
+    server: Server, colour: Colour, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "socket_timeout": 10}
+    pool = redis.ConnectionPool(Interrupted, **options)
+    apool = redis.asyncio.ConnectionPool(AsyncInterrupted, **options)
+    backend = RedisBackend(
+        redis.Redis(connection_pool=pool),
+        redis.asyncio.Redis(connection_pool=apool),
+        clock=lambda: 1000.0,
+    )
+    colour.put(backend, "a", b"first")
+    colour.put(backend, "b", b"second")
+    server.pause()
+    monkeypatch.setattr(Interrupted, "armed", True)
+    with pytest.raises((KeyboardInterrupt, asyncio.CancelledError)):
+        colour.take(backend, "a")
+    # The answer is not there yet when the next command is sent.
+    threading.Timer(0.2, server.resume).start()
+    assert colour.take(backend, "b") == b"second"
+    pool.disconnect()
+    loop.run(apool.disconnect())
 
 
 def test_a_cancelled_take_leaves_no_answer_to_the_next_caller(
@@ -247,6 +291,25 @@ def test_full_is_full_and_drops_nobody(
     colour.close(backend)
 
 
+def test_a_name_that_led_to_a_replica_is_looked_up_again(
+    server: Server, proxy: Proxy, colour: Colour, tmp_path: Path
+) -> None:
+    backend = RedisBackend(proxy.url, clock=lambda: 1000.0)
+    server.ask("REPLICAOF", "127.0.0.1", str(free_port()))
+    with pytest.raises(BackendUnavailable, match="read-only"):
+        colour.put(backend, "key")
+    (tmp_path / "promoted").mkdir()
+    promoted = Server(tmp_path / "promoted")
+    promoted.start()
+    try:
+        proxy.target = promoted.port
+        colour.put(backend, "key")
+        assert colour.take(backend, "key") == b"value"
+        colour.close(backend)
+    finally:
+        promoted.stop()
+
+
 @pytest.mark.parametrize(
     ("user", "reason"),
     [
@@ -386,11 +449,10 @@ def test_the_retries_of_a_cluster_s_client_are_not_used(
         backend = RedisBackend(client, acient, clock=lambda: 1000.0)
         colour.put(backend, "key")
         proxy.commands.clear()
-        proxy.losing = True
+        proxy.loses = b"GETDEL"
         with pytest.raises(BackendUnavailable):
             colour.take(backend, "key")
         assert proxy.commands.count(b"GETDEL") == 1
-        proxy.losing = False
         if colour.name == "sync" or int(redis.__version__.split(".")[0]) >= 8:
             # (Older asyncio clients forget the only node of a cluster when it fails them.)
             assert until_served(lambda: colour.take(backend, "key")) is None

@@ -163,6 +163,16 @@ def test_what_else_is_missing_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) 
         _ = ott_middleware.Later  # type: ignore[attr-defined]
 
 
+def test_a_password_is_not_shown_while_options_are_checked(world: World) -> None:
+    # By what shows the variables of a traceback.
+    with pytest.raises(ConfigurationError) as refused:
+        world.wrap(backend=f"redis://:{SECRET}@127.0.0.1:1/0", base_path="bad")
+    frames = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(refused.tb)]
+    shown = [repr(options) for options in frames if isinstance(options, Options)]
+    assert shown
+    assert SECRET not in "".join(shown)
+
+
 # Registering.
 
 
