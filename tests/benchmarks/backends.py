@@ -125,7 +125,8 @@ def redis_sides() -> Iterator[Sides]:
                 *(repr(expires_at), mark, VALUE, repr(now)),
                 *(math.ceil((expires_at - now) * 1000), LIMIT),
             )
-            held: bytes = client.getdel(token_key)
+            held = client.getdel(token_key)
+            assert isinstance(held, bytes)
             return held[HEADER.size :]
 
         try:
