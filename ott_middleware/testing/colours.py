@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -13,6 +14,8 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from ..backends.base import Backend
+
+_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platlib", "purelib"))
 
 SECONDS = 60.0  # after which a race has hung
 
@@ -147,12 +150,17 @@ def unsettled(backend: Backend) -> Iterator[None]:
     try:
         yield
     finally:
-        threading.settrace(before)  # type: ignore[arg-type]  # None is allowed
+        threading.settrace(before)
 
 
 def _files(backend: Backend) -> frozenset[str]:
     kinds = [*type(backend).__mro__]
     for held in getattr(backend, "__dict__", {}).values():
         kinds += type(held).__mro__
-    modules = (sys.modules.get(kind.__module__) for kind in kinds)
-    return frozenset(file for module in modules if (file := getattr(module, "__file__", None)))
+    files = {_file(kind) for kind in kinds if not _file(kind).startswith(_LIBRARIES)}
+    # What the backend itself is made of may be installed among them.
+    return frozenset(files | {_file(kind) for kind in type(backend).__mro__}) - {""}
+
+
+def _file(kind: type) -> str:
+    return getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
