@@ -122,7 +122,7 @@ def carriers(site: Any, token: str) -> dict[str, Any]:
     if site.interface == "asgi":
         return {"raw_path": f"/page?a=1&ott={token}".encode()}
     return {
-        "RAW_URI": f"http://other.example/page?ott={token}&b#f",
+        "RAW_URI": f"http://other.example/page?b&ott={token}#f",
         "REQUEST_URI": f"/page?a=1&%6Ftt={token}",
     }
 

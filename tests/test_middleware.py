@@ -190,6 +190,14 @@ def test_wsgi_apps(app: Any) -> None:
     assert answers(wrapped)
 
 
+def one_and_more(first: Any, *rest: Any) -> Any:
+    return wsgi_function(first, *rest)
+
+
+def two_and_more(first: Any, second: Any, *rest: Any) -> Any:
+    return wsgi_function(first, second)
+
+
 def no_arguments() -> None: ...
 
 
@@ -202,6 +210,8 @@ UNCLEAR = [
     WSGIObject().star,
     functools.partial(wsgi_star),
     NoSignature(),
+    one_and_more,
+    two_and_more,
     no_arguments,
     four,
     dict,
