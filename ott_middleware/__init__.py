@@ -3,8 +3,8 @@
 Independent of the Better Auth project, whose one-time-token plugin's wire format it speaks.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import importlib
+import typing
 
 from .asgi import ASGIMiddleware
 from .backends.base import Backend
@@ -47,7 +47,7 @@ from .sessions.sealed import SealedSession
 from .token_service import TokenService
 from .wsgi import WSGIMiddleware
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from .backends.django_cache import DjangoCacheBackend
     from .backends.mapping import MappingBackend
     from .backends.redis import RedisBackend
@@ -119,11 +119,11 @@ _LATER = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        value = getattr(import_module(f".backends.{_LATER[name]}", __name__), name)
+        value = getattr(importlib.import_module(f".backends.{_LATER[name]}", __name__), name)
     except ModuleNotFoundError as error:
         if error.name != _LATER[name]:
             raise
@@ -135,7 +135,7 @@ def __getattr__(name: str) -> Any:
 def _not_installed(name: str, library: str) -> type[Backend]:
     """What stands for a backend without its library: it tells so when one is made."""
 
-    def refuse(*_: Any, **__: Any) -> None:
+    def refuse(*_: typing.Any, **__: typing.Any) -> None:
         raise ConfigurationError(
             f"{name} needs {library}, which is not installed; "
             f"pip install 'ott_middleware[{library}]'"
