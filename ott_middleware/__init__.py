@@ -124,10 +124,12 @@ def __getattr__(name: str) -> typing.Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         value = getattr(importlib.import_module(f".backends.{_LATER[name]}", __name__), name)
-    except ModuleNotFoundError as error:
-        if error.name != _LATER[name]:
+    except ImportError as error:
+        library = _LATER[name]
+        if (error.name or library) != library:
             raise
-        return _not_installed(name, error.name)
+        # It is not there, or says (without a name) that a part of it is not.
+        return _not_installed(name, library)
     globals()[name] = value
     return value
 
@@ -136,10 +138,7 @@ def _not_installed(name: str, library: str) -> type[Backend]:
     """What stands for a backend without its library: it tells so when one is made."""
 
     def refuse(*_: typing.Any, **__: typing.Any) -> None:
-        raise ConfigurationError(
-            f"{name} needs {library}, which is not installed; "
-            f"pip install 'ott_middleware[{library}]'"
-        )
+        raise ConfigurationError(f"{name} needs {library}; pip install 'ott_middleware[{library}]'")
 
     return type(name, (Backend,), {"__init__": refuse})
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,8 +33,22 @@ def prefix() -> Iterator[str]:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.stop()
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts a Redis of the given arguments; all of them are stopped, however the test ends."""
+    servers: list[Server] = []
+
+    def serve(*arguments: str) -> Server:
+        home = tmp_path / f"redis-{len(servers)}"
+        home.mkdir()
+        servers.append(Server(home, *arguments))
+        servers[-1].start()
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def server(serve: Callable[..., Server]) -> Server:
+    return serve()

@@ -60,7 +60,6 @@ class Server:
             absent("no redis-server to start")
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.bus = 0  # where nodes of a cluster talk
         self._home = home
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,6 +78,7 @@ class Server:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
                 return
             time.sleep(0.01)
+        self.stop()
         pytest.fail("redis-server did not start")
 
     def stop(self) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +57,7 @@ class Database(NamedTuple):
                     connection.exec_driver_sql(f"KILL {number}")
 
 
-@contextmanager
+@contextlib.contextmanager
 def database(drivername: str, folder: Path) -> Iterator[Database]:
     """A database, and the name of a table in it that is dropped afterwards."""
     base = drivername.partition("+")[0]
@@ -76,3 +78,43 @@ def database(drivername: str, folder: Path) -> Iterator[Database]:
         with keeper.begin() as connection:
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
         keeper.dispose()
+
+
+class Line:
+    """Stands before a server, and loses its answers while it is told to."""
+
+    def __init__(self, url: URL) -> None:
+        self._target = (url.host or "127.0.0.1", url.port or 5432)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = url.set(host="127.0.0.1", port=self._listener.getsockname()[1])
+        self.losing = False
+        self._sockets: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(self._target)
+                self._sockets += [near, far]
+                for source, target in ((near, far), (far, near)):
+                    thread = threading.Thread(target=self._pump, args=(source, target, near))
+                    self._threads.append(thread)
+                    thread.start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, near: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if self.losing and target is near:
+                    break  # the server has done it, and nobody hears
+                target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        for each in (self._listener, *self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join(5)

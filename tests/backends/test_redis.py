@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -404,17 +405,15 @@ def test_a_pool_that_wants_a_command_s_name_is_given_one(prefix: str, clock: Clo
     pool.disconnect()
 
 
-def test_a_unix_socket_will_do(tmp_path: Any, colour: Colour, clock: Clock) -> None:
-    server = Server(tmp_path, "--unixsocket", str(tmp_path / "socket"))
-    server.start()
-    try:
-        backend = RedisBackend(f"unix://{tmp_path}/socket?db=2&client_name=ott", clock=clock)
-        colour.put(backend, "key")
-        assert "db=2" in str(server.ask("CLIENT", "LIST"))
-        assert colour.take(backend, "key") == b"value"
-        colour.close(backend)
-    finally:
-        server.stop()
+def test_a_unix_socket_will_do(
+    serve: Callable[..., Server], tmp_path: Path, colour: Colour, clock: Clock
+) -> None:
+    server = serve("--unixsocket", str(tmp_path / "socket"))
+    backend = RedisBackend(f"unix://{tmp_path}/socket?db=2&client_name=ott", clock=clock)
+    colour.put(backend, "key")
+    assert "db=2" in str(server.ask("CLIENT", "LIST"))
+    assert colour.take(backend, "key") == b"value"
+    colour.close(backend)
 
 
 def test_credentials_in_a_url(server: Server, colour: Colour, clock: Clock) -> None:

@@ -194,22 +194,20 @@ def test_down_and_up_again(server: Server, backend: RedisBackend, colour: Colour
     colour.close(backend)
 
 
-def test_a_token_not_yet_presented_survives_a_restart(tmp_path: Path, colour: Colour) -> None:
-    server = Server(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+def test_a_token_not_yet_presented_survives_a_restart(
+    serve: Callable[..., Server], colour: Colour
+) -> None:
+    server = serve("--appendonly", "yes", "--appendfsync", "always")
+    backend = RedisBackend(server.url, clock=lambda: 1000.0)
+    colour.put(backend, "kept")
+    colour.put(backend, "taken")
+    colour.take(backend, "taken")
+    server.stop()  # by SIGKILL
     server.start()
-    try:
-        backend = RedisBackend(server.url, clock=lambda: 1000.0)
-        colour.put(backend, "kept")
-        colour.put(backend, "taken")
-        colour.take(backend, "taken")
-        server.stop()  # by SIGKILL
-        server.start()
-        # It loads its file first.
-        assert until_served(lambda: colour.take(backend, "taken")) is None
-        assert colour.take(backend, "kept") == b"value"
-        colour.close(backend)
-    finally:
-        server.stop()
+    # It loads its file first.
+    assert until_served(lambda: colour.take(backend, "taken")) is None
+    assert colour.take(backend, "kept") == b"value"
+    colour.close(backend)
 
 
 def test_slow_is_unavailable_in_time(server: Server, backend: RedisBackend, colour: Colour) -> None:
@@ -292,22 +290,16 @@ def test_full_is_full_and_drops_nobody(
 
 
 def test_a_name_that_led_to_a_replica_is_looked_up_again(
-    server: Server, proxy: Proxy, colour: Colour, tmp_path: Path
+    serve: Callable[..., Server], server: Server, proxy: Proxy, colour: Colour
 ) -> None:
     backend = RedisBackend(proxy.url, clock=lambda: 1000.0)
     server.ask("REPLICAOF", "127.0.0.1", str(free_port()))
     with pytest.raises(BackendUnavailable, match="read-only"):
         colour.put(backend, "key")
-    (tmp_path / "promoted").mkdir()
-    promoted = Server(tmp_path / "promoted")
-    promoted.start()
-    try:
-        proxy.target = promoted.port
-        colour.put(backend, "key")
-        assert colour.take(backend, "key") == b"value"
-        colour.close(backend)
-    finally:
-        promoted.stop()
+    proxy.target = serve().port
+    colour.put(backend, "key")
+    assert colour.take(backend, "key") == b"value"
+    colour.close(backend)
 
 
 @pytest.mark.parametrize(
@@ -331,47 +323,29 @@ def test_bad_credentials(server: Server, colour: Colour, user: str, reason: str)
     colour.close(backend)
 
 
-def test_servers_quote_keys_and_we_do_not(tmp_path: Path, colour: Colour) -> None:
-    server = Server(tmp_path, "--rename-command", "GETDEL", "")
-    server.start()
-    try:
-        backend = RedisBackend(server.url, clock=lambda: 1000.0)
-        with pytest.raises(BackendUnavailable, match=r"too old: it takes 6\.2") as refused:
-            colour.take(backend, f"token-{SECRET}")
-        assert SECRET not in text_of(refused.value)
-        server.ask("SET", "{ott}:owner:owner", "no sorted set")
-        with pytest.raises(BackendUnavailable, match=r"^redis failed with ResponseError$"):
-            colour.revoke(backend)
-        colour.close(backend)
-    finally:
-        server.stop()
+def test_servers_quote_keys_and_we_do_not(serve: Callable[..., Server], colour: Colour) -> None:
+    server = serve("--rename-command", "GETDEL", "")
+    backend = RedisBackend(server.url, clock=lambda: 1000.0)
+    with pytest.raises(BackendUnavailable, match=r"too old: it takes 6\.2") as refused:
+        colour.take(backend, f"token-{SECRET}")
+    assert SECRET not in text_of(refused.value)
+    server.ask("SET", "{ott}:owner:owner", "no sorted set")
+    with pytest.raises(BackendUnavailable, match=r"^redis failed with ResponseError$"):
+        colour.revoke(backend)
+    colour.close(backend)
 
 
-def test_a_cluster_wants_its_own_client(tmp_path: Path, colour: Colour) -> None:
-    servers = [cluster_server(tmp_path / name) for name in ("asked", "holding")]
-    asked, holding = servers
-    try:
-        for server in servers:
-            server.start()
-        asked.ask("CLUSTER", "MEET", "127.0.0.1", holding.port, holding.bus)
-        holding.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        for server in servers:
-            wait_for_cluster(server)
-        backend = RedisBackend(asked.url, clock=lambda: 1000.0)
-        with pytest.raises(BackendUnavailable, match="pass a RedisCluster client"):
-            colour.take(backend, "key")
-        colour.close(backend)
-    finally:
-        for server in servers:
-            server.stop()
-
-
-def cluster_server(home: Path) -> Server:
-    home.mkdir()
-    bus = free_port()
-    server = Server(home, "--cluster-enabled", "yes", "--cluster-port", str(bus))
-    server.bus = bus
-    return server
+def test_a_cluster_wants_its_own_client(serve: Callable[..., Server], colour: Colour) -> None:
+    buses = [free_port() for _ in range(2)]
+    asked, holding = (serve("--cluster-enabled", "yes", "--cluster-port", str(b)) for b in buses)
+    asked.ask("CLUSTER", "MEET", "127.0.0.1", holding.port, buses[1])
+    holding.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+    for server in (asked, holding):
+        wait_for_cluster(server)
+    backend = RedisBackend(asked.url, clock=lambda: 1000.0)
+    with pytest.raises(BackendUnavailable, match="pass a RedisCluster client"):
+        colour.take(backend, "key")
+    colour.close(backend)
 
 
 def wait_for_cluster(server: Server) -> None:
@@ -386,12 +360,15 @@ def wait_for_cluster(server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def one_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = cluster_server(tmp_path_factory.mktemp("cluster") / "node")
+    home = tmp_path_factory.mktemp("cluster")
+    server = Server(home, "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     server.start()
-    server.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-    wait_for_cluster(server)
-    yield server
-    server.stop()
+    try:
+        server.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        wait_for_cluster(server)
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture
@@ -532,59 +509,50 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return public, private
 
 
-def test_tls(tmp_path: Path, certificate: tuple[Path, Path], colour: Colour) -> None:
+def test_tls(serve: Callable[..., Server], certificate: tuple[Path, Path], colour: Colour) -> None:
     public, private = certificate
     port = free_port()
-    server = Server(
-        tmp_path,
+    serve(
         *("--tls-port", str(port), "--tls-auth-clients", "no", "--requirepass", SECRET),
         *("--tls-cert-file", str(public), "--tls-key-file", str(private)),
         *("--tls-ca-cert-file", str(public)),
     )
-    server.start()
-    try:
-        url = f"rediss://:{SECRET}@127.0.0.1:{port}/0"
-        backend = RedisBackend(f"{url}?ssl_ca_certs={public}", clock=lambda: 1000.0)
-        colour.put(backend, "key")
-        assert colour.take(backend, "key") == b"value"
-        colour.close(backend)
-        distrusting = RedisBackend(url, clock=lambda: 1000.0)
-        with pytest.raises(BackendUnavailable):
-            colour.take(distrusting, "key")
-        colour.close(distrusting)
-    finally:
-        server.stop()
+    url = f"rediss://:{SECRET}@127.0.0.1:{port}/0"
+    backend = RedisBackend(f"{url}?ssl_ca_certs={public}", clock=lambda: 1000.0)
+    colour.put(backend, "key")
+    assert colour.take(backend, "key") == b"value"
+    colour.close(backend)
+    distrusting = RedisBackend(url, clock=lambda: 1000.0)
+    with pytest.raises(BackendUnavailable):
+        colour.take(distrusting, "key")
+    colour.close(distrusting)
 
 
 # Behind the middleware.
 
 
 def test_503_while_it_is_down_and_service_afterwards(
-    tmp_path: Path, world: World, caplog: pytest.LogCaptureFixture
+    serve: Callable[..., Server], world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = Server(tmp_path, "--requirepass", SECRET)
-    server.start()
+    server = serve("--requirepass", SECRET)
     url = f"redis://:{SECRET}@127.0.0.1:{server.port}/0?timeout=0.4"
     app = world.wrap(backend=url, store_token="hashed")
-    try:
-        for fail, mend in ((server.pause, server.resume), (server.stop, server.start)):
-            token = world.generate(app).json["token"]
-            fail()
-            caplog.clear()
-            for answer in (world.generate(app), world.verify(app, token)):
-                assert answer.status == 503
-                assert answer.json["code"] == "BACKEND_UNAVAILABLE"
-                assert int(answer.headers["retry-after"]) > 0
-            records = [record for record in caplog.records if record.name == "ott_middleware"]
-            assert len(records) == 2
-            assert all(record.exc_info is None for record in records)
-            for hidden in (token, SECRET, "abc"):
-                assert hidden not in caplog.text
-            assert world.ask(app, "/").body == b"Hello, world!"
-            mend()
-        assert world.verify(app, world.generate(app).json["token"]).status == 200
-    finally:
-        server.stop()
+    for fail, mend in ((server.pause, server.resume), (server.stop, server.start)):
+        token = world.generate(app).json["token"]
+        fail()
+        caplog.clear()
+        for answer in (world.generate(app), world.verify(app, token)):
+            assert answer.status == 503
+            assert answer.json["code"] == "BACKEND_UNAVAILABLE"
+            assert int(answer.headers["retry-after"]) > 0
+        records = [record for record in caplog.records if record.name == "ott_middleware"]
+        assert len(records) == 2
+        assert all(record.exc_info is None for record in records)
+        for hidden in (token, SECRET, "abc"):
+            assert hidden not in caplog.text
+        assert world.ask(app, "/").body == b"Hello, world!"
+        mend()
+    assert world.verify(app, world.generate(app).json["token"]).status == 200
 
 
 def test_full_behind_the_middleware(server: Server, world: World) -> None:

@@ -157,6 +157,27 @@ def test_without_its_library_a_backend_says_what_to_install(
         absent("postgresql://u:p@host/d", timeout=1)
 
 
+def test_without_a_part_of_its_library_as_well() -> None:
+    # SQLAlchemy comes without what its asyncio part needs, unless one asks for it.
+    program = """
+import sys
+sys.modules["greenlet"] = None
+from ott_middleware import *
+for make in (SQLAlchemyBackend, lambda url: OneTimeTokens(url, sessions=CookieSession("sid"))):
+    try:
+        make("postgresql://u:p@host/d")
+    except ConfigurationError as error:
+        assert "pip install 'ott_middleware[sqlalchemy]'" in str(error), error
+    else:
+        raise SystemExit("it was made")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_every_name_is_listed() -> None:
+    assert set(ott_middleware.__all__) <= set(dir(ott_middleware))
+
+
 def test_what_else_is_missing_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ott_middleware._LATER, "Later", "no_such_module")
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import os
 import subprocess
 import sys
@@ -34,8 +33,8 @@ from ott_middleware.backends.sql_engine import failures
 from ott_middleware.backends.sqlalchemy import token_table
 from ott_middleware.testing import BackendContract, Clock
 
-from .redis_servers import Proxy, free_port
-from .sql_servers import DRIVERS, KEEPERS, Database, database
+from .redis_servers import free_port
+from .sql_servers import DRIVERS, KEEPERS, Database, Line, database
 from .test_sqlite import in_child
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -64,17 +63,22 @@ def backend(place: Database) -> Iterator[SQLAlchemyBackend]:
     backend.close()
 
 
+@pytest.fixture(scope="class")
+def _place_of_class(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    with database(request.cls.driver, tmp_path_factory.mktemp("sql")) as place:
+        request.cls.place = place
+        SQLAlchemyBackend(place.keeper, table=place.table).create_table()
+        yield
+
+
+@pytest.mark.usefixtures("_place_of_class")
 class Contract(BackendContract):
     driver = ""
-    rounds = 15
+    rounds = 10
 
-    @pytest.fixture(autouse=True)
-    def _place(self, tmp_path: Path) -> Iterator[None]:
-        with database(self.driver, tmp_path) as place:
-            self.place = place
-            keeper = SQLAlchemyBackend(place.keeper, table=place.table)
-            keeper.create_table()
-            yield
+    place: Database
 
     def make_backend(self, clock: Callable[[], float]) -> Backend:
         backend = SQLAlchemyBackend(self.place.url, table=self.place.table, clock=clock)
@@ -550,48 +554,50 @@ def test_a_database_that_is_read_only(postgres: Database) -> None:
         backend.put("key", b"value", **LATER)
     with pytest.raises(BackendUnavailable, match=r"ReadOnlySqlTransaction \(25006\)"):
         backend.take("key")
+    other = SQLAlchemyBackend(url, table=f"{postgres.table}_other")
+    with pytest.raises(BackendUnavailable, match=r"ReadOnlySqlTransaction \(25006\)"):
+        other.create_table()
+    other.close()
     backend.close()
 
 
 def test_a_lost_answer_is_a_lost_token(postgres: Database) -> None:
-    proxy = Proxy(postgres.url.port or 5432)
-    url = postgres.url.set(host="127.0.0.1", port=proxy.port)
+    line = Line(postgres.url)
     # Without the ping, so that it is the answer to the take that is lost.
-    engine = create_engine(url)
+    engine = create_engine(line.url)
     backend = SQLAlchemyBackend(engine, table=postgres.table)
     direct = SQLAlchemyBackend(postgres.keeper, table=postgres.table)
     try:
         backend.create_table()
         backend.put("key", b"value", **LATER)
         backend.put("other", b"value", **LATER)
-        proxy.losing = True
+        line.losing = True
         with pytest.raises(BackendUnavailable):
             backend.take("key")
-        proxy.losing = False
+        line.losing = False
         # It was taken: nobody gets it now, and it was not asked for twice.
         assert direct.take("key") is None
         assert backend.take("other") == b"value"
     finally:
         engine.dispose()
-        proxy.close()
+        line.close()
 
 
 def test_after_a_restart_the_next_call_goes_through(postgres: Database) -> None:
-    proxy = Proxy(postgres.url.port or 5432)
-    url = postgres.url.set(host="127.0.0.1", port=proxy.port)
-    backend = SQLAlchemyBackend(url, table=postgres.table)
+    line = Line(postgres.url)
+    backend = SQLAlchemyBackend(line.url, table=postgres.table)
     try:
         backend.create_table()
         backend.put("key", b"value", **LATER)
-        proxy.losing = True
+        line.losing = True
         with pytest.raises(BackendUnavailable):
             backend.take("key")
-        proxy.losing = False
+        line.losing = False
         # The ping found it out, before anything that could be consumed was sent.
         assert backend.take("key") == b"value"
     finally:
         backend.close()
-        proxy.close()
+        line.close()
 
 
 def test_a_full_database_is_full(tmp_path: Path) -> None:
@@ -675,9 +681,3 @@ def test_nobody_pays_for_it_unasked() -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "False False\n", done.stderr
-
-
-@pytest.fixture(autouse=True)
-def _collected() -> Iterator[None]:
-    yield
-    gc.collect()  # what was not closed warns here, and not in another's test
