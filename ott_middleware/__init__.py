@@ -129,7 +129,7 @@ def __getattr__(name: str) -> typing.Any:
         if (error.name or library) != library:
             raise
         # It is not there, or says (without a name) that a part of it is not.
-        return _not_installed(name, library)
+        value = _not_installed(name, library)
     globals()[name] = value
     return value
 

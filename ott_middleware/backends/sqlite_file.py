@@ -115,7 +115,8 @@ class File:
         path = os.path.realpath(self._path)
         with _alone(os.path.dirname(path), self._timeout):
             if _identity(path) is None:
-                # What a deleted file left behind would be taken for the new one's.
+                # What a deleted file left behind would be taken for the new one's, and be shared
+                # with whoever is amid an operation on the old one.
                 for suffix in ("-wal", "-shm"):
                     with suppress(FileNotFoundError):
                         os.unlink(path + suffix)

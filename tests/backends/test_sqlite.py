@@ -234,6 +234,25 @@ def test_the_file_may_be_deleted_under_it(path: Path, also: list[str]) -> None:
     second.close()
 
 
+def test_an_operation_on_a_deleted_file_does_not_harm_the_new_one(path: Path) -> None:
+    first, second = SQLiteBackend(path), SQLiteBackend(path)
+    put(first, "old")
+    put(second, "older")
+    # The second has looked at the file's name, and is about to write.
+    amid = second._file._connection
+    path.unlink()
+    for number in range(20):
+        put(first, f"{number}")
+        amid.execute(sqlite._INSERT, (f"late {number}", b"late", "owner", SOON))
+    assert [first.take(f"{number}") for number in range(20)] == [b"value"] * 20
+    assert second.take("late 1") is None
+    put(first, "last")
+    assert second.take("last") == b"value"
+    assert first._file._connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    first.close()
+    second.close()
+
+
 def test_the_directory_may_be_deleted_under_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
