@@ -408,13 +408,13 @@ def until_served(call: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture
-def collected() -> Iterator[None]:
+def collected(loop: Loop) -> Iterator[None]:
     yield
     gc.collect()  # while this test's warnings are ignored
 
 
 # Older asyncio clients of redis-py lose track of a cluster's node that failed them.
-@pytest.mark.filterwarnings("ignore:[Uu]nclosed:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("collected")
 def test_the_retries_of_a_cluster_s_client_are_not_used(
     cluster: Server, colour: Colour, loop: Loop
