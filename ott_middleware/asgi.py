@@ -15,6 +15,8 @@ from .config import Options, OptionValues
 from .errors import BadRequest, PayloadTooLarge, SessionUnavailable
 from .flow import Flow
 from .forward import Edit, Forward
+from .front import call_directly
+from .handle import attach
 from .http import Headers, Request, Response, answering, current_request
 from .keeper import NOBODY, PROBE, PROBE_BYTES, PROBE_SECONDS
 from .urls import NO_PARAM, PATH_MARK, browser_path, cut, cut_url, escapes_of, path_of
@@ -22,7 +24,7 @@ from .urls import NO_PARAM, PATH_MARK, browser_path, cut, cut_url, escapes_of, p
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-Scope = MutableMapping[str, Any]
+Scope = dict[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -41,37 +43,47 @@ class ASGIMiddleware:
         built = Options.build(options)
         self.app = app
         built.adapter.bind(self._call_app)
-        self.flow = flow = Flow(built, read_request=_read_request, asynchronous=True)
-        # Looked up once, since every request of the app pays for what stands in __call__.
-        self._handle = flow.handle
-        # Every path contains the empty string: an answer that must be seen goes the long way.
-        self._mark = "" if flow.watches else PATH_MARK
+        self.flow = Flow(built, read_request=_read_request, asynchronous=True)
+        self._handle = self.flow.handle
         self._param = built.query_param
-        name = built.query_param or NO_PARAM
-        self._name = name.encode("ascii")
-        self._escape = re.compile(escapes_of(name).encode("ascii")).search
+        self._front = self._made_front()
+        call_directly(self, ASGIMiddleware, self._front)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, or pass it on."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        query = scope["query_string"]
-        # rfind() and the number of "%": `bytes in bytes` takes twice as long.
-        if self._mark in scope["path"] or (
-            query and (query.rfind(self._name) >= 0 or (0x25 in query and self._escape(query)))
-        ):
-            await self._answer(scope, receive, send)
-            return
-        scope["ott"] = handle = self._handle()
-        handle.carrier = scope
-        await self.app(scope, receive, send)
+        await self._front(scope, receive, send)
+
+    def _made_front(self) -> ASGIApp:
+        # Every request of the app pays for what stands in here: its names are looked up once.
+        app, answer, new_handle = self.app, self._answer, self._handle
+        # Every path contains the empty string: an answer that must be seen goes the long way.
+        mark = "" if self.flow.watches else PATH_MARK
+        text = self._param or NO_PARAM
+        name = text.encode("ascii")
+        escape = re.compile(escapes_of(text).encode("ascii")).search
+
+        async def front(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            query = scope["query_string"]
+            # rfind() and the number of "%": `bytes in bytes` takes twice as long.
+            if mark in scope["path"] or (
+                query and (query.rfind(name) >= 0 or (0x25 in query and escape(query)))
+            ):
+                await answer(scope, receive, send)
+                return
+            handle = new_handle()
+            handle.carrier = scope.copy()  # attach(), without the price of a call
+            scope["ott"] = handle
+            await app(scope, receive, send)
+
+        return front
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         links = _cut(scope, self._param) if self._param is not None else ()
         request = self.flow.read_request(scope, links)
         handle = self._handle()
-        handle.carrier = scope
         with answering(request):
             outcome = await self.flow.answer(request, _reader(receive), handle)
         if isinstance(outcome, Response):
@@ -79,7 +91,7 @@ class ASGIMiddleware:
             return
         if outcome.headers:
             _change(scope, outcome)
-        scope["ott"] = handle
+        attach(handle, scope)
         await self.app(scope, receive, _editing(send, outcome.edit) if outcome.edit else send)
 
     async def _call_app(self, request: Request) -> Response:
@@ -108,8 +120,7 @@ class ASGIMiddleware:
             PROBE: True,
         }
         # The view that is asked may look at its handle, as always; it hears of nobody.
-        scope["ott"] = handle = self._handle()
-        handle.carrier = scope
+        attach(self._handle(), scope)
         exchange = _Exchange()
         asked = asyncio.ensure_future(self.app(scope, exchange.receive, exchange.send))
         # However it ends, nobody else will ask for its outcome.

@@ -25,7 +25,7 @@ class Handle:
     __slots__ = ("_redeemed", "_request", "_session", "carrier")
 
     _flow: ClassVar[Flow]
-    #: The scope or environ; set by the front.
+    #: A copy of the scope or environ; set by the front.
     carrier: Any
 
     @property
@@ -77,6 +77,8 @@ class Handle:
         """The request that the handle is for."""
         request: Request | None = getattr(self, "_request", None)
         if request is None:
+            # Adapters can tell by it that the app is at work, and asks.
+            self.carrier["ott"] = self
             request = self._request = self._flow.read_request(self.carrier)
         return request
 
@@ -205,6 +207,16 @@ class SigningHandle(Handle):
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError("sign in or out before the answer begins: no cookie can go out now")
+
+
+def attach(handle: Handle, carrier: dict[str, Any]) -> None:
+    """Let the app find its handle in a scope or environ.
+
+    The handle gets a copy: with the carrier itself, the two would hold each other, and all of the
+    request would wait for the garbage collector, which takes longer than the copy.
+    """
+    handle.carrier = carrier.copy()
+    carrier["ott"] = handle
 
 
 def handle_class(flow: Flow, *, signs_in: bool) -> type[Handle]:

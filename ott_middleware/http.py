@@ -35,7 +35,8 @@ class Request:
     :ivar query: without the link parameter, otherwise byte for byte.
     :ivar headers: by lower-case name; repeated ones are joined.
     :ivar links: the values of the link parameters that were cut from the query.
-    :ivar carrier: the ASGI scope or WSGI environ, for adapters that need more.
+    :ivar carrier: the ASGI scope or WSGI environ, for adapters that need more; it holds the handle,
+        `ott`, where it is the app that asks.
     """
 
     method: str

@@ -17,6 +17,8 @@ from .config import Options, OptionValues
 from .errors import BadRequest, LengthRequired, PayloadTooLarge, SessionUnavailable
 from .flow import Flow
 from .forward import Edit
+from .front import call_directly
+from .handle import attach
 from .http import Request, Response, answering, current_request
 from .keeper import NOBODY, PROBE, PROBE_BYTES, PROBE_SECONDS
 from .urls import NO_PARAM, PATH_MARK, browser_path, cut, cut_url, escapes_of, path_of
@@ -38,36 +40,47 @@ class WSGIMiddleware:
         built = Options.build(options)
         self.app = app
         built.adapter.bind(self._call_app)
-        self.flow = flow = Flow(built, read_request=_read_request, asynchronous=False)
-        # Looked up once, since every request of the app pays for what stands in __call__.
-        self._handle = flow.handle
-        # Every path contains the empty string: an answer that must be seen goes the long way.
-        self._mark = "" if flow.watches else PATH_MARK
+        self.flow = Flow(built, read_request=_read_request, asynchronous=False)
+        self._handle = self.flow.handle
         self._param = built.query_param
-        self._name = built.query_param or NO_PARAM
-        self._escape = re.compile(escapes_of(self._name)).search
         self._probes = threading.BoundedSemaphore(_MOST_PROBES)
+        self._front = self._made_front()
+        call_directly(self, WSGIMiddleware, self._front)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, or pass it on."""
-        try:
-            query, path = environ["QUERY_STRING"], environ["PATH_INFO"]
-        except KeyError:  # PEP 3333 lets a server leave out what is empty
-            return self._answer(environ, start_response)
-        if self._mark in path or (
-            query and (self._name in query or ("%" in query and self._escape(query)))
-        ):
-            return self._answer(environ, start_response)
-        environ["ott"] = handle = self._handle()
-        handle.carrier = environ
-        return self.app(environ, start_response)
+        return self._front(environ, start_response)
+
+    def _made_front(self) -> WSGIApplication:
+        if self.flow.watches:  # every answer must be seen
+            return self._answer
+        # Every request of the app pays for what stands in here: its names are looked up once.
+        app, answer, new_handle, mark = self.app, self._answer, self._handle, PATH_MARK
+        name = self._param or NO_PARAM
+        escape = re.compile(escapes_of(name)).search
+
+        def front(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            try:
+                query, path = environ["QUERY_STRING"], environ["PATH_INFO"]
+            except KeyError:  # PEP 3333 lets a server leave out what is empty
+                return answer(environ, start_response)
+            # rfind(): `in` takes longer.
+            if mark in path or (
+                query and (query.rfind(name) >= 0 or ("%" in query and escape(query)))
+            ):
+                return answer(environ, start_response)
+            handle = new_handle()
+            handle.carrier = environ.copy()  # attach(), without the price of a call
+            environ["ott"] = handle
+            return app(environ, start_response)
+
+        return front
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         flow = self.flow
         links = _cut(environ, self._param) if self._param is not None else ()
         request = flow.read_request(environ, links)
         handle = self._handle()
-        handle.carrier = environ
         with answering(request):
             outcome = flow.run(flow.answer(request, _reader(environ), handle))
         if isinstance(outcome, Response):
@@ -79,7 +92,7 @@ class WSGIMiddleware:
                 environ[key] = value
         if flow.sets_remote_user:
             _set_remote_user(environ, outcome.remote_user)
-        environ["ott"] = handle
+        attach(handle, environ)
         if outcome.edit is not None:
             start_response = self._editing(start_response, outcome.edit)
         return self.app(environ, start_response)
@@ -123,8 +136,7 @@ class WSGIMiddleware:
             PROBE: True,
         }
         # The view that is asked may look at its handle, as always; it hears of nobody.
-        environ["ott"] = handle = self._handle()
-        handle.carrier = environ
+        attach(self._handle(), environ)
         # A call that hangs can't be ended, only left behind: in a thread of its own, and not in any
         # number of them.
         if not self._probes.acquire(blocking=False):

@@ -39,6 +39,7 @@ FOREIGN = [
 # What each module may import of the package, nearest the ground first. A module may import less.
 BASES = {"sessions.base", "backends.base"}
 PURE = {"errors", "http", "tokens", "secrets", "urls", "kinds", "answers", "pages", "body"}
+FRONTS = {"flow", "forward", "front", "handle", "keeper"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "http": {"errors"},
@@ -77,8 +78,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "service",
         "sessions.base",
     },
-    "asgi": {"errors", "http", "urls", "calls", "config", "flow", "forward", "keeper"},
-    "wsgi": {"errors", "http", "urls", "calls", "config", "flow", "forward", "keeper"},
+    "front": set(),
+    "asgi": {"errors", "http", "urls", "calls", "config", *FRONTS},
+    "wsgi": {"errors", "http", "urls", "calls", "config", *FRONTS},
     "middleware": {"errors", "config", "asgi", "wsgi"},
 }
 

@@ -179,14 +179,14 @@ def answers(wrapped: Any) -> bool:
 @pytest.mark.parametrize("app", ASGI_APPS)
 def test_asgi_apps(app: Any) -> None:
     wrapped = OTTMiddleware(app, **OPTIONS)
-    assert type(wrapped) is ASGIMiddleware
+    assert isinstance(wrapped, ASGIMiddleware)
     assert answers(wrapped)
 
 
 @pytest.mark.parametrize("app", WSGI_APPS)
 def test_wsgi_apps(app: Any) -> None:
     wrapped = OTTMiddleware(app, **OPTIONS)
-    assert type(wrapped) is WSGIMiddleware
+    assert isinstance(wrapped, WSGIMiddleware)
     assert answers(wrapped)
 
 
@@ -228,16 +228,16 @@ def test_what_could_be_either_is_refused(app: Any) -> None:
 @pytest.mark.parametrize("app", [wsgi_star, Star(), WSGIObject().star, NoSignature()])
 def test_the_interface_can_be_told(app: Any) -> None:
     wrapped = OTTMiddleware(app, interface="wsgi", **OPTIONS)
-    assert type(wrapped) is WSGIMiddleware
+    assert isinstance(wrapped, WSGIMiddleware)
     assert answers(wrapped)
 
 
 def test_what_is_told_counts_for_more_than_what_is_seen() -> None:
-    assert type(OTTMiddleware(wsgi_function, interface="asgi", **OPTIONS)) is ASGIMiddleware
-    assert type(OTTMiddleware(asgi_function, interface="wsgi", **OPTIONS)) is WSGIMiddleware
-    assert type(OTTMiddleware(ASGI2Class, interface="wsgi", **OPTIONS)) is WSGIMiddleware
+    assert isinstance(OTTMiddleware(wsgi_function, interface="asgi", **OPTIONS), ASGIMiddleware)
+    assert isinstance(OTTMiddleware(asgi_function, interface="wsgi", **OPTIONS), WSGIMiddleware)
+    assert isinstance(OTTMiddleware(ASGI2Class, interface="wsgi", **OPTIONS), WSGIMiddleware)
     wrapped = OTTMiddleware(ASGI2Class, interface="asgi", **OPTIONS)
-    assert type(wrapped) is ASGIMiddleware
+    assert isinstance(wrapped, ASGIMiddleware)
     assert answers(wrapped)
 
 
@@ -277,10 +277,10 @@ def test_the_app_by_position_and_by_keyword() -> None:
 
 def test_inside_of_another_middleware() -> None:
     inner: Any = OTTMiddleware(asgi_function, **OPTIONS)
-    assert type(OTTMiddleware(inner, **OPTIONS)) is ASGIMiddleware
+    assert isinstance(OTTMiddleware(inner, **OPTIONS), ASGIMiddleware)
     inner = OTTMiddleware(wsgi_function, **OPTIONS)
     outer: Any = OTTMiddleware(inner, **OPTIONS)
-    assert type(outer) is WSGIMiddleware
+    assert isinstance(outer, WSGIMiddleware)
     assert answers(outer)
 
 

@@ -705,7 +705,8 @@ def test_no_header_makes_a_stranger_a_friend(headers: dict[str, str], site: str 
     except (InvalidOrigin, MissingOrNullOrigin):
         return
     # As others read it: a page of this host or of a friend's, over TLS and its own port.
-    source = urlsplit(headers.get("origin", headers.get("referer", "")))
+    # (Browsers read "\\" as "/"; urlsplit() takes it for a part of the host.)
+    source = urlsplit(headers.get("origin", headers.get("referer", "")).replace("\\", "/"))
     assert (source.scheme, source.username, source.port or 443) == ("https", None, 443)
     host = source.hostname or ""
     assert host in ("app.example", "friend.example") or host.endswith(".family.example")
