@@ -6,6 +6,7 @@ No policy lives here. (ASGI specification, HTTP message format.)
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,7 @@ class ASGIMiddleware:
             if mark in scope["path"] or (
                 query and (query.rfind(name) >= 0 or (0x25 in query and escape(query)))
             ):
+                del query  # a failing app may have its callers' variables reported somewhere
                 await answer(scope, receive, send)
                 return
             handle = new_handle()
@@ -83,12 +85,14 @@ class ASGIMiddleware:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         links = _cut(scope, self._param) if self._param is not None else ()
         request = self.flow.read_request(scope, links)
+        del links
         handle = self._handle()
         with answering(request):
             outcome = await self.flow.answer(request, _reader(receive), handle)
         if isinstance(outcome, Response):
             await _send(outcome, request, send)
             return
+        del request  # it holds the token, which may be a live one still
         if outcome.headers:
             _change(scope, outcome)
         attach(handle, scope)
@@ -122,7 +126,10 @@ class ASGIMiddleware:
         # The view that is asked may look at its handle, as always; it hears of nobody.
         attach(self._handle(), scope)
         exchange = _Exchange()
-        asked = asyncio.ensure_future(self.app(scope, exchange.receive, exchange.send))
+        # In a context of its own: what the app keeps in its context (a user who was looked up) is
+        # about the request that is being answered, and the question is about another's cookies.
+        app = self.app(scope, exchange.receive, exchange.send)
+        asked = contextvars.Context().run(asyncio.ensure_future, app)
         # However it ends, nobody else will ask for its outcome.
         asked.add_done_callback(lambda done: done.cancelled() or done.exception())
         answered = asyncio.ensure_future(exchange.answered.wait())
@@ -148,7 +155,7 @@ class ASGIMiddleware:
         raise SessionUnavailable(f"probe: the app failed: {why}")
 
 
-_SURROUNDINGS = ("asgi", "http_version", "root_path", "server", "client", "state")
+_SURROUNDINGS = ("app", "asgi", "http_version", "root_path", "server", "client", "state")
 # A loop holds its tasks by weak references only.
 _lingering: set[asyncio.Future[None]] = set()
 

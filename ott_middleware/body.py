@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn
 
 from werkzeug.http import parse_options_header
@@ -54,12 +55,14 @@ def parse_body(request: Request, raw: bytes) -> tuple[str, str | None]:
 
 
 _MISSING = object()
-_MOST_BRACKETS = 100
+_MOST_DEPTH = 100
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_OPENING, _CLOSING = b"[{", b"]}"
 
 
 def _json(raw: bytes) -> Any:
     # Nested to hurt: how deep a parser can follow differs by Python's version, this does not.
-    if raw.count(b"[") + raw.count(b"{") > _MOST_BRACKETS:
+    if _depth(raw) > _MOST_DEPTH:
         raise BadRequest
     try:
         # As `Request.json()` in browsers: UTF-8 alone, a byte order mark skipped. Numbers are not
@@ -67,6 +70,18 @@ def _json(raw: bytes) -> Any:
         return json.loads(raw.decode("utf-8-sig"), parse_int=float, parse_constant=_refuse)
     except ValueError as error:
         raise BadRequest from error
+
+
+def _depth(raw: bytes) -> int:
+    """How deep arrays and objects are nested; what stands in strings does not count."""
+    deepest = depth = 0
+    for byte in _STRING.sub(b"", raw):
+        if byte in _OPENING:
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in _CLOSING:
+            depth -= 1
+    return deepest
 
 
 def _refuse(constant: str) -> NoReturn:

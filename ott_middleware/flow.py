@@ -248,6 +248,7 @@ class Flow:
     async def _link(self, request: Request, handle: Handle) -> Response | Forward:
         if is_speculative(request):
             return Response(503, PRIVATE)
+        links, request = request.links, replace(request, links=())
         if never_redeems(request):
             return await self._forwarding.plain(request, handle)
         navigation = is_navigation(request)
@@ -257,7 +258,7 @@ class Flow:
                 check_origin(request, own_origin(request, self.options.own), self.options.trusted)
             # Asked before anything is taken: should the adapter fail, the link is still good.
             present = await self._keeper.vouched(request)
-            token = _single(request.links)
+            token = _single(links)
             if navigation and self._is_held_back(request, token):
                 return self._arrival(request, token)
             session = await self._redeem(token, request)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from .calls import Bind, Bound, Run, blocks, drive, hook_call, inline, is_async, on_running_loop
-from .errors import OTTError, SessionUnavailable
+from .errors import OTTError, SessionExpired, SessionUnavailable
 from .http import Cookie, Request, Response
 from .sessions.base import Session, SessionAdapter
 
@@ -106,7 +106,10 @@ class SessionKeeper:
             max_age = None  # it was not to outlive the browser there, so it does not here
         elif max_age is not None and session.expires_at is not None:
             left = int(session.expires_at.timestamp() - self._clock())
-            max_age = max(0, min(max_age, left))
+            if left < 1:
+                # No cookie lives for less than a second: an age of 0 would delete one instead.
+                raise SessionExpired
+            max_age = min(max_age, left)
         return replace(cookie, secure=secure, max_age=max_age)
 
     def begin(self, user: Mapping[str, Any] | str, remember: bool) -> Session:

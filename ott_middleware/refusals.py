@@ -31,9 +31,10 @@ def _log(error: RequestError) -> None:
     # What the client did wrong is the client's to know; what broke here is logged, in one line, by
     # types and our own words: the texts of others may quote a token, a cookie or a password.
     if isinstance(error, Unavailable):
-        causes = []
+        causes: list[str] = []
         cause = error.__cause__
-        while cause is not None:
+        # Bounded: whoever raises may have tied the chain into a ring.
+        while cause is not None and len(causes) < 8:
             causes.append(type(cause).__name__)
             cause = cause.__cause__ or cause.__context__
         logger.error("%s: %s (%s)", error.code, error, ", ".join(causes) or "no cause")

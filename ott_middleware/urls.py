@@ -96,12 +96,15 @@ def browser_path(spelled: str | None, mount: bytes, path: bytes) -> str:
     """
     whole = _quote(mount + path)
     if spelled is not None:
-        raw = path_of(spelled)
-        said = _text(unquote_to_bytes(raw.encode("latin-1")))
-        if said == _text(mount + path):
-            whole = _quote_spelled(raw)
-        elif said == _text(path):
-            whole = _quote(mount) + _quote_spelled(raw)
+        # No browser sends a "#", but servers differ in whether it ends the path.
+        for raw in (path_of(spelled.replace("#", "%23")), path_of(spelled)):
+            said = _text(unquote_to_bytes(raw.encode("latin-1")))
+            if said == _text(mount + path):
+                whole = _quote_spelled(raw)
+                break
+            if said == _text(path):
+                whole = _quote(mount) + _quote_spelled(raw)
+                break
     return on_this_host(whole)
 
 

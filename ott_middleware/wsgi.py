@@ -68,6 +68,7 @@ class WSGIMiddleware:
             if mark in path or (
                 query and (query.rfind(name) >= 0 or ("%" in query and escape(query)))
             ):
+                del query  # a failing app may have its callers' variables reported somewhere
                 return answer(environ, start_response)
             handle = new_handle()
             handle.carrier = environ.copy()  # attach(), without the price of a call
@@ -80,11 +81,13 @@ class WSGIMiddleware:
         flow = self.flow
         links = _cut(environ, self._param) if self._param is not None else ()
         request = flow.read_request(environ, links)
+        del links
         handle = self._handle()
         with answering(request):
             outcome = flow.run(flow.answer(request, _reader(environ), handle))
         if isinstance(outcome, Response):
             return _start(outcome, request, start_response)
+        del request  # it holds the token, which may be a live one still
         for name, value in outcome.headers.items():
             key = f"HTTP_{name.upper().replace('-', '_')}"
             environ.pop(key, None)
@@ -142,9 +145,9 @@ class WSGIMiddleware:
         if not self._probes.acquire(blocking=False):
             raise SessionUnavailable(f"probe: {_MOST_PROBES} are without an answer")
         asked = _Asked(self.app, environ, self._probes.release)
-        thread = threading.Thread(
-            target=contextvars.copy_context().run, args=(asked.run,), daemon=True
-        )
+        # In a context of its own: what the app keeps in its context (a user who was looked up) is
+        # about the request that is being answered, and the question is about another's cookies.
+        thread = threading.Thread(target=contextvars.Context().run, args=(asked.run,), daemon=True)
         try:
             thread.start()
         except RuntimeError as error:  # the system gives no more threads

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from fastapi import Request as FastAPIRequest
 from harness import (
     FETCH,
     HOST,
@@ -448,6 +451,42 @@ def test_a_layer_below_lets_the_question_pass() -> None:
         app, session=CookieSession("sid", probe="/me"), set_ott_header_on_new_session=True
     )
     assert generate(below).status == 200
+
+
+def test_a_framework_that_the_middleware_was_added_to_is_there_when_it_is_asked() -> None:
+    app = FastAPI()
+    app.state.people = {"alice-cookie": "alice"}
+
+    @app.get("/me")
+    def me(request: FastAPIRequest) -> dict[str, str]:
+        return {"id": request.app.state.people[request.cookies["sid"]]}
+
+    app.add_middleware(ASGIMiddleware, session=CookieSession("sid", probe="/me"))
+    path = "/one-time-token/generate"
+    scope = make_scope("GET", path, [("cookie", "sid=alice-cookie")])
+    assert asyncio.run(call_asgi(app, scope)).status == 200
+
+
+def test_no_token_stands_in_what_a_failing_app_is_reported_with() -> None:
+    """Some report an exception with the variables of every caller; this token is a live one."""
+    found: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise LookupError
+
+    async def whole() -> None:
+        # A HEAD redeems nothing.
+        scope = make_scope("HEAD", "/x?ott=live-token")
+        with pytest.raises(LookupError) as caught:
+            await wrap(app)(scope, receive, send)
+        for frame, _ in traceback.walk_tb(caught.tb):
+            if "ott_middleware" in frame.f_code.co_filename:
+                found.extend(frame.f_locals.values())
+
+    asyncio.run(whole())
+    told = [repr(value) + repr(getattr(value, "links", "")) for value in found]
+    assert len(told) > 5
+    assert "live-token" not in " ".join(told)
 
 
 def test_the_app_can_be_asked_outside_of_a_request() -> None:

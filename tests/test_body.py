@@ -126,6 +126,19 @@ def test_fields_that_are_no_string(field: str, value: Any, received: str) -> Non
 
 
 @pytest.mark.parametrize(
+    "more",
+    [
+        b'"' + b"[{" * 200 + b'"',
+        b'"\\"' + b"[" * 200 + b'\\\\"',
+        b"[" + b"[]," * 200 + b"[]]",
+        b"[" * 99 + b"]" * 99,
+    ],
+)
+def test_brackets_that_nest_nothing_are_no_harm(more: bytes) -> None:
+    assert parse(b'{"x":' + more + b',"token":"T"}') == ("T", None)
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         b"{",

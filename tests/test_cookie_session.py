@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import threading
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -640,6 +641,44 @@ def test_an_app_that_hangs_is_given_up(world: World, monkeypatch: pytest.MonkeyP
         go_on.set()
     if world.interface == "asgi":
         assert ended == ["cancelled"]
+
+
+def test_an_app_that_hangs_is_cancelled_then_and_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only when the loop is closed, which ends everything."""
+    monkeypatch.setattr(asgi, "PROBE_SECONDS", 0.01)
+    ended: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append("cancelled")
+
+    front = ASGIMiddleware(app, session=CookieSession("sid", probe="/me"))
+
+    async def whole() -> list[str]:
+        scope = make_scope("GET", "/one-time-token/generate", [("cookie", f"sid={LONG}")])
+        assert (await call_asgi(front, scope)).status == 503
+        await asyncio.sleep(0)
+        return list(ended)
+
+    assert asyncio.run(whole()) == ["cancelled"]
+
+
+def test_what_the_app_keeps_in_its_context_is_not_the_probes(world: World) -> None:
+    """A user who was looked up for the request at work is not who the question is about."""
+    looked_up: ContextVar[str] = ContextVar("looked_up")
+
+    def app(seen: Seen) -> Any:
+        user = looked_up.get(None) or seen.cookies["sid"]
+        looked_up.set(user)
+        if seen.path == "/me":
+            return Reply(200, (), json.dumps({"id": user}).encode())
+        return Reply(200, [("Set-Cookie", "sid=bob")], b"")
+
+    site = probing(world, app, set_ott_header_on_new_session=True)
+    answer = site.get("/login", {"cookie": "sid=alice"})
+    assert site.verify(answer.header("set-ott")).json()["user"] == {"id": "bob"}
 
 
 def test_apps_that_hang_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:

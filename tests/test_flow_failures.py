@@ -439,6 +439,23 @@ def test_no_stack_trace_and_no_token_for_a_bad_body(world: World, caplog: Log) -
     assert caplog.records == []
 
 
+def test_a_failure_that_is_its_own_cause_is_told_in_one_line_as_well(
+    world: World, caplog: Log
+) -> None:
+    class Ring(MemoryBackend):
+        def take(self, key: str) -> bytes | None:
+            first, second = OSError(SECRET_WORDS), ValueError(SECRET_WORDS)
+            first.__cause__, second.__cause__ = second, first
+            raise first
+
+    members = Members(person("alice"))
+    site = world.serve(
+        session=members, tokens=OneTimeTokens(Ring(clock=world.clock), sessions=members)
+    )
+    assert site.verify("some-token").code == "BACKEND_UNAVAILABLE"
+    assert the_line(caplog).count("ValueError") == 4
+
+
 @pytest.mark.parametrize("service", [OneTimeTokens])
 def test_what_failed_is_named_with_its_causes(world: World, caplog: Log, service: Any) -> None:
     class Deep(MemoryBackend):

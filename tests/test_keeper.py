@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from harness import NOW, Clock, Members, WaitingMembers, moment, person
 
-from ott_middleware import Cookie, Request, SealedSession, Session, SessionUnavailable
+from ott_middleware import (
+    Cookie,
+    Request,
+    SealedSession,
+    Session,
+    SessionExpired,
+    SessionUnavailable,
+)
 from ott_middleware.calls import drive, inline, on_loop, sync_colour
 from ott_middleware.keeper import SessionKeeper
 
@@ -152,7 +159,6 @@ def test_secure_is_what_was_said_else_what_the_request_came_by(
         (7200, 3600, True, 3600),
         (7200, None, True, 7200),
         (None, 3600, True, None),
-        (60, -5, True, 0),
         (60, 3600, False, None),
         (60, None, False, None),
         (0, 3600, True, 0),
@@ -167,6 +173,16 @@ def test_no_cookie_outlives_its_session(
     (cookie,) = established(Says([Cookie("sid", "v", max_age=asked)]), session)
     # A date has microseconds, the clock has more.
     assert cookie.max_age == max_age or (max_age and cookie.max_age == max_age - 1)
+
+
+@pytest.mark.parametrize("left", [0.9, 0, -5])
+def test_a_session_that_no_cookie_is_short_enough_for_is_over(left: float) -> None:
+    session = person("alice", expires_at=moment(NOW + left))
+    with pytest.raises(SessionExpired):
+        established(Says([Cookie("sid", "v", max_age=60)]), session)
+    # A cookie that is deleted is deleted all the same.
+    (cookie,) = established(Says([Cookie("sid", "", max_age=0)]), session)
+    assert cookie.max_age == 0
 
 
 def test_cookies_may_be_yielded() -> None:

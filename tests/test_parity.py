@@ -23,7 +23,7 @@ from harness import (
     moment,
     person,
 )
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ott_middleware import Backend, Response
@@ -359,6 +359,7 @@ BYTES = st.text(st.characters(max_codepoint=255), max_size=12)
     cookie=BYTES,
     metadata=st.sampled_from([(), NAV, CALL, (SPA,), (("accept", "text/html"),)]),
 )
+@example(method="GET", path="/#\x80", query=["ott={live}"], cookie="", metadata=NAV)
 def test_any_bytes_are_answered_alike(
     method: str, path: str, query: list[str], cookie: str, metadata: Pairs
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -661,3 +662,20 @@ def test_the_app_can_be_asked_outside_of_a_request() -> None:
     with pytest.raises(Exception, match="Session not found"):
         middleware.flow.tokens.verify(token)
     assert hosts == ["localhost"]
+
+
+def test_no_token_stands_in_what_a_failing_app_is_reported_with() -> None:
+    """Some report an exception with the variables of every caller; this token is a live one."""
+
+    def app(environ: Any, start_response: Any) -> Any:
+        raise LookupError
+
+    # A HEAD redeems nothing.
+    with pytest.raises(LookupError) as caught:
+        wrap(app)(make_environ("HEAD", "/x?ott=live-token"), lambda *_: None)
+    frames = [frame for frame, _ in traceback.walk_tb(caught.tb)]
+    ours = [frame for frame in frames if "ott_middleware" in frame.f_code.co_filename]
+    found = [value for frame in ours for value in frame.f_locals.values()]
+    told = [repr(value) + repr(getattr(value, "links", "")) for value in found]
+    assert len(told) > 5
+    assert "live-token" not in " ".join(told)
