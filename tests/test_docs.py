@@ -32,7 +32,7 @@ def quickstart() -> dict[str, Any]:
 
 def test_every_python_block_is_run_by_a_test_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
-    assert pages == {"quickstart.md", "backends.md"}
+    assert pages == {"quickstart.md", "backends.md", "choosing-a-backend.md"}
 
 
 def link_of(app: Any) -> str:
