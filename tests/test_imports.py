@@ -73,7 +73,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backends.sqlite_file": {"errors"},
     "backends.sqlite": {"errors", "backends.base", "backends.sqlite_file"},
     "backends.sql_table": {"errors"},
-    "backends.sql_engine": {"errors"},
+    "backends.sql_alive": set(),
+    "backends.sql_engine": {"errors", "backends.sql_alive"},
     "backends.sqlalchemy": {
         "errors",
         "calls",

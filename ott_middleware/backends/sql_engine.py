@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..errors import BackendFull, BackendUnavailable, ConfigurationError
+from .sql_alive import watch
 
 # For URLs that name no driver, the modules that may be there, the best first.
 _DRIVERS = {
@@ -52,9 +53,6 @@ def engine_of(given: str | URL, timeout: float) -> Engine | AsyncEngine:
             # Each statement is committed by itself: a round trip for each, and nothing to undo.
             isolation_level="AUTOCOMMIT",
             pool_reset_on_return=None,
-            # A connection that the server closed is found out before anything is sent that must
-            # not be sent twice. Nothing is sent again once it may have been received.
-            pool_pre_ping=True,
             pool_timeout=timeout,
         )
     except NoSuchModuleError:
@@ -63,6 +61,7 @@ def engine_of(given: str | URL, timeout: float) -> Engine | AsyncEngine:
         raise ConfigurationError(
             f"store: {url.drivername}:// needs {error.name}; install it"
         ) from None
+    watch(engine.sync_engine if isinstance(engine, AsyncEngine) else engine)
     return engine
 
 

@@ -111,6 +111,12 @@ class Line:
                 target.sendall(data)
             target.shutdown(socket.SHUT_RDWR)
 
+    def cut(self) -> None:
+        """End all connections, as a server does that is restarted."""
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         for each in (self._listener, *self._sockets):
             with contextlib.suppress(OSError):

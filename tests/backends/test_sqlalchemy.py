@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -29,6 +30,7 @@ from ott_middleware import (
     Session,
     SQLAlchemyBackend,
 )
+from ott_middleware.backends.sql_alive import _quiet
 from ott_middleware.backends.sql_engine import failures
 from ott_middleware.backends.sqlalchemy import token_table
 from ott_middleware.testing import BackendContract, Clock
@@ -583,21 +585,71 @@ def test_a_lost_answer_is_a_lost_token(postgres: Database) -> None:
         line.close()
 
 
-def test_after_a_restart_the_next_call_goes_through(postgres: Database) -> None:
-    line = Line(postgres.url)
-    backend = SQLAlchemyBackend(line.url, table=postgres.table)
-    try:
+@pytest.mark.parametrize("driver", [name for name in DRIVERS if not name.startswith("sqlite")])
+def test_after_a_restart_the_next_call_goes_through(driver: str, tmp_path: Path) -> None:
+    async def main(place: Database, line: Line) -> None:
+        backend = SQLAlchemyBackend(line.url, table=place.table)
+        await backend.acreate_table()
+        for key in ("one", "two"):
+            await backend.aput(key, b"value", **LATER)
+        for key in ("one", "two"):
+            line.cut()
+            await asyncio.sleep(0.05)  # for the farewell to arrive
+            # It is found out before anything that could be consumed is sent.
+            assert await backend.atake(key) == b"value"
+        await backend.aclose()
+
+    with database(driver, tmp_path) as place:
+        line = Line(place.url)
+        try:
+            asyncio.run(main(place, line))
+        finally:
+            line.close()
+
+
+@pytest.mark.parametrize("driver", ["postgresql+psycopg", "mysql+pymysql"])
+def test_the_server_is_asked_where_its_silence_tells_nothing(
+    driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("ott_middleware.backends.sql_alive.time.monotonic", lambda: now[0])
+    with database(driver, tmp_path) as place:
+        backend = SQLAlchemyBackend(place.url, table=place.table)
         backend.create_table()
-        backend.put("key", b"value", **LATER)
-        line.losing = True
-        with pytest.raises(BackendUnavailable):
+        asked: list[object] = []
+        ping = backend._engine.dialect.do_ping
+        monkeypatch.setattr(
+            backend._engine.dialect, "do_ping", lambda c: [asked.append(c), ping(c)][1]
+        )
+        for seconds, silent in ((29, False), (30, True), (0.1, False)):
+            asked.clear()
+            now[0] += seconds
             backend.take("key")
-        line.losing = False
-        # The ping found it out, before anything that could be consumed was sent.
+            # Without a descriptor to look at, it is asked each time.
+            assert len(asked) == (silent or driver == "mysql+pymysql")
+        # Somebody who cuts the line without a word: the answer to the question does not come.
+        backend.put("key", b"value", **LATER)
+        now[0] += 30
+        monkeypatch.setattr(backend._engine.dialect, "do_ping", lambda _: False)
+        pool = backend._engine.pool
+        before = pool.checkedin()
         assert backend.take("key") == b"value"
-    finally:
+        assert pool.checkedin() == before == 1
         backend.close()
-        line.close()
+
+
+def test_a_connection_that_said_something_is_not_quiet() -> None:
+    near, far = socket.socketpair()
+    with near:
+        assert _quiet(near)
+        far.send(b"a word")
+        assert not _quiet(near)
+        near.recv(100)
+        assert _quiet(near)
+        far.close()
+        assert not _quiet(near)
+    assert not _quiet(near)  # closed on this side
+    assert not _quiet(object())
 
 
 def test_a_full_database_is_full(tmp_path: Path) -> None:
