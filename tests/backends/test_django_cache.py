@@ -33,7 +33,7 @@ from ott_middleware import (
 )
 from ott_middleware.testing import BackendContract, Clock
 
-from .colours import Loop, World
+from .colours import ROUNDS, Loop, World
 from .redis_servers import URL, Server, free_port, shared_prefix
 
 CACHES = "django.core.cache.backends"
@@ -66,6 +66,7 @@ def local(**more: Any) -> AbstractContextManager[None]:
 
 class TestContractInLocalMemory(BackendContract):
     limits_owners = False
+    rounds = ROUNDS
 
     @pytest.fixture(autouse=True)
     def _cache(self) -> Iterator[None]:
@@ -84,7 +85,7 @@ def connect_to_redis(url: str, prefix: str) -> Backend:
 
 class TestContractInRedis(BackendContract):
     limits_owners = False
-    rounds = 10
+    rounds = ROUNDS
 
     @pytest.fixture(autouse=True)
     def _cache(self) -> Iterator[None]:
@@ -122,7 +123,7 @@ def memcached() -> Iterator[str]:
 
 class TestContractInMemcached(BackendContract):
     limits_owners = False
-    rounds = 10
+    rounds = ROUNDS
 
     @pytest.fixture(autouse=True)
     def _cache(self, memcached: str) -> Iterator[None]:

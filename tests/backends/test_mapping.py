@@ -16,16 +16,18 @@ import pytest
 from ott_middleware import Backend, ConfigurationError, MappingBackend
 from ott_middleware.testing import BackendContract, Clock, assert_single_use
 
-from .colours import World
+from .colours import ROUNDS, World
 
 
 class TestContractOverADict(BackendContract):
+    rounds = ROUNDS
+
     def make_backend(self, clock: Callable[[], float]) -> Backend:
         return MappingBackend({}, threading.Lock(), clock=clock)
 
 
 class TestContractOverAShelf(BackendContract):
-    rounds = 5
+    rounds = ROUNDS
 
     @pytest.fixture(autouse=True)
     def _shelf(self, tmp_path: Path) -> Iterator[None]:
@@ -37,16 +39,18 @@ class TestContractOverAShelf(BackendContract):
         return MappingBackend(self.shelf, threading.Lock(), clock=clock)
 
 
+@pytest.fixture(scope="class")
+def _manager_of_class(request: pytest.FixtureRequest) -> Iterator[None]:
+    with multiprocessing.get_context("spawn").Manager() as manager:
+        request.cls.mapping, request.cls.lock = manager.dict(), manager.Lock()
+        yield
+
+
+@pytest.mark.usefixtures("_manager_of_class")
 class TestContractOverProcesses(BackendContract):
     """Over a dict that a manager's process holds, with a lock that keeps out all of them."""
 
-    rounds = 5
-
-    @pytest.fixture(autouse=True)
-    def _manager(self) -> Iterator[None]:
-        with multiprocessing.get_context("spawn").Manager() as self.manager:
-            self.mapping, self.lock = self.manager.dict(), self.manager.Lock()
-            yield
+    rounds = ROUNDS
 
     def make_backend(self, clock: Callable[[], float]) -> Backend:
         return MappingBackend(self.mapping, self.lock, clock=clock)

@@ -18,7 +18,7 @@ import redis.asyncio
 from ott_middleware import Backend, ConfigurationError, KeyTaken, NotSupported, RedisBackend
 from ott_middleware.testing import BackendContract
 
-from .colours import Colour, Loop
+from .colours import ROUNDS, Colour, Loop
 from .redis_servers import URL, Server, free_port
 
 
@@ -54,6 +54,8 @@ def keys(store: redis.Redis, prefix: str) -> list[bytes]:
 class TestContract(BackendContract):
     """Over connections of its own, made of a URL."""
 
+    rounds = ROUNDS
+
     @pytest.fixture(autouse=True)
     def _prefix(self, prefix: str) -> None:
         self.prefix = prefix
@@ -74,6 +76,8 @@ class TestContract(BackendContract):
 
 class TestContractOfAClient(BackendContract):
     """Over a user's client, which has one colour and decodes what it reads."""
+
+    rounds = ROUNDS
 
     @pytest.fixture(autouse=True)
     def _client(self, prefix: str) -> Iterator[None]:

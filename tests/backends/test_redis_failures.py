@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import redis
@@ -336,14 +336,8 @@ def test_servers_quote_keys_and_we_do_not(serve: Callable[..., Server], colour: 
     colour.close(backend)
 
 
-def test_a_cluster_wants_its_own_client(serve: Callable[..., Server], colour: Colour) -> None:
-    buses = [free_port() for _ in range(2)]
-    asked, holding = (serve("--cluster-enabled", "yes", "--cluster-port", str(b)) for b in buses)
-    asked.ask("CLUSTER", "MEET", "127.0.0.1", holding.port, buses[1])
-    holding.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-    for server in (asked, holding):
-        wait_for_cluster(server)
-    backend = RedisBackend(asked.url, clock=lambda: 1000.0)
+def test_a_cluster_wants_its_own_client(clusters: Clusters, colour: Colour) -> None:
+    backend = RedisBackend(clusters.without_slots.url, clock=lambda: 1000.0)
     with pytest.raises(BackendUnavailable, match="pass a RedisCluster client"):
         colour.take(backend, "key")
     colour.close(backend)
@@ -359,23 +353,40 @@ def wait_for_cluster(server: Server) -> None:
 # Other ways to a server.
 
 
+class Clusters(NamedTuple):
+    alone: Server
+    #: One of another cluster, whose slots are all on its other node.
+    without_slots: Server
+
+
 @pytest.fixture(scope="module")
-def one_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("cluster")
-    server = Server(home, "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
-    server.start()
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
+    # Both at once: a cluster serves nobody for its first two seconds.
+    buses = [free_port() for _ in range(3)]
+    alone, asked, holding = servers = [
+        Server(
+            tmp_path_factory.mktemp("node"), "--cluster-enabled", "yes", "--cluster-port", str(bus)
+        )
+        for bus in buses
+    ]
     try:
-        server.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        wait_for_cluster(server)
-        yield server
+        for server in servers:
+            server.start()
+        asked.ask("CLUSTER", "MEET", "127.0.0.1", holding.port, buses[2])
+        for server in (alone, holding):
+            server.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        for server in servers:
+            wait_for_cluster(server)
+        yield Clusters(alone, asked)
     finally:
-        server.stop()
+        for server in servers:
+            server.stop()
 
 
 @pytest.fixture
-def cluster(one_cluster: Server) -> Server:
-    one_cluster.ask("FLUSHALL")
-    return one_cluster
+def cluster(clusters: Clusters) -> Server:
+    clusters.alone.ask("FLUSHALL")
+    return clusters.alone
 
 
 @pytest.mark.parametrize("decode", [False, True])
