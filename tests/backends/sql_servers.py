@@ -88,6 +88,7 @@ class Line:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = url.set(host="127.0.0.1", port=self._listener.getsockname()[1])
         self.losing = False
+        self._refusing = False
         self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
@@ -96,6 +97,9 @@ class Line:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
+                if self._refusing:
+                    near.close()
+                    continue
                 far = socket.create_connection(self._target)
                 self._sockets += [near, far]
                 for source, target in ((near, far), (far, near)):
@@ -116,6 +120,15 @@ class Line:
         for each in self._sockets:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+    def down(self) -> None:
+        """End all connections, and take no other."""
+        self._refusing = True
+        self.cut()
+
+    def up(self) -> None:
+        """Take connections again."""
+        self._refusing = False
 
     def close(self) -> None:
         for each in (self._listener, *self._sockets):

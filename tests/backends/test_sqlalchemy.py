@@ -23,11 +23,8 @@ from ott_middleware import (
     BackendFull,
     BackendUnavailable,
     ConfigurationError,
-    CookieSession,
     KeyTaken,
     NotSupported,
-    OneTimeTokens,
-    Session,
     SQLAlchemyBackend,
 )
 from ott_middleware.backends.sql_alive import _quiet
@@ -35,7 +32,7 @@ from ott_middleware.backends.sql_engine import failures
 from ott_middleware.backends.sqlalchemy import token_table
 from ott_middleware.testing import BackendContract, Clock
 
-from .colours import ROUNDS
+from .colours import ROUNDS, World
 from .redis_servers import free_port
 from .sql_servers import DRIVERS, KEEPERS, Database, Line, database
 from .test_sqlite import in_child
@@ -345,18 +342,6 @@ def test_without_the_table_the_error_says_what_to_call(place: Database) -> None:
 # What is kept.
 
 
-def test_a_token_service_keeps_its_tokens_there(backend: SQLAlchemyBackend) -> None:
-    tokens = OneTimeTokens(backend, sessions=CookieSession("sid"))
-    session = Session(id="id-of-ada", token="cookie-of-ada", user={"email": "ada@example.com"})
-    token = tokens.generate(session)
-    with backend._engine.connect() as connection:
-        dump = repr(connection.execute(sqlalchemy.select(backend.table)).all())
-    # Keys are hashed here, even where the service does not.
-    for secret in (token, "cookie-of-ada", "ada@example.com", "id-of-ada"):
-        assert secret not in dump
-    assert tokens.verify(token).token == "cookie-of-ada"
-
-
 def test_a_rolled_back_transaction_of_the_user_changes_nothing(
     place: Database, backend: SQLAlchemyBackend
 ) -> None:
@@ -441,32 +426,6 @@ def test_an_expired_token_makes_way_before_its_turn(place: Database) -> None:
     assert backend.take("key") == b"new"
     assert place.rows() == 0
     backend.close()
-
-
-@pytest.mark.load
-def test_a_hundred_thousand_expired_tokens_hold_nobody_up(postgres: Database) -> None:
-    backend = SQLAlchemyBackend(postgres.url, table=postgres.table)
-    backend.create_table()
-
-    def slowest() -> float:
-        worst = 0.0
-        for number in range(500):
-            began = time.perf_counter()
-            backend.put(f"{number}", b"v" * 300, **LATER)
-            backend.take(f"{number}")
-            worst = max(worst, time.perf_counter() - began)
-        return worst
-
-    slowest()
-    added = []
-    for _ in range(3):
-        idle = slowest()
-        expired(postgres, 100_000, 1.0)
-        added.append(slowest() - idle)
-        with postgres.keeper.begin() as connection:
-            connection.exec_driver_sql(f"TRUNCATE {postgres.table}")
-    backend.close()
-    assert min(added) <= 0.05
 
 
 # Failure.
@@ -696,6 +655,39 @@ def test_what_errors_mean(error: Exception, kind: type[Exception], text: str) ->
     with pytest.raises(kind) as caught, failures():
         raise raised
     assert str(caught.value) == text
+
+
+# Behind the middleware.
+
+
+@pytest.mark.parametrize("driver", ["postgresql+psycopg", "mysql+pymysql"])
+def test_503_while_it_is_down_and_service_afterwards(
+    driver: str, tmp_path: Path, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    with database(driver, tmp_path) as place:
+        line = Line(place.url)
+        backend = SQLAlchemyBackend(line.url, table=place.table, timeout=2)
+        backend.create_table()
+        app = world.wrap(backend=backend, store_token="hashed")
+        try:
+            tokens = [world.generate(app).json["token"] for _ in range(2)]
+            line.down()
+            caplog.clear()
+            for answer in (world.generate(app), world.verify(app, tokens[0])):
+                assert (answer.status, answer.json["code"]) == (503, "BACKEND_UNAVAILABLE")
+                assert int(answer.headers["retry-after"]) > 0
+            records = [record for record in caplog.records if record.name == "ott_middleware"]
+            assert len(records) == 2
+            assert all(record.exc_info is None for record in records)
+            for hidden in (*tokens, "abc"):
+                assert hidden not in caplog.text
+            assert world.ask(app, "/").body == b"Hello, world!"
+            line.up()
+            assert [world.verify(app, token).status for token in tokens] == [200, 200]
+            assert world.verify(app, world.generate(app).json["token"]).status == 200
+        finally:
+            backend.close()
+            line.close()
 
 
 # Processes.

@@ -24,13 +24,12 @@ from ott_middleware import (
     BackendUnavailable,
     ConfigurationError,
     KeyTaken,
-    OneTimeTokens,
     SQLiteBackend,
 )
 from ott_middleware.backends import sqlite
 from ott_middleware.testing import BackendContract, Clock
 
-from .colours import ROUNDS
+from .colours import ROUNDS, World
 
 # Forks of a process with threads are what some of these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -673,33 +672,38 @@ def test_nothing_is_looked_for_row_by_row(backend: SQLiteBackend) -> None:
         assert not [step for *_, step in plan if "SCAN" in step or "B-TREE" in step], plan
 
 
-@pytest.mark.load
-def test_a_hundred_thousand_expired_tokens_hold_nobody_up(tmp_path: Path) -> None:
-    def slowest(name: str, count: int) -> float:
-        backend = SQLiteBackend(tmp_path / name)
-        expired(backend, count, 1.0)
-        put(backend, "first")
-        worst = 0.0
-        for number in range(500):
-            began = time.perf_counter()
-            put(backend, f"{number}")
-            backend.take(f"{number}")
-            worst = max(worst, time.perf_counter() - began)
-        backend.close()
-        return worst
-
-    added = [slowest(f"{run}.db", 100_000) - slowest(f"{run}-idle.db", 0) for run in range(3)]
-    assert min(added) <= 0.05
+# Behind the middleware.
 
 
-def test_a_token_service_keeps_its_tokens_there(path: Path) -> None:
-    from ott_middleware import CookieSession, Session
+def test_503_while_others_keep_the_file_locked(
+    path: Path, writer: sqlite3.Connection, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = world.wrap(backend=SQLiteBackend(path, timeout=0.05), store_token="hashed")
+    writer.execute("ROLLBACK")
+    token = world.generate(app).json["token"]
+    writer.execute("BEGIN IMMEDIATE")
+    caplog.clear()
+    for answer in (world.generate(app), world.verify(app, token)):
+        assert (answer.status, answer.json["code"]) == (503, "BACKEND_UNAVAILABLE")
+        assert int(answer.headers["retry-after"]) > 0
+    records = [record for record in caplog.records if record.name == "ott_middleware"]
+    assert len(records) == 2
+    assert all(record.exc_info is None for record in records)
+    assert token not in caplog.text
+    assert world.ask(app, "/").body == b"Hello, world!"
+    writer.execute("ROLLBACK")
+    assert world.verify(app, token).status == 200
 
-    tokens = OneTimeTokens(SQLiteBackend(path), sessions=CookieSession("sid"), store_token="hashed")
-    session = Session(id="id-of-ada", token="cookie-of-ada", user={"email": "ada@example.com"})
-    token = tokens.generate(session)
-    dump = b"".join(file.read_bytes() for file in path.parent.iterdir())
-    for secret in (token, "cookie-of-ada", "ada@example.com", "id-of-ada"):
-        assert secret.encode() not in dump
-    assert tokens.verify(token).token == "cookie-of-ada"
-    tokens.backend.close()
+
+def test_503_while_the_disk_is_full(path: Path, world: World) -> None:
+    backend = SQLiteBackend(path)
+    app = world.wrap(backend=backend, max_per_session=None)
+    token = world.generate(app).json["token"]
+    execute = backend._file._connection.execute
+    execute(f"PRAGMA max_page_count = {execute('PRAGMA page_count').fetchone()[0]}")
+    answers = (world.generate(app) for _ in range(100))
+    refused = next(answer for answer in answers if answer.status != 200)
+    assert (refused.status, refused.json["code"]) == (503, "BACKEND_FULL")
+    assert int(refused.headers["retry-after"]) > 0
+    assert world.verify(app, token).status == 200
+    backend.close()
