@@ -50,6 +50,8 @@ def running(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=10)
+            while _OPENED:
+                _OPENED.pop().close()
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes] | None = None) -> None:
@@ -104,6 +106,10 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
 
 
+# All that clients have opened, whichever thread it was.
+_OPENED: list[http.client.HTTPConnection] = []
+
+
 class Client(threading.local):
     """One connection a thread and port, as browsers keep them."""
 
@@ -121,6 +127,7 @@ class Client(threading.local):
         if connection is None:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
             self.connections[port] = connection
+            _OPENED.append(connection)
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
