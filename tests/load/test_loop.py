@@ -165,7 +165,7 @@ async def ticking() -> AsyncIterator[list[float]]:
 
 async def operate(backend: Backend, count: int) -> None:
     async def caller() -> None:
-        for _ in range(count // CALLERS // 2):
+        for _ in range(count // CALLERS):  # a slow put, and a take
             key = secrets.token_urlsafe(24)
             await backend.aput(key, b"value", expires_at=time.time() + 60, owner=key, limit=10)
             assert await backend.atake(key) == b"value"
