@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,13 @@ URLS = {
     ),
     "mysql": os.environ.get("OTT_TEST_MYSQL_URL", "mysql+pymysql://root@127.0.0.1:3306/test"),
 }
+
+
+def need_redis_server() -> None:
+    """Go on if there is a Redis to start; else skip, or fail with `CI=true`."""
+    if shutil.which("redis-server") is None:
+        reason = "no redis-server to start"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
 
 
 def url_of(engine: str, folder: Path) -> str:

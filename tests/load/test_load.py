@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import threading
@@ -21,7 +20,7 @@ from typing import Any
 import pytest
 
 from . import harness
-from .engines import SCALE, URLS, url_of
+from .engines import SCALE, URLS, need_redis_server, url_of
 from .harness import CLIENT, generate, gunicorn, redeem, redeem_all, uvicorns
 
 pytestmark = pytest.mark.load
@@ -106,9 +105,7 @@ class _Redis:
     """A Redis of this test's own, which can be gone in two ways."""
 
     def __init__(self, folder: Path) -> None:
-        if shutil.which("redis-server") is None:
-            reason = "no redis-server to start"
-            pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+        need_redis_server()
         self.port = harness.free_port()
         self._command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
         self._command += ["--save", "", "--appendonly", "no", "--dir", str(folder)]

@@ -30,14 +30,14 @@ from ott_middleware import (
 )
 
 from . import harness
-from .engines import SCALE, url_of
+from .engines import SCALE, need_redis_server, url_of
 
 pytestmark = pytest.mark.load
 
 OPERATIONS = int(1000 * SCALE)
 CALLERS = 20
 SLOW = 0.02  # seconds that an engine takes for a put, or for whatever comes meanwhile
-SLOW_ALONE = 0.005  # where one put waits for the other
+SLOW_ALONE = 0.002  # where one put waits for the other
 TICK = 0.005
 ALLOWED = 0.05
 
@@ -79,6 +79,7 @@ while True:
 
 @contextmanager
 def slow_redis(folder: Path) -> Any:
+    need_redis_server()
     port = harness.free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     command += ["--dir", str(folder)]
