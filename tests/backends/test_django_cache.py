@@ -307,6 +307,18 @@ def test_connections_are_used_again_and_not_across_a_fork(
         backend.close()
 
 
+def test_a_client_of_the_parent_is_not_used_after_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    with local():
+        backend = DjangoCacheBackend("ott")
+        backend.take("key")
+        (used,) = backend._idle
+        with monkeypatch.context() as patched:
+            patched.setattr("os.getpid", lambda: 1)  # as a child has another
+            backend.take("key")
+            assert len(backend._idle) == 1
+            assert backend._idle[0] is not used
+
+
 def test_a_client_that_failed_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with local():
         backend = DjangoCacheBackend("ott", clock=lambda: 1000.0)

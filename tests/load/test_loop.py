@@ -196,9 +196,9 @@ def test_the_loop_ticks_on(name: str, tmp_path: Path) -> None:
 
     with STORES[name](tmp_path) as backend:
         found = asyncio.run(rounds(backend))
-    # It was slow, and the loop ran: as many ticks as there was time for, or half of them.
+    # It was slow, and the loop ran: there were ticks, if fewer than with nothing else to do.
     for beside, alone in found:
-        assert len(beside) > max(5, len(alone) / 2)
+        assert len(beside) > max(5, len(alone) / 4)
     best = min(found, key=lambda pair: max(pair[0]) - max(pair[1]))
     p99 = min(statistics.quantiles(beside, n=100)[-1] for beside, _ in found)
     worst, idle = max(best[0]), max(best[1])
