@@ -32,9 +32,11 @@ autodoc_preserve_defaults = True
 nitpicky = True
 nitpick_ignore_regex = [
     # Python's own: not fetched from docs.python.org, so that the build needs no network.
-    ("py:class", r"(collections\.abc|datetime|typing)\..+"),
+    ("py:class", r"(collections\.abc|contextlib|datetime|os|typing)\..+"),
+    # Other libraries' own: the same.
+    ("py:class", r"sqlalchemy\..+"),
     # Names for a type: the texts say in words what they are.
-    ("py:class", "ASGIApp|OnInvalid|OptionValues|WSGIApplication"),
+    ("py:class", "AnyBackend|ASGIApp|Client|OnInvalid|OptionValues|WSGIApplication|.+PutTake"),
 ]
 # One parameter a line where a signature is long.
 maximum_signature_line_length = 88

@@ -3,9 +3,13 @@
 Independent of the Better Auth project, whose one-time-token plugin's wire format it speaks.
 """
 
+import importlib
+import typing
+
 from .asgi import ASGIMiddleware
 from .backends.base import Backend
 from .backends.memory import MemoryBackend
+from .backends.registry import register_backend
 from .config import GenerationContext, Options, TokenOptions
 from .errors import (
     BackendFull,
@@ -43,6 +47,13 @@ from .sessions.sealed import SealedSession
 from .token_service import TokenService
 from .wsgi import WSGIMiddleware
 
+if typing.TYPE_CHECKING:
+    from .backends.django_cache import DjangoCacheBackend
+    from .backends.mapping import MappingBackend
+    from .backends.redis import RedisBackend
+    from .backends.sqlalchemy import SQLAlchemyBackend
+    from .backends.sqlite import SQLiteBackend
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -57,6 +68,7 @@ __all__ = [
     "CookieAttributes",
     "CookieSession",
     "DeadToken",
+    "DjangoCacheBackend",
     "GenerationContext",
     "Handle",
     "InvalidOrigin",
@@ -64,6 +76,7 @@ __all__ = [
     "InvalidToken",
     "KeyTaken",
     "LengthRequired",
+    "MappingBackend",
     "MemoryBackend",
     "MethodNotAllowed",
     "MissingOrNullOrigin",
@@ -73,9 +86,12 @@ __all__ = [
     "OneTimeTokens",
     "Options",
     "PayloadTooLarge",
+    "RedisBackend",
     "Request",
     "RequestError",
     "Response",
+    "SQLAlchemyBackend",
+    "SQLiteBackend",
     "SealedSession",
     "Session",
     "SessionAdapter",
@@ -90,4 +106,42 @@ __all__ = [
     "UnsupportedMediaType",
     "ValidationError",
     "WSGIMiddleware",
+    "register_backend",
 ]
+
+# Imported when they are asked for: nobody pays for a backend that is not theirs.
+_LATER = {
+    "DjangoCacheBackend": "django_cache",
+    "MappingBackend": "mapping",
+    "RedisBackend": "redis",
+    "SQLAlchemyBackend": "sqlalchemy",
+    "SQLiteBackend": "sqlite",
+}
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(f".backends.{_LATER[name]}", __name__), name)
+    except ImportError as error:
+        library = _LATER[name]
+        if (error.name or library) != library:
+            raise
+        # It is not there, or says (without a name) that a part of it is not.
+        value = _not_installed(name, library)
+    globals()[name] = value
+    return value
+
+
+def _not_installed(name: str, library: str) -> type[Backend]:
+    """What stands for a backend without its library: it tells so when one is made."""
+
+    def refuse(*_: typing.Any, **__: typing.Any) -> None:
+        raise ConfigurationError(f"{name} needs {library}; pip install 'ott_middleware[{library}]'")
+
+    return type(name, (Backend,), {"__init__": refuse})
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from .backends.base import Backend
+from .backends.registry import AnyBackend, backend_of
 from .errors import ConfigurationError, RequestError
 from .http import Request, Response
 from .secrets import Secret, parse_secrets
@@ -54,7 +54,7 @@ class OptionValues(TypedDict, total=False):
     """The options of `OTTMiddleware` as keyword arguments; see `Options` for what they mean."""
 
     session: str | Sequence[str] | SessionAdapter
-    backend: Backend | None
+    backend: AnyBackend | None
     tokens: TokenService | None
     secret: Secret | None
     expires_in: float | timedelta
@@ -161,7 +161,9 @@ class Options:
     """What `OTTMiddleware` can be told. All keyword only, the same for ASGI and WSGI.
 
     :ivar session: a cookie name, a list of them, or a `SessionAdapter`.
-    :ivar backend: where tokens wait. Default: a `MemoryBackend` of this middleware's own.
+    :ivar backend: where tokens wait: a `Backend`, an object with `put` and `take`, or a URL
+        (`memory://`, `sqlite:///path`, `redis://…`, `postgresql://…`; see `register_backend` for
+        others). Default: a `MemoryBackend` of this middleware's own.
     :ivar tokens: a ready `TokenService`, instead of `backend` and the token options.
     :ivar secret, expires_in, generate_token, store_token, max_per_session: see `TokenOptions`.
     :ivar token_options: these five, as one value.
@@ -184,7 +186,8 @@ class Options:
     """
 
     session: str | Sequence[str] | SessionAdapter
-    backend: Backend | None = None
+    # A URL may hold a password: the backend takes its place, and shows none.
+    backend: AnyBackend | None = field(default=None, repr=False)
     tokens: TokenService | None = None
     token_options: TokenOptions = field(default_factory=TokenOptions)
     disable_client_request: bool = False
@@ -252,7 +255,8 @@ class Options:
         _match("base_path", self.base_path, _BASE_PATH, "use '' or a path like '/api/auth'")
         if self.query_param is not None:
             _match("query_param", self.query_param, _QUERY_PARAM, "use a name like 'ott', or None")
-        _check_backend(self.backend)
+        if self.backend is not None:
+            object.__setattr__(self, "backend", backend_of(self.backend))
         if not callable(self.on_invalid):
             _one_of("on_invalid", self.on_invalid, ("error", "continue"), " or a function")
         _one_of("on_switch", self.on_switch, ("keep", "replace"))
@@ -276,13 +280,6 @@ def _adapter(session: object) -> SessionAdapter:
             f"session: {session!r}; pass a cookie name, a list of them, or a session adapter"
         )
     return CookieSession(*names)
-
-
-def _check_backend(backend: object) -> None:
-    if backend is not None and Backend not in type(backend).__mro__:
-        # The text of a URL may hold a password.
-        shown = re.sub("//.*@", "//***@", repr(backend), flags=re.DOTALL)
-        raise ConfigurationError(f"backend: {shown}; pass an object derived from Backend")
 
 
 def _patterns(option: str, given: object) -> tuple[OriginPattern, ...]:

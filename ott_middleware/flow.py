@@ -77,6 +77,8 @@ class Flow:
                 max_per_session=options.token_options.max_per_session,
             )
         )
+        if not asynchronous:
+            _refuse_async_only(getattr(self.tokens, "backend", None))
         hook = options.on_invalid if callable(options.on_invalid) else None
         bind, self.run = sync_colour(adapter.current, adapter.establish, hook)
         self._asynchronous = asynchronous
@@ -330,6 +332,15 @@ class Flow:
             return refusal(request, failure)
         stated = {name.lower() for name, _ in response.headers}
         return response.with_headers(*(pair for pair in PRIVATE if pair[0].lower() not in stated))
+
+
+def _refuse_async_only(backend: object) -> None:
+    if getattr(backend, "async_only", False):
+        raise ConfigurationError(
+            f"backend: {type(backend).__name__} is asynchronous only, and this is a WSGI app; add "
+            "a put() and a take() that wait for their result (or, where it is made of clients or "
+            "engines, a synchronous one)"
+        )
 
 
 def _single(links: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from .backends.base import Backend
+from .backends.registry import AnyBackend, backend_of
 from .calls import (
     Bind,
     Bound,
@@ -72,7 +72,7 @@ class _PlugIns:
 class OneTimeTokens:
     """Single-use tokens in a backend, each attached to a session.
 
-    :param backend: where tokens wait.
+    :param backend: where tokens wait: a `Backend`, an object with `put` and `take`, or a URL.
     :param sessions: says at redemption whether the session is still alive.
     :param secret, expires_in, generate_token, store_token, max_per_session: see `TokenOptions`.
     :param clock: tells the time in Unix seconds; default: the backend's clock.
@@ -81,7 +81,7 @@ class OneTimeTokens:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: AnyBackend,
         *,
         sessions: SessionAdapter,
         secret: Secret | None = None,
@@ -98,7 +98,7 @@ class OneTimeTokens:
             store_token=store_token,
             max_per_session=max_per_session,
         )
-        self.backend = backend
+        self.backend = backend = backend_of(backend)
         # One clock for what sets an expiry and what judges it.
         of_backend: Callable[[], float] = getattr(backend, "clock", time.time)
         self.clock = clock or of_backend

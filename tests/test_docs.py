@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
+import types
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import ROOT, ask, blocks, generate, run
+from documents import ROOT, ask, blocks, generate, run, run_block
 from harness import NAVIGATION
+from sqlalchemy import create_engine, inspect
 
 import ott_middleware
-from ott_middleware import CookieSession, KeyTaken, OTTMiddleware, RequestError
+from ott_middleware import (
+    CookieSession,
+    KeyTaken,
+    OneTimeTokens,
+    OTTMiddleware,
+    RequestError,
+    Session,
+    SQLAlchemyBackend,
+)
+from ott_middleware.backends import registry
 
 DOCS = ROOT / "docs"
 A = {"host": "a.example", "scheme": "https"}
@@ -125,8 +138,52 @@ def test_the_quickstart_works_without_http(quickstart: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def file_backend() -> Any:
-    return run(DOCS / "backends.md")["FileBackend"]
+def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("backends"))
+        patch.setattr(registry, "_factories", dict(registry._factories))
+        namespace = run(DOCS / "backends.md")
+        yield namespace
+        namespace["sql"].close()
+
+
+@pytest.fixture
+def file_backend(backends: dict[str, Any]) -> Any:
+    return backends["FileBackend"]
+
+
+def test_the_backends_of_the_examples_work(backends: dict[str, Any]) -> None:
+    for name in ("sql", "of_metadata", "mapped"):
+        backends[name].put("k", b"v", expires_at=4e9, owner="o", limit=None)
+        assert backends[name].take("k") == b"v"
+    for given in (backends["Shelf"](), "shelf://"):
+        tokens = OneTimeTokens(given, sessions=CookieSession("sid"))
+        token = tokens.generate(Session(id="1", token="cookie"))
+        assert tokens.verify(token).token == "cookie"
+    backends["of_metadata"].close()
+    for colour in ("sync", "async"):
+        backends["TestMine"]().test_of_many_takers_one_wins(colour)
+
+
+def test_the_migration_makes_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (block,) = blocks(DOCS / "backends.md", "py")
+    engine = create_engine(f"sqlite:///{tmp_path}/tokens.db")
+    with engine.begin() as connection:
+        op = types.SimpleNamespace(
+            get_bind=lambda: connection,
+            drop_table=lambda name: connection.exec_driver_sql(f"DROP TABLE {name}"),
+        )
+        monkeypatch.setitem(sys.modules, "alembic", types.SimpleNamespace(op=op))
+        migration: dict[str, Any] = {}
+        run_block(block, migration)
+        migration["upgrade"]()
+    backend = SQLAlchemyBackend(engine)
+    backend.put("k", b"v", expires_at=4e9, owner="o", limit=1)
+    assert backend.take("k") == b"v"
+    with engine.begin() as connection:
+        migration["downgrade"]()
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
 
 
 LATER = {"expires_at": 4e9, "owner": "o", "limit": None}

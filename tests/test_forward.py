@@ -257,11 +257,15 @@ def test_sign_out_of_nobody(world: World) -> None:
     assert (answer.status, answer.cookies) == (200, {"ott_session": ""})
 
 
-class CannotRevoke(Backend):
-    blocks = False
-
+class CannotRevoke(MemoryBackend):
     def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+        super().__init__(clock=clock)
+
+    def revoke(self, owner: str) -> int:
+        return Backend.revoke(self, owner)
+
+    async def arevoke(self, owner: str) -> int:
+        return self.revoke(owner)
 
 
 @pytest.mark.parametrize("failure", [None, ConnectionError("secret of the store")])

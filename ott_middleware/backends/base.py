@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..calls import in_thread
+from ..calls import in_thread, is_async
 from ..errors import NotSupported
 
 
@@ -17,6 +17,17 @@ class Backend(Protocol):
 
     #: Whether the synchronous methods may wait for a disk or a network.
     blocks: bool = True
+
+    @property
+    def async_only(self) -> bool:
+        """Whether there is no synchronous colour. Such a backend serves ASGI apps alone."""
+        kind = type(self)
+        return (
+            kind.put is Backend.put
+            or kind.take is Backend.take
+            or is_async(self.put)
+            or is_async(self.take)
+        )
 
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
@@ -32,7 +43,7 @@ class Backend(Protocol):
         :raises KeyTaken: a live value has that key. It is never overwritten.
         :raises BackendFull: there is no room. Another owner's live value is never dropped.
         """
-        raise NotSupported(f"{type(self).__name__} must define put()")
+        raise NotSupported(_missing(self, "put"))
 
     def take(self, key: str) -> bytes | None:
         """Remove a value and return it; None if there is none, or it has expired.
@@ -40,11 +51,11 @@ class Backend(Protocol):
         The only way to read, and atomic: of any number of calls for one key, in any thread, task,
         process or host on the same store, exactly one gets the value.
         """
-        raise NotSupported(f"{type(self).__name__} must define take()")
+        raise NotSupported(_missing(self, "take"))
 
     def revoke(self, owner: str) -> int:
         """Drop all live values of an owner, and return how many there were."""
-        raise NotSupported(f"{type(self).__name__} must define revoke()")
+        raise NotSupported(_missing(self, "revoke"))
 
     def close(self) -> None:
         """Give back what is held open. Calling it twice is allowed."""
@@ -67,3 +78,10 @@ class Backend(Protocol):
     async def aclose(self) -> None:
         """`close`, awaited."""
         await in_thread(self.close)
+
+
+def _missing(backend: Backend, name: str) -> str:
+    return (
+        f"{type(backend).__name__} has no {name}() for synchronous callers: await a{name}() (of a "
+        f"token service: its awaited methods), or define {name}()"
+    )

@@ -1,0 +1,151 @@
+"""Tokens in a mapping of the user's own, behind a lock of the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+import struct
+import time
+from collections.abc import Callable, MutableMapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from ..errors import ConfigurationError, KeyTaken
+from .base import Backend
+
+# What is held under a token's name: its expiry, its owner (hashed to a fixed length), the value.
+_HEADER = struct.Struct(">d16s")
+
+# A call drops no more expired tokens than that: none has to wait for a thousand of them.
+_SWEEP = 8
+
+
+class MappingBackend(Backend):
+    """Tokens in any `MutableMapping` from `str` to `bytes`: a dict, a manager's dict, a shelf.
+
+    Any thread must be allowed to use it.
+
+    **The lock decides who wins.** It must keep out everybody who uses the mapping: a
+    `threading.Lock` for one process, a `multiprocessing.Lock` or a file lock where processes share
+    the mapping. With less, one token can be redeemed twice. It is held for each operation, a few
+    reads and writes long, and is never entered twice by one caller.
+
+    A mapping of processes or of a disk says nothing about what was written when power is cut: a
+    store that must keep its promise then is a job for `SQLiteBackend`.
+
+    :param mapping: names begin with `token:` and `owner:`; it may hold other things beside.
+    :param lock: a context manager that can be entered again and again.
+    :param clock: tells the time in Unix seconds.
+    :raises ConfigurationError: no mapping, or no lock.
+    """
+
+    def __init__(
+        self,
+        mapping: MutableMapping[str, bytes],
+        lock: AbstractContextManager[Any],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        for name in ("get", "pop", "__setitem__"):
+            if isinstance(mapping, type) or not hasattr(mapping, name):
+                raise ConfigurationError(f"mapping: a {type(mapping).__name__}; pass a dict or so")
+        if isinstance(lock, type) or not hasattr(lock, "__enter__"):
+            raise ConfigurationError(
+                f"lock: a {type(lock).__name__}; pass what keeps out every other user of the "
+                "mapping: threading.Lock(), or multiprocessing.Lock() where processes share it"
+            )
+        self.clock = clock
+        self._mapping = mapping
+        self._lock = lock
+        self._written: list[tuple[float, str]] = []  # by this process; the first to expire in front
+
+    def put(
+        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
+    ) -> None:
+        name, mark = f"token:{key}", _mark(owner)
+        with self._lock:
+            now = self.clock()
+            if expires_at <= now:
+                return
+            self._sweep(now)
+            if self._live(name, now):
+                raise KeyTaken("a live token has that key")
+            mine = [
+                other for other in self._names(f"owner:{owner}") if self._live(other, now, mark)
+            ]
+            while limit is not None and len(mine) >= limit:
+                del self._mapping[mine.pop(0)]
+            self._mapping[name] = _HEADER.pack(expires_at, mark) + value
+            self._mapping[f"owner:{owner}"] = json.dumps([*mine, name]).encode()
+            heapq.heappush(self._written, (expires_at, name))
+            heapq.heappush(self._written, (expires_at, f"owner:{owner}"))
+
+    def take(self, key: str) -> bytes | None:
+        with self._lock:
+            # Nobody else is between the look and the removal: that is what the lock is for.
+            held = self._mapping.get(f"token:{key}")
+            if held is None:
+                return None
+            del self._mapping[f"token:{key}"]
+            live = _HEADER.unpack_from(held)[0] > self.clock()
+            return held[_HEADER.size :] if live else None
+
+    def revoke(self, owner: str) -> int:
+        mark = _mark(owner)
+        with self._lock:
+            now = self.clock()
+            mine = [name for name in self._names(f"owner:{owner}") if self._live(name, now, mark)]
+            for name in mine:
+                del self._mapping[name]
+            self._mapping.pop(f"owner:{owner}", None)
+            return len(mine)
+
+    def clean_up(self) -> int:
+        """Drop whatever has expired, and return how many tokens that were.
+
+        Each process drops what it wrote, as it goes. What a process left behind that ended before,
+        goes by calling this, once at the start, say: it reads the whole mapping under the lock.
+        """
+        with self._lock:
+            now = self.clock()
+            names = list(self._mapping)
+            dead = [n for n in names if n.startswith("token:") and not self._live(n, now)]
+            for name in dead:
+                del self._mapping[name]
+            for name in names:
+                if name.startswith("owner:"):
+                    self._forget(name, now)
+            return len(dead)
+
+    def _names(self, owner_name: str) -> list[str]:
+        """The names of an owner's tokens, oldest first; those that are gone may be among them."""
+        names: list[str] = json.loads(self._mapping.get(owner_name, b"[]"))
+        return names
+
+    def _live(self, name: str, now: float, mark: bytes | None = None) -> bool:
+        held = self._mapping.get(name)
+        if held is None:
+            return False
+        expires_at, of = _HEADER.unpack_from(held)
+        # A name may have gone to another owner since.
+        return bool(expires_at > now and mark in (None, of))
+
+    def _forget(self, owner_name: str, now: float) -> None:
+        """Drop the list of an owner without a live token."""
+        if not any(self._live(name, now) for name in self._names(owner_name)):
+            self._mapping.pop(owner_name, None)
+
+    def _sweep(self, now: float) -> None:
+        for _ in range(_SWEEP):
+            if not self._written or self._written[0][0] > now:
+                return
+            _, name = heapq.heappop(self._written)
+            if name.startswith("owner:"):
+                self._forget(name, now)
+            elif not self._live(name, now):
+                self._mapping.pop(name, None)
+
+
+def _mark(owner: str) -> bytes:
+    return hashlib.sha256(owner.encode()).digest()[:16]

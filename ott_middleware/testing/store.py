@@ -1,0 +1,98 @@
+"""The store that a test of the contract asks."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+from ..errors import BackendFull, KeyTaken, OTTError, Unavailable
+from .colours import Call, Colour, put_call, take_call
+
+# How often a call is repeated after the connection broke, and after how many seconds.
+_TRIES = 20
+_PAUSE = 0.2
+
+
+class Clock:
+    """A clock that stands still until it is moved. It starts at the present."""
+
+    def __init__(self) -> None:
+        self.now = float(int(time.time()))
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Store:
+    """A backend in one colour, with keys and owners that no other test uses."""
+
+    def __init__(self, colour: Colour, clock: Clock) -> None:
+        self.clock = clock
+        self.backend = colour.backend
+        self.prefix = f"{secrets.token_hex(8)}:"
+        self.race = colour.race
+        self._call = colour.call
+
+    def put_call(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        seconds: float = 60,
+        owner: str = "owner",
+        limit: int | None = 10,
+    ) -> Call:
+        return put_call(
+            self.prefix + key,
+            value,
+            expires_at=self.clock.now + seconds,
+            owner=self.prefix + owner,
+            limit=limit,
+        )
+
+    def take_call(self, key: str) -> Call:
+        return take_call(self.prefix + key)
+
+    def put(self, key: str, value: bytes, **keywords: Any) -> None:
+        self._call(self.put_call(key, value, **keywords))
+
+    def take(self, key: str) -> bytes | None:
+        value: bytes | None = self._call(self.take_call(key))
+        return value
+
+    def revoke(self, owner: str) -> int:
+        count: int = self._call(Call("revoke", (self.prefix + owner,), {}))
+        return count
+
+    def close_once(self) -> None:
+        self._call(Call("close", (), {}))
+
+    def refuses_put(self, key: str, value: bytes, **keywords: Any) -> None:
+        try:
+            self.put(key, value, **keywords)
+        except KeyTaken:
+            return
+        raise AssertionError("put overwrote a live value, or left it in silence: no KeyTaken")
+
+    def full(self, key: str) -> bool:
+        try:
+            self.put(key, b"value", owner=key)
+        except BackendFull:
+            return True
+        return False
+
+    def insists(self, call: Call) -> list[Any]:
+        """Call until there is an answer; all answers, exceptions among them."""
+        answers: list[Any] = []
+        for _ in range(_TRIES):
+            try:
+                answers.append(self._call(call))
+            except Exception as error:
+                if isinstance(error, OTTError) and not isinstance(error, Unavailable):
+                    raise
+                answers.append(error)
+                time.sleep(_PAUSE)
+                continue
+            return answers
+        raise AssertionError("no answer for seconds after the connection broke") from answers[-1]

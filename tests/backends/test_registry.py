@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import importlib
+import logging
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+
+import ott_middleware
+from ott_middleware import (
+    Backend,
+    ConfigurationError,
+    CookieSession,
+    MemoryBackend,
+    OneTimeTokens,
+    Options,
+    OTTMiddleware,
+    RedisBackend,
+    SQLAlchemyBackend,
+    SQLiteBackend,
+    register_backend,
+)
+from ott_middleware.backends import registry
+from ott_middleware.backends.registry import backend_of
+
+from .colours import World
+
+SECRET = "sesame"
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_factories", dict(registry._factories))
+
+
+@pytest.mark.parametrize("url", ["memory://", "MEMORY://", "memory://?maxsize=7"])
+def test_memory(url: str) -> None:
+    backend = backend_of(url)
+    assert isinstance(backend, MemoryBackend)
+    assert backend.maxsize == (7 if "7" in url else 100_000)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1:1/0?prefix=mine", "rediss://u:p@127.0.0.1:1", "Redis://127.0.0.1:1"]
+)
+def test_redis(url: str) -> None:
+    assert isinstance(backend_of(url), RedisBackend)
+
+
+def test_the_middleware_and_the_service_take_urls(world: World) -> None:
+    app = world.wrap(backend="memory://")
+    token = world.generate(app).json["token"]
+    assert [world.verify(app, token).status for _ in range(2)] == [200, 400]
+    service = OneTimeTokens("memory://?maxsize=3", sessions=CookieSession("sid"))
+    assert isinstance(service.backend, MemoryBackend)
+    assert service.clock is service.backend.clock
+
+
+def test_a_url_s_password_is_in_no_repr() -> None:
+    url = f"redis://:{SECRET}@127.0.0.1:1/0"
+    options = Options(session="sid", backend=url)
+    assert SECRET not in repr(options)
+    assert isinstance(options.backend, RedisBackend)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"nosuch://user:{SECRET}@host/path?{SECRET}",
+        f"//user:{SECRET}@host",
+        f"user:{SECRET}@host",
+        SECRET,
+        "",
+        f"{SECRET}/://host",
+        f"://{SECRET}",
+        f"memory://{SECRET}",
+        f"memory:///{SECRET}",
+        f"memory://?maxsize={SECRET}",
+        f"memory://?{SECRET}=1",
+        f"sqlite://{SECRET}/path",
+        f"sqlite:///path?{SECRET}",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        f"redis://:{SECRET}@host:port",
+        f"raises://{SECRET}",
+        f"imports://{SECRET}",
+        f"makes://{SECRET}",
+    ],
+)
+def test_a_bad_url_is_refused_without_being_shown(url: str) -> None:
+    def raises(url: str) -> Backend:
+        raise ValueError(f"can't parse {url}")
+
+    def imports(url: str) -> Backend:
+        raise ImportError(f"for {url}")
+
+    register_backend("raises", raises)
+    register_backend("imports", imports)
+    register_backend("makes", lambda url: url)  # type: ignore[arg-type,return-value]
+    with pytest.raises(ConfigurationError) as refused:
+        OTTMiddleware(lambda environ, start: [], session="sid", backend=url)
+    # As a log would show it; the lines of this file are not of interest.
+    shown = "".join(traceback.format_exception(refused.value)).replace(__file__, "")
+    assert SECRET not in shown
+    assert SECRET not in str(refused.value)
+
+
+def test_an_unknown_scheme_names_the_known_ones() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        backend_of("nosuch://host")
+    for known in ("memory", "sqlite", "redis", "rediss", "postgresql", "mysql", "register_backend"):
+        assert known in str(refused.value)
+
+
+def test_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for url, path in (
+        (f"sqlite:///{tmp_path}/absolute.db", tmp_path / "absolute.db"),
+        ("sqlite:///relative%20to.db", tmp_path / "relative to.db"),
+    ):
+        backend = backend_of(url)
+        assert isinstance(backend, SQLiteBackend)
+        backend.put("key", b"value", expires_at=time.time() + 60, owner="o", limit=None)
+        assert path.exists()
+        assert backend.take("key") == b"value"
+        backend.close()
+
+
+def test_sqlalchemy(tmp_path: Path) -> None:
+    backend = backend_of(f"sqlite+pysqlite:///{tmp_path}/tokens.db")
+    assert isinstance(backend, SQLAlchemyBackend)
+    backend.create_table()
+    backend.put("key", b"value", expires_at=time.time() + 60, owner="o", limit=None)
+    assert backend.take("key") == b"value"
+    backend.close()
+
+
+def test_without_its_library_a_backend_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("ott_middleware.backends.sql")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    monkeypatch.setattr(ott_middleware, "SQLAlchemyBackend", None)  # put back afterwards
+    monkeypatch.delattr(ott_middleware, "SQLAlchemyBackend")
+    cure = r"pip install 'ott_middleware\[sqlalchemy\]'"
+    for url in ("postgresql://u:p@host/d", "mysql+pymysql://host/d", "sqlite+aiosqlite:///path"):
+        with pytest.raises(ConfigurationError, match=cure):
+            backend_of(url)
+    absent = ott_middleware.SQLAlchemyBackend  # so that `import *` works
+    with pytest.raises(ConfigurationError, match=f"^SQLAlchemyBackend needs sqlalchemy.*{cure}"):
+        absent("postgresql://u:p@host/d", timeout=1)
+
+
+@pytest.mark.skipif(sqlalchemy.__version__ < "2.1", reason="SQLAlchemy 2.0 imports without it")
+@pytest.mark.parametrize(
+    "make", ["SQLAlchemyBackend(url)", "OneTimeTokens(url, sessions=CookieSession('sid'))"]
+)
+def test_without_a_part_of_its_library_as_well(make: str) -> None:
+    # SQLAlchemy comes without what its asyncio part needs, unless one asks for it.
+    names = (
+        "*" if make.startswith("SQLAlchemy") else "ConfigurationError, CookieSession, OneTimeTokens"
+    )
+    program = f"""
+import sys
+sys.modules["greenlet"] = None
+from ott_middleware import {names}
+url = "postgresql://u:p@host/d"
+try:
+    {make}
+except ConfigurationError as error:
+    assert "pip install 'ott_middleware[sqlalchemy]'" in str(error), error
+else:
+    raise SystemExit("it was made")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_every_name_is_listed() -> None:
+    assert set(ott_middleware.__all__) <= set(dir(ott_middleware))
+
+
+def test_what_else_is_missing_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ott_middleware._LATER, "Later", "no_such_module")
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        _ = ott_middleware.Later  # type: ignore[attr-defined]
+
+
+def test_a_password_is_not_shown_while_options_are_checked(world: World) -> None:
+    # By what shows the variables of a traceback.
+    with pytest.raises(ConfigurationError) as refused:
+        world.wrap(backend=f"redis://:{SECRET}@127.0.0.1:1/0", base_path="bad")
+    frames = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(refused.tb)]
+    shown = [repr(options) for options in frames if isinstance(options, Options)]
+    assert shown
+    assert SECRET not in "".join(shown)
+
+
+# Registering.
+
+
+class Mine(MemoryBackend):
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+
+
+def test_a_scheme_of_one_s_own() -> None:
+    register_backend("mine", Mine)
+    for url in ("mine://user:Pass@Host/x?y#z", "mine+tls://host", "MINE://Host"):
+        backend = backend_of(url)
+        assert isinstance(backend, Mine)
+        scheme, _, rest = url.partition(":")
+        assert backend.url == f"{scheme.lower()}:{rest}"  # whole, but that schemes have no case
+
+
+def test_a_scheme_can_have_a_factory_for_one_driver() -> None:
+    class Other(Mine):
+        pass
+
+    register_backend("mine", Mine)
+    register_backend("mine+other", Other)
+    assert type(backend_of("mine+other://host")) is Other
+    assert type(backend_of("mine+more://host")) is Mine
+
+
+def test_the_last_to_register_a_scheme_has_it() -> None:
+    register_backend("redis", Mine)
+    assert isinstance(backend_of("redis://host"), Mine)
+
+
+@pytest.mark.parametrize("scheme", ["", "UPPER", "1st", "with space", "a://", None, 3])
+def test_what_can_be_no_scheme_is_refused(scheme: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^scheme: "):
+        register_backend(scheme, Mine)
+
+
+def test_what_can_be_no_factory_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"^factory: 'mine'"):
+        register_backend("mine", "mine")  # type: ignore[arg-type]
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def imports(url: str) -> Backend:
+        importlib.import_module("a_package_that_is_not_there")
+        return Mine(url)
+
+    register_backend("mine", imports)
+    with pytest.raises(ConfigurationError, match="needs a_package_that_is_not_there"):
+        backend_of("mine://host")
+    register_backend("postgresql", imports)
+    with pytest.raises(ConfigurationError, match=r"pip install 'ott_middleware\[sqlalchemy\]'"):
+        backend_of("postgresql+psycopg://host")
+
+
+# Entry points.
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package that announces two schemes."""
+    (tmp_path / "ott_plugin.py").write_text(
+        "from ott_middleware import MemoryBackend\n"
+        "class Plugged(MemoryBackend):\n"
+        "    def __init__(self, url):\n"
+        "        super().__init__()\n"
+    )
+    info = tmp_path / "ott_plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ott-plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[ott_middleware.backends]\n"
+        "plugged = ott_plugin:Plugged\n"
+        "redis = ott_plugin:Plugged\n"
+        "broken = ott_plugin:NoSuchName\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "ott_plugin", raising=False)
+    importlib.invalidate_caches()
+    return tmp_path
+
+
+def test_an_entry_point_is_used_where_its_scheme_is(installed: Path) -> None:
+    with pytest.raises(ConfigurationError, match="plugged"):
+        backend_of("nosuch://host")  # listed, and not loaded
+    assert "ott_plugin" not in sys.modules
+    for url in ("plugged://host", "plugged+tls://host", "plugged://host"):
+        assert type(backend_of(url)).__name__ == "Plugged"
+
+
+def test_an_entry_point_does_not_replace_what_is_shipped(installed: Path) -> None:
+    assert isinstance(backend_of("redis://127.0.0.1:1"), RedisBackend)
+
+
+def test_an_entry_point_that_can_not_be_loaded_is_named(installed: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"ott_plugin:NoSuchName.*AttributeError"):
+        backend_of(f"broken://{SECRET}@host")
+
+
+# Other things than URLs.
+
+
+def test_a_backend_is_itself() -> None:
+    backend = MemoryBackend()
+    assert backend_of(backend) is backend
+
+
+def test_a_backend_must_have_some_put_and_take() -> None:
+    class Without(Backend):
+        def put(self, *arguments: Any, **keywords: Any) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"Without defines neither take\(\) nor atake\(\)"):
+        backend_of(Without())
+
+
+def test_no_backend_at_all_is_one_in_memory(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        app = world.wrap()
+    assert isinstance(app.flow.tokens.backend, MemoryBackend)
+
+
+def test_client_libraries_are_imported_with_their_scheme() -> None:
+    program = """
+import sys
+from ott_middleware.backends.registry import backend_of
+backend_of("memory://")
+assert not {"redis", "sqlalchemy", "django"} & set(sys.modules)
+backend_of("redis://127.0.0.1:1")
+assert "redis" in sys.modules and not {"sqlalchemy", "django"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
