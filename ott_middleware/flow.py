@@ -97,15 +97,19 @@ class Flow:
         self._keeper = keeper = SessionKeeper(adapter, bind=bind, clock=clock, run=run)
         if asynchronous and keeper.sets_remote_user:
             raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
-        offers = options.set_ott_header_on_new_session
-        self._forwarding = Forwarding(keeper, generate=generate, revoke=revoke, offers=offers)
+        offers, revokes = options.set_ott_header_on_new_session, options.revoke_on_sign_out
+        self._forwarding = Forwarding(
+            keeper, generate=generate, revoke=revoke, offers=offers, revokes=revokes
+        )
         self.current = keeper.current
         self.current_now = keeper.current_now
         self.begin_session = keeper.begin
         self.sets_remote_user = keeper.sets_remote_user
         self.handle = handle_class(self, signs_in=keeper.signs_in)
         #: Whether every request takes the long way, since its answer must be seen.
-        self.watches = keeper.signs_in or keeper.sets_remote_user or offers
+        self.watches = (
+            keeper.signs_in or keeper.sets_remote_user or offers or revokes
+        )
         self._read_request = read_request
         paths = f"{options.base_path}/one-time-token/"
         self._methods = {f"{paths}generate": "GET", f"{paths}verify": "POST"}

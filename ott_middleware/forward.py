@@ -50,15 +50,23 @@ class Forwarding:
     :param keeper: the session adapter, guarded.
     :param generate, revoke: of the token service, bound.
     :param offers: whether an answer that signs someone in carries a token.
+    :param revokes: whether an answer that ends a session revokes its tokens.
     """
 
     def __init__(
-        self, keeper: SessionKeeper, *, generate: Bound, revoke: Bound, offers: bool
+        self,
+        keeper: SessionKeeper,
+        *,
+        generate: Bound,
+        revoke: Bound,
+        offers: bool,
+        revokes: bool = False,
     ) -> None:
         self._keeper = keeper
         self._generate = generate
         self._revoke = revoke
         self._offers = offers
+        self._revokes = revokes
 
     async def plain(self, request: Request, handle: Handle, *, burnt: bool = False) -> Forward:
         """A request that signs nobody in by a token.
@@ -67,7 +75,7 @@ class Forwarding:
         """
         offers = self._offers and not burnt
         before: Session | None = None
-        if offers and request.header("cookie"):
+        if (offers or self._revokes) and request.header("cookie"):
             # Before the app is asked: signing in may end the session that was there.
             before = await self._keeper.quietly(request)
         offered: str | None = None
@@ -76,12 +84,13 @@ class Forwarding:
             nonlocal offered
             with answering(request):
                 headers = await self._signed(request, handle, headers)
+                await self._ended(request, before, headers)
                 # A WSGI app may begin its answer anew: the token is the same.
                 if offers and offered is None:
                     offered = await self._offered(request, before, headers)
             return headers if offered is None else answers.with_token(headers, offered)
 
-        watched = offers or isinstance(handle, SigningHandle)
+        watched = offers or isinstance(handle, SigningHandle) or (self._revokes and before)
         return await self._forward(handle, request, {}, edit if watched else None)
 
     async def redeemed(
@@ -97,6 +106,7 @@ class Forwarding:
             # No token is offered for this answer: each would beget the next, without end.
             with answering(changed):
                 headers = await self._signed(changed, handle, headers)
+                await self._ended(changed, session, headers)
             return answers.with_session(headers, cookies)
 
         changes: dict[str, str | None] = dict.fromkeys(_CONDITIONAL)
@@ -122,11 +132,8 @@ class Forwarding:
         if not isinstance(handle, SigningHandle) or not handle.close():
             return headers
         for ended in handle.ended:
-            try:
-                # The session lives on in any copy of its cookie, but no token leads to it any more.
-                await backend_call(self._revoke(ended.id))
-            except OTTError as error:
-                logger.error("tokens not revoked at sign-out: %s: %s", type(error).__name__, error)
+            # The session lives on in any copy of its cookie, but no token leads to it any more.
+            await self._revoke_tokens(ended)
         session = handle.known_session()
         cookies: Iterable[Cookie]
         if session is None:
@@ -134,6 +141,22 @@ class Forwarding:
         else:
             cookies = await self._keeper.establish(session, request)
         return (*headers, *(cookie.header() for cookie in cookies))
+
+    async def _ended(self, request: Request, before: Session | None, headers: Headers) -> None:
+        """Revoke the tokens of the session that was there before, where the app ended it."""
+        if not self._revokes or before is None:
+            return
+        # Asked anew even where no cookie changes: a session that is kept on the server ends there.
+        after = await self._keeper.quietly(request.with_cookies(answers.set_cookies(headers)))
+        # A new cookie of an unknown user may be the same session, signed anew.
+        if after is None or (before.user_id is not None and before.user_id != after.user_id):
+            await self._revoke_tokens(before)
+
+    async def _revoke_tokens(self, session: Session) -> None:
+        try:
+            await backend_call(self._revoke(session.id))
+        except OTTError as error:
+            logger.error("tokens not revoked at sign-out: %s: %s", type(error).__name__, error)
 
     async def _offered(
         self, request: Request, before: Session | None, headers: Headers

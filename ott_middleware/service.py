@@ -226,7 +226,7 @@ class OneTimeTokens:
             "expires_in", self._options.expires_in if expires_in is None else expires_in
         )
         expires_at = self.clock() + lifetime
-        plain = _pack(session, bound_to)
+        plain = _pack(self._exposed(session), bound_to)
         owner = owner_of(channel, session.id, self._secret)
         for _ in range(1 if plug_ins.generate_token else _TRIES):
             if plug_ins.generate_token is None:
@@ -269,6 +269,17 @@ class OneTimeTokens:
         raise SessionUnavailable(
             "generate_token made a token that is live already; nothing was lost"
         )
+
+    def _exposed(self, session: Session) -> Session:
+        name = f"{type(self._sessions).__name__}.expose"
+        try:
+            exposed: Any = self._sessions.expose(session)
+        except Exception as error:
+            # The text of somebody else's exception may quote a cookie: its type must do.
+            raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
+        if not isinstance(exposed, Session):
+            raise SessionUnavailable(f"{name} returned a {type(exposed).__name__}")
+        return exposed
 
     async def _made(self, making: Awaitable[Any]) -> str:
         token = await hook_call("generate_token", making)

@@ -126,8 +126,15 @@ class SessionAdapter:
         """
         raise TypeError(f"{type(self).__name__} must define current()")
 
+    def expose(self, session: Session) -> Session:
+        """What of a session leaves with a token. Answers from memory; default: all of it."""
+        return session
+
     def resolve(self, session: Session) -> Session | Awaitable[Session | None] | None:
-        """The session as it is now, at redemption; None if it has ended meanwhile."""
+        """The session as it is now, at redemption; None if it has ended meanwhile.
+
+        :param session: as `expose` left it, of this adapter or of the one on the other side.
+        """
         raise TypeError(f"{type(self).__name__} must define resolve()")
 
     def establish(
