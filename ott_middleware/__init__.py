@@ -138,7 +138,10 @@ def __getattr__(name: str) -> typing.Any:
         value = getattr(importlib.import_module(f".{module}", __name__), name)
     except ImportError as error:
         # It is not there, or says (without a name) that a part of it is not.
-        if not library or (error.name or library).partition(".")[0] not in (library, "itsdangerous"):
+        if not library or (error.name or library).partition(".")[0] not in (
+            library,
+            "itsdangerous",
+        ):
             raise
         value = _not_installed(name, library)
     globals()[name] = value

@@ -107,9 +107,7 @@ class Flow:
         self.sets_remote_user = keeper.sets_remote_user
         self.handle = handle_class(self, signs_in=keeper.signs_in)
         #: Whether every request takes the long way, since its answer must be seen.
-        self.watches = (
-            keeper.signs_in or keeper.sets_remote_user or offers or revokes
-        )
+        self.watches = keeper.signs_in or keeper.sets_remote_user or offers or revokes
         self._read_request = read_request
         paths = f"{options.base_path}/one-time-token/"
         self._methods = {f"{paths}generate": "GET", f"{paths}verify": "POST"}
