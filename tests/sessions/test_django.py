@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 import tempfile
@@ -116,7 +115,9 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
 class Project:
     """The project, under two names."""
 
-    def __init__(self, world: str, *, here: Any = "auto", there: Any = None, **options: Any) -> None:
+    def __init__(
+        self, world: str, *, here: Any = "auto", there: Any = None, **options: Any
+    ) -> None:
         self.world = world
         self.backend = MemoryBackend()
         self.here = self._site(here, options)
@@ -204,7 +205,9 @@ def test_a_call_is_handled_signed_in(world: str) -> None:
     project = Project(world)
     token = project.ada().token(HERE)
     visitor = project.visitor()
-    page = visitor.ask("GET", f"{THERE}/?ott={token}", sec_fetch_mode="cors", sec_fetch_dest="empty")
+    page = visitor.ask(
+        "GET", f"{THERE}/?ott={token}", sec_fetch_mode="cors", sec_fetch_dest="empty"
+    )
     assert b"Hello, ada@" in page.body
     assert "Cookie" in (page.header("vary") or "")
     assert who(visitor) == "ada"
@@ -270,7 +273,15 @@ def test_who_is_not_signed_in_is_nobody_and_leaves_nothing(world: str) -> None:
     assert project.backend.size() == 0 if hasattr(project.backend, "size") else True
 
 
-GARBAGE = ["", "x", "a" * 7, "a" * 5000, "no such session at all", "näïve-key-of-somebody", "a\x7fb" * 9]
+GARBAGE = [
+    "",
+    "x",
+    "a" * 7,
+    "a" * 5000,
+    "no such session at all",
+    "näïve-key-of-somebody",
+    "a\x7fb" * 9,
+]
 
 
 @pytest.mark.usefixtures("engine")
@@ -480,7 +491,9 @@ def receiving(receiver: Any) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("storage", ["fallback.FallbackStorage", "session.SessionStorage"])
-def test_receivers_of_the_sign_in_see_a_request_and_leave_messages(world: str, storage: str) -> None:
+def test_receivers_of_the_sign_in_see_a_request_and_leave_messages(
+    world: str, storage: str
+) -> None:
     seen: list[Any] = []
 
     def welcome(request: Any, user: Any, **_: Any) -> None:
@@ -660,7 +673,9 @@ def test_values_become_json() -> None:
 def test_looking_changes_nothing_though_the_session_is_outdated() -> None:
     ada = Project("wsgi").ada()
     key = key_of(ada, HERE)
-    with settings(SECRET_KEY="a new one", SECRET_KEY_FALLBACKS=[django_project.SETTINGS["SECRET_KEY"]]):
+    with settings(
+        SECRET_KEY="a new one", SECRET_KEY_FALLBACKS=[django_project.SETTINGS["SECRET_KEY"]]
+    ):
         adapter = DjangoSession()
         assert adapter.secrets() == ("a new one", django_project.SETTINGS["SECRET_KEY"])
         found = adapter.current(asked(sessionid=key))
@@ -679,7 +694,9 @@ def test_looking_changes_nothing_though_the_session_is_outdated() -> None:
 def test_of_two_cookies_the_one_that_django_reads_counts() -> None:
     project = Project("wsgi")
     ada = key_of(project.ada(), HERE)
-    request = Request("GET", "http", "/", headers={"cookie": f"sessionid=planted1; sessionid={ada}"})
+    request = Request(
+        "GET", "http", "/", headers={"cookie": f"sessionid=planted1; sessionid={ada}"}
+    )
     assert DjangoSession().current(request) is not None
 
 
