@@ -73,8 +73,9 @@ class Lazy:
         return self.inner(environ, start_response)
 
 
-def in_a_closure(app: Any) -> Callable[..., Any]:
+def in_a_closure(app: Any, name: str = "shop") -> Callable[..., Any]:
     def middleware(environ: Any, start_response: Any) -> Any:
+        environ["name"] = name
         return app(environ, start_response)
 
     return middleware
