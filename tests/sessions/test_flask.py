@@ -43,6 +43,9 @@ SECRET, OTHER = "s" * 32, "another " * 4
 BROWSER = {"User-Agent": "Browser/1", "Accept": "text/html"}
 MONTH = 31 * 86400
 
+# Flask-Login's own, on Python 3.12 and later, where it writes its remember cookie.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
 Interface = Callable[[flask.Flask], None]
 
 
