@@ -34,6 +34,7 @@ from ott_middleware import (
     SessionExpired,
     SessionNotFound,
     SessionUnavailable,
+    StarletteSession,
 )
 from ott_middleware.asgi import _read_request
 from ott_middleware.sessions.environ import environ_of
@@ -41,6 +42,9 @@ from ott_middleware.sessions.environ import environ_of
 SECRET, OTHER = "s" * 32, "another " * 4
 BROWSER = {"User-Agent": "Browser/1", "Accept": "text/html"}
 MONTH = 31 * 86400
+
+# Flask-Login's own, on Python 3.12 and later, where it writes its remember cookie.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 
 Interface = Callable[[flask.Flask], None]
 
@@ -92,6 +96,8 @@ class User(flask_login.UserMixin):  # type: ignore[misc]
         self.key = f"key-{number}"
         self.email = f"user{number}@example.com"
         self.enabled = True
+
+    is_authenticated = True
 
     @property
     def is_active(self) -> bool:
@@ -721,9 +727,10 @@ def test_a_forged_remember_cookie_is_nobody_s(users: dict[str, User]) -> None:
     good = str(site.cookie("remember_token"))
     for bad in ["", "x", "|", "key-1|", "key-1|é", good[:-1], good.replace("1", "2", 1)]:
         assert Site(users=users).refused(Cookie=f"remember_token={bad}") == "UNAUTHORIZED"
-    site.client.set_cookie("remember_token", "key-1|é")
-    site.sign_in("ada")
-    assert site.current() is not None
+    site.client.delete_cookie("remember_token")
+    site.put(cart=1)
+    for session in (f"session={site.cookie()}", "session=x"):
+        assert site.refused(Cookie=f"{session}; remember_token=key-1|é") == "UNAUTHORIZED"
 
 
 def test_a_remember_cookie_where_flask_login_is_not(users: dict[str, User]) -> None:
@@ -759,8 +766,11 @@ def test_a_user_without_an_id_is_nobody(users: dict[str, User]) -> None:
 def test_a_loader_that_gives_somebody_else(users: dict[str, User]) -> None:
     site = Site(users=users)
     site.sign_in("ada")
+    session = site.current()
+    assert session is not None
     site.app.login_manager.user_loader(lambda key: users["bob"])  # type: ignore[attr-defined]
     assert site.current() is None
+    assert site.adapter.resolve(site.adapter.expose(session)) is None
 
 
 def test_with_user_given_flask_login_is_not_asked(users: dict[str, User]) -> None:
@@ -771,6 +781,34 @@ def test_with_user_given_flask_login_is_not_asked(users: dict[str, User]) -> Non
     assert found.user_id == "5"
     site.sign_in("ada")
     assert site.current().user_id == "5"  # type: ignore[union-attr]
+
+
+# Between frameworks.
+
+
+@pytest.mark.parametrize("signed_out", [False, True])
+def test_a_starlette_site_asks_this_one_whether_a_session_lives(
+    signed_out: bool, stores: Stores
+) -> None:
+    source = Site(stores.in_files, expose=["email"], data=["cart"])
+    there = StarletteSession(
+        secret_key=OTHER, match="email", user="email", data=["cart"], sources=[source.adapter]
+    )
+    tokens = OneTimeTokens(source.backend, sessions=there)
+    source.put(user_id=7, email="ada@example.com", cart=[1], csrf="x")
+    token = source.token()
+    if signed_out:
+        source.put()
+        with pytest.raises(SessionNotFound):
+            tokens.verify(token)
+        return
+    session = tokens.verify(token)
+    assert session.user_id == "ada@example.com"
+    [cookie] = there.establish(session, asking(None))
+    arrived = there.current(asking(cookie.value))
+    assert arrived is not None
+    assert arrived.user == {"id": "ada@example.com"}
+    assert arrived.data == {"cart": [1]}
 
 
 # The surroundings.
