@@ -43,6 +43,7 @@ from .middleware import OTTMiddleware
 from .service import OneTimeTokens
 from .sessions.base import CookieAttributes, Session, SessionAdapter
 from .sessions.cookie import CookieSession
+from .sessions.framework import FrameworkSession
 from .sessions.sealed import SealedSession
 from .token_service import TokenService
 from .wsgi import WSGIMiddleware
@@ -53,6 +54,9 @@ if typing.TYPE_CHECKING:
     from .backends.redis import RedisBackend
     from .backends.sqlalchemy import SQLAlchemyBackend
     from .backends.sqlite import SQLiteBackend
+    from .sessions.django import DjangoSession
+    from .sessions.flask import FlaskSession
+    from .sessions.starlette import StarletteSession
 
 __version__ = "0.1.0"
 
@@ -69,6 +73,9 @@ __all__ = [
     "CookieSession",
     "DeadToken",
     "DjangoCacheBackend",
+    "DjangoSession",
+    "FlaskSession",
+    "FrameworkSession",
     "GenerationContext",
     "Handle",
     "InvalidOrigin",
@@ -99,6 +106,7 @@ __all__ = [
     "SessionNotFound",
     "SessionUnavailable",
     "SigningHandle",
+    "StarletteSession",
     "TokenOptions",
     "TokenService",
     "Unauthorized",
@@ -109,38 +117,52 @@ __all__ = [
     "register_backend",
 ]
 
-# Imported when they are asked for: nobody pays for a backend that is not theirs.
+# Imported when they are asked for: nobody pays for a library that is not theirs.
 _LATER = {
-    "DjangoCacheBackend": "django_cache",
-    "MappingBackend": "mapping",
-    "RedisBackend": "redis",
-    "SQLAlchemyBackend": "sqlalchemy",
-    "SQLiteBackend": "sqlite",
+    "DjangoCacheBackend": ("backends.django_cache", "django"),
+    "DjangoSession": ("sessions.django", "django"),
+    "FlaskSession": ("sessions.flask", "flask"),
+    "MappingBackend": ("backends.mapping", ""),
+    "RedisBackend": ("backends.redis", "redis"),
+    "SQLAlchemyBackend": ("backends.sqlalchemy", "sqlalchemy"),
+    "SQLiteBackend": ("backends.sqlite", ""),
+    "StarletteSession": ("sessions.starlette", "starlette"),
+}
+
+
+# What is to be installed where that is not the library's name alone.
+_INSTALLED_AS = {
+    "redis": "'ott_middleware[redis]'",
+    "sqlalchemy": "'ott_middleware[sqlalchemy]'",
+    "starlette": "starlette itsdangerous",
 }
 
 
 def __getattr__(name: str) -> typing.Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, library = _LATER[name]
     try:
-        value = getattr(importlib.import_module(f".backends.{_LATER[name]}", __name__), name)
+        value = getattr(importlib.import_module(f".{module}", __name__), name)
     except ImportError as error:
-        library = _LATER[name]
-        if (error.name or library) != library:
-            raise
         # It is not there, or says (without a name) that a part of it is not.
+        missing = (error.name or library).partition(".")[0]
+        if not library or missing not in (library, "itsdangerous"):
+            raise
         value = _not_installed(name, library)
     globals()[name] = value
     return value
 
 
-def _not_installed(name: str, library: str) -> type[Backend]:
-    """What stands for a backend without its library: it tells so when one is made."""
+def _not_installed(name: str, library: str) -> type:
+    """What stands for a class without its library: it tells so when one is made."""
+    what = _INSTALLED_AS.get(library, library)
 
     def refuse(*_: typing.Any, **__: typing.Any) -> None:
-        raise ConfigurationError(f"{name} needs {library}; pip install 'ott_middleware[{library}]'")
+        raise ConfigurationError(f"{name} needs {library}; pip install {what}")
 
-    return type(name, (Backend,), {"__init__": refuse})
+    base = Backend if name.endswith("Backend") else SessionAdapter
+    return type(name, (base,), {"__init__": refuse})
 
 
 def __dir__() -> list[str]:

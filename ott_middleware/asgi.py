@@ -41,7 +41,7 @@ class ASGIMiddleware:
     """
 
     def __init__(self, app: ASGIApp, **options: Unpack[OptionValues]) -> None:
-        built = Options.build(options)
+        built = Options.build(options, app)
         self.app = app
         built.adapter.bind(self._call_app)
         self.flow = Flow(built, read_request=_read_request, asynchronous=True)

@@ -18,6 +18,7 @@ from .backends.registry import AnyBackend, backend_of
 from .errors import ConfigurationError, RequestError
 from .http import Request, Response
 from .secrets import Secret, parse_secrets
+from .sessions.auto import adapter_of
 from .sessions.base import Session, SessionAdapter
 from .sessions.cookie import CookieSession
 from .tokens import hashed
@@ -63,6 +64,7 @@ class OptionValues(TypedDict, total=False):
     store_token: StoreToken
     disable_set_session_cookie: bool
     set_ott_header_on_new_session: bool
+    revoke_on_sign_out: bool
     base_path: str
     query_param: str | None
     trusted_origins: Iterable[str]
@@ -160,7 +162,8 @@ _QUERY_PARAM = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 class Options:
     """What `OTTMiddleware` can be told. All keyword only, the same for ASGI and WSGI.
 
-    :ivar session: a cookie name, a list of them, or a `SessionAdapter`.
+    :ivar session: a cookie name, a list of them, a `SessionAdapter`, or `"auto"`: the adapter of
+        the wrapped app's framework (Django, Flask, or Starlette's SessionMiddleware).
     :ivar backend: where tokens wait: a `Backend`, an object with `put` and `take`, or a URL
         (`memory://`, `sqlite:///path`, `redis://…`, `postgresql://…`; see `register_backend` for
         others). Default: a `MemoryBackend` of this middleware's own.
@@ -171,6 +174,8 @@ class Options:
     :ivar disable_set_session_cookie: verify returns the session and sets no cookie.
     :ivar set_ott_header_on_new_session: an answer of the app that signs someone in carries a token
         in `set-ott`.
+    :ivar revoke_on_sign_out: an answer of the app that ends a session revokes its live tokens.
+        Every answer to somebody who is signed in is looked at for that.
     :ivar base_path: prefix of the two paths, as `"/api/auth"`.
     :ivar query_param: the link parameter's name; None turns links off.
     :ivar trusted_origins: whose pages may call: `https://app.example.com`,
@@ -185,7 +190,7 @@ class Options:
         `"replace"`. Applies where the adapter vouches.
     """
 
-    session: str | Sequence[str] | SessionAdapter
+    session: str | Sequence[str] | SessionAdapter = "auto"
     # A URL may hold a password: the backend takes its place, and shows none.
     backend: AnyBackend | None = field(default=None, repr=False)
     tokens: TokenService | None = None
@@ -193,6 +198,7 @@ class Options:
     disable_client_request: bool = False
     disable_set_session_cookie: bool = False
     set_ott_header_on_new_session: bool = False
+    revoke_on_sign_out: bool = False
     base_path: str = ""
     query_param: str | None = "ott"
     trusted_origins: Iterable[str] = ()
@@ -207,9 +213,10 @@ class Options:
     own: Origin | None = field(init=False)
 
     @classmethod
-    def build(cls, values: Mapping[str, Any]) -> Options:
+    def build(cls, values: Mapping[str, Any], app: object = None) -> Options:
         """Options from keyword arguments.
 
+        :param app: what is wrapped, for `session="auto"`.
         :raises ConfigurationError: an unknown option, or a bad value.
         """
         known = {f.name for f in dataclasses.fields(cls) if f.init} | _TOKEN_OPTIONS
@@ -221,8 +228,8 @@ class Options:
                     f"{name}: no such option"
                     + (f"; did you mean {near[0]!r}?" if near else f"; there are {sorted(known)}")
                 )
-        if "session" not in values:
-            raise ConfigurationError("session: not given; pass the session cookie's name")
+        if app is not None and values.get("session", "auto") == "auto":
+            values = {**values, "session": adapter_of(app)}
         of_tokens = {name: value for name, value in values.items() if name in _TOKEN_OPTIONS}
         if values.get("tokens") is not None:
             both = sorted(of_tokens) + (["backend"] if values.get("backend") is not None else [])
@@ -249,6 +256,7 @@ class Options:
             "disable_client_request",
             "disable_set_session_cookie",
             "set_ott_header_on_new_session",
+            "revoke_on_sign_out",
         ):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"{name}: {getattr(self, name)!r}; use True or False")
@@ -274,7 +282,10 @@ def _adapter(session: object) -> SessionAdapter:
         return session
     names = [session] if isinstance(session, str) else session
     if isinstance(session, str) and session in ("", "auto"):
-        raise ConfigurationError(f"session: {session!r}; pass the session cookie's name")
+        raise ConfigurationError(
+            f"session: {session!r}; pass the session cookie's name, or an adapter (only "
+            "OTTMiddleware, which has the app, can find one)"
+        )
     if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
         raise ConfigurationError(
             f"session: {session!r}; pass a cookie name, a list of them, or a session adapter"

@@ -37,7 +37,7 @@ class WSGIMiddleware:
     """
 
     def __init__(self, app: WSGIApplication, **options: Unpack[OptionValues]) -> None:
-        built = Options.build(options)
+        built = Options.build(options, app)
         self.app = app
         built.adapter.bind(self._call_app)
         self.flow = Flow(built, read_request=_read_request, asynchronous=False)

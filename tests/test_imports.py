@@ -22,10 +22,12 @@ FOREIGN = [
     "django",
     "fastapi",
     "flask",
+    "flask_login",
     "granian",
     "gunicorn",
     "hypercorn",
     "httpx",
+    "itsdangerous",
     "psycopg",
     "pydantic",
     "redis",
@@ -53,10 +55,46 @@ MAY_IMPORT: dict[str, set[str]] = {
     "body": {"http", "errors"},
     "sessions": set(),
     "backends": set(),
-    "sessions.base": {"http", "errors"},
+    "sessions.base": {"http", "errors", "tokens"},
     "backends.base": {"http", "errors", "calls"},
     "sessions.cookie": {"http", "errors", "tokens", "calls", "sessions.base"},
     "sessions.sealed": {"http", "errors", "tokens", "secrets", "calls", "sessions.base"},
+    "sessions.framework": {"http", "errors", "tokens", "calls", "sessions.base"},
+    "sessions.mapped": {"errors", "sessions.base", "sessions.framework"},
+    "sessions.environ": {"http"},
+    "sessions.flask_login": {"errors", "sessions.mapped"},
+    "sessions.flask": {
+        "errors",
+        "http",
+        "sessions.base",
+        "sessions.environ",
+        "sessions.flask_login",
+        "sessions.framework",
+        "sessions.mapped",
+    },
+    "sessions.starlette": {
+        "errors",
+        "http",
+        "sessions.auto",
+        "sessions.base",
+        "sessions.framework",
+        "sessions.mapped",
+    },
+    "sessions.auto": {"errors", "sessions.base"},
+    "sessions.django_project": {"errors"},
+    "sessions.django_request": {"http"},
+    "sessions.django_store": {"http"},
+    "sessions.django_user": {"sessions.base"},
+    "sessions.django": {
+        "errors",
+        "http",
+        "sessions.base",
+        "sessions.django_project",
+        "sessions.django_request",
+        "sessions.django_store",
+        "sessions.django_user",
+        "sessions.framework",
+    },
     "backends.memory": {"errors", "backends.base"},
     "backends.mapping": {"errors", "backends.base"},
     "backends.django_cache": {"errors", "backends.base"},
@@ -95,6 +133,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing.colours": {"backends.base"},
     "testing.store": {"errors", "testing.colours"},
     "testing.races": {"backends.base", "testing.colours"},
+    "testing.adapters": {"http", "calls", "sessions.base", "testing.store"},
     "testing.contract": {
         "errors",
         "backends.base",
@@ -104,13 +143,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "testing.races",
         "testing.store",
     },
-    "testing": {"testing.contract", "testing.races", "testing.store"},
+    "testing": {"testing.adapters", "testing.contract", "testing.races", "testing.store"},
     "config": {
         "errors",
         "http",
         "tokens",
         "secrets",
         "urls",
+        "sessions.auto",
         "sessions.cookie",
         "backends.registry",
         *BASES,
@@ -243,13 +283,28 @@ def test_a_pure_module_neither_waits_nor_draws_lots_nor_asks_the_time(name: str)
 def test_one_bridge_knows_synchronous_from_asynchronous() -> None:
     knowing = {name for name in MODULES if tops(imports_of(name)[1]) & {"asyncio", "asgiref"}}
     # The backends of asynchronous clients drive these themselves; the suite races both colours.
-    own = {"backends.redis_wire", "backends.sql_engine", "backends.sqlalchemy", "testing.colours"}
+    own = {
+        "backends.redis_wire",
+        "backends.sql_engine",
+        "backends.sqlalchemy",
+        "testing.colours",
+        "testing.adapters",
+    }
     assert knowing == {"calls", "asgi", "middleware", *own}
 
 
 def test_nothing_else_is_imported_than_what_is_declared() -> None:
     foreign = set().union(*(tops(imports_of(name)[1]) for name in MODULES))
-    assert foreign - sys.stdlib_module_names == DEPENDENCIES | {"django", "redis", "sqlalchemy"}
+    optional = {
+        "django",
+        "flask",
+        "flask_login",
+        "itsdangerous",
+        "redis",
+        "sqlalchemy",
+        "starlette",
+    }
+    assert foreign - sys.stdlib_module_names == DEPENDENCIES | optional
 
 
 def run(program: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timezone
 from types import MappingProxyType
@@ -10,6 +13,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from ..http import Cookie, Request, Response
+from ..tokens import base64url
 
 CallApp = Callable[[Request], "Response | Awaitable[Response]"]
 
@@ -92,6 +96,36 @@ class Session:
 _FIELDS = tuple(each.name for each in fields(Session))
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What holds for the token that `expose` or `resolve` is asked for.
+
+    :ivar audience: the origin that alone may redeem it, or None.
+    :ivar moment: Unix seconds: when it is made, its end; when it is redeemed, now.
+    """
+
+    audience: str | None
+    moment: float
+
+
+_bounds: ContextVar[Bounds | None] = ContextVar("ott_bounds", default=None)
+
+
+def token_bounds() -> Bounds | None:
+    """The bounds of the token that is being made or redeemed in this context, if one is."""
+    return _bounds.get()
+
+
+@contextmanager
+def bounded_by(bounds: Bounds) -> Iterator[None]:
+    """Make `bounds` those of the token in question."""
+    reset = _bounds.set(bounds)
+    try:
+        yield
+    finally:
+        _bounds.reset(reset)
+
+
 class SessionAdapter:
     """How one application keeps its sessions. Derive from it; the methods may be `async def`.
 
@@ -126,8 +160,15 @@ class SessionAdapter:
         """
         raise TypeError(f"{type(self).__name__} must define current()")
 
+    def expose(self, session: Session) -> Session:
+        """What of a session leaves with a token. Answers from memory; default: all of it."""
+        return session
+
     def resolve(self, session: Session) -> Session | Awaitable[Session | None] | None:
-        """The session as it is now, at redemption; None if it has ended meanwhile."""
+        """The session as it is now, at redemption; None if it has ended meanwhile.
+
+        :param session: as `expose` left it, of this adapter or of the one on the other side.
+        """
         raise TypeError(f"{type(self).__name__} must define resolve()")
 
     def establish(
@@ -147,7 +188,8 @@ class CookieAttributes:
     :ivar domain: None for this host alone.
     :ivar path: the path that the cookie is sent for.
     :ivar secure: None for what the request came by.
-    :ivar samesite: `Lax`, `Strict` or `None` (the word), in any case.
+    :ivar samesite: `Lax`, `Strict` or `None` (the word), in any case; empty to leave it to the
+        browser.
     :ivar max_age: seconds; None for a cookie that ends with the browser session.
     :ivar partitioned: for use in third-party frames (CHIPS); needs `secure=True`.
     :ivar httponly: whether scripts are kept from reading it.
@@ -205,3 +247,26 @@ class CookieAttributes:
 def deletion(cookie: Cookie) -> Cookie:
     """The cookie that makes a browser forget `cookie`."""
     return replace(cookie, value="", max_age=0)
+
+
+def session_id(*parts: str) -> str:
+    """Names a session in logs, and for `revoke`, without telling what it is made of."""
+    material = "\0".join(("ott_middleware session", *parts))
+    return base64url(hashlib.sha256(material.encode("utf-8", "surrogatepass")).digest())
+
+
+def exposed_of(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The named values, where they are there."""
+    return {name: values[name] for name in names if name in values}
+
+
+def names_of(option: str, given: object) -> tuple[str, ...]:
+    """The names that an option lists.
+
+    :raises ConfigurationError: no list of names.
+    """
+    # A text is a list of names as well, of one letter each: never what was meant.
+    names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else None
+    if names is None or not all(isinstance(name, str) and name for name in names):
+        raise ConfigurationError(f"{option}: {given!r}; pass a list of names")
+    return names

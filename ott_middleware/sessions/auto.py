@@ -1,0 +1,139 @@
+"""`session="auto"`: looks at the wrapped app, and at what it wraps, for its framework.
+
+A framework is told by the names of an object's classes, so that none is imported for being looked
+for; only the adapter of the one that is found is.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from types import MemberDescriptorType
+from typing import Any
+
+from ..errors import ConfigurationError
+from .base import SessionAdapter
+
+# Where layers of middleware keep what they wrap, and routers what they route to.
+_INNER = (
+    "app",
+    "wsgi_app",
+    "asgi_app",
+    "application",
+    "wsgi_application",
+    "asgi_application",
+    "inner",
+    "wrapped",
+    "wsgi",
+    "_app",
+    "_wsgi_app",
+    "_asgi_app",
+    "_application",
+    "router",
+    "func",
+    "__wrapped__",
+)
+_ROUTES = ("application_mapping", "mounts")
+_MOUNTS = {"starlette.routing.Mount", "starlette.routing.Host"}
+_MOST_LAYERS = 200
+
+# Class → the adapter's module and class.
+_FRAMEWORKS = {
+    "django.core.handlers.wsgi.WSGIHandler": ("django", "DjangoSession"),
+    "django.core.handlers.asgi.ASGIHandler": ("django", "DjangoSession"),
+    "flask.app.Flask": ("flask", "FlaskSession"),
+    "starlette.applications.Starlette": ("starlette", "StarletteSession"),
+    "starlette.middleware.sessions.SessionMiddleware": ("starlette", "StarletteSession"),
+}
+
+
+def adapter_of(app: Any) -> SessionAdapter:
+    """The adapter for the framework of an app.
+
+    :raises ConfigurationError: none is found, or the one that is found keeps no sessions.
+    """
+    refusal: ConfigurationError | None = None
+    for layer in layers_of(app):
+        for name in map(_class_name, _mro(layer)):
+            if name not in _FRAMEWORKS:
+                continue
+            module, adapter = _FRAMEWORKS[name]
+            make: Callable[[Any], SessionAdapter] = getattr(
+                import_module(f".{module}", __package__), adapter
+            ).of_app
+            try:
+                return make(layer)
+            except ConfigurationError as error:
+                # A layer further in may be of another framework, or hold what this one lacks.
+                refusal = refusal or error
+    if refusal is not None:
+        raise refusal
+    raise ConfigurationError(
+        f"session: 'auto' finds neither Django, Flask nor Starlette's SessionMiddleware in "
+        f"{_name(app)}; pass the session cookie's name (session='sessionid'), "
+        "CookieSession(name, probe='/path') or validate=, SealedSession(secret) for an app without "
+        "sessions, or an adapter of your own; where SessionMiddleware is there, let OTTMiddleware "
+        "be outside of it"
+    )
+
+
+def layers_of(app: Any) -> Iterator[Any]:
+    """An app and everything in it that it visibly wraps, from the outside in, each once."""
+    waiting: list[Any] = [app]
+    # Held on to, since the number of an object that is gone may be given to another.
+    seen: dict[int, Any] = {}
+    while waiting and len(seen) < _MOST_LAYERS:
+        layer = waiting.pop(0)
+        if layer is None or id(layer) in seen:
+            continue
+        seen[id(layer)] = layer
+        yield layer
+        waiting.extend(_inside(layer))
+
+
+def _inside(layer: Any) -> Iterator[Any]:
+    for name in _INNER:
+        yield _held(layer, name)
+    for name in _ROUTES:
+        routes = _held(layer, name)
+        if isinstance(routes, Mapping):
+            yield from routes.values()
+    routes = _held(layer, "routes")
+    if isinstance(routes, list):
+        # Other routes lead to views, which wrap nothing.
+        yield from (route for route in routes if _MOUNTS & set(map(_class_name, _mro(route))))
+    if isinstance(layer, functools.partial):
+        yield layer.func
+        yield from layer.args
+        yield from layer.keywords.values()
+    if inspect.ismethod(layer):
+        yield layer.__self__
+        layer = layer.__func__
+    # A function that wraps an app holds it in a closure.
+    for cell in layer.__closure__ or () if inspect.isfunction(layer) else ():
+        try:
+            if callable(cell.cell_contents):
+                yield cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+
+
+def _held(layer: Any, name: str) -> Any:
+    """An attribute that is there already: asking an object for any other may run its code."""
+    value = inspect.getattr_static(layer, name, None)
+    # Of a class with slots, that is only what finds the value.
+    return getattr(layer, name, None) if isinstance(value, MemberDescriptorType) else value
+
+
+def _mro(thing: Any) -> tuple[type, ...]:
+    return type(thing).__mro__
+
+
+def _class_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _name(app: Any) -> str:
+    return getattr(app, "__qualname__", None) or f"a {type(app).__qualname__}"

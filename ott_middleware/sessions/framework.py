@@ -1,0 +1,273 @@
+"""What the adapters of frameworks share: what leaves with a token, and who arrives with one.
+
+A session of a framework leaves as a portable one: the user's id, the fields of the user that
+`expose` names, the values of the session that `data` names. The cookie's value goes along sealed
+under the site's own secret, so that only a site with the same secret can use it. Any other site
+gets a person, and says by `match` who that is to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+import secrets as randomness
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, ClassVar
+
+from ..calls import Waiting, blocks, is_async, on_loop
+from ..errors import ConfigurationError
+from ..http import Cookie, Request
+from ..tokens import NONCE_BYTES, seal_cookie, unseal_cookie
+from .base import Session, SessionAdapter, exposed_of, names_of, session_id, token_bounds
+
+__all__ = ["FrameworkSession", "Match", "earlier", "exposed_of", "session_id"]
+
+logger = logging.getLogger("ott_middleware")
+
+Match = str | Callable[[Session], Any]
+
+
+class FrameworkSession(SessionAdapter):
+    """The base of the adapters of frameworks; see there.
+
+    :param mode: `"share"`: both sides hold the same session, which needs one session store (or,
+        where the cookie is the session, one secret). `"fork"`: this side begins a session of its
+        own for the same user.
+    :param expose: the fields of the user that leave this site with a token, beside the id.
+    :param data: the keys of the session that leave this site with a token, and that are accepted
+        where somebody arrives with one.
+    :param match: who somebody is here who arrives from a site with another secret: `"id"` (the
+        ids of both sides name the same people), the name of a field that the other side exposes,
+        or a function of the `Session`, sync or async, that returns a user of this side, or None to
+        refuse. Without it, such people are refused.
+    :param sources: adapters of the sites that people come from. Each is asked, here, whether a
+        session of its own that arrives is still alive; it needs to reach what it asks.
+    :raises ConfigurationError: a bad argument.
+    """
+
+    #: Marks the sessions of this framework on their way.
+    kind: ClassVar[str]
+    vouches = True
+
+    def __init__(
+        self,
+        *,
+        mode: str = "share",
+        expose: Iterable[str] = (),
+        data: Iterable[str] = (),
+        match: Match | None = None,
+        sources: Sequence[FrameworkSession] = (),
+    ) -> None:
+        if mode not in ("share", "fork"):
+            raise ConfigurationError(f"mode: {mode!r}; use 'share' or 'fork'")
+        if match is not None and not (callable(match) or (isinstance(match, str) and match)):
+            raise ConfigurationError(
+                f"match: {match!r}; pass 'id', the name of a field, or a function of the session"
+            )
+        sources = tuple(sources) if isinstance(sources, Iterable) else (sources,)
+        for source in sources:
+            if not isinstance(source, FrameworkSession):
+                raise ConfigurationError(
+                    f"sources: holds a {type(source).__name__}; pass adapters of frameworks"
+                )
+        self.mode = mode
+        self._exposed = names_of("expose", expose)
+        self._data = names_of("data", data)
+        self._match = match
+        self._sources = sources
+        # `resolve` alone asks others, and takes their colour; the other methods keep their own.
+        if callable(match) and is_async(match):
+            self.resolve = self._resolve_later  # type: ignore[method-assign]  # one colour or the other
+        elif (callable(match) and blocks(match)) or any(each.blocks for each in sources):
+            self.resolve = Waiting(  # type: ignore[method-assign]  # the same, marked
+                self.resolve, thread_sensitive=any(each.thread_sensitive for each in sources)
+            )
+
+    # What a framework's adapter defines, beside `current`.
+
+    def secrets(self) -> Sequence[str | bytes]:
+        """The site's own secrets, newest first."""
+        raise TypeError(f"{type(self).__name__} must define secrets()")
+
+    def alive(self, session: Session) -> Session | None:
+        """A session of this site as it is now, or None.
+
+        :param session: with the cookie's value as its `token`.
+        :return: in mode `"fork"` without a token: `establish` begins a new one.
+        """
+        raise TypeError(f"{type(self).__name__} must define alive()")
+
+    def known(self, session: Session, person: Any) -> Session | None:
+        """The session of somebody who arrives from elsewhere, as somebody of this side; or None.
+
+        :param person: by `match`: an id, the value of a field, or what the function returned.
+        :return: with this side's `user_id`, and without a token.
+        """
+        raise TypeError(f"{type(self).__name__} must define known()")
+
+    def share(self, session: Session, request: Request) -> Iterable[Cookie]:
+        """The cookies that make the browser hold this very session."""
+        raise TypeError(f"{type(self).__name__} must define share()")
+
+    def begin(self, session: Session, request: Request) -> Iterable[Cookie]:
+        """The cookies of a new session for `session.user_id`, with `session.data`.
+
+        Never the session that the browser had before: its id may be known to somebody.
+        """
+        raise TypeError(f"{type(self).__name__} must define begin()")
+
+    # What is the same for all.
+
+    def expose(self, session: Session) -> Session:
+        user = {"id": session.user_id} if session.user_id is not None else {}
+        user.update(exposed_of(session.user or {}, self._exposed))
+        return replace(
+            session,
+            token=self._sealed(session.token) if session.token else "",
+            user=user or None,
+            # The allow-list decides here, whoever made the session: nothing else leaves.
+            data=exposed_of(session.data, self._data),
+        )
+
+    def resolve(self, session: Session) -> Session | Awaitable[Session | None] | None:
+        session = self._accepted(session)
+        own = self._opened(session)
+        if own is not None:
+            return _of_same_user(own, self.alive(own))
+        for source in self._sources:
+            there = source._opened(session)
+            if there is not None:
+                return self._from_elsewhere(session, _of_same_user(there, source.alive(there)))
+        return self._from_elsewhere(session, session)
+
+    async def _resolve_later(self, session: Session) -> Session | None:
+        session = self._accepted(session)
+        own = self._opened(session)
+        if own is not None:
+            return _of_same_user(own, await on_loop(self.alive)(own))
+        found: Session | None = session
+        for source in self._sources:
+            there = source._opened(session)
+            if there is not None:
+                found = _of_same_user(there, await on_loop(source.alive)(there))
+                break
+        if found is None:
+            return None
+        person = await self._person(session)
+        known: Session | None = await on_loop(self._known)(session, found, person)
+        return known
+
+    def establish(self, session: Session, request: Request) -> Iterable[Cookie]:
+        # Only `alive` leaves a token on a session, and only one of this site's own.
+        return self.share(session, request) if session.token else self.begin(session, request)
+
+    def _accepted(self, session: Session) -> Session:
+        # What this side does not name, no other side can plant in its sessions.
+        return replace(session, data=exposed_of(session.data, self._data))
+
+    def _from_elsewhere(self, session: Session, found: Session | None) -> Session | None:
+        """Somebody from elsewhere, as somebody of this side.
+
+        :param found: the session as the site that it is from knows it now; None if it has ended.
+        """
+        if found is None:
+            return None
+        if self._match is None:
+            # Two sites with ids of their own: 7 here may be somebody else than 7 there.
+            logger.error(
+                "%s: somebody arrived from a site with another secret; say who that is here: "
+                "pass match=",
+                type(self).__name__,
+            )
+            return None
+        return self._known(session, found, self._person(session))
+
+    def _person(self, session: Session) -> Any:
+        match = self._match
+        if callable(match):
+            return match(session)
+        person = session.user_id if match == "id" else (session.user or {}).get(str(match))
+        # A field of another shape (true, a list) names nobody, whatever a look-up makes of it.
+        return person if isinstance(person, (str, int)) and not isinstance(person, bool) else None
+
+    def _known(self, session: Session, found: Session, person: Any) -> Session | None:
+        if inspect.isawaitable(person):
+            if inspect.iscoroutine(person):
+                person.close()
+            raise TypeError("match gave an awaitable: make it `async def`")
+        # No value is no match: a query for None, False or "" might find somebody.
+        if person is None or person is False or person == "":
+            return None
+        session = replace(
+            session,
+            token="",
+            expires_at=earlier(session.expires_at, found.expires_at),
+        )
+        known = self.known(session, person)
+        if known is None:
+            logger.info("%s: nobody here is who arrived", type(self).__name__)
+            return None
+        return replace(
+            known,
+            # Elsewhere's ids may be spelled like this side's, of other people.
+            id=session_id("arrived", session.id, str(known.user_id)),
+            # Never a cookie of elsewhere's: what has a token is shared, and this is begun anew.
+            token="",
+            user=known.user and {**known.user, "id": known.user_id},
+            # Whoever is signed in for an hour there is not for a year here.
+            expires_at=earlier(known.expires_at, session.expires_at),
+            persistent=known.persistent and session.persistent,
+        )
+
+    def _sealed(self, cookie: str) -> str:
+        bounds = token_bounds()
+        # What a site is given with a token is of use for that token alone: bound to the token's
+        # end and origin, it can't be brought back in another as long as the session lives.
+        plain = json.dumps([cookie, bounds and bounds.audience, bounds and bounds.moment])
+        sealed = seal_cookie(
+            plain.encode("ascii"),
+            name=self._purpose,
+            secret=self._keys()[0],
+            nonce=randomness.token_bytes(NONCE_BYTES),
+        )
+        # No cookie can hold a semicolon: an adapter that would set this as one fails.
+        return f"{self.kind}.{sealed};"
+
+    def _opened(self, session: Session) -> Session | None:
+        """The session with its cookie's value, where it is one of this site's own."""
+        kind, _, sealed = session.token.rpartition(".")
+        if kind != self.kind or not sealed.endswith(";"):
+            return None
+        plain = unseal_cookie(sealed[:-1], name=self._purpose, secrets=self._keys())
+        if plain is None:
+            return None
+        cookie, audience, until = json.loads(plain)
+        bounds = token_bounds()
+        if bounds is None or until is None:
+            return replace(session, token=cookie)  # asked for by hand, without a token
+        if audience != bounds.audience or until <= bounds.moment:
+            return None
+        return replace(session, token=cookie)
+
+    @property
+    def _purpose(self) -> str:
+        return f"{self.kind} session in transit"
+
+    def _keys(self) -> tuple[bytes, ...]:
+        # Hashed, since a framework's secret may be of any length.
+        raw = (secret.encode() if isinstance(secret, str) else secret for secret in self.secrets())
+        return tuple(hashlib.sha256(b"ott_middleware transit " + each).digest() for each in raw)
+
+
+def _of_same_user(before: Session, now: Session | None) -> Session | None:
+    # A session may be kept while the person in it changes: the token was for the first.
+    return now if now is not None and now.user_id == before.user_id else None
+
+
+def earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    """The earlier of two ends, either of which may be unknown."""
+    return min((each for each in (one, other) if each is not None), default=None)
