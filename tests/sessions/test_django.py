@@ -59,23 +59,32 @@ MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 # Views of these tests, beside the project's.
 
 
-def in_a_transaction(request: Any) -> HttpResponse:
-    """Asks for its session and a token in the middle of its own work."""
+def at_work(request: Any) -> HttpResponse:
+    """Asks for a token in the middle of its own work."""
     carrier = getattr(request, "environ", None) or request.scope
-    with transaction.atomic():
-        User.objects.filter(username="ada").update(first_name="Ada")
-        before = connection.connection
-        carrier["ott"].generate()
-        assert connection.connection is before
-        assert carrier["ott"].session.user_id == str(request.user.pk)
+    User.objects.filter(username="ada").update(first_name="Ada")
+    before = connection.connection
+    carrier["ott"].generate()
+    assert connection.connection is before
+    assert carrier["ott"].session.user_id == str(request.user.pk)
     return HttpResponse("done")
+
+
+def in_a_transaction(request: Any) -> HttpResponse:
+    with transaction.atomic():
+        return at_work(request)
 
 
 def change(request: Any) -> HttpResponse:
     return HttpResponse(str(request.POST["field"]) + request.user.get_username())
 
 
-urlpatterns = [*project_views, path("work/", in_a_transaction), path("change/", change)]
+urlpatterns = [
+    *project_views,
+    path("work/", at_work),
+    path("transaction/", in_a_transaction),
+    path("change/", change),
+]
 
 
 def settings(**values: Any) -> AbstractContextManager[None]:
@@ -584,6 +593,7 @@ def test_no_match_is_nobody(caplog: pytest.LogCaptureFixture) -> None:
     assert adapter.resolve(arriving(user={"id": "1", "email": "nobody@example.com"})) is None
     assert DjangoSession(match="date_joined").resolve(arriving(user={"date_joined": "x"})) is None
     assert django_user.user_by_field("email", ["ada@example.com"]) is None
+    assert django_user.user_by_field("id", 9**400) is None
     User.objects.update(is_active=False)
     assert adapter.resolve(as_ada()) is None
     User.objects.update(is_active=True, email="ada@example.com")
@@ -708,6 +718,29 @@ def test_of_two_cookies_the_one_that_django_reads_counts() -> None:
     assert DjangoSession().current(request) is not None
 
 
+def test_a_session_that_is_its_cookie_keeps_its_name_through_every_change() -> None:
+    with settings(engine="signed_cookies"):
+        key = key_of(Project("wsgi").ada(), HERE)
+        changed = store(key)
+        changed["more"] = 1
+        changed.save()
+        adapter = DjangoSession()
+        before = adapter.current(asked(sessionid=key))
+        after = adapter.current(asked(sessionid=changed.session_key))
+        assert before is not None
+        assert after is not None
+        assert before.token != after.token
+        assert before.id == after.id
+
+
+def test_the_cache_keeps_a_browser_session_no_longer_than_its_end() -> None:
+    begun = store()
+    ends = datetime.now(timezone.utc) + timedelta(minutes=1)
+    django_store.limit(begun, ends, persistent=False)
+    assert begun.get_expire_at_browser_close()
+    assert begun.get_expiry_age() <= 60
+
+
 @pytest.mark.parametrize("kind", ENGINES)
 def test_when_a_session_ends(kind: str) -> None:
     with settings(engine=kind):
@@ -780,10 +813,11 @@ def test_a_lost_connection_is_renewed() -> None:
     assert DjangoSession().current(asked(sessionid=key_of(ada, HERE))) is not None
 
 
-def test_a_view_keeps_its_connection_and_its_transaction(world: str) -> None:
+@pytest.mark.parametrize("view", ["work", "transaction"])
+def test_a_view_keeps_its_connection_and_its_transaction(world: str, view: str) -> None:
     project = Project(world)
     ada = project.ada()
-    assert ada.get(f"{HERE}/work/").body == b"done"
+    assert ada.get(f"{HERE}/{view}/").body == b"done"
     assert User.objects.get(username="ada").first_name == "Ada"
 
 
