@@ -131,6 +131,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing.colours": {"backends.base"},
     "testing.store": {"errors", "testing.colours"},
     "testing.races": {"backends.base", "testing.colours"},
+    "testing.adapters": {"http", "calls", "sessions.base", "testing.store"},
     "testing.contract": {
         "errors",
         "backends.base",
@@ -140,7 +141,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "testing.races",
         "testing.store",
     },
-    "testing": {"testing.contract", "testing.races", "testing.store"},
+    "testing": {"testing.adapters", "testing.contract", "testing.races", "testing.store"},
     "config": {
         "errors",
         "http",
@@ -279,7 +280,13 @@ def test_a_pure_module_neither_waits_nor_draws_lots_nor_asks_the_time(name: str)
 def test_one_bridge_knows_synchronous_from_asynchronous() -> None:
     knowing = {name for name in MODULES if tops(imports_of(name)[1]) & {"asyncio", "asgiref"}}
     # The backends of asynchronous clients drive these themselves; the suite races both colours.
-    own = {"backends.redis_wire", "backends.sql_engine", "backends.sqlalchemy", "testing.colours"}
+    own = {
+        "backends.redis_wire",
+        "backends.sql_engine",
+        "backends.sqlalchemy",
+        "testing.colours",
+        "testing.adapters",
+    }
     assert knowing == {"calls", "asgi", "middleware", *own}
 
 
