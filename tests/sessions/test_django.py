@@ -21,7 +21,7 @@ django_project.configure()
 
 from django.apps import apps  # noqa: E402
 from django.contrib import messages  # noqa: E402 - these need the settings
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model  # noqa: E402
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model, login  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
 from django.contrib.auth.signals import user_logged_in  # noqa: E402
 from django.contrib.sessions.models import Session as Stored  # noqa: E402
@@ -44,9 +44,11 @@ from ott_middleware import (  # noqa: E402
     OTTMiddleware,
     Request,
     Session,
+    SessionAdapter,
     SessionNotFound,
 )
 from ott_middleware.sessions import django_store, django_user  # noqa: E402
+from ott_middleware.testing import SessionAdapterContract  # noqa: E402
 
 HERE, THERE = "http://here.example", "http://there.example"
 PASSWORD = "sesame"
@@ -193,6 +195,83 @@ def asked(**cookies: str) -> Request:
 
 def age_of(line: str) -> int:
     return int(line.partition("Max-Age=")[2].partition(";")[0])
+
+
+# What any adapter must do.
+
+
+class DjangoContract(SessionAdapterContract):
+    user_id = "1"
+    follows_clock = False  # Django asks its own
+
+    engine = "db"
+    mode = "share"
+
+    @pytest.fixture(autouse=True)
+    def _with_engine(self, _people: None) -> Iterator[None]:
+        with settings(engine=self.engine):
+            yield
+
+    def make_adapter(self, clock: Any) -> SessionAdapter:
+        return DjangoSession(mode=self.mode)
+
+    def sign_in(self, adapter: Any) -> dict[str, str]:
+        request = HttpRequest()
+        request.session = store()
+        login(request, User.objects.get(username="ada"), backend=MODEL_BACKEND)
+        request.session.save()
+        return {"sessionid": request.session.session_key}
+
+    def anonymous(self, adapter: Any) -> dict[str, str]:
+        begun = store()
+        begun["theme"] = "dark"
+        begun.save()
+        return {"sessionid": begun.session_key}
+
+    def sign_out(self, adapter: Any, cookies: Any) -> None:
+        store(cookies["sessionid"]).flush()
+
+
+class TestShared(DjangoContract):
+    pass
+
+
+class TestForked(DjangoContract):
+    mode = "fork"
+
+
+class TestSharedInCache(DjangoContract):
+    engine = "cache"
+
+
+class TestForkedInCache(TestSharedInCache):
+    mode = "fork"
+
+
+class TestSharedInCachedDatabase(DjangoContract):
+    engine = "cached_db"
+
+
+class TestForkedInCachedDatabase(TestSharedInCachedDatabase):
+    mode = "fork"
+
+
+class TestSharedInFiles(DjangoContract):
+    engine = "file"
+
+
+class TestForkedInFiles(TestSharedInFiles):
+    mode = "fork"
+
+
+class TestSharedInCookies(DjangoContract):
+    engine = "signed_cookies"
+    # The cookie is all there is of the session.
+    sign_out = SessionAdapterContract.sign_out
+
+
+class TestForkedInCookies(TestSharedInCookies):
+    mode = "fork"
 
 
 # Sharing a session.
@@ -650,8 +729,6 @@ def test_a_user_model_of_the_projects_own(world: str) -> None:
             settings(INSTALLED_APPS=installed, AUTH_USER_MODEL="django_people.Person")
         )
         begun = store()
-        from django.contrib.auth import login
-
         request = HttpRequest()
         request.session = begun
         login(request, zoe, backend=MODEL_BACKEND)
