@@ -219,10 +219,8 @@ def exposed_of(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any
 
 
 def _names(option: str, given: object) -> tuple[str, ...]:
-    if (
-        isinstance(given, str)
-        or not isinstance(given, Iterable)
-        or not all(isinstance(name, str) and name for name in (names := tuple(given)))
-    ):
+    # A text is a list of letters: never what was meant.
+    names = None if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    if names is None or not all(isinstance(name, str) and name for name in names):
         raise ConfigurationError(f"{option}: {given!r}; pass a list of names")
     return names
