@@ -1,7 +1,0 @@
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-# The helper that starts servers.
-sys.path.insert(0, str(Path(__file__).parents[1] / "servers"))
