@@ -43,7 +43,7 @@ class Visitor:
         }
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         answer = self.sites.get(origin, over_connection(origin))(method, target, sent, body)
-        for line in answer.all("set-cookie"):
+        for line in map(str.strip, answer.all("set-cookie")):
             name, _, value = line.partition(";")[0].partition("=")
             self.lines.setdefault(origin, {})[name] = line
             if not value.strip('"') or "max-age=0" in line.lower():
@@ -166,7 +166,20 @@ def of_asgi(app: Any) -> Send:
     """An ASGI app in this process."""
 
     def send(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        scope = make_scope(method, target, headers, body)
-        return asyncio.run(call_asgi(app, scope, messages_of(body)))
+        waiting = messages_of(body)
+
+        async def receive() -> Any:
+            # Who waits for the answer does not hang up.
+            return waiting.pop(0) if waiting else await asyncio.Event().wait()
+
+        async def connected(scope: Any, _: Any, send: Any) -> None:
+            async def lower(message: Any) -> None:
+                # Django leaves its headers' names in mixed case, and servers take them so.
+                pairs = [(name.lower(), value) for name, value in message.get("headers", ())]
+                await send({**message, **({"headers": pairs} if "headers" in message else {})})
+
+            await app(scope, receive, lower)
+
+        return asyncio.run(call_asgi(connected, make_scope(method, target, headers, body)))
 
     return send

@@ -7,9 +7,13 @@ database and the same secret. A person signs in at the one as its users do.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -161,3 +165,101 @@ def test_a_datasette_that_is_open_to_all_tells_nobody_from_root(
         root = signed_in_as_root(datasettes[1])
         hand_over(root, datasettes[1].origin, server.origin + "/-/actor.json")
         assert root.get(server.origin + "/-/actor.json").json() == {"actor": {"id": "root"}}
+
+
+# Django's admin.
+
+
+@dataclass(frozen=True)
+class Admins:
+    """Three hosts: two of one project (WSGI, ASGI), and one with a database of its own."""
+
+    wsgi: str
+    asgi: str
+    elsewhere: str
+
+
+@pytest.fixture(scope="module")
+def admins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admins]:
+    directory = tmp_path_factory.mktemp("admin")
+    backend = f"sqlite:///{directory / 'links.db'}"
+    # The same ids, other people: who arrives is known by the name.
+    people = {"one": ["ada", "bob"], "other": ["bob", "ada"]}
+    variables = {
+        name: {"DATABASE": str(directory / name), "DJANGO_SECRET": name, "OTT_BACKEND": backend}
+        for name in people
+    }
+    for name, members in people.items():
+        command = [sys.executable, str(FOREIGN / "served_admin.py"), "sesame", *members]
+        environment = {**os.environ, **variables[name]}
+        subprocess.run(command, env=environment, check=True, timeout=60)
+    waitress = ["waitress", "--listen", "127.0.0.1:{port}", "served_admin:wsgi"]
+    uvicorn = ["uvicorn", "--port", "{port}", "--lifespan", "off", "served_admin:asgi"]
+    with contextlib.ExitStack() as stack:
+        origins = [
+            stack.enter_context(
+                running(
+                    host,
+                    how,
+                    directory / f"{host}.log",
+                    path=FOREIGN,
+                    variables={**variables[name], "SESSION": session},
+                )
+            ).origin
+            for host, how, name, session in (
+                ("wsgi", waitress, "one", ""),
+                ("asgi", uvicorn, "one", '{"expose": ["username"]}'),
+                ("elsewhere", waitress, "other", '{"match": "username"}'),
+            )
+        ]
+        yield Admins(*origins)
+
+
+def administrator(origin: str, name: str = "ada") -> Visitor:
+    visitor = Visitor()
+    answer = visitor.submit(f"{origin}/admin/login/", username=name, password="sesame")
+    assert answer.status == 302, answer.body
+    return visitor
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("wsgi", "asgi"), ("asgi", "wsgi"), ("asgi", "elsewhere")],
+)
+def test_django_admin(admins: Admins, source: str, target: str) -> None:
+    here, there = getattr(admins, source), getattr(admins, target)
+    ada = administrator(here)
+    assert "Log in" in ada.read(there + "/admin/")
+
+    link = hand_over(ada, here, there + "/admin/auth/user/")
+    page = ada.read(there + "/admin/auth/user/")
+    assert "Select user to change" in page
+    assert "<strong>ada</strong>" in page
+    assert_dead(link)
+
+
+def test_django_admin_tells_another_database_no_names_unless_it_shall(admins: Admins) -> None:
+    ada = administrator(admins.wsgi)
+    assert_dead(f"{admins.elsewhere}/admin/?ott={ada.token(admins.wsgi)}")
+
+
+def test_django_admin_works_on_after_the_arrival(admins: Admins) -> None:
+    """Its forms are accepted, its messages are shown, and who signs out is signed out."""
+    ada = administrator(admins.wsgi)
+    hand_over(ada, admins.wsgi, admins.asgi + "/admin/")
+    group = ada.submit(admins.asgi + "/admin/auth/group/add/", name="Rowers")
+    assert group.status == 302, group.body
+    assert "was added successfully" in ada.read(admins.asgi + "/admin/auth/group/")
+    assert ada.press(admins.asgi + "/admin/", "/admin/logout/").status == 200
+    assert "Log in" in ada.read(admins.asgi + "/admin/")
+    # One session for both hosts: it ended on both.
+    assert "Log in" in ada.read(admins.wsgi + "/admin/")
+
+
+def test_django_admin_gives_nothing_to_who_did_not_sign_in(admins: Admins) -> None:
+    for origin in (admins.wsgi, admins.asgi):
+        stranger = Visitor()
+        stranger.submit(f"{origin}/admin/login/", username="ada", password="open")
+        assert stranger.generate(origin).status == 401
+        stranger.jars[origin]["sessionid"] = "k" * 32
+        assert stranger.generate(origin).status == 401
