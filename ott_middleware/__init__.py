@@ -130,6 +130,14 @@ _LATER = {
 }
 
 
+# What is to be installed where that is not the library's name alone.
+_INSTALLED_AS = {
+    "redis": "'ott_middleware[redis]'",
+    "sqlalchemy": "'ott_middleware[sqlalchemy]'",
+    "starlette": "starlette itsdangerous",
+}
+
+
 def __getattr__(name: str) -> typing.Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -138,7 +146,8 @@ def __getattr__(name: str) -> typing.Any:
         value = getattr(importlib.import_module(f".{module}", __name__), name)
     except ImportError as error:
         # It is not there, or says (without a name) that a part of it is not.
-        if not library or (error.name or library).partition(".")[0] not in (library, "itsdangerous"):
+        missing = (error.name or library).partition(".")[0]
+        if not library or missing not in (library, "itsdangerous"):
             raise
         value = _not_installed(name, library)
     globals()[name] = value
@@ -147,9 +156,10 @@ def __getattr__(name: str) -> typing.Any:
 
 def _not_installed(name: str, library: str) -> type:
     """What stands for a class without its library: it tells so when one is made."""
+    what = _INSTALLED_AS.get(library, library)
 
     def refuse(*_: typing.Any, **__: typing.Any) -> None:
-        raise ConfigurationError(f"{name} needs {library}; pip install 'ott_middleware[{library}]'")
+        raise ConfigurationError(f"{name} needs {library}; pip install {what}")
 
     base = Backend if name.endswith("Backend") else SessionAdapter
     return type(name, (base,), {"__init__": refuse})

@@ -63,6 +63,28 @@ def blocks(function: Callable[..., Any]) -> bool:
     return getattr(_owner(function), "blocks", True) is not False
 
 
+class Waiting:
+    """A method that may wait, of an object whose others do not: on a loop it goes to a thread.
+
+    :param thread_sensitive: it must run in the thread for such code, even if the object's others
+        need not.
+    """
+
+    blocks = True
+
+    def __init__(self, method: Callable[..., Any], *, thread_sensitive: bool = False) -> None:
+        self._method = method
+        self._sensitive = thread_sensitive
+
+    @property
+    def thread_sensitive(self) -> bool:
+        """Whether the method must run in the thread for thread-sensitive code."""
+        return self._sensitive or getattr(_owner(self._method), "thread_sensitive", False)
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return self._method(*args, **keywords)
+
+
 def name_of(function: Callable[..., Any]) -> str:
     """How messages name a function."""
     while isinstance(function, functools.partial):

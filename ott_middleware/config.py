@@ -228,7 +228,7 @@ class Options:
                     f"{name}: no such option"
                     + (f"; did you mean {near[0]!r}?" if near else f"; there are {sorted(known)}")
                 )
-        if values.get("session", "auto") == "auto":
+        if app is not None and values.get("session", "auto") == "auto":
             values = {**values, "session": adapter_of(app)}
         of_tokens = {name: value for name, value in values.items() if name in _TOKEN_OPTIONS}
         if values.get("tokens") is not None:
@@ -283,7 +283,8 @@ def _adapter(session: object) -> SessionAdapter:
     names = [session] if isinstance(session, str) else session
     if isinstance(session, str) and session in ("", "auto"):
         raise ConfigurationError(
-            f"session: {session!r}; pass the session cookie's name, or an adapter"
+            f"session: {session!r}; pass the session cookie's name, or an adapter (only "
+            "OTTMiddleware, which has the app, can find one)"
         )
     if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
         raise ConfigurationError(

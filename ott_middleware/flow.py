@@ -7,6 +7,7 @@ app is asked, and how to edit the app's answer.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -98,6 +99,12 @@ class Flow:
         if asynchronous and keeper.sets_remote_user:
             raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
         offers, revokes = options.set_ott_header_on_new_session, options.revoke_on_sign_out
+        backend = getattr(self.tokens, "backend", None)
+        if revokes and not getattr(backend, "can_revoke", True):
+            raise ConfigurationError(
+                f"revoke_on_sign_out: True, but {type(backend).__name__} can't revoke tokens; "
+                "leave it out, or use another backend"
+            )
         self._forwarding = Forwarding(
             keeper, generate=generate, revoke=revoke, offers=offers, revokes=revokes
         )
@@ -107,9 +114,7 @@ class Flow:
         self.sets_remote_user = keeper.sets_remote_user
         self.handle = handle_class(self, signs_in=keeper.signs_in)
         #: Whether every request takes the long way, since its answer must be seen.
-        self.watches = (
-            keeper.signs_in or keeper.sets_remote_user or offers or revokes
-        )
+        self.watches = keeper.signs_in or keeper.sets_remote_user or offers or revokes
         self._read_request = read_request
         paths = f"{options.base_path}/one-time-token/"
         self._methods = {f"{paths}generate": "GET", f"{paths}verify": "POST"}
@@ -204,20 +209,22 @@ class Flow:
         check_length(request, MAX_BODY)
         token, audience = parse_body(request, await read(MAX_BODY))
         session = await self._redeem(token, request, audience)
-        try:
-            response = json_response(
-                200,
-                {
-                    "session": self._session_json(session),
-                    "user": None if session.user is None else dict(session.user),
-                },
-            )
-        except (TypeError, ValueError, RecursionError) as error:
-            raise SessionUnavailable("the session's user must be JSON values") from error
         if self.options.disable_set_session_cookie:
-            return response
+            if not session.token:
+                # It is begun just now: the value that the client asks for is that of its cookie.
+                cookies = await self._keeper.establish(session, request)
+                session = replace(session, token=_token_of(cookies))
+            return self._verified(session)
+        response = self._verified(session)
         cookies = await self._keeper.establish(session, request)
         return response.with_headers(*(cookie.header() for cookie in cookies))
+
+    def _verified(self, session: Session) -> Response:
+        user = None if session.user is None else dict(session.user)
+        try:
+            return json_response(200, {"session": self._session_json(session), "user": user})
+        except (TypeError, ValueError, RecursionError) as error:
+            raise SessionUnavailable("the session's user must be JSON values") from error
 
     def _session_json(self, session: Session) -> dict[str, Any]:
         values: dict[str, Any] = {
@@ -344,6 +351,12 @@ def _refuse_async_only(backend: object) -> None:
             "a put() and a take() that wait for their result (or, where it is made of clients or "
             "engines, a synchronous one)"
         )
+
+
+def _token_of(cookies: tuple[Cookie, ...]) -> str:
+    """The cookies' values, as a session's `token` has them."""
+    values = {cookie.name: cookie.value for cookie in cookies if cookie.value}
+    return next(iter(values.values())) if len(values) == 1 else json.dumps(values)
 
 
 def _single(links: tuple[str, ...]) -> str:

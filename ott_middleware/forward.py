@@ -12,7 +12,7 @@ from .calls import Bound, backend_call
 from .errors import OTTError
 from .handle import Handle, SigningHandle
 from .http import Cookie, Headers, Request, answering
-from .keeper import SessionKeeper
+from .keeper import PROBE, SessionKeeper
 from .sessions.base import Session
 
 logger = logging.getLogger("ott_middleware")
@@ -74,23 +74,26 @@ class Forwarding:
         :param burnt: it burnt one all the same, so that its answer offers none.
         """
         offers = self._offers and not burnt
+        # Another layer's question to the app is no visit that could end a session.
+        revokes = self._revokes and PROBE not in request.carrier
         before: Session | None = None
-        if (offers or self._revokes) and request.header("cookie"):
+        if (offers or revokes) and request.header("cookie"):
             # Before the app is asked: signing in may end the session that was there.
             before = await self._keeper.quietly(request)
+        watched_session = before if revokes else None
         offered: str | None = None
 
         async def edit(status: int, headers: Headers) -> Headers:
             nonlocal offered
             with answering(request):
                 headers = await self._signed(request, handle, headers)
-                await self._ended(request, before, headers)
+                await self._ended(request, handle, watched_session, headers)
                 # A WSGI app may begin its answer anew: the token is the same.
                 if offers and offered is None:
                     offered = await self._offered(request, before, headers)
             return headers if offered is None else answers.with_token(headers, offered)
 
-        watched = offers or isinstance(handle, SigningHandle) or (self._revokes and before)
+        watched = offers or watched_session or isinstance(handle, SigningHandle)
         return await self._forward(handle, request, {}, edit if watched else None)
 
     async def redeemed(
@@ -101,12 +104,14 @@ class Forwarding:
         changed = request.with_cookies({cookie.name: cookie.value or None for cookie in cookies})
         changed = changed.with_headers(dict.fromkeys(_CONDITIONAL))
         handle.redeem("handoff", session, changed)
+        # Asked of the new cookies: where the session is one of this side's own, so is its id.
+        before = await self._keeper.quietly(changed) if self._revokes else None
 
         async def edit(status: int, headers: Headers) -> Headers:
             # No token is offered for this answer: each would beget the next, without end.
             with answering(changed):
                 headers = await self._signed(changed, handle, headers)
-                await self._ended(changed, session, headers)
+                await self._ended(changed, handle, before, headers)
             return answers.with_session(headers, cookies)
 
         changes: dict[str, str | None] = dict.fromkeys(_CONDITIONAL)
@@ -142,12 +147,20 @@ class Forwarding:
             cookies = await self._keeper.establish(session, request)
         return (*headers, *(cookie.header() for cookie in cookies))
 
-    async def _ended(self, request: Request, before: Session | None, headers: Headers) -> None:
+    async def _ended(
+        self, request: Request, handle: Handle, before: Session | None, headers: Headers
+    ) -> None:
         """Revoke the tokens of the session that was there before, where the app ended it."""
-        if not self._revokes or before is None:
+        if before is None or (isinstance(handle, SigningHandle) and before in handle.ended):
             return
-        # Asked anew even where no cookie changes: a session that is kept on the server ends there.
-        after = await self._keeper.quietly(request.with_cookies(answers.set_cookies(headers)))
+        try:
+            # Asked anew even where no cookie changes: a session that the server keeps ends there.
+            changed = request.with_cookies(answers.set_cookies(headers))
+            after = await self._keeper.current(changed)
+        except OTTError as error:
+            # Not known to have ended; if it has, `resolve` will say so.
+            logger.error("sign-out not looked for: %s: %s", type(error).__name__, error)
+            return
         # A new cookie of an unknown user may be the same session, signed anew.
         if after is None or (before.user_id is not None and before.user_id != after.user_id):
             await self._revoke_tokens(before)

@@ -64,7 +64,10 @@ class Handle:
 
     def redeem(self, channel: str, session: Session, request: Request) -> None:
         """Make this the handle of a request that redeemed a token."""
-        self._redeemed, self._session, self._request = channel, session, request
+        self._redeemed, self._request = channel, request
+        # One that had no cookie until now is begun by the adapter, which is asked when it matters.
+        if session.token:
+            self._session = session
 
     @property
     def redeemed(self) -> str | None:

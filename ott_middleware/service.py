@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import secrets as randomness
@@ -35,6 +36,7 @@ from .config import (
 )
 from .errors import (
     BackendUnavailable,
+    ConfigurationError,
     InvalidToken,
     KeyTaken,
     SessionExpired,
@@ -43,7 +45,7 @@ from .errors import (
 )
 from .http import current_request, to_json
 from .secrets import Secret
-from .sessions.base import Session, SessionAdapter
+from .sessions.base import Bounds, Session, SessionAdapter, bounded_by
 from .tokens import CHANNELS, NONCE_BYTES, backend_key, hashed, is_token, owner_of, seal, unseal
 from .urls import Origin, SeenOrigin
 
@@ -105,6 +107,10 @@ class OneTimeTokens:
         self._options = options
         self._secrets = options.secrets
         self._secret = self._secrets[0] if self._secrets else None
+        if inspect.iscoroutinefunction(getattr(sessions, "expose", None)):
+            raise ConfigurationError(
+                f"sessions: {type(sessions).__name__}.expose() is async; make it a plain function"
+            )
         self._sessions = sessions
         hasher = hasher_of(store_token)
         # The built-in one is no plug-in: it is called where it is needed.
@@ -226,7 +232,9 @@ class OneTimeTokens:
             "expires_in", self._options.expires_in if expires_in is None else expires_in
         )
         expires_at = self.clock() + lifetime
-        plain = _pack(self._exposed(session), bound_to)
+        with bounded_by(Bounds(_text(bound_to), expires_at)):
+            exposed = self._exposed(session)
+        plain = _pack(exposed, bound_to)
         owner = owner_of(channel, session.id, self._secret)
         for _ in range(1 if plug_ins.generate_token else _TRIES):
             if plug_ins.generate_token is None:
@@ -330,9 +338,10 @@ class OneTimeTokens:
             seen = isinstance(audience, SeenOrigin)
             if not (here.covers(bound_to) if seen else here == bound_to):
                 raise InvalidToken
-        alive = await hook_call(
-            f"{type(self._sessions).__name__}.resolve", plug_ins.resolve(session)
-        )
+        with bounded_by(Bounds(_text(bound_to), self.clock())):
+            alive = await hook_call(
+                f"{type(self._sessions).__name__}.resolve", plug_ins.resolve(session)
+            )
         if alive is None:
             raise SessionNotFound
         if not isinstance(alive, Session):
@@ -351,9 +360,13 @@ class OneTimeTokens:
         return sum([await backend_call(plug_ins.revoke(owner)) for owner in owners])
 
 
+def _text(origin: Origin | None) -> str | None:
+    return None if origin is None else str(origin)
+
+
 def _pack(session: Session, audience: Origin | None) -> bytes:
     try:
-        return to_json({"session": session.to_json(), "audience": audience and str(audience)})
+        return to_json({"session": session.to_json(), "audience": _text(audience)})
     except (TypeError, ValueError, RecursionError) as error:
         raise SessionUnavailable(
             "the session's user and data must be JSON values to be carried"

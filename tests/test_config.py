@@ -231,6 +231,7 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("disable_client_request", None, "disable_client_request: None", "use True or False"),
     ("disable_set_session_cookie", "no", "disable_set_session_cookie: 'no'", "use True or False"),
     ("set_ott_header_on_new_session", 0, "set_ott_header_on_new_session: 0", "use True or False"),
+    ("revoke_on_sign_out", "yes", "revoke_on_sign_out: 'yes'", "use True or False"),
     ("base_path", "/", "base_path: '/'", "use '' or a path like '/api/auth'"),
     ("base_path", "api", "base_path: 'api'", "use '' or a path"),
     ("base_path", "/api/", "base_path: '/api/'", "use '' or a path"),
@@ -309,9 +310,11 @@ def test_an_option_that_does_not_exist(adapter: SealedSession) -> None:
     )
 
 
-def test_a_session_must_be_named() -> None:
-    with pytest.raises(ConfigurationError, match="session: not given; pass the session"):
+def test_a_session_is_named_where_no_app_is_there_to_be_looked_at() -> None:
+    with pytest.raises(ConfigurationError, match="session: 'auto'; pass the session cookie's name"):
         Options.build({})
+    with pytest.raises(ConfigurationError, match="session: 'auto'; pass the session cookie's name"):
+        Options()
 
 
 @pytest.mark.parametrize(

@@ -290,7 +290,7 @@ def test_options_are_checked_when_the_app_is_wrapped() -> None:
             OTTMiddleware(app, session="sid", expires_in=0)
         with pytest.raises(ConfigurationError, match="did you mean 'expires_in'"):
             OTTMiddleware(app, session="sid", expire_in=1)  # type: ignore[call-overload]
-        with pytest.raises(ConfigurationError, match="session: not given"):
+        with pytest.raises(ConfigurationError, match="session: 'auto' finds neither"):
             OTTMiddleware(app)
         with pytest.raises(TypeError):
             OTTMiddleware(app, "sid")  # type: ignore[call-overload]

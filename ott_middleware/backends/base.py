@@ -29,6 +29,12 @@ class Backend(Protocol):
             or is_async(self.take)
         )
 
+    @property
+    def can_revoke(self) -> bool:
+        """Whether the live values of an owner can be dropped."""
+        kind = type(self)
+        return kind.revoke is not Backend.revoke or kind.arevoke is not Backend.arevoke
+
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:

@@ -53,6 +53,8 @@ class DjangoCacheBackend(Backend):
     :raises ConfigurationError: no such cache, or none that can be trusted.
     """
 
+    can_revoke = False
+
     def __init__(
         self,
         alias: str = "default",

@@ -76,6 +76,8 @@ def _name(store: object) -> str:
 
 
 class _Duck(Backend):
+    can_revoke = False
+
     def __init__(self, store: Any) -> None:
         self._store = store
         clock = getattr(store, "clock", None)

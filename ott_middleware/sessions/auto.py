@@ -1,4 +1,4 @@
-"""`session="auto"`: looks at the wrapped app, through whatever is wrapped round it, for its framework.
+"""`session="auto"`: looks at the wrapped app, and at what it wraps, for its framework.
 
 A framework is told by the names of an object's classes, so that none is imported for being looked
 for; only the adapter of the one that is found is.
@@ -7,15 +7,33 @@ for; only the adapter of the one that is found is.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
+from types import MemberDescriptorType
 from typing import Any
 
 from ..errors import ConfigurationError
 from .base import SessionAdapter
 
 # Where layers of middleware keep what they wrap, and routers what they route to.
-_INNER = ("app", "wsgi_app", "asgi_app", "application", "_app", "func", "__wrapped__", "__self__")
+_INNER = (
+    "app",
+    "wsgi_app",
+    "asgi_app",
+    "application",
+    "wsgi_application",
+    "asgi_application",
+    "inner",
+    "wrapped",
+    "wsgi",
+    "_app",
+    "_wsgi_app",
+    "_asgi_app",
+    "_application",
+    "func",
+    "__wrapped__",
+)
 _ROUTES = ("application_mapping",)
 _MOST_LAYERS = 200
 
@@ -54,43 +72,53 @@ def adapter_of(app: Any) -> SessionAdapter:
         f"session: 'auto' finds neither Django, Flask nor Starlette's SessionMiddleware in "
         f"{_name(app)}; pass the session cookie's name (session='sessionid'), "
         "CookieSession(name, probe='/path') or validate=, SealedSession(secret) for an app without "
-        "sessions, or an adapter of your own"
+        "sessions, or an adapter of your own; where SessionMiddleware is there, let OTTMiddleware "
+        "be outside of it"
     )
 
 
 def layers_of(app: Any) -> Iterator[Any]:
     """An app and everything in it that it visibly wraps, from the outside in, each once."""
-    waiting, seen = [app], set()
+    waiting: list[Any] = [app]
+    # Held on to, since the number of an object that is gone may be given to another.
+    seen: dict[int, Any] = {}
     while waiting and len(seen) < _MOST_LAYERS:
         layer = waiting.pop(0)
         if layer is None or id(layer) in seen:
             continue
-        seen.add(id(layer))
+        seen[id(layer)] = layer
         yield layer
         waiting.extend(_inside(layer))
 
 
 def _inside(layer: Any) -> Iterator[Any]:
-    # Only what is there already: asking an object for an attribute may run its code.
-    own = getattr(layer, "__dict__", {})
     for name in _INNER:
-        if name in own:
-            yield own[name]
+        yield _held(layer, name)
     for name in _ROUTES:
-        if isinstance(own.get(name), Mapping):
-            yield from own[name].values()
+        routes = _held(layer, name)
+        if isinstance(routes, Mapping):
+            yield from routes.values()
     if isinstance(layer, functools.partial):
         yield layer.func
         yield from layer.args
         yield from layer.keywords.values()
-    yield getattr(layer, "__self__", None)
+    if inspect.ismethod(layer):
+        yield layer.__self__
+        layer = layer.__func__
     # A function that wraps an app holds it in a closure.
-    for cell in getattr(layer, "__closure__", None) or ():
+    for cell in layer.__closure__ or () if inspect.isfunction(layer) else ():
         try:
             if callable(cell.cell_contents):
                 yield cell.cell_contents
         except ValueError:  # not filled yet
             continue
+
+
+def _held(layer: Any, name: str) -> Any:
+    """An attribute that is there already: asking an object for any other may run its code."""
+    value = inspect.getattr_static(layer, name, None)
+    # Of a class with slots, that is only what finds the value.
+    return getattr(layer, name, None) if isinstance(value, MemberDescriptorType) else value
 
 
 def _class_name(kind: type) -> str:

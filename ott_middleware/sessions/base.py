@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timezone
 from types import MappingProxyType
@@ -10,6 +13,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from ..http import Cookie, Request, Response
+from ..tokens import base64url
 
 CallApp = Callable[[Request], "Response | Awaitable[Response]"]
 
@@ -90,6 +94,36 @@ class Session:
 
 
 _FIELDS = tuple(each.name for each in fields(Session))
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What holds for the token that `expose` or `resolve` is asked for.
+
+    :ivar audience: the origin that alone may redeem it, or None.
+    :ivar moment: Unix seconds: when it is made, its end; when it is redeemed, now.
+    """
+
+    audience: str | None
+    moment: float
+
+
+_bounds: ContextVar[Bounds | None] = ContextVar("ott_bounds", default=None)
+
+
+def token_bounds() -> Bounds | None:
+    """The bounds of the token that is being made or redeemed in this context, if one is."""
+    return _bounds.get()
+
+
+@contextmanager
+def bounded_by(bounds: Bounds) -> Iterator[None]:
+    """Make `bounds` those of the token in question."""
+    reset = _bounds.set(bounds)
+    try:
+        yield
+    finally:
+        _bounds.reset(reset)
 
 
 class SessionAdapter:
@@ -212,3 +246,26 @@ class CookieAttributes:
 def deletion(cookie: Cookie) -> Cookie:
     """The cookie that makes a browser forget `cookie`."""
     return replace(cookie, value="", max_age=0)
+
+
+def session_id(*parts: str) -> str:
+    """Names a session in logs, and for `revoke`, without telling what it is made of."""
+    material = "\0".join(("ott_middleware session", *parts))
+    return base64url(hashlib.sha256(material.encode("utf-8", "surrogatepass")).digest())
+
+
+def exposed_of(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The named values, where they are there."""
+    return {name: values[name] for name in names if name in values}
+
+
+def names_of(option: str, given: object) -> tuple[str, ...]:
+    """The names that an option lists.
+
+    :raises ConfigurationError: no list of names.
+    """
+    # A text is a list of names as well, of one letter each: never what was meant.
+    names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else None
+    if names is None or not all(isinstance(name, str) and name for name in names):
+        raise ConfigurationError(f"{option}: {given!r}; pass a list of names")
+    return names

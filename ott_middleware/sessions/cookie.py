@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
@@ -15,7 +15,15 @@ from ..calls import blocks, is_async
 from ..errors import ConfigurationError, SessionUnavailable
 from ..http import Cookie, Request, Response, is_cookie_name, is_cookie_value
 from ..tokens import base64url
-from .base import CallApp, CookieAttributes, Session, SessionAdapter, deletion
+from .base import (
+    CallApp,
+    CookieAttributes,
+    Session,
+    SessionAdapter,
+    deletion,
+    exposed_of,
+    names_of,
+)
 
 logger = logging.getLogger("ott_middleware")
 
@@ -44,6 +52,8 @@ class CookieSession(SessionAdapter):
     :param probe: a path of the wrapped app that answers 2xx to who is signed in and something else
         to others. It is asked in process, by a GET with only `Cookie`, `Host` and `Accept`; a JSON
         object in its answer becomes the `user`, and that object's `id` the `user_id`.
+    :param expose: the fields that the `user` has, beside its `id`, of those that `validate` or
+        `probe` tell of. Default: all of them.
     :param domain, path, secure, samesite, max_age, partitioned, httponly: the attributes of the
         cookies on the redeeming side; see `CookieAttributes`.
     :raises ConfigurationError: a name or an attribute that browsers drop; both hooks at once.
@@ -54,6 +64,7 @@ class CookieSession(SessionAdapter):
         *names: str,
         validate: Validate | None = None,
         probe: str | None = None,
+        expose: Iterable[str] | None = None,
         domain: str | None = None,
         path: str = "/",
         secure: bool | None = None,
@@ -86,6 +97,7 @@ class CookieSession(SessionAdapter):
         self.cookie_names = names
         self.strict = self.attributes.strict
         self.vouches = validate is not None or probe is not None
+        self._exposed = None if expose is None else names_of("expose", expose)
         self._probe_path = probe
         self._call_app: CallApp | None = None
         self._ask: Callable[[Values], Any] | None = self._probe if probe is not None else validate
@@ -113,8 +125,13 @@ class CookieSession(SessionAdapter):
         return self._judge(values) if values else None
 
     def resolve(self, session: Session) -> Session | Awaitable[Session | None] | None:
+        values = self._unpack(session.token)
+        # Without a cookie of such an app (a session of another framework has none), there is
+        # nothing to carry over: an app asked about it, or a browser given it, would be misled.
+        if not values:
+            return None
         # Nothing to ask: the session is as alive as it was, and the app will judge the cookie.
-        return self._judge(self._unpack(session.token)) if self._ask else session
+        return self._judge(values) if self._ask else session
 
     def establish(self, session: Session, request: Request) -> list[Cookie]:
         values = self._unpack(session.token)
@@ -158,9 +175,14 @@ class CookieSession(SessionAdapter):
             id=str(known["id"]) if known.get("id") else self._id(values),
             token=self._pack(values),
             user_id=None if user_id is None else str(user_id),
-            user=user,
+            user=self._told(user),
             expires_at=expires_at,
         )
+
+    def _told(self, user: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        if user is None or self._exposed is None:
+            return user
+        return exposed_of(user, ("id", *self._exposed))
 
     def _id(self, values: Values) -> str:
         named = json.dumps(sorted(values.items())).encode("ascii")
@@ -170,11 +192,19 @@ class CookieSession(SessionAdapter):
         return json.dumps(values) if len(self.cookie_names) > 1 else next(iter(values.values()))
 
     def _unpack(self, token: str) -> dict[str, str]:
-        if len(self.cookie_names) == 1:
-            return {self.cookie_names[0]: token}
-        values = json.loads(token)
+        """The cookies of a session, by name; empty where what it has can be none of these."""
+        values: Any = {self.cookie_names[0]: token}
+        if len(self.cookie_names) > 1:
+            try:
+                values = json.loads(token)
+            except (ValueError, RecursionError):
+                return {}
+        if not isinstance(values, dict):
+            return {}
         # Only what was named here is ever set, whatever the other side named.
-        return {name: values[name] for name in self.cookie_names if name in values}
+        named = {name: values[name] for name in self.cookie_names if values.get(name)}
+        valid = all(isinstance(each, str) and is_cookie_value(each) for each in named.values())
+        return named if valid else {}
 
     def _probe(self, values: Values) -> Any:
         if self._call_app is None:

@@ -9,17 +9,22 @@ gets a person, and says by `match` who that is to it.
 from __future__ import annotations
 
 import hashlib
+import inspect
+import json
 import logging
 import secrets as randomness
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, ClassVar
 
-from ..calls import is_async, on_loop
+from ..calls import Waiting, is_async, on_loop
 from ..errors import ConfigurationError
 from ..http import Cookie, Request
-from ..tokens import NONCE_BYTES, base64url, seal_cookie, unseal_cookie
-from .base import Session, SessionAdapter
+from ..tokens import NONCE_BYTES, seal_cookie, unseal_cookie
+from .base import Session, SessionAdapter, exposed_of, names_of, session_id, token_bounds
+
+__all__ = ["FrameworkSession", "Match", "exposed_of", "session_id"]
 
 logger = logging.getLogger("ott_middleware")
 
@@ -63,22 +68,24 @@ class FrameworkSession(SessionAdapter):
             raise ConfigurationError(
                 f"match: {match!r}; pass 'id', the name of a field, or a function of the session"
             )
+        sources = tuple(sources) if isinstance(sources, Iterable) else (sources,)
         for source in sources:
             if not isinstance(source, FrameworkSession):
                 raise ConfigurationError(
                     f"sources: holds a {type(source).__name__}; pass adapters of frameworks"
                 )
         self.mode = mode
-        self._exposed = _names("expose", expose)
-        self._data = _names("data", data)
+        self._exposed = names_of("expose", expose)
+        self._data = names_of("data", data)
         self._match = match
-        self._sources = tuple(sources)
-        if any(source.blocks for source in sources):
-            self.blocks = True
-            self.thread_sensitive = any(source.thread_sensitive for source in sources)
+        self._sources = sources
+        # `resolve` alone asks others, and takes their colour; the other methods keep their own.
         if callable(match) and is_async(match):
-            # The only method that waits; the others keep their colour.
             self.resolve = self._resolve_later  # type: ignore[method-assign]  # one colour or the other
+        elif callable(match) or sources:
+            self.resolve = Waiting(  # type: ignore[method-assign]  # the same, marked
+                self.resolve, thread_sensitive=any(each.thread_sensitive for each in sources)
+            )
 
     # What a framework's adapter defines, beside `current`.
 
@@ -117,47 +124,59 @@ class FrameworkSession(SessionAdapter):
 
     def expose(self, session: Session) -> Session:
         user = {"id": session.user_id} if session.user_id is not None else {}
-        user.update((k, v) for k, v in (session.user or {}).items() if k in self._exposed)
+        user.update(exposed_of(session.user or {}, self._exposed))
         return replace(
             session,
             token=self._sealed(session.token) if session.token else "",
             user=user or None,
             # The allow-list decides here, whoever made the session: nothing else leaves.
-            data={name: session.data[name] for name in self._data if name in session.data},
+            data=exposed_of(session.data, self._data),
         )
 
     def resolve(self, session: Session) -> Session | Awaitable[Session | None] | None:
+        session = self._accepted(session)
         own = self._opened(session)
         if own is not None:
             return self.alive(own)
-        arrived = self._vouched_for(session)
-        if arrived is None or self._match is None:
-            return None
-        return self._known(arrived, self._person(arrived))
+        for source in self._sources:
+            there = source._opened(session)
+            if there is not None:
+                return self._arrived(session, source.alive(there))
+        return self._arrived(session, session)
 
     async def _resolve_later(self, session: Session) -> Session | None:
+        session = self._accepted(session)
         own = self._opened(session)
         if own is not None:
             alive: Session | None = await on_loop(self.alive)(own)
             return alive
-        arrived = await on_loop(self._vouched_for)(session)
-        if arrived is None:
+        found: Session | None = session
+        for source in self._sources:
+            there = source._opened(session)
+            if there is not None:
+                found = await on_loop(source.alive)(there)
+                break
+        if found is None:
             return None
-        person = await self._person(arrived)
-        known: Session | None = await on_loop(self._known)(arrived, person)
+        person = await self._person(session)
+        known: Session | None = await on_loop(self._known)(session, found, person)
         return known
 
     def establish(self, session: Session, request: Request) -> Iterable[Cookie]:
         # Only `alive` leaves a token on a session, and only one of this site's own.
         return self.share(session, request) if session.token else self.begin(session, request)
 
-    def _vouched_for(self, session: Session) -> Session | None:
-        """A session from elsewhere, where nothing is known against it."""
-        for source in self._sources:
-            own = source._opened(session)
-            if own is not None:
-                # The values that it exposed are what counts; that it lives is what is asked.
-                return session if source.alive(own) is not None else None
+    def _accepted(self, session: Session) -> Session:
+        # What this side does not name, no other side can plant in its sessions.
+        return replace(session, data=exposed_of(session.data, self._data))
+
+    def _arrived(self, session: Session, found: Session | None) -> Session | None:
+        """Somebody from elsewhere, as somebody of this side.
+
+        :param found: the session as the site that it is from knows it now; None if it has ended.
+        """
+        if found is None:
+            return None
         if self._match is None:
             # Two sites with ids of their own: 7 here may be somebody else than 7 there.
             logger.error(
@@ -165,37 +184,76 @@ class FrameworkSession(SessionAdapter):
                 "pass match=",
                 type(self).__name__,
             )
-        return session
+            return None
+        return self._known(session, found, self._person(session))
 
     def _person(self, session: Session) -> Any:
         match = self._match
         if callable(match):
             return match(session)
-        return session.user_id if match == "id" else (session.user or {}).get(str(match))
+        person = session.user_id if match == "id" else (session.user or {}).get(str(match))
+        # A field of another shape (true, a list) names nobody, whatever a look-up makes of it.
+        return person if isinstance(person, (str, int)) and not isinstance(person, bool) else None
 
-    def _known(self, session: Session, person: Any) -> Session | None:
-        # No value is no match: a query for None or "" might find somebody.
-        if person is None or person == "":
+    def _known(self, session: Session, found: Session, person: Any) -> Session | None:
+        if inspect.isawaitable(person):
+            if inspect.iscoroutine(person):
+                person.close()
+            raise TypeError("match gave an awaitable: make it `async def`")
+        # No value is no match: a query for None, False or "" might find somebody.
+        if person is None or person is False or person == "":
             return None
-        accepted = {name: session.data[name] for name in self._data if name in session.data}
-        return self.known(replace(session, token="", data=accepted), person)
+        session = replace(
+            session,
+            token="",
+            expires_at=_earlier(session.expires_at, found.expires_at),
+        )
+        known = self.known(session, person)
+        if known is None:
+            logger.info("%s: nobody here is who arrived", type(self).__name__)
+            return None
+        return replace(
+            known,
+            # Elsewhere's ids may be spelled like this side's, of other people.
+            id=session_id("arrived", session.id, str(known.user_id)),
+            # Never a cookie of elsewhere's: what has a token is shared, and this is begun anew.
+            token="",
+            user=known.user and {**known.user, "id": known.user_id},
+            # Whoever is signed in for an hour there is not for a year here.
+            expires_at=_earlier(known.expires_at, session.expires_at),
+            persistent=known.persistent and session.persistent,
+            data=exposed_of(known.data, self._data),
+        )
 
     def _sealed(self, cookie: str) -> str:
+        bounds = token_bounds()
+        # What a site is given with a token is of use for that token alone: bound to the token's
+        # end and origin, it can't be brought back in another as long as the session lives.
+        plain = json.dumps([cookie, bounds and bounds.audience, bounds and bounds.moment])
         sealed = seal_cookie(
-            cookie.encode("latin-1"),
+            plain.encode("ascii"),
             name=self._purpose,
             secret=self._keys()[0],
             nonce=randomness.token_bytes(NONCE_BYTES),
         )
-        return f"{self.kind}.{sealed}"
+        # No cookie can hold a semicolon: an adapter that would set this as one fails.
+        return f"{self.kind}.{sealed};"
 
     def _opened(self, session: Session) -> Session | None:
         """The session with its cookie's value, where it is one of this site's own."""
-        kind, _, sealed = session.token.partition(".")
-        if kind != self.kind:
+        kind, _, sealed = session.token.rpartition(".")
+        if kind != self.kind or not sealed.endswith(";"):
             return None
-        plain = unseal_cookie(sealed, name=self._purpose, secrets=self._keys())
-        return None if plain is None else replace(session, token=plain.decode("latin-1"))
+        plain = unseal_cookie(sealed[:-1], name=self._purpose, secrets=self._keys())
+        if plain is None:
+            return None
+        cookie, audience, until = json.loads(plain)
+        bounds = token_bounds()
+        if bounds is None or until is None:
+            return replace(session, token=cookie)  # asked for by hand, without a token
+        if audience != bounds.audience or until <= bounds.moment:
+            return None
+        return replace(session, token=cookie)
 
     @property
     def _purpose(self) -> str:
@@ -207,20 +265,5 @@ class FrameworkSession(SessionAdapter):
         return tuple(hashlib.sha256(b"ott_middleware transit " + each).digest() for each in raw)
 
 
-def session_id(*parts: str) -> str:
-    """Names a session in logs, and for `revoke`, without telling what it is made of."""
-    material = "\0".join(("ott_middleware session", *parts))
-    return base64url(hashlib.sha256(material.encode("utf-8", "surrogatepass")).digest())
-
-
-def exposed_of(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The named values, where they are there."""
-    return {name: values[name] for name in names if name in values}
-
-
-def _names(option: str, given: object) -> tuple[str, ...]:
-    # A text is a list of letters: never what was meant.
-    names = None if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
-    if names is None or not all(isinstance(name, str) and name for name in names):
-        raise ConfigurationError(f"{option}: {given!r}; pass a list of names")
-    return names
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((each for each in (one, other) if each is not None), default=None)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import secrets as randomness
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ..calls import is_async
+from ..calls import Waiting, blocks, is_async
 from ..errors import ConfigurationError
 from ..http import Cookie, Request, is_cookie_name, to_json
 from ..secrets import Secret, parse_secrets
 from ..tokens import NONCE_BYTES, seal_cookie, unseal_cookie
-from .base import CookieAttributes, Session, SessionAdapter, deletion
+from .base import (
+    CookieAttributes,
+    Session,
+    SessionAdapter,
+    deletion,
+    exposed_of,
+    names_of,
+    session_id,
+)
 
 # RFC 6265 section 6.1: what a browser must store is 4096 bytes for name, value and attributes.
 _MAX_COOKIE = 4096
@@ -34,6 +43,12 @@ class SealedSession(SessionAdapter):
     :param remote_user: for WSGI apps that trust `REMOTE_USER`: a function of the session (or None)
         that returns its value, or None for nobody. What a client sends under that name, or under
         any of the headers that stand in for it, is removed.
+    :param expose: the fields of the user that leave this site with a token, beside the id.
+        Default: all of them, since the user is what the app gave to be carried.
+    :param match: who somebody is here who arrives with a token: a function of the `Session`, sync
+        or async, that returns a user as `sign_in` takes one, or None to refuse. Without it, people
+        are who they were where they come from: right only if an id means the same person on all
+        sides that share the backend.
     :param clock: tells the time in Unix seconds.
     :param domain, path, secure, samesite, max_age, partitioned, httponly: the cookie's attributes;
         see `CookieAttributes`. A remembered session's `max_age` is its lifetime by default.
@@ -50,6 +65,8 @@ class SealedSession(SessionAdapter):
         name: str = "ott_session",
         lifetime: float | timedelta = timedelta(days=14),
         remote_user: Callable[[Session], str | None] | None = None,
+        expose: Iterable[str] | None = None,
+        match: Callable[[Session], Any] | None = None,
         clock: Callable[[], float] = time.time,
         domain: str | None = None,
         path: str = "/",
@@ -76,6 +93,8 @@ class SealedSession(SessionAdapter):
             raise ConfigurationError(
                 f"remote_user: {remote_user!r}; pass a plain function of the session"
             )
+        if match is not None and not callable(match):
+            raise ConfigurationError(f"match: {match!r}; pass a function of the session")
         self.attributes = CookieAttributes(
             domain=domain,
             path=path,
@@ -92,6 +111,13 @@ class SealedSession(SessionAdapter):
         self.remote_user = remote_user
         self._lifetime = timedelta(seconds=seconds)
         self._clock = clock
+        self._exposed = None if expose is None else names_of("expose", expose)
+        self._match = match
+        # `resolve` alone asks the app; what else there is answers from memory.
+        if match is not None and is_async(match):
+            self.resolve = self._resolve_later  # type: ignore[assignment]  # one colour or the other
+        elif match is not None and blocks(match):
+            self.resolve = Waiting(self.resolve)  # type: ignore[method-assign]  # the same, marked
 
     def current(self, request: Request) -> Session | None:
         found: Session | None = None
@@ -108,16 +134,47 @@ class SealedSession(SessionAdapter):
             found = found or session
         return found
 
-    def resolve(self, session: Session) -> Session:
+    def expose(self, session: Session) -> Session:
+        user = session.user
+        if user is not None and self._exposed is not None:
+            user = exposed_of(user, ("id", *self._exposed))
+        # The other side seals anew; what it is not given, it can't bring back here.
+        return replace(session, token="", user=user)
+
+    def resolve(self, session: Session) -> Session | None:
         # The session is in the token's seal, which only this package writes; whether it has
         # expired is judged for every adapter alike.
-        return session
+        if self._match is None:
+            return self._arrived(session, None)
+        user = self._match(session)
+        if inspect.isawaitable(user):
+            if inspect.iscoroutine(user):
+                user.close()
+            raise TypeError("match gave an awaitable: make it `async def`")
+        return None if user is None else self._arrived(session, user)
+
+    async def _resolve_later(self, session: Session) -> Session | None:
+        user = await self._match(session) if self._match is not None else None
+        return None if user is None else self._arrived(session, user)
+
+    def _arrived(self, session: Session, user: Any) -> Session:
+        if user is not None:
+            known = _user(user)
+            user_id = str(known["id"])
+            session = replace(
+                session,
+                # Elsewhere's ids may be spelled like this side's, of other people.
+                id=session_id("arrived", session.id, user_id),
+                user_id=user_id,
+                user=known,
+            )
+        # Somebody else's cookie may be in it: the only one that is of use here is this side's own.
+        return replace(session, token=self._seal(session, self._end(session)))
 
     def establish(self, session: Session, request: Request) -> list[Cookie]:
         # Sealed anew: the browser gets a cookie of this side's newest secret, wherever the session
         # comes from.
-        now = datetime.fromtimestamp(self._clock(), timezone.utc)
-        end = session.expires_at or now + self._lifetime
+        now, end = self._now(), self._end(session)
         cookie = self.attributes.cookie(self.name, self._seal(session, end))
         if not session.persistent:
             return [cookie]
@@ -132,10 +189,8 @@ class SealedSession(SessionAdapter):
         :param user: JSON values with an `id`, or just the id.
         :raises ValueError: no id, or more than a cookie can hold.
         """
-        known = {"id": user} if isinstance(user, str) else dict(user)
-        if not known.get("id"):
-            raise ValueError("sign_in: the user needs an id, as {'id': 'alice'}")
-        now = datetime.fromtimestamp(self._clock(), timezone.utc)
+        known = _user(user)
+        now = self._now()
         session = Session(
             id=randomness.token_urlsafe(24),
             token="-",
@@ -152,6 +207,12 @@ class SealedSession(SessionAdapter):
         """The cookies that end the session in the browser."""
         return [deletion(self.attributes.cookie(self.name, ""))]
 
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), timezone.utc)
+
+    def _end(self, session: Session) -> datetime:
+        return session.expires_at or self._now() + self._lifetime
+
     def _seal(self, session: Session, end: datetime) -> str:
         values = {**session.to_json(), "expires_at": end.isoformat()}
         del values["token"]
@@ -164,3 +225,10 @@ class SealedSession(SessionAdapter):
         if len(self.name) + len(value) > _MAX_COOKIE - 128:  # room for the attributes
             raise ValueError("the session is larger than a cookie can be: carry less in the user")
         return value
+
+
+def _user(user: Mapping[str, Any] | str) -> dict[str, Any]:
+    known = {"id": user} if isinstance(user, str) else dict(user)
+    if not known.get("id"):
+        raise ValueError("the user needs an id, as {'id': 'alice'}")
+    return known
