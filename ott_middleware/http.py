@@ -119,7 +119,7 @@ class Cookie:
 
     :ivar max_age: seconds; None for a cookie that ends with the browser session.
     :ivar secure: None for what the request came by: set over https, not over http.
-    :ivar samesite: `Lax`, `Strict` or `None` (the word).
+    :ivar samesite: `Lax`, `Strict` or `None` (the word); empty to leave it to the browser.
     :raises ConfigurationError: a combination that browsers drop without a word.
     """
 
@@ -149,7 +149,7 @@ class Cookie:
         def refuse(what: str, cure: str) -> None:
             raise ConfigurationError(f"cookie {self.name!r}: {what}; {cure}")
 
-        if self.samesite not in ("Lax", "Strict", "None"):
+        if self.samesite not in ("Lax", "Strict", "None", ""):
             refuse(f"samesite={self.samesite!r}", "use 'Lax', 'Strict' or 'None'")
         if not _is_attribute(self.path) or not self.path.startswith("/"):
             refuse(f"path={self.path!r}", "use a path that starts with /")
@@ -179,7 +179,8 @@ class Cookie:
             parts.append(f"Domain={self.domain}")
         parts.append(f"Path={self.path}")
         parts += [word for word, on in (("Secure", self.secure), ("HttpOnly", self.httponly)) if on]
-        parts.append(f"SameSite={self.samesite}")
+        if self.samesite:
+            parts.append(f"SameSite={self.samesite}")
         if self.partitioned:
             parts.append("Partitioned")
         return "Set-Cookie", "; ".join(parts)

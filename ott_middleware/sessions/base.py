@@ -188,7 +188,8 @@ class CookieAttributes:
     :ivar domain: None for this host alone.
     :ivar path: the path that the cookie is sent for.
     :ivar secure: None for what the request came by.
-    :ivar samesite: `Lax`, `Strict` or `None` (the word), in any case.
+    :ivar samesite: `Lax`, `Strict` or `None` (the word), in any case; empty to leave it to the
+        browser.
     :ivar max_age: seconds; None for a cookie that ends with the browser session.
     :ivar partitioned: for use in third-party frames (CHIPS); needs `secure=True`.
     :ivar httponly: whether scripts are kept from reading it.
