@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 from urllib.parse import parse_qs
 
-import project
+import django_project
 from harness import Answer
 from visitor import Send, Visitor, of_asgi, of_wsgi
 
@@ -92,7 +92,7 @@ def greeting(email: str | None) -> str:
 
 
 def django_site(kind: str, origin: str, session: MakeSession, options: Any) -> Site:
-    project.configure()
+    django_project.configure()
     from django.core.asgi import get_asgi_application
     from django.core.wsgi import get_wsgi_application
 
@@ -107,7 +107,7 @@ def django_site(kind: str, origin: str, session: MakeSession, options: Any) -> S
 
 def make_django_people() -> None:
     """As they are when they are created, whatever became of them since."""
-    project.configure()
+    django_project.configure()
     from django.contrib.auth.hashers import make_password
     from django.contrib.auth.models import User
     from django.contrib.sessions.models import Session as Stored
@@ -228,16 +228,13 @@ def remote_user(session: Session) -> str | None:
 class AskingSealedSession(SealedSession):
     """Asks another site whether the sessions that come from there still live."""
 
-    def __init__(self, source: Any = None) -> None:
-        super().__init__("the sealed site's own secret", remote_user=remote_user)
-        self.source = source
-        if source is not None:
-            self.blocks = True
+    def __init__(self, *sources: Any, match: Callable[[Session], Any] | None = None) -> None:
+        super().__init__("the sealed site's own secret", remote_user=remote_user, match=match)
+        self.sources = sources
 
     def resolve(self, session: Session) -> Any:
-        if self.source is None:
-            return session
-        return session if self.source.resolve(session) is not None else None
+        alive = all(source.resolve(session) is not None for source in self.sources)
+        return super().resolve(session) if alive else None
 
 
 def sealed_site(kind: str, origin: str, session: MakeSession, options: Any) -> Site:
@@ -286,8 +283,13 @@ def found_by_itself(kind: str) -> MakeSession:
 def mapped(kind: str, sources: tuple[Any, ...] = ()) -> MakeSession:
     """Gives away the e-mail address, and knows who arrives by theirs."""
 
-    def by_email(session: Session) -> str | None:
-        return members(family(kind)).get((session.user or {}).get("email", ""))
+    known = members(family(kind))
+
+    def by_email(session: Session) -> Any:
+        email = (session.user or {}).get("email")
+        if email is None or email not in known:
+            return None
+        return {"id": known[email], "email": email} if kind == "sealed" else known[email]
 
     def make(app: Any) -> Any:
         if kind == "flask":
@@ -295,7 +297,7 @@ def mapped(kind: str, sources: tuple[Any, ...] = ()) -> MakeSession:
         if kind == "fastapi":
             return StarletteSession(app, expose=["email"], match=by_email, sources=sources)
         if kind == "sealed":
-            return AskingSealedSession(*sources)
+            return AskingSealedSession(*sources, match=by_email)
         return DjangoSession(expose=["email"], match="email", sources=sources)
 
     return make

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,9 +91,8 @@ def pair_of(source: str, target: str, *, ask: bool = False, **at_source: Any) ->
 
 
 @pytest.fixture(autouse=True)
-def people() -> Iterator[None]:
+def people() -> None:
     make_django_people()
-    yield
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)

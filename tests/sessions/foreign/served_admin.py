@@ -1,6 +1,6 @@
 """Django's admin as `startproject` leaves it, wrapped in one line.
 
-As a program: `python served_admin.py PASSWORD NAME...` makes the tables and a superuser of each name.
+As a program: `python served_admin.py PASSWORD NAME...` makes the tables, and superusers.
 """
 
 from __future__ import annotations

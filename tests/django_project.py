@@ -18,7 +18,7 @@ atexit.register(shutil.rmtree, _directory, ignore_errors=True)
 SETTINGS: dict[str, Any] = {
     "SECRET_KEY": "the matrix project's own secret key",
     "ALLOWED_HOSTS": ["*"],
-    "ROOT_URLCONF": "project_urls",
+    "ROOT_URLCONF": "django_project_urls",
     "INSTALLED_APPS": [
         "django.contrib.auth",
         "django.contrib.contenttypes",

@@ -31,6 +31,12 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect("/")
 
 
+def greeting(request: HttpRequest, user: Any) -> str:
+    name = user.email if user.is_authenticated else "nobody"
+    field = f'<input name="csrfmiddlewaretoken" value="{get_token(request)}">'
+    return f'Hello, {name}. <form action="/logout/">{field}</form>'
+
+
 def home(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
     name = user.email if user.is_authenticated else "nobody"
