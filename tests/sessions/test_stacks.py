@@ -1,4 +1,4 @@
-"""What frameworks' own middleware does goes on as without ours: tokens of forms, messages, headers."""
+"""What frameworks do themselves goes on as without ours: tokens of forms, messages, headers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def django(request: pytest.FixtureRequest) -> Site:
     return two_of(request.param)
 
 
-def two_of(kind: str, **options: Any) -> Site:
-    return site(kind, THERE, found_by_itself(kind), backend=MemoryBackend(), **options)
+def two_of(kind: str) -> Site:
+    return site(kind, THERE, found_by_itself(kind), backend=MemoryBackend())
 
 
 def visitor_of(target: Site) -> Visitor:
