@@ -22,10 +22,12 @@ FOREIGN = [
     "django",
     "fastapi",
     "flask",
+    "flask_login",
     "granian",
     "gunicorn",
     "hypercorn",
     "httpx",
+    "itsdangerous",
     "psycopg",
     "pydantic",
     "redis",
@@ -57,6 +59,26 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sessions.cookie": {"http", "errors", "tokens", "calls", "sessions.base"},
     "sessions.sealed": {"http", "errors", "tokens", "secrets", "calls", "sessions.base"},
     "sessions.framework": {"http", "errors", "tokens", "calls", "sessions.base"},
+    "sessions.mapped": {"errors", "sessions.base", "sessions.framework"},
+    "sessions.environ": {"http"},
+    "sessions.flask_login": {"errors", "sessions.mapped"},
+    "sessions.flask": {
+        "errors",
+        "http",
+        "sessions.base",
+        "sessions.environ",
+        "sessions.flask_login",
+        "sessions.framework",
+        "sessions.mapped",
+    },
+    "sessions.starlette": {
+        "errors",
+        "http",
+        "sessions.auto",
+        "sessions.base",
+        "sessions.framework",
+        "sessions.mapped",
+    },
     "sessions.auto": {"errors", "sessions.base"},
     "backends.memory": {"errors", "backends.base"},
     "backends.mapping": {"errors", "backends.base"},
@@ -249,7 +271,16 @@ def test_one_bridge_knows_synchronous_from_asynchronous() -> None:
 
 def test_nothing_else_is_imported_than_what_is_declared() -> None:
     foreign = set().union(*(tops(imports_of(name)[1]) for name in MODULES))
-    assert foreign - sys.stdlib_module_names == DEPENDENCIES | {"django", "redis", "sqlalchemy"}
+    optional = {
+        "django",
+        "flask",
+        "flask_login",
+        "itsdangerous",
+        "redis",
+        "sqlalchemy",
+        "starlette",
+    }
+    assert foreign - sys.stdlib_module_names == DEPENDENCIES | optional
 
 
 def run(program: str) -> str:

@@ -24,7 +24,7 @@ from ..http import Cookie, Request
 from ..tokens import NONCE_BYTES, seal_cookie, unseal_cookie
 from .base import Session, SessionAdapter, exposed_of, names_of, session_id, token_bounds
 
-__all__ = ["FrameworkSession", "Match", "exposed_of", "session_id"]
+__all__ = ["FrameworkSession", "Match", "earlier", "exposed_of", "session_id"]
 
 logger = logging.getLogger("ott_middleware")
 
@@ -206,7 +206,7 @@ class FrameworkSession(SessionAdapter):
         session = replace(
             session,
             token="",
-            expires_at=_earlier(session.expires_at, found.expires_at),
+            expires_at=earlier(session.expires_at, found.expires_at),
         )
         known = self.known(session, person)
         if known is None:
@@ -220,7 +220,7 @@ class FrameworkSession(SessionAdapter):
             token="",
             user=known.user and {**known.user, "id": known.user_id},
             # Whoever is signed in for an hour there is not for a year here.
-            expires_at=_earlier(known.expires_at, session.expires_at),
+            expires_at=earlier(known.expires_at, session.expires_at),
             persistent=known.persistent and session.persistent,
             data=exposed_of(known.data, self._data),
         )
@@ -265,5 +265,6 @@ class FrameworkSession(SessionAdapter):
         return tuple(hashlib.sha256(b"ott_middleware transit " + each).digest() for each in raw)
 
 
-def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+def earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    """The earlier of two ends, either of which may be unknown."""
     return min((each for each in (one, other) if each is not None), default=None)

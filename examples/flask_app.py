@@ -1,0 +1,83 @@
+"""A Flask app with sessions of its own, wrapped in one line: links sign its people in elsewhere.
+
+    python examples/flask_app.py --port 8001
+
+With `OTT_TARGET`, the origin of another app, it shows a link to there: start this example a second
+time, with the other's origin. Both need the `OTT_BACKEND` where tokens wait, as
+`sqlite:////tmp/tokens.db`, and, to hand over a session as it is, the same `SECRET_KEY`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from html import escape
+from typing import Any
+
+from flask import Flask, redirect, request, session
+
+from ott_middleware import OTTMiddleware
+
+BACKEND = os.environ.get("OTT_BACKEND", "memory://")
+TARGET = os.environ.get("OTT_TARGET", "http://localhost:8002")
+
+site = Flask(__name__)
+site.secret_key = os.environ.get("SECRET_KEY", "for this example alone, not for yours")
+
+PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Flask</title>'
+    '<link rel="icon" href="data:,"><h1>Flask</h1>{body}</html>'
+)
+SIGN_IN = (
+    '<form method="post" action="/sign-in"><label>Your name <input name="name" value="Ada" '
+    'required maxlength="40"></label> <button>Sign in</button></form>'
+)
+SIGNED_IN = (
+    '<p>Hello, <b>{name}</b>.</p><p><a href="/elsewhere">Go to {target}</a></p>'
+    '<form method="post" action="/sign-out"><button>Sign out</button></form>'
+)
+
+
+@site.get("/")
+def home() -> str:
+    """Greet whoever this app's own session names."""
+    name = session.get("user_id")
+    body = SIGNED_IN.format(name=escape(name), target=escape(TARGET)) if name else SIGN_IN
+    return PAGE.format(body=body)
+
+
+@site.post("/sign-in")
+def sign_in() -> Any:
+    """Sign somebody in. A real app would ask for more than a name."""
+    name = request.form.get("name", "").strip()
+    if name.isprintable() and 0 < len(name) <= 40:
+        session.clear()
+        session["user_id"] = name
+    return redirect("/", 303)
+
+
+@site.post("/sign-out")
+def sign_out() -> Any:
+    """Sign out."""
+    session.clear()
+    return redirect("/", 303)
+
+
+@site.get("/elsewhere")
+def elsewhere() -> Any:
+    """Send the browser to the other app, signed in there."""
+    ott: Any = request.environ["ott"]
+    if ott.session is None:
+        return redirect("/", 303)
+    # Made at the click, and not before: a link is a password for as long as it lives.
+    return redirect(ott.link(f"{TARGET}/"), 303)
+
+
+app = OTTMiddleware(site.wsgi_app, session="auto", backend=BACKEND, handoff_targets=[TARGET])
+
+if __name__ == "__main__":
+    import waitress  # type: ignore[import-untyped]  # comes without types
+
+    parser = argparse.ArgumentParser(description="A Flask app whose links sign people in.")
+    parser.add_argument("--port", type=int, default=8001)
+    waitress.serve(app, host="127.0.0.1", port=parser.parse_args().port)

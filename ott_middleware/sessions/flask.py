@@ -1,0 +1,322 @@
+"""Flask's sessions, by the app's own session interface: signed cookies or kept on a server."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import flask
+from flask.sessions import SecureCookieSessionInterface, SessionInterface, SessionMixin
+from itsdangerous import BadSignature, TimestampSigner
+from werkzeug.http import dump_cookie
+
+from ..errors import ConfigurationError, SessionExpired, SessionUnavailable
+from ..http import Cookie, Request
+from .base import CookieAttributes, Session
+from .environ import environ_of
+from .framework import FrameworkSession, Match, earlier, session_id
+from .mapped import Beginning, MappedSession, Person, User, id_of
+
+if TYPE_CHECKING:
+    from .flask_login import FlaskLogin
+
+
+class FlaskSession(MappedSession):
+    """The sessions of a Flask app, with whatever session interface it has: Flask's own signed
+    cookies, Flask-Session's and others' that are kept on a server.
+
+    With Flask-Login (`app.login_manager`), who is signed in is who Flask-Login loads: a user that
+    its loader does not find any more, or who is not `is_active`, is nobody, and strong session
+    protection holds. Who is known by the remember cookie alone is signed in too; that cookie never
+    travels, and the other side begins a session that is not fresh. New sessions begin by
+    `flask_login.login_user`, for the browser that follows the link; only a fork of a fresh session
+    is fresh itself. `match` gives what the app's loader takes, or a user object. Users whom a
+    `request_loader` finds have no session that could be handed over, and are nobody here.
+
+    Where the session is the cookie, nothing is kept on the server. From that follows:
+
+    - A copy of the cookie is good until it expires, signed out or not, unless the loader refuses
+      the user (Flask-Login's alternative ids). Where links must die with a sign-out, use
+      `revoke_on_sign_out=True`.
+    - The cookie changes whenever the app writes to the session, so that a session's `id` names the
+      user's sessions at this site; `max_per_session` counts for these together.
+    - What a handoff makes is dated back, so that it never outlives the session that it came from.
+
+    :param app: the Flask app; its configuration is read as it is when a request comes, but for
+        `SECRET_KEY`, which must be there (it seals sessions in transit, wherever they are kept).
+    :param user: see `MappedSession`; where it is given, Flask-Login is not asked.
+    :param mode, expose, data, match, sources: see `FrameworkSession`. The fields of `expose` are
+        attributes of Flask-Login's user; without it they come from the user's mapping where the
+        session holds one, else from the session itself.
+    :raises ConfigurationError: no Flask app, no `SECRET_KEY`, or a bad argument.
+    """
+
+    kind = "flask"
+    reserved = frozenset(
+        ("_user_id", "_fresh", "_id", "_remember", "_remember_seconds", "_permanent")
+    )
+
+    def __init__(
+        self,
+        app: flask.Flask,
+        *,
+        user: User | None = None,
+        mode: str = "share",
+        expose: Iterable[str] = (),
+        data: Iterable[str] = (),
+        match: Match | None = None,
+        sources: Sequence[FrameworkSession] = (),
+    ) -> None:
+        if not isinstance(app, flask.Flask):
+            raise ConfigurationError(f"app: a {type(app).__name__}; pass the Flask app itself")
+        super().__init__(
+            user=user, mode=mode, expose=expose, data=data, match=match, sources=sources
+        )
+        self.app = app
+        self.secrets()
+
+    @classmethod
+    def of_app(cls, app: flask.Flask) -> FlaskSession:
+        """The adapter for an app.
+
+        :raises ConfigurationError: it has no `SECRET_KEY`.
+        """
+        return cls(app)
+
+    # The app may be told these after it is wrapped.
+
+    @property
+    def cookie_names(self) -> tuple[str, ...]:  # type: ignore[override]  # read only here
+        """The name of the session cookie."""
+        return (self._interface.get_cookie_name(self.app),)
+
+    @property
+    def strict(self) -> bool:  # type: ignore[override]  # read only here
+        """Whether the session cookie is `SameSite=Strict`."""
+        return self._attributes().strict
+
+    @property
+    def _interface(self) -> SessionInterface:
+        return self.app.session_interface
+
+    def _login(self) -> FlaskLogin | None:
+        if self._user is not None or not hasattr(self.app, "login_manager"):
+            return None
+        from .flask_login import FlaskLogin  # its library is there: the app uses it
+
+        return FlaskLogin(self.app, self._exposed)
+
+    def _attributes(self) -> CookieAttributes:
+        interface, app = self._interface, self.app
+        lifetime = int(app.permanent_session_lifetime.total_seconds())
+        # Flask has it since 3.1.
+        partitioned = getattr(interface, "get_cookie_partitioned", lambda app: False)(app)
+        return CookieAttributes(
+            domain=interface.get_cookie_domain(app),
+            path=interface.get_cookie_path(app),
+            # False says no more than that the app may be asked by http.
+            secure=interface.get_cookie_secure(app) or None,
+            samesite=interface.get_cookie_samesite(app) or "",
+            max_age=lifetime if lifetime > 0 else None,
+            partitioned=partitioned,
+            httponly=interface.get_cookie_httponly(app),
+        )
+
+    def secrets(self) -> Sequence[str | bytes]:
+        if not self.app.secret_key:
+            raise ConfigurationError(
+                "SECRET_KEY: the Flask app has none, and sessions are sealed with it on their way; "
+                "set app.secret_key before the app is wrapped"
+            )
+        return (self.app.secret_key, *(self.app.config.get("SECRET_KEY_FALLBACKS") or ()))
+
+    # Who is asking.
+
+    def current(self, request: Request) -> Session | None:
+        login = self._login()
+        cookies = self.app.request_class(environ_of(request)).cookies
+        cookie = cookies.get(self.cookie_names[0], "")
+        if login is None:
+            return self._by_values(request, cookie) if cookie else None
+        remember = cookies.get(login.cookie_name, "")
+        remembered = login.remembered(remember)
+        if remembered is None:
+            # Forged, or none: not even shown to Flask-Login, which stumbles over some of them.
+            request = request.with_cookies({login.cookie_name: None})
+        if not cookie and remembered is None:
+            return None
+        with self._context(request, self._is_in_view(request)) as opened:
+            values = dict(opened or {})
+            person = login.present()
+            if person is None:
+                return None
+            if cookie and id_of(values.get("_user_id")) == person.id:
+                return self._found(cookie, opened, person)
+            if remembered != person.id:
+                return None  # known by something else than a session of this browser's
+            return self.session_of(
+                person,
+                {},
+                id=session_id(self.kind, person.id),
+                token=json.dumps({login.cookie_name: remember}),
+                expires_at=None,
+                persistent=True,
+            )
+
+    def _by_values(self, request: Request, cookie: str) -> Session | None:
+        with self._context(request, self._is_in_view(request)) as opened:
+            person = self.person_in(dict(opened or {}))
+            # What the app's own view has done to its session counts before it is saved.
+            live = self.person_in(dict(flask.session))
+            if person is None or live is None or person.id != live.id:
+                return None
+            return self._found(cookie, opened, person)
+
+    def _found(self, cookie: str, opened: SessionMixin, person: Person) -> Session:
+        # A session that is kept on a server is named by its key. Any other changes its value with
+        # every signature: nothing but its user is left to name it by.
+        key = getattr(opened, "sid", None)
+        return self.session_of(
+            person,
+            opened,
+            id=session_id(self.kind, *(("key", key) if key else (person.id,))),
+            token=cookie,
+            expires_at=self._end_of(cookie, opened),
+            persistent=bool(opened.permanent),
+        )
+
+    def _end_of(self, cookie: str, opened: SessionMixin) -> datetime | None:
+        signer = self._signer()
+        if signer is not None:
+            try:
+                _, signed_at = signer.unsign(cookie, return_timestamp=True)
+            except BadSignature:
+                pass  # another kind of cookie after all: a derived interface may do as it likes
+            else:
+                return signed_at + self.app.permanent_session_lifetime
+        end = self._interface.get_expiration_time(self.app, opened)
+        return end.replace(tzinfo=timezone.utc) if end and end.tzinfo is None else end
+
+    # At redemption.
+
+    def alive(self, session: Session) -> Session | None:
+        if session.expired(time.time()):
+            raise SessionExpired
+        login = self._login()
+        if session.token.startswith("{"):
+            return self._remembered(session, login)
+        with self._elsewhere({self.cookie_names[0]: session.token}) as opened:
+            values = dict(opened or {})
+            person = login.person_in(values) if login else self.person_in(values)
+            # Under the same key there may be somebody else by now.
+            if person is None or person.id != session.user_id:
+                return None
+            end = earlier(self._end_of(session.token, opened), session.expires_at)
+            return self.lives_on(replace(session, expires_at=end), person, values)
+
+    def _remembered(self, session: Session, login: FlaskLogin | None) -> Session | None:
+        if login is None:
+            return None
+        cookie = json.loads(session.token).get(login.cookie_name, "")
+        with self._elsewhere({}):
+            person = login.person_remembered(cookie)
+        if person is None or person.id != session.user_id:
+            return None
+        # There is no session to share: a new one begins.
+        return Beginning.of(session, person.entry)
+
+    def person_known(self, person: Any) -> Person | None:
+        login = self._login()
+        if login is None:
+            return super().person_known(person)
+        with self._elsewhere({}):
+            return login.person_known(person)
+
+    def share(self, session: Session, request: Request) -> list[Cookie]:
+        return [self._cookie(_as_sent(session.token))]
+
+    def begin(self, session: Session, request: Request) -> list[Cookie]:
+        login = self._login()
+        # Without the browser's cookies: the key of a session that it came with may be known to
+        # somebody, who would be signed in with it.
+        alone = request.with_headers({"cookie": None})
+        with self._context(alone, False) as opened:
+            if login is None:
+                opened.update(self.values_of(session))
+            else:
+                opened.update(session.data)
+                entry = session.entry if isinstance(session, Beginning) else {}
+                login.sign_in(str(session.user_id), entry)
+            opened.permanent = session.persistent
+            response = self.app.response_class()
+            self._interface.save_session(self.app, opened, response)
+        start = f"{self.cookie_names[0]}="
+        for header in response.headers.getlist("Set-Cookie"):
+            if header.startswith(start):
+                value = header[len(start) :].partition(";")[0]
+                return [self._cookie(self._dated_back(value, session.expires_at))]
+        raise SessionUnavailable("the app's session interface sets no cookie of its name")
+
+    def _cookie(self, value: str) -> Cookie:
+        return self._attributes().cookie(self.cookie_names[0], value)
+
+    def _dated_back(self, value: str, expires_at: datetime | None) -> str:
+        """A cookie that is good no longer than the session it came from."""
+        signer = self._signer()
+        if signer is None or expires_at is None:
+            return value
+        payload, signed_at = signer.unsign(value, return_timestamp=True)
+        latest = int((expires_at - self.app.permanent_session_lifetime).timestamp())
+        if signed_at.timestamp() <= latest:
+            return value
+        signer.get_timestamp = lambda: max(0, latest)  # type: ignore[method-assign]  # no other way
+        return signer.sign(payload).decode("ascii")
+
+    def _signer(self) -> TimestampSigner | None:
+        interface = self._interface
+        if not isinstance(interface, SecureCookieSessionInterface):
+            return None
+        serializer: Any = interface.get_signing_serializer(self.app)
+        signer: TimestampSigner = serializer.make_signer(serializer.salt)
+        return signer
+
+    # The app's contexts.
+
+    def _is_in_view(self, request: Request) -> bool:
+        return self._has_view() and flask.request.environ is request.carrier
+
+    def _has_view(self) -> bool:
+        return flask.has_request_context() and flask.current_app == self.app
+
+    @contextmanager
+    def _elsewhere(self, cookies: Mapping[str, str]) -> Iterator[Any]:
+        """The session that some browser has, which is not the one that is asking."""
+        pairs = (f"{name}={_as_sent(value)}" for name, value in cookies.items())
+        request = Request("GET", "http", "/", headers={"cookie": "; ".join(pairs)})
+        with self._context(request, self._has_view()) as opened:
+            yield opened
+
+    @contextmanager
+    def _context(self, request: Request, in_view: bool) -> Iterator[Any]:
+        """The session of a request, within a context of the app.
+
+        :param in_view: whether a view of the app is being run, whose context serves: to leave
+            another one would tear down what the view still uses.
+        """
+        environ = environ_of(request)
+        if in_view:
+            yield self._interface.open_session(self.app, self.app.request_class(environ))
+            return
+        # The outer one is new for sure, while a request's own may be shared with what is around.
+        with self.app.app_context(), self.app.request_context(environ):
+            yield flask.session._get_current_object()  # type: ignore[attr-defined]  # it is a proxy
+
+
+def _as_sent(value: str) -> str:
+    """A cookie's value as it stands in a header."""
+    return dump_cookie("name", value, max_size=0).partition("=")[2].partition(";")[0]

@@ -1,0 +1,211 @@
+"""Sessions that are a mapping, as Flask's and Starlette's are: who is signed in, and who is put in.
+
+Such a session says nothing of people by itself: which of its values is the signed-in user is the
+app's own custom. Here is how it is told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from ..errors import ConfigurationError, SessionUnavailable
+from .base import Session
+from .framework import FrameworkSession, Match, exposed_of
+
+logger = logging.getLogger("ott_middleware")
+
+#: Where apps keep who is signed in. An e-mail address is not among them: shops and newsletters keep
+#: there what any visitor typed.
+USER_KEYS = ("_user_id", "user_id", "user", "username", "uid", "sub")
+# What names somebody within a mapping of theirs; the second is OpenID Connect's.
+_ID_KEYS = ("id", "sub")
+_KEY = "user_id"
+
+User = str | Callable[[Mapping[str, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody whom a session names.
+
+    :ivar id: as text.
+    :ivar fields: what is known of them; `expose` decides what of it is told.
+    :ivar entry: the values that make a session theirs.
+    """
+
+    id: str
+    fields: Mapping[str, Any] = field(repr=False)
+    entry: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning(Session):
+    """A session that is begun for somebody; on its way from `resolve` to `establish`, no further.
+
+    :ivar entry: the values that make it theirs; in none of the session's other fields.
+    """
+
+    entry: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, session: Session, entry: Mapping[str, Any], **changes: Any) -> Beginning:
+        """A session to be begun, since it has no token."""
+        values = {each.name: getattr(session, each.name) for each in fields(Session)}
+        return cls(**{**values, "token": "", **changes, "entry": entry})
+
+
+class MappedSession(FrameworkSession):
+    """The base of the adapters for sessions that are a mapping; see there.
+
+    :param user: where the signed-in user's id is in the session: the name of a key, or a function
+        of the session's values that returns the id, or None for nobody. Under a key there may be
+        an id (text that is not empty, a number but 0, a UUID) or a mapping with an `id` (or `sub`).
+        Default: the first of `USER_KEYS` that holds one.
+
+    A new session gets the user's id under that key (`user_id` by default). Ids that arrive by
+    `match="id"` are text; where the app keeps numbers, say `match=lambda s: int(s.user_id)`. Where
+    it keeps more than an id, or with a function as `user`, `match` is a function that returns the
+    values that the new session begins with.
+    """
+
+    #: Keys that cannot travel as data, since they are the framework's own.
+    reserved: frozenset[str] = frozenset()
+
+    def __init__(
+        self,
+        *,
+        user: User | None = None,
+        mode: str = "share",
+        expose: Iterable[str] = (),
+        data: Iterable[str] = (),
+        match: Match | None = None,
+        sources: Sequence[FrameworkSession] = (),
+    ) -> None:
+        super().__init__(mode=mode, expose=expose, data=data, match=match, sources=sources)
+        if user is not None and not (callable(user) or (isinstance(user, str) and user)):
+            raise ConfigurationError(
+                f"user: {user!r}; pass the name of a key, or a function of the session's values"
+            )
+        if callable(user) and match is not None and not callable(match):
+            raise ConfigurationError(
+                f"match: {match!r}; since user= is a function, pass a function that returns the "
+                "values that a new session begins with"
+            )
+        self._user = user
+        self._key = user if isinstance(user, str) else _KEY
+        self._user_keys = USER_KEYS if user is None else () if callable(user) else (user,)
+        for name in self._data:
+            # What came with a token would say who is signed in, past `match`.
+            if name in self._user_keys or name in self.reserved:
+                raise ConfigurationError(
+                    f"data: {name!r} may say who is signed in, and does not travel; leave it out, "
+                    "or say with user= where else the user is"
+                )
+
+    def person_in(self, values: Mapping[str, Any]) -> Person | None:
+        """Who is signed in, by a session's values."""
+        if callable(self._user):
+            user_id = id_of(self._user(values))
+            # Only the function knows what of the session makes it theirs: all of it, then.
+            return None if user_id is None else Person(user_id, values, values)
+        for key in self._user_keys:
+            value = values.get(key)
+            of_user = value if isinstance(value, Mapping) else None
+            user_id = (
+                id_of(value)
+                if of_user is None
+                else next(filter(None, (id_of(of_user.get(name)) for name in _ID_KEYS)), None)
+            )
+            if user_id is not None:
+                return Person(user_id, values if of_user is None else of_user, {key: value})
+        return None
+
+    def person_known(self, person: Any) -> Person | None:
+        """Somebody of this side, by what `match` gave."""
+        if isinstance(person, Mapping):
+            found = self.person_in(person)
+            if found is None:
+                logger.error(
+                    "%s: match returned values in which user= finds nobody", type(self).__name__
+                )
+            # All of it: the app's custom may want more than an id.
+            return found and replace(found, entry=dict(person))
+        user_id = id_of(person)
+        if user_id is None or callable(self._user):
+            logger.error(
+                "%s: match returned a %s; return %s",
+                type(self).__name__,
+                type(person).__name__,
+                "a mapping of the session's values"
+                + ("" if callable(self._user) else ", or an id"),
+            )
+            return None
+        entry = {self._key: person if isinstance(person, (str, int)) else user_id}
+        return Person(user_id, entry, entry)
+
+    def known(self, session: Session, person: Any) -> Session | None:
+        found = self.person_known(person)
+        if found is None:
+            return None
+        return Beginning.of(session, found.entry, user_id=found.id, user=self.told(found))
+
+    def session_of(
+        self,
+        person: Person,
+        values: Mapping[str, Any],
+        *,
+        id: str,  # noqa: A002 - the session's own word
+        token: str,
+        expires_at: datetime | None,
+        persistent: bool,
+    ) -> Session:
+        """The session of somebody who is signed in."""
+        return Session(
+            id=id,
+            token=token,
+            user_id=person.id,
+            user=self.told(person),
+            expires_at=expires_at,
+            persistent=persistent,
+            data=exposed_of(values, self._data),
+        )
+
+    def lives_on(self, session: Session, person: Person, values: Mapping[str, Any]) -> Session:
+        """A session that was found alive, as `alive` returns it.
+
+        :param session: with its token.
+        :param values: what is in it now.
+        """
+        if self.mode == "share":
+            return session
+        return Beginning.of(session, person.entry, data=exposed_of(values, self._data))
+
+    def values_of(self, session: Session) -> dict[str, Any]:
+        """What a new session begins with.
+
+        :raises SessionUnavailable: these would be somebody else's.
+        """
+        entry = session.entry if isinstance(session, Beginning) else {self._key: session.user_id}
+        # Their own values last: nothing that came along with a token says who is signed in.
+        values = {**session.data, **entry}
+        found = self.person_in(values)
+        # Whatever the app will read there, it must be the person whom the token was for.
+        if found is None or found.id != session.user_id:
+            raise SessionUnavailable("the values of the new session name somebody else")
+        return values
+
+    def told(self, person: Person) -> dict[str, Any]:
+        """What may be told about somebody."""
+        return {"id": person.id, **exposed_of(person.fields, self._exposed)}
+
+
+def id_of(value: Any) -> str | None:
+    """A user's id as text; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, UUID)) or not value:
+        return None
+    return str(value)
