@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
 
-from ..calls import Waiting, is_async, on_loop
+from ..calls import Waiting, blocks, is_async, on_loop
 from ..errors import ConfigurationError
 from ..http import Cookie, Request
 from ..tokens import NONCE_BYTES, seal_cookie, unseal_cookie
@@ -82,7 +82,7 @@ class FrameworkSession(SessionAdapter):
         # `resolve` alone asks others, and takes their colour; the other methods keep their own.
         if callable(match) and is_async(match):
             self.resolve = self._resolve_later  # type: ignore[method-assign]  # one colour or the other
-        elif callable(match) or sources:
+        elif (callable(match) and blocks(match)) or any(each.blocks for each in sources):
             self.resolve = Waiting(  # type: ignore[method-assign]  # the same, marked
                 self.resolve, thread_sensitive=any(each.thread_sensitive for each in sources)
             )
@@ -137,24 +137,23 @@ class FrameworkSession(SessionAdapter):
         session = self._accepted(session)
         own = self._opened(session)
         if own is not None:
-            return self.alive(own)
+            return _of_same_user(own, self.alive(own))
         for source in self._sources:
             there = source._opened(session)
             if there is not None:
-                return self._arrived(session, source.alive(there))
-        return self._arrived(session, session)
+                return self._from_elsewhere(session, _of_same_user(there, source.alive(there)))
+        return self._from_elsewhere(session, session)
 
     async def _resolve_later(self, session: Session) -> Session | None:
         session = self._accepted(session)
         own = self._opened(session)
         if own is not None:
-            alive: Session | None = await on_loop(self.alive)(own)
-            return alive
+            return _of_same_user(own, await on_loop(self.alive)(own))
         found: Session | None = session
         for source in self._sources:
             there = source._opened(session)
             if there is not None:
-                found = await on_loop(source.alive)(there)
+                found = _of_same_user(there, await on_loop(source.alive)(there))
                 break
         if found is None:
             return None
@@ -170,7 +169,7 @@ class FrameworkSession(SessionAdapter):
         # What this side does not name, no other side can plant in its sessions.
         return replace(session, data=exposed_of(session.data, self._data))
 
-    def _arrived(self, session: Session, found: Session | None) -> Session | None:
+    def _from_elsewhere(self, session: Session, found: Session | None) -> Session | None:
         """Somebody from elsewhere, as somebody of this side.
 
         :param found: the session as the site that it is from knows it now; None if it has ended.
@@ -222,7 +221,6 @@ class FrameworkSession(SessionAdapter):
             # Whoever is signed in for an hour there is not for a year here.
             expires_at=earlier(known.expires_at, session.expires_at),
             persistent=known.persistent and session.persistent,
-            data=exposed_of(known.data, self._data),
         )
 
     def _sealed(self, cookie: str) -> str:
@@ -263,6 +261,11 @@ class FrameworkSession(SessionAdapter):
         # Hashed, since a framework's secret may be of any length.
         raw = (secret.encode() if isinstance(secret, str) else secret for secret in self.secrets())
         return tuple(hashlib.sha256(b"ott_middleware transit " + each).digest() for each in raw)
+
+
+def _of_same_user(before: Session, now: Session | None) -> Session | None:
+    # A session may be kept while the person in it changes: the token was for the first.
+    return now if now is not None and now.user_id == before.user_id else None
 
 
 def earlier(one: datetime | None, other: datetime | None) -> datetime | None:

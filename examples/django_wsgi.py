@@ -1,0 +1,125 @@
+"""Django behind WSGI: its own sessions and users, carried to another host by a link.
+
+    python examples/django_wsgi.py            open http://localhost:8000
+
+OTT_TARGET is the origin that links lead to: by default this very app under its other name,
+127.0.0.1, which is another host to a browser. Two processes share OTT_BACKEND (a URL, as
+sqlite:////tmp/links.db), OTT_SECRET and OTT_DATABASE (a file, with the users and the sessions).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import django
+import waitress  # type: ignore[import-untyped]  # comes without types
+from django.conf import settings
+from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
+
+from ott_middleware import OTTMiddleware
+
+SIGN_IN = (
+    '<form method="post" action="/login"><input type="hidden" name="csrfmiddlewaretoken" '
+    'value="{csrf}"><input name="name" required><button>Sign in</button></form>'
+)
+SIGNED_IN = (
+    'Hello, {name}. <a href="/elsewhere">Go to the other host</a>'
+    '<form method="post" action="/logout"><input type="hidden" name="csrfmiddlewaretoken" '
+    'value="{csrf}"><button>Sign out</button></form>'
+)
+
+database = os.environ.get("OTT_DATABASE") or str(Path(tempfile.mkdtemp()) / "people.db")
+settings.configure(
+    SECRET_KEY=os.environ.get("OTT_SECRET") or secrets.token_hex(32),
+    ALLOWED_HOSTS=["localhost", "127.0.0.1"],
+    ROOT_URLCONF=__name__,
+    INSTALLED_APPS=[
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+        "django.contrib.sessions",
+    ],
+    MIDDLEWARE=[
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.middleware.csrf.CsrfViewMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+    ],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database}},
+    DEFAULT_AUTO_FIELD="django.db.models.AutoField",
+)
+django.setup()
+call_command("migrate", verbosity=0)
+
+from django.contrib.auth import login, logout  # noqa: E402 - needs the settings
+from django.contrib.auth.models import User  # noqa: E402
+from django.http import HttpRequest, HttpResponse  # noqa: E402
+from django.middleware.csrf import get_token  # noqa: E402
+from django.urls import path  # noqa: E402
+from django.utils.html import format_html  # noqa: E402
+from django.views.decorators.http import require_POST  # noqa: E402
+
+target = ""
+
+
+def see(location: str) -> HttpResponse:
+    """On to another page."""
+    return HttpResponse(status=303, headers={"Location": location})
+
+
+def home(request: HttpRequest) -> HttpResponse:
+    """Greet whoever is signed in."""
+    user: Any = request.user
+    page = SIGNED_IN if user.is_authenticated else SIGN_IN
+    return HttpResponse(format_html(page, name=user.get_username(), csrf=get_token(request)))
+
+
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """Sign somebody in; a real app would ask for more than a name."""
+    user, _ = User.objects.get_or_create(username=request.POST["name"].strip())
+    login(request, user)
+    return see("/")
+
+
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """Sign out; links that were made before are dead from now on."""
+    logout(request)
+    return see("/")
+
+
+def elsewhere(request: Any) -> HttpResponse:
+    """Make the link at the click, not before: it is a password for as long as it lives."""
+    ott = request.environ["ott"]
+    return see(ott.link(target + "/") if ott.session else "/")
+
+
+urlpatterns = [
+    path("", home),
+    path("login", require_POST(sign_in)),
+    path("logout", require_POST(sign_out)),
+    path("elsewhere", elsewhere),
+]
+
+
+def wrapped(port: int) -> Any:
+    """The app, whose sessions a link can carry."""
+    global target
+    target = os.environ.get("OTT_TARGET", f"http://127.0.0.1:{port}")
+    return OTTMiddleware(
+        get_wsgi_application(),
+        session="auto",
+        backend=os.environ.get("OTT_BACKEND", "memory://"),
+        store_token="hashed",
+        handoff_targets=[target],
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=8000)
+    port = parser.parse_args().port
+    waitress.serve(wrapped(port), host="127.0.0.1", port=port)

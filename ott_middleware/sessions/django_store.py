@@ -1,0 +1,111 @@
+"""Django's sessions as they lie in their store: read without a trace, and when they end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from django.contrib.sessions.backends.cache import SessionStore as CacheStore
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.contrib.sessions.backends.file import SessionStore as FileStore
+from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
+from django.core import signing
+from django.db import connections
+from django.utils.timezone import get_default_timezone, is_naive, make_aware, now
+
+from ..http import Request
+
+# What no engine of Django's has issued never reaches a store: databases and caches have limits of
+# their own, and some answer with an error or a warning to what exceeds them.
+_KEY = re.compile(r"[A-Za-z0-9_.-]{8,128}")
+# Where the key is the session itself, it is as long as a cookie may be.
+_LONG_KEY = re.compile(r"[!#-+\--:<-\[\]-~]{8,4096}")
+
+
+def is_self_contained(store: Any) -> bool:
+    """Whether the key is the session: another one after every change, and never withdrawn."""
+    return issubclass(store, CookieStore)
+
+
+def is_key(store: Any, key: str) -> bool:
+    """Whether a cookie's value may be a session's key in that store."""
+    short = issubclass(store, (DatabaseStore, CacheStore, FileStore))
+    return (_KEY if short else _LONG_KEY).fullmatch(key) is not None
+
+
+def reading(store: Any, key: str) -> Any:
+    """A session to be read only."""
+    session = store(key)
+    # Engines replace what has expired by a new, empty session. Who merely looks leaves no trace.
+    session.create = session.delete = lambda *_: None
+    return session
+
+
+def end_of(session: Any) -> datetime:
+    """When a session ends in its store.
+
+    A cache does not tell when it was last saved: its sessions count as saved just now.
+    """
+    saved: dict[str, datetime] = {}
+    if isinstance(session, DatabaseStore):
+        rows = session.model.objects.filter(session_key=session.session_key)
+        end = rows.values_list("expire_date", flat=True).first()
+        if end is not None:
+            return _aware(end)
+    elif isinstance(session, FileStore):
+        saved = {"modification": session._last_modification()}
+    elif isinstance(session, CookieStore):
+        # The signature was verified when it was loaded; its time stands before it.
+        signed = signing.b62_decode(session.session_key.split(":")[-2])
+        saved = {"modification": datetime.fromtimestamp(signed, timezone.utc)}
+    end = _aware(session.get_expiry_date(**saved))
+    if isinstance(session, CookieStore):
+        # This engine never looks at a longer age that the session asks for.
+        oldest = timedelta(seconds=session.get_session_cookie_age())
+        end = min(end, saved["modification"] + oldest)
+    return end
+
+
+def limit(session: Any, until: datetime, *, persistent: bool) -> None:
+    """Have a new session end no later, and with the browser where it is not persistent."""
+    left = until - datetime.now(timezone.utc)
+    if persistent:
+        session.set_expiry(left)
+        return
+    session.set_expiry(0)
+    # What Django would count from now, for its first save.
+    session.get_expiry_age = lambda **_: int(left.total_seconds())
+    session.get_expiry_date = lambda **_: now() + left
+
+
+def _aware(moment: datetime) -> datetime:
+    return make_aware(moment, get_default_timezone()) if is_naive(moment) else moment
+
+
+@contextmanager
+def database(request: Request | None) -> Iterator[None]:
+    """Cares for the database's connections as Django does at the edges of a request.
+
+    :param request: on whose behalf the database is asked, where that is known.
+    """
+    # Django renews and closes them at the edges of its own requests, and our answers are none: a
+    # connection that was lost would stay lost, one that we opened would stay open. Within a
+    # request of the app (its handle is there) a connection is the view's, and may be in use.
+    if request is None or "ott" in request.carrier:
+        yield
+        return
+    _close_old()
+    try:
+        yield
+    finally:
+        _close_old()
+
+
+def _close_old() -> None:
+    for connection in connections.all(initialized_only=True):
+        # Whose transaction is open is not ours to end, whatever thread we were called in.
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
