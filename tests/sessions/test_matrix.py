@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 from harness import Answer
-from sites import (
+from visitor import Visitor
+
+from ott_middleware import MemoryBackend
+from ott_middleware.tokens import backend_key, unseal
+
+from .sites import (
     KINDS,
     PASSWORD,
     Site,
@@ -20,10 +25,6 @@ from sites import (
     members,
     site,
 )
-from visitor import Visitor
-
-from ott_middleware import MemoryBackend
-from ott_middleware.tokens import backend_key, unseal
 
 HERE, THERE = "http://here.example", "http://there.example"
 SECRET = "what both sides seal with"

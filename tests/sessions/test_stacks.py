@@ -7,10 +7,11 @@ from urllib.parse import urlencode
 import pytest
 from django_project import configure
 from harness import FETCH, Answer
-from sites import KINDS, Site, email_of, found_by_itself, make_django_people, site
 from visitor import Visitor, forms_of, of_asgi, of_wsgi
 
 from ott_middleware import MemoryBackend
+
+from .sites import KINDS, Site, email_of, found_by_itself, make_django_people, site
 
 HERE, THERE = "http://here.example", "http://there.example"
 DJANGO = [kind for kind in KINDS if kind.startswith("django")]
