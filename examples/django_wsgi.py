@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import django
-import waitress  # type: ignore[import-untyped]  # comes without types
+import waitress
 from django.conf import settings
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application

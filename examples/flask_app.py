@@ -76,7 +76,7 @@ def elsewhere() -> Any:
 app = OTTMiddleware(site.wsgi_app, session="auto", backend=BACKEND, handoff_targets=[TARGET])
 
 if __name__ == "__main__":
-    import waitress  # type: ignore[import-untyped]  # comes without types
+    import waitress
 
     parser = argparse.ArgumentParser(description="A Flask app whose links sign people in.")
     parser.add_argument("--port", type=int, default=8001)

@@ -35,7 +35,7 @@ from ott_middleware import (
 
 try:
     import uvicorn
-    import waitress  # type: ignore[import-untyped]  # comes without types
+    import waitress
 except ImportError:
     sys.exit('The demo needs its two servers: pip install ".[demo]"')
 

@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from harness import World
+
+# The helper that starts servers.
+sys.path.insert(0, str(Path(__file__).parent / "servers"))
 
 
 @pytest.fixture(params=["asgi", "wsgi"])

@@ -13,15 +13,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import django
 import pytest
 import redis
-from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 from django.test import override_settings
+from django_project import configure
 
 from ott_middleware import (
     Backend,
@@ -41,9 +40,7 @@ CACHES = "django.core.cache.backends"
 
 def cache(backend: str, location: Any = "", **more: Any) -> AbstractContextManager[None]:
     """Django with one cache beside the default one, `ott`."""
-    if not settings.configured:
-        settings.configure()
-        django.setup()
+    configure()
     default = {"BACKEND": f"{CACHES}.dummy.DummyCache"}
     backend = backend if "." in backend else f"{CACHES}.{_MODULES[backend]}.{backend}"
     one = {"BACKEND": backend, "LOCATION": location, **more}

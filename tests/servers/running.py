@@ -91,9 +91,22 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(name: str, arguments: Sequence[str], log: Path) -> Iterator[Server]:
-    """A server: `python -m ...` with `{port}` filled in, its output in `log`."""
-    port = free_port()
+def running(
+    name: str,
+    arguments: Sequence[str],
+    log: Path,
+    *,
+    port: int | None = None,
+    path: Path = HERE,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """A server: `python -m ...` with `{port}` filled in, its output in `log`.
+
+    :param port: any that is free by default.
+    :param path: where its modules are.
+    :param variables: more of its environment.
+    """
+    port = port or free_port()
     command = [
         sys.executable,
         "-m",
@@ -101,8 +114,9 @@ def running(name: str, arguments: Sequence[str], log: Path) -> Iterator[Server]:
     ]
     environment = {
         **{key: value for key, value in os.environ.items() if key != "WEB_CONCURRENCY"},
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH")))),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(path), os.environ.get("PYTHONPATH")))),
         "PYTHONUNBUFFERED": "1",
+        **(variables or {}),
     }
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -1,0 +1,99 @@
+"""Litestar: an app's own session cookie, carried to another host by a link.
+
+    python examples/litestar_app.py        open http://localhost:8000
+
+Litestar encrypts its sessions with OTT_SECRET (64 hexadecimal digits), which both hosts share;
+whether somebody is signed in is asked of the app itself, at /me. OTT_TARGET is the origin that
+links lead to: by default this very app under its other name, 127.0.0.1, which is another host to a
+browser. Two processes share OTT_BACKEND (a URL, as sqlite:////tmp/links.db) as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+from html import escape
+from typing import Annotated, Any
+
+import uvicorn
+from litestar import Litestar, MediaType, Request, get, post
+from litestar.enums import RequestEncodingType
+from litestar.exceptions import NotAuthorizedException
+from litestar.middleware.session.client_side import CookieBackendConfig
+from litestar.params import Body
+from litestar.response import Redirect, Response
+
+from ott_middleware import CookieSession, OTTMiddleware
+
+SIGN_IN = '<form method="post" action="/login"><input name="name" required><button>Sign in</button>'
+SIGNED_IN = (
+    'Hello, {name}. <a href="/elsewhere">Go to the other host</a>'
+    '<form method="post" action="/logout"><button>Sign out</button></form>'
+)
+Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+
+
+@get("/", media_type=MediaType.HTML)
+async def home(request: Request[Any, Any, Any]) -> Response[str]:
+    """Greet whoever is signed in."""
+    name = request.session.get("name")
+    page = SIGNED_IN.format(name=escape(name)) if name else SIGN_IN
+    return Response(page, headers={"cache-control": "no-store"})
+
+
+@get("/me")
+async def me(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """Tell who is signed in: what the middleware asks."""
+    if "name" not in request.session:
+        raise NotAuthorizedException
+    return {"id": request.session["name"], "name": request.session["name"]}
+
+
+@post("/login")
+async def login(request: Request[Any, Any, Any], data: Form) -> Redirect:
+    """Sign somebody in; a real app would ask for more than a name."""
+    if name := data.get("name", "").strip():
+        request.set_session({"name": name})
+    return Redirect("/", status_code=303)
+
+
+@post("/logout")
+async def logout(request: Request[Any, Any, Any]) -> Redirect:
+    """Sign out."""
+    request.clear_session()
+    return Redirect("/", status_code=303)
+
+
+@get("/elsewhere")
+async def elsewhere(request: Request[Any, Any, Any]) -> Redirect:
+    """Make the link at the click, not before: it is a password for as long as it lives."""
+    ott = request.scope["ott"]  # type: ignore[typeddict-item]  # the middleware's own
+    link = await ott.alink(request.app.state.target + "/") if await ott.asession() else "/"
+    return Redirect(link, status_code=303)
+
+
+def wrapped(port: int) -> Any:
+    """The app, whose session cookie a link can carry."""
+    secret = bytes.fromhex(os.environ.get("OTT_SECRET") or secrets.token_hex(32))
+    app = Litestar(
+        [home, me, login, logout, elsewhere],
+        middleware=[CookieBackendConfig(secret=secret).middleware],
+    )
+    app.state.target = target = os.environ.get("OTT_TARGET", f"http://127.0.0.1:{port}")
+    return OTTMiddleware(
+        app,
+        # Named as long as one cookie holds it; Litestar cuts 4 KB and more into numbered ones.
+        session=CookieSession("session", probe="/me"),
+        secret=secret,
+        backend=os.environ.get("OTT_BACKEND", "memory://"),
+        store_token="hashed",
+        handoff_targets=[target],
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=8000)
+    port = parser.parse_args().port
+    uvicorn.run(wrapped(port), host="127.0.0.1", port=port)

@@ -1,0 +1,108 @@
+"""Pyramid: an app's own session cookie, carried to another host by a link.
+
+    python examples/pyramid_app.py         open http://localhost:8000
+
+Pyramid signs its sessions with OTT_SECRET, which both hosts share; whether somebody is signed in is
+asked of the app itself, at /me. OTT_TARGET is the origin that links lead to: by default this very
+app under its other name, 127.0.0.1, which is another host to a browser. Two processes share
+OTT_BACKEND (a URL, as sqlite:////tmp/links.db) as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+from html import escape
+from typing import Any
+
+import waitress
+from pyramid.authentication import SessionAuthenticationHelper
+from pyramid.config import Configurator
+from pyramid.httpexceptions import HTTPSeeOther, HTTPUnauthorized
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.security import forget, remember
+from pyramid.session import SignedCookieSessionFactory
+
+from ott_middleware import CookieSession, OTTMiddleware
+
+SIGN_IN = '<form method="post" action="/login"><input name="name" required><button>Sign in</button>'
+SIGNED_IN = (
+    'Hello, {name}. <a href="/elsewhere">Go to the other host</a>'
+    '<form method="post" action="/logout"><button>Sign out</button></form>'
+)
+
+
+class Policy(SessionAuthenticationHelper):  # type: ignore[misc]  # comes without types
+    """Who is signed in stands in the session."""
+
+    def identity(self, request: Request) -> str | None:
+        """The person's name."""
+        name: str | None = self.authenticated_userid(request)
+        return name
+
+
+def home(request: Request) -> Response:
+    """Greet whoever is signed in."""
+    name = request.identity
+    page = SIGNED_IN.format(name=escape(name)) if name else SIGN_IN
+    return Response(page, cache_control="no-store")
+
+
+def me(request: Request) -> dict[str, str]:
+    """Tell who is signed in: what the middleware asks."""
+    if not request.identity:
+        raise HTTPUnauthorized
+    return {"id": request.identity, "name": request.identity}
+
+
+def login(request: Request) -> Response:
+    """Sign somebody in; a real app would ask for more than a name."""
+    name = request.POST.get("name", "").strip()
+    return HTTPSeeOther("/", headers=remember(request, name) if name else ())
+
+
+def logout(request: Request) -> Response:
+    """Sign out."""
+    return HTTPSeeOther("/", headers=forget(request))
+
+
+def elsewhere(request: Request) -> Response:
+    """Make the link at the click, not before: it is a password for as long as it lives."""
+    ott, target = request.environ["ott"], request.registry.settings["target"]
+    return HTTPSeeOther(ott.link(target + "/") if ott.session else "/")
+
+
+def wrapped(port: int) -> Any:
+    """The app, whose session cookie a link can carry."""
+    target = os.environ.get("OTT_TARGET", f"http://127.0.0.1:{port}")
+    secret = os.environ.get("OTT_SECRET") or secrets.token_hex(32)
+    with Configurator(settings={"target": target}) as config:
+        config.set_session_factory(SignedCookieSessionFactory(secret))
+        config.set_security_policy(Policy())
+        for name, view, how in (
+            ("/", home, {}),
+            ("/me", me, {"renderer": "json"}),
+            ("/login", login, {"request_method": "POST"}),
+            ("/logout", logout, {"request_method": "POST"}),
+            ("/elsewhere", elsewhere, {}),
+        ):
+            config.add_route(name, name)
+            config.add_view(view, route_name=name, **how)
+        app = config.make_wsgi_app()
+    return OTTMiddleware(
+        app,
+        session=CookieSession("session", probe="/me"),
+        secret=secret,
+        backend=os.environ.get("OTT_BACKEND", "memory://"),
+        store_token="hashed",
+        handoff_targets=[target],
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=8000)
+    port = parser.parse_args().port
+    waitress.serve(wrapped(port), host="127.0.0.1", port=port)

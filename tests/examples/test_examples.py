@@ -1,0 +1,102 @@
+"""Each example runs twice, under its real server, and a link leads from the one to the other."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from running import free_port, running
+from visitor import Visitor, forms_of
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+APPS = sorted({path.stem for path in EXAMPLES.glob("*.py")} - {"handoff"})
+KNOWN = {
+    *("bottle_app", "django_asgi", "django_wsgi", "falcon_asgi", "falcon_wsgi", "fastapi_app"),
+    *("flask_app", "legacy_wsgi", "litestar_app", "pyramid_app", "quart_app"),
+}
+
+
+def test_every_framework_has_its_example() -> None:
+    assert set(APPS) == KNOWN
+
+
+Pair = tuple[str, str]  # two origins of one example
+
+
+@pytest.fixture(scope="module", params=APPS)
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
+    """Two processes of one example, which link to each other."""
+    name: str = request.param
+    directory = tmp_path_factory.mktemp(name)
+    ports = free_port(), free_port()
+    with contextlib.ExitStack() as stack:
+        for port, other in (ports, ports[::-1]):
+            stack.enter_context(
+                running(
+                    f"{name}-{port}",
+                    [name, "--port", "{port}"],
+                    directory / f"log-{port}",
+                    port=port,
+                    path=EXAMPLES,
+                    variables={
+                        "OTT_BACKEND": f"sqlite:///{directory / 'links.db'}",
+                        "OTT_TARGET": f"http://127.0.0.1:{other}",
+                        "OTT_SECRET": "a0" * 32,
+                        "SECRET_KEY": "a0" * 32,
+                        "OTT_DATABASE": str(directory / "people.db"),
+                    },
+                )
+            )
+        here, there = (f"http://127.0.0.1:{port}" for port in ports)
+        yield here, there
+
+
+def greeted(visitor: Visitor, origin: str) -> str | None:
+    """Whom the app's own page greets."""
+    found = re.search("Hello, ([^.]+)\\.", re.sub("<[^>]+>", "", visitor.read(origin + "/")))
+    return found and found[1]
+
+
+def signed_in(origin: str) -> Visitor:
+    visitor = Visitor()
+    assert visitor.submit(origin + "/", name="Zoë").status == 303
+    assert greeted(visitor, origin) == "Zoë"
+    return visitor
+
+
+def test_a_link_signs_in_at_the_other_host_once(pair: Pair) -> None:
+    here, there = pair
+    zoe = signed_in(here)
+    assert greeted(zoe, there) is None
+    link = zoe.get(here + "/elsewhere").location
+    assert link is not None
+    assert link.startswith(f"{there}/?ott=")
+
+    arrival = zoe.get(link)
+    assert (arrival.status, arrival.location) == (303, "/")
+    assert greeted(zoe, there) == "Zoë"
+
+    thief = Visitor()
+    refused = thief.get(link)
+    assert (refused.status, refused.all("set-cookie")) == (400, [])
+    assert greeted(thief, there) is None
+
+
+def test_nobody_gets_no_token(pair: Pair) -> None:
+    here, _ = pair
+    assert Visitor().generate(here).status == 401
+    assert "ott=" not in (Visitor().get(here + "/elsewhere").location or "")
+
+
+def test_who_signs_out_is_nobody_there(pair: Pair) -> None:
+    here, _ = pair
+    zoe = signed_in(here)
+    (form,) = forms_of(zoe.get(here + "/"))
+    assert zoe.press(here + "/", form.action).status == 303
+    assert greeted(zoe, here) is None
+    assert zoe.generate(here).status == 401
