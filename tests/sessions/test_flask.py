@@ -135,7 +135,8 @@ class Site:
             manager.user_loader(lambda key: next((u for u in users.values() if u.key == key), None))
             app.add_url_rule("/sign-in", view_func=self._sign_in, methods=["POST"])
             app.add_url_rule("/sign-out", view_func=self._sign_out, methods=["POST"])
-        options = {key: how.pop(key) for key in ("revoke_on_sign_out",) if key in how}
+        watching = ("revoke_on_sign_out", "set_ott_header_on_new_session")
+        options = {key: how.pop(key) for key in watching if key in how}
         self.backend = MemoryBackend() if backend is None else backend
         self.ott = OTTMiddleware(
             app.wsgi_app,
@@ -592,6 +593,22 @@ def test_flask_login_is_asked_for_its_user(interface: Interface, users: dict[str
     found = source.current()
     assert found is not None
     assert found.user == {"id": "key-1"}
+
+
+def test_an_answer_that_signs_in_or_out_is_seen(
+    interface: Interface, users: dict[str, User]
+) -> None:
+    source = Site(
+        interface, users=users, revoke_on_sign_out=True, set_ott_header_on_new_session=True
+    )
+    target = Site(interface, users=users, backend=source.backend)
+    offered = source.sign_in("ada").headers["set-ott"]
+    assert "set-ott" not in source.get("/see").headers
+    assert target.open(offered).status_code == 303
+    token = source.token()
+    source.sign_out()
+    stranger = Site(interface, users=users, backend=source.backend)
+    assert stranger.open(token).status_code == 400
 
 
 def test_attributes_of_the_user_are_exposed(users: dict[str, User]) -> None:
