@@ -34,6 +34,7 @@ from ott_middleware import (
     SessionExpired,
     SessionNotFound,
     SessionUnavailable,
+    StarletteSession,
 )
 from ott_middleware.asgi import _read_request
 from ott_middleware.sessions.environ import environ_of
@@ -41,6 +42,9 @@ from ott_middleware.sessions.environ import environ_of
 SECRET, OTHER = "s" * 32, "another " * 4
 BROWSER = {"User-Agent": "Browser/1", "Accept": "text/html"}
 MONTH = 31 * 86400
+
+# Flask-Login's own, on Python 3.12 and later, where it writes its remember cookie.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 
 Interface = Callable[[flask.Flask], None]
 
@@ -93,6 +97,8 @@ class User(flask_login.UserMixin):  # type: ignore[misc]
         self.email = f"user{number}@example.com"
         self.enabled = True
 
+    is_authenticated = True
+
     @property
     def is_active(self) -> bool:
         return self.enabled
@@ -129,7 +135,8 @@ class Site:
             manager.user_loader(lambda key: next((u for u in users.values() if u.key == key), None))
             app.add_url_rule("/sign-in", view_func=self._sign_in, methods=["POST"])
             app.add_url_rule("/sign-out", view_func=self._sign_out, methods=["POST"])
-        options = {key: how.pop(key) for key in ("revoke_on_sign_out",) if key in how}
+        watching = ("revoke_on_sign_out", "set_ott_header_on_new_session")
+        options = {key: how.pop(key) for key in watching if key in how}
         self.backend = MemoryBackend() if backend is None else backend
         self.ott = OTTMiddleware(
             app.wsgi_app,
@@ -588,6 +595,22 @@ def test_flask_login_is_asked_for_its_user(interface: Interface, users: dict[str
     assert found.user == {"id": "key-1"}
 
 
+def test_an_answer_that_signs_in_or_out_is_seen(
+    interface: Interface, users: dict[str, User]
+) -> None:
+    source = Site(
+        interface, users=users, revoke_on_sign_out=True, set_ott_header_on_new_session=True
+    )
+    target = Site(interface, users=users, backend=source.backend)
+    offered = source.sign_in("ada").headers["set-ott"]
+    assert "set-ott" not in source.get("/see").headers
+    assert target.open(offered).status_code == 303
+    token = source.token()
+    source.sign_out()
+    stranger = Site(interface, users=users, backend=source.backend)
+    assert stranger.open(token).status_code == 400
+
+
 def test_attributes_of_the_user_are_exposed(users: dict[str, User]) -> None:
     site = Site(users=users, expose=["email", "id", "phone"])
     site.sign_in("ada")
@@ -721,9 +744,10 @@ def test_a_forged_remember_cookie_is_nobody_s(users: dict[str, User]) -> None:
     good = str(site.cookie("remember_token"))
     for bad in ["", "x", "|", "key-1|", "key-1|é", good[:-1], good.replace("1", "2", 1)]:
         assert Site(users=users).refused(Cookie=f"remember_token={bad}") == "UNAUTHORIZED"
-    site.client.set_cookie("remember_token", "key-1|é")
-    site.sign_in("ada")
-    assert site.current() is not None
+    site.client.delete_cookie("remember_token")
+    site.put(cart=1)
+    for session in (f"session={site.cookie()}", "session=x"):
+        assert site.refused(Cookie=f"{session}; remember_token=key-1|é") == "UNAUTHORIZED"
 
 
 def test_a_remember_cookie_where_flask_login_is_not(users: dict[str, User]) -> None:
@@ -759,8 +783,11 @@ def test_a_user_without_an_id_is_nobody(users: dict[str, User]) -> None:
 def test_a_loader_that_gives_somebody_else(users: dict[str, User]) -> None:
     site = Site(users=users)
     site.sign_in("ada")
+    session = site.current()
+    assert session is not None
     site.app.login_manager.user_loader(lambda key: users["bob"])  # type: ignore[attr-defined]
     assert site.current() is None
+    assert site.adapter.resolve(site.adapter.expose(session)) is None
 
 
 def test_with_user_given_flask_login_is_not_asked(users: dict[str, User]) -> None:
@@ -771,6 +798,34 @@ def test_with_user_given_flask_login_is_not_asked(users: dict[str, User]) -> Non
     assert found.user_id == "5"
     site.sign_in("ada")
     assert site.current().user_id == "5"  # type: ignore[union-attr]
+
+
+# Between frameworks.
+
+
+@pytest.mark.parametrize("signed_out", [False, True])
+def test_a_starlette_site_asks_this_one_whether_a_session_lives(
+    signed_out: bool, stores: Stores
+) -> None:
+    source = Site(stores.in_files, expose=["email"], data=["cart"])
+    there = StarletteSession(
+        secret_key=OTHER, match="email", user="email", data=["cart"], sources=[source.adapter]
+    )
+    tokens = OneTimeTokens(source.backend, sessions=there)
+    source.put(user_id=7, email="ada@example.com", cart=[1], csrf="x")
+    token = source.token()
+    if signed_out:
+        source.put()
+        with pytest.raises(SessionNotFound):
+            tokens.verify(token)
+        return
+    session = tokens.verify(token)
+    assert session.user_id == "ada@example.com"
+    [cookie] = there.establish(session, asking(None))
+    arrived = there.current(asking(cookie.value))
+    assert arrived is not None
+    assert arrived.user == {"id": "ada@example.com"}
+    assert arrived.data == {"cart": [1]}
 
 
 # The surroundings.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import json
 import logging
 import time
@@ -267,6 +268,9 @@ def test_the_options_are_those_of_the_app_s_middleware() -> None:
     class Own(SessionMiddleware):
         pass
 
+    # Starlette has not always had it.
+    known = inspect.signature(SessionMiddleware).parameters
+    partitioned: Any = {"partitioned": True} if "partitioned" in known else {}
     app = FastAPI()
     app.add_middleware(
         Own,
@@ -277,7 +281,7 @@ def test_the_options_are_those_of_the_app_s_middleware() -> None:
         same_site="strict",
         https_only=True,
         domain="app.example",
-        partitioned=True,
+        **partitioned,
     )
     found = StarletteSession.of_app(app)
     assert found.secrets() == [SECRET.encode()]
@@ -287,7 +291,7 @@ def test_the_options_are_those_of_the_app_s_middleware() -> None:
     [cookie] = found.establish(session, asking(None))
     assert cookie.header()[1] == (
         "sid=value; Max-Age=60; Domain=app.example; Path=/shop; Secure; HttpOnly; "
-        "SameSite=Strict; Partitioned"
+        "SameSite=Strict" + "; Partitioned" * len(partitioned)
     )
 
 
@@ -501,6 +505,14 @@ def test_what_came_along_never_says_who_is_signed_in() -> None:
         ours.begin(session, asking(None))
 
 
+def test_what_the_hook_returns_counts_before_what_came_along() -> None:
+    ours = adapter(data=["role"], match=lambda s: {"user_id": 7, "role": "guest"})
+    alive = ours.resolve(arriving(data={"role": "admin"}))
+    assert isinstance(alive, Session)
+    [cookie] = ours.establish(alive, asking(None))
+    assert opened(cookie.value) == {"user_id": 7, "role": "guest"}
+
+
 def test_a_session_that_does_not_fit_into_a_cookie_fails() -> None:
     ours = adapter(data=["cart"])
     with pytest.raises(SessionUnavailable, match="larger than a cookie"):
@@ -518,6 +530,8 @@ def test_a_session_that_has_ended_meanwhile() -> None:
     clock.forward(TWO_WEEKS + 1)
     with pytest.raises(SessionExpired):
         tokens.verify(token)
+    with pytest.raises(SessionExpired):
+        ours.alive(session)
 
 
 def test_a_cookie_that_says_something_else_now() -> None:
