@@ -261,7 +261,8 @@ class Flow:
     async def _link(self, request: Request, handle: Handle) -> Response | Forward:
         if is_speculative(request):
             return Response(503, PRIVATE)
-        links, request = request.links, replace(request, links=())
+        # Blank from here on: what the request may be kept by needs to know that there was a link.
+        links, request = request.links, replace(request, links=("",) * len(request.links))
         if never_redeems(request):
             return await self._forwarding.plain(request, handle)
         navigation = is_navigation(request)

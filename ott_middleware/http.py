@@ -34,7 +34,8 @@ class Request:
     :ivar target: the whole path as browsers see it, percent-encoded; always a path on this host.
     :ivar query: without the link parameter, otherwise byte for byte.
     :ivar headers: by lower-case name; repeated ones are joined.
-    :ivar links: the values of the link parameters that were cut from the query.
+    :ivar links: the link parameters that were cut from the query: one value for each, blank as
+        soon as the flow has read it.
     :ivar carrier: the ASGI scope or WSGI environ, for adapters that need more; it holds the handle,
         `ott`, where it is the app that asks.
     """

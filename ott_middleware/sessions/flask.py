@@ -288,7 +288,10 @@ class FlaskSession(MappedSession):
     # The app's contexts.
 
     def _is_in_view(self, request: Request) -> bool:
-        return self._has_view() and flask.request.environ is request.carrier
+        handle = request.carrier.get("ott")
+        return (
+            handle is not None and self._has_view() and flask.request.environ.get("ott") is handle
+        )
 
     def _has_view(self) -> bool:
         return flask.has_request_context() and flask.current_app == self.app

@@ -303,3 +303,20 @@ def test_cookies_that_are_deleted_are_sent_no_more() -> None:
     session = asked.somebody(contract.sign_in(asked.adapter))
     set_cookies = asked.establish(asked.arrive(session), cookies)
     assert set(asked.browser(cookies, set_cookies)) == {"club"}
+
+
+def test_tests_of_one_s_own_have_no_colour_unless_they_ask_for_it() -> None:
+    asked: list[Any] = []
+
+    class Function:
+        fixturenames: tuple[str, ...] = ()
+
+        def parametrize(self, name: str, values: list[str]) -> None:
+            asked.append((name, values))
+
+    function = Function()
+    SessionAdapterContract().pytest_generate_tests(function)
+    assert asked == []
+    function.fixturenames = ("colour",)
+    SessionAdapterContract().pytest_generate_tests(function)
+    assert asked == [("colour", ["sync", "async"])]
