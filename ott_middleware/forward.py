@@ -81,17 +81,16 @@ class Forwarding:
             # Before the app is asked: signing in may end the session that was there.
             before = await self._keeper.quietly(request)
         watched_session = before if revokes else None
-        offered: str | None = None
+        offered: tuple[Session, str] | None = None
 
         async def edit(status: int, headers: Headers) -> Headers:
             nonlocal offered
             with answering(request):
                 headers = await self._signed(request, handle, headers)
                 await self._ended(request, handle, watched_session, headers)
-                # A WSGI app may begin its answer anew: the token is the same.
-                if offers and offered is None:
-                    offered = await self._offered(request, before, headers)
-            return headers if offered is None else answers.with_token(headers, offered)
+                # A WSGI app may begin its answer anew, to sign in nobody or somebody else.
+                offered = await self._offered(request, before, headers, offered) if offers else None
+            return headers if offered is None else answers.with_token(headers, offered[1])
 
         watched = offers or watched_session or isinstance(handle, SigningHandle)
         return await self._forward(handle, request, {}, edit if watched else None)
@@ -174,15 +173,24 @@ class Forwarding:
             logger.error("tokens not revoked at sign-out: %s: %s", type(error).__name__, error)
 
     async def _offered(
-        self, request: Request, before: Session | None, headers: Headers
-    ) -> str | None:
-        """A token, where the answer's cookies sign somebody in who was not before."""
+        self,
+        request: Request,
+        before: Session | None,
+        headers: Headers,
+        earlier: tuple[Session, str] | None,
+    ) -> tuple[Session, str] | None:
+        """A session and its token, where the answer's cookies sign somebody in anew.
+
+        :param earlier: what was offered for the same session's sake before.
+        """
         changes = answers.set_cookies(headers)
         if not changes:
             return None
         after = await self._keeper.quietly(request.with_cookies(changes))
         if after is None or (before is not None and before.is_same_person(after)):
             return None
+        if earlier is not None and earlier[0].id == after.id:
+            return after, earlier[1]
         try:
             token: str = await self._generate(
                 after, expires_in=None, audience=None, channel="handoff"
@@ -191,4 +199,4 @@ class Forwarding:
             # The sign-in itself worked: the app's answer goes out as it is.
             logger.error("no token offered: %s: %s", type(error).__name__, error)
             return None
-        return token
+        return after, token

@@ -342,6 +342,18 @@ def test_what_validate_repeats_of_a_cookie_stays_in_the_token(store: Store) -> N
     }
 
 
+def test_a_number_is_recognised_as_well_and_said_once(store: Store, caplog: Any) -> None:
+    store.answers["1234567890"] = {"id": 1234567890, "user_id": 7, "user": {"paid": True}}
+    adapter = CookieSession("sid", validate=store.find)
+    sessions = [current(adapter, "sid=1234567890") for _ in range(2)]
+    assert [session.user_id for session in sessions] == ["7", "7"]
+    assert "1234567890" not in repr((sessions[0].id, sessions[0]))
+    assert sessions[0].user == {"paid": True}
+    (record,) = caplog.records
+    assert "repeats a cookie's value" in record.message
+    assert "1234567890" not in record.message
+
+
 def test_a_short_value_is_recognised_only_whole(store: Store) -> None:
     store.answers["ab"] = {"user": {"name": "abc", "code": "ab"}}
     session = current(CookieSession("sid", validate=store.find), "sid=ab")

@@ -17,11 +17,13 @@ from harness import (
     Seen,
     WaitingMembers,
     World,
+    call_wsgi,
+    make_environ,
     moment,
     person,
 )
 
-from ott_middleware import Backend, MemoryBackend, OneTimeTokens, SealedSession
+from ott_middleware import Backend, MemoryBackend, OneTimeTokens, SealedSession, WSGIMiddleware
 from ott_middleware.forward import Forward
 
 SECRET = "a secret of thirty-two characters"
@@ -353,3 +355,31 @@ def test_what_the_handle_generates_is_redeemed_elsewhere(world: World) -> None:
     token = site.get("/", ALICE).body.decode()
     session = asyncio.run(elsewhere.averify(token, audience="https://b.example"))
     assert session.user_id == "alice"
+
+
+@pytest.mark.parametrize(
+    ("again", "whose"),
+    [([], None), ([("Set-Cookie", "sid=bob-cookie")], "bob"), ("same", "alice")],
+)
+def test_an_answer_that_begins_anew_is_judged_anew(again: Any, whose: str | None) -> None:
+    """PEP 3333: start_response with exc_info. A token is offered for who is signed in by then."""
+    first = [("Set-Cookie", "sid=alice-cookie")]
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", list(first))
+        try:
+            raise LookupError
+        except LookupError as error:
+            headers = list(first if again == "same" else again)
+            start_response("200 OK", headers, (LookupError, error, None))
+        return [b""]
+
+    members, backend = Members(person("alice"), person("bob")), MemoryBackend(clock=Clock())
+    site = WSGIMiddleware(app, session=members, backend=backend, set_ott_header_on_new_session=True)
+    answer = call_wsgi(site, make_environ("GET", "/", {}))
+    token = answer.header("set-ott")
+    if whose is None:
+        assert token is None
+    else:
+        assert site.flow.tokens.verify(str(token)).user_id == whose
+    assert len(backend) == (0 if again == "same" else 1)

@@ -100,6 +100,7 @@ class CookieSession(SessionAdapter):
         self._exposed = None if expose is None else names_of("expose", expose)
         self._probe_path = probe
         self._call_app: CallApp | None = None
+        self._repeats = False
         self._ask: Callable[[Values], Any] | None = self._probe if probe is not None else validate
         self.suspends = validate is not None and is_async(validate)
         # Under ASGI a probe suspends and a validate goes by its own word; without either, the
@@ -169,6 +170,12 @@ class CookieSession(SessionAdapter):
         if not isinstance(answer, Mapping):
             raise TypeError(f"validate returned {type(answer).__name__}: return None or a mapping")
         known = _without(values, answer)
+        if known != answer and not self._repeats:
+            self._repeats = True
+            logger.warning(
+                "%s: what is told of the session repeats a cookie's value, which is left out there",
+                type(self).__name__,
+            )
         user_id, user = known.get("user_id"), known.get("user")
         expires_at: datetime | None = answer.get("expires_at")
         return Session(
@@ -248,8 +255,8 @@ def _without(values: Values, answer: Any) -> Any:
         }
     if isinstance(answer, (list, tuple)):
         return [_without(values, value) for value in answer]
-    if isinstance(answer, str) and any(
-        value == answer or (len(value) >= 16 and value in answer) for value in values.values()
-    ):
-        return None
+    if isinstance(answer, (str, int)) and not isinstance(answer, bool):
+        said = str(answer)
+        if any(value == said or (len(value) >= 16 and value in said) for value in values.values()):
+            return None
     return answer
