@@ -280,8 +280,8 @@ def test_processes_that_find_the_file_deleted_do_not_disagree(path: Path) -> Non
     # Amid an operation the deletion may show as an error, but not for longer than that.
     code = (
         "import sys, time; from ott_middleware import BackendUnavailable, SQLiteBackend\n"
-        "b = SQLiteBackend(sys.argv[1]); end = time.monotonic() + 1; done = failed = 0\n"
-        "while time.monotonic() < end:\n"
+        "b = SQLiteBackend(sys.argv[1]); began = time.monotonic(); done = failed = 0\n"
+        "while (spent := time.monotonic() - began) < 1 or (done <= 20 and spent < 15):\n"
         "    key = f'{sys.argv[2]}-{done}-{failed}'\n"
         "    try:\n"
         "        b.put(key, b'v', expires_at=1e12, owner=key, limit=1)\n"
