@@ -21,7 +21,7 @@ django_project.configure()
 
 from django.apps import apps  # noqa: E402
 from django.contrib import messages  # noqa: E402 - these need the settings
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model  # noqa: E402
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model, login  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
 from django.contrib.auth.signals import user_logged_in  # noqa: E402
 from django.contrib.sessions.models import Session as Stored  # noqa: E402
@@ -44,9 +44,11 @@ from ott_middleware import (  # noqa: E402
     OTTMiddleware,
     Request,
     Session,
+    SessionAdapter,
     SessionNotFound,
 )
 from ott_middleware.sessions import django_store, django_user  # noqa: E402
+from ott_middleware.testing import SessionAdapterContract  # noqa: E402
 
 HERE, THERE = "http://here.example", "http://there.example"
 PASSWORD = "sesame"
@@ -59,23 +61,32 @@ MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 # Views of these tests, beside the project's.
 
 
-def in_a_transaction(request: Any) -> HttpResponse:
-    """Asks for its session and a token in the middle of its own work."""
+def at_work(request: Any) -> HttpResponse:
+    """Asks for a token in the middle of its own work."""
     carrier = getattr(request, "environ", None) or request.scope
-    with transaction.atomic():
-        User.objects.filter(username="ada").update(first_name="Ada")
-        before = connection.connection
-        carrier["ott"].generate()
-        assert connection.connection is before
-        assert carrier["ott"].session.user_id == str(request.user.pk)
+    User.objects.filter(username="ada").update(first_name="Ada")
+    before = connection.connection
+    carrier["ott"].generate()
+    assert connection.connection is before
+    assert carrier["ott"].session.user_id == str(request.user.pk)
     return HttpResponse("done")
+
+
+def in_a_transaction(request: Any) -> HttpResponse:
+    with transaction.atomic():
+        return at_work(request)
 
 
 def change(request: Any) -> HttpResponse:
     return HttpResponse(str(request.POST["field"]) + request.user.get_username())
 
 
-urlpatterns = [*project_views, path("work/", in_a_transaction), path("change/", change)]
+urlpatterns = [
+    *project_views,
+    path("work/", at_work),
+    path("transaction/", in_a_transaction),
+    path("change/", change),
+]
 
 
 def settings(**values: Any) -> AbstractContextManager[None]:
@@ -184,6 +195,83 @@ def asked(**cookies: str) -> Request:
 
 def age_of(line: str) -> int:
     return int(line.partition("Max-Age=")[2].partition(";")[0])
+
+
+# What any adapter must do.
+
+
+class DjangoContract(SessionAdapterContract):
+    user_id = "1"
+    follows_clock = False  # Django asks its own
+
+    engine = "db"
+    mode = "share"
+
+    @pytest.fixture(autouse=True)
+    def _with_engine(self, _people: None) -> Iterator[None]:
+        with settings(engine=self.engine):
+            yield
+
+    def make_adapter(self, clock: Any) -> SessionAdapter:
+        return DjangoSession(mode=self.mode)
+
+    def sign_in(self, adapter: Any) -> dict[str, str]:
+        request = HttpRequest()
+        request.session = store()
+        login(request, User.objects.get(username="ada"), backend=MODEL_BACKEND)
+        request.session.save()
+        return {"sessionid": request.session.session_key}
+
+    def anonymous(self, adapter: Any) -> dict[str, str]:
+        begun = store()
+        begun["theme"] = "dark"
+        begun.save()
+        return {"sessionid": begun.session_key}
+
+    def sign_out(self, adapter: Any, cookies: Any) -> None:
+        store(cookies["sessionid"]).flush()
+
+
+class TestShared(DjangoContract):
+    pass
+
+
+class TestForked(DjangoContract):
+    mode = "fork"
+
+
+class TestSharedInCache(DjangoContract):
+    engine = "cache"
+
+
+class TestForkedInCache(TestSharedInCache):
+    mode = "fork"
+
+
+class TestSharedInCachedDatabase(DjangoContract):
+    engine = "cached_db"
+
+
+class TestForkedInCachedDatabase(TestSharedInCachedDatabase):
+    mode = "fork"
+
+
+class TestSharedInFiles(DjangoContract):
+    engine = "file"
+
+
+class TestForkedInFiles(TestSharedInFiles):
+    mode = "fork"
+
+
+class TestSharedInCookies(DjangoContract):
+    engine = "signed_cookies"
+    # The cookie is all there is of the session.
+    sign_out = SessionAdapterContract.sign_out
+
+
+class TestForkedInCookies(TestSharedInCookies):
+    mode = "fork"
 
 
 # Sharing a session.
@@ -584,6 +672,7 @@ def test_no_match_is_nobody(caplog: pytest.LogCaptureFixture) -> None:
     assert adapter.resolve(arriving(user={"id": "1", "email": "nobody@example.com"})) is None
     assert DjangoSession(match="date_joined").resolve(arriving(user={"date_joined": "x"})) is None
     assert django_user.user_by_field("email", ["ada@example.com"]) is None
+    assert django_user.user_by_field("id", 9**400) is None
     User.objects.update(is_active=False)
     assert adapter.resolve(as_ada()) is None
     User.objects.update(is_active=True, email="ada@example.com")
@@ -640,8 +729,6 @@ def test_a_user_model_of_the_projects_own(world: str) -> None:
             settings(INSTALLED_APPS=installed, AUTH_USER_MODEL="django_people.Person")
         )
         begun = store()
-        from django.contrib.auth import login
-
         request = HttpRequest()
         request.session = begun
         login(request, zoe, backend=MODEL_BACKEND)
@@ -706,6 +793,29 @@ def test_of_two_cookies_the_one_that_django_reads_counts() -> None:
         "GET", "http", "/", headers={"cookie": f"sessionid=planted1; sessionid={ada}"}
     )
     assert DjangoSession().current(request) is not None
+
+
+def test_a_session_that_is_its_cookie_keeps_its_name_through_every_change() -> None:
+    with settings(engine="signed_cookies"):
+        key = key_of(Project("wsgi").ada(), HERE)
+        changed = store(key)
+        changed["more"] = 1
+        changed.save()
+        adapter = DjangoSession()
+        before = adapter.current(asked(sessionid=key))
+        after = adapter.current(asked(sessionid=changed.session_key))
+        assert before is not None
+        assert after is not None
+        assert before.token != after.token
+        assert before.id == after.id
+
+
+def test_the_cache_keeps_a_browser_session_no_longer_than_its_end() -> None:
+    begun = store()
+    ends = datetime.now(timezone.utc) + timedelta(minutes=1)
+    django_store.limit(begun, ends, persistent=False)
+    assert begun.get_expire_at_browser_close()
+    assert begun.get_expiry_age() <= 60
 
 
 @pytest.mark.parametrize("kind", ENGINES)
@@ -780,10 +890,11 @@ def test_a_lost_connection_is_renewed() -> None:
     assert DjangoSession().current(asked(sessionid=key_of(ada, HERE))) is not None
 
 
-def test_a_view_keeps_its_connection_and_its_transaction(world: str) -> None:
+@pytest.mark.parametrize("view", ["work", "transaction"])
+def test_a_view_keeps_its_connection_and_its_transaction(world: str, view: str) -> None:
     project = Project(world)
     ada = project.ada()
-    assert ada.get(f"{HERE}/work/").body == b"done"
+    assert ada.get(f"{HERE}/{view}/").body == b"done"
     assert User.objects.get(username="ada").first_name == "Ada"
 
 
