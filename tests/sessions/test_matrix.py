@@ -244,7 +244,8 @@ def test_a_session_without_a_person_gets_no_token(kind: str) -> None:
 
 def forgeries(value: str) -> list[str]:
     head, _, tail = value.rpartition(".")
-    swapped = value[:-1] + ("A" if value[-1] != "A" else "B")
+    # Not the last one: of base64, it may stand for fewer bits than it has.
+    swapped = value[:-10] + ("A" if value[-10] != "A" else "B") + value[-9:]
     return [value[:-1], value[1:], head, tail, swapped, value.swapcase(), "null", "%00", "." * 40]
 
 
@@ -260,9 +261,6 @@ def test_a_forged_cookie_is_nobody(kind: str) -> None:
             continue
         visitor.jars[HERE][name] = forged
         refused = visitor.generate(HERE)
-        # The last character of base64 may stand for fewer bits than it has: the same signature.
-        if refused.status == 200 and forged[:-1] == value[:-1]:
-            continue
         assert (refused.status, refused.code, backend.count) == (401, "UNAUTHORIZED", 0), forged
     visitor.jars[HERE][name] = value
     assert visitor.generate(HERE).status == 200
