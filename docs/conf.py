@@ -34,9 +34,12 @@ nitpick_ignore_regex = [
     # Python's own: not fetched from docs.python.org, so that the build needs no network.
     ("py:class", r"(collections\.abc|contextlib|datetime|os|typing)\..+"),
     # Other libraries' own: the same.
-    ("py:class", r"sqlalchemy\..+"),
+    ("py:class", r"(flask|sqlalchemy|starlette)\..+"),
     # Names for a type: the texts say in words what they are.
-    ("py:class", "AnyBackend|ASGIApp|Client|OnInvalid|OptionValues|WSGIApplication|.+PutTake"),
+    (
+        "py:class",
+        "AnyBackend|ASGIApp|Client|CookieOptions|Match|OnInvalid|OptionValues|User|WSGIApplication|.+PutTake",
+    ),
 ]
 # One parameter a line where a signature is long.
 maximum_signature_line_length = 88

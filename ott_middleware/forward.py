@@ -151,8 +151,10 @@ class Forwarding:
         self, request: Request, handle: Handle, before: Session | None, headers: Headers
     ) -> None:
         """Revoke the tokens of the session that was there before, where the app ended it."""
-        if before is None or (isinstance(handle, SigningHandle) and before in handle.ended):
+        if before is None:
             return
+        if isinstance(handle, SigningHandle) and before.id in {each.id for each in handle.ended}:
+            return  # done
         try:
             # Asked anew even where no cookie changes: a session that the server keeps ends there.
             changed = request.with_cookies(answers.set_cookies(headers))

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def ask(app: Any, method: str, target: str, headers: dict[str, str], **how: Any)
 
 
 def _patient(app: Any) -> Any:
-    """The app with a client that waits for its answer; Django gives up on one who is gone."""
+    """The app with a client that waits for its answer, since Django gives up on one who is gone."""
 
     async def patient(scope: Any, receive: Any, send: Any) -> None:
         messages = iter([receive])
@@ -101,7 +102,12 @@ def _patient(app: Any) -> Any:
                 return await message()
             return await asyncio.Event().wait()
 
-        await app(scope, once, send)
+        async def lowered(message: Any) -> None:
+            # Django writes `Set-Cookie`, and servers let it.
+            headers = [(name.lower(), value) for name, value in message.get("headers", ())]
+            await send({**message, "headers": headers} if headers else message)
+
+        await app(scope, once, lowered)
 
     return patient
 
@@ -119,9 +125,9 @@ def generate(app: Any, cookie: str, **how: Any) -> str:
 
 def handoff(app: Any, cookie: str) -> dict[str, Any]:
     """Hand a person over through an app, by a link and by a call."""
-    link = f"/?a=1&ott={generate(app, f'{cookie}={COOKIE}')}"
+    link = f"/?a=1&ott={generate(app, cookie)}"
     opened, again = (ask(app, "GET", link, NAVIGATION) for _ in range(2))
-    call = f"/?ott={generate(app, f'{cookie}={COOKIE}')}"
+    call = f"/?ott={generate(app, cookie)}"
     called = ask(app, "GET", call, FETCH)
     return {
         "link": [opened.status, dict(opened.headers)["location"], _cookie(opened)],
@@ -131,10 +137,19 @@ def handoff(app: Any, cookie: str) -> dict[str, Any]:
 
 
 def _cookie(answer: Answer) -> list[str]:
-    return [value.split(";")[0] for name, value in answer.headers if name == "set-cookie"]
+    return [value.split(";")[0].strip() for name, value in answer.headers if name == "set-cookie"]
 
 
-def _pretend_to_be_mysite() -> None:
+def _sign_in_django(request: Any) -> Any:
+    from django.contrib.auth import get_user_model, login
+    from django.http import HttpResponse
+
+    user, _ = get_user_model().objects.get_or_create(username="ada")
+    login(request, user)
+    return HttpResponse()
+
+
+def _pretend_to_be_mysite(folder: str) -> None:
     """The Django project that the examples speak of."""
     settings = types.ModuleType("mysite.settings")
     vars(settings).update(
@@ -142,34 +157,88 @@ def _pretend_to_be_mysite() -> None:
         ALLOWED_HOSTS=["*"],
         ROOT_URLCONF="mysite.urls",
         USE_TZ=True,
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{folder}/db"}},
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        INSTALLED_APPS=[
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.sessions",
+        ],
+        MIDDLEWARE=[
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+        ],
     )
     urls = types.ModuleType("mysite.urls")
-    urls.urlpatterns = []  # type: ignore[attr-defined]  # made here
+    from django.urls import path
+
+    urls.urlpatterns = [path("sign-in", _sign_in_django)]  # type: ignore[attr-defined]  # made here
     sys.modules.update(
         {"mysite": types.ModuleType("mysite"), "mysite.settings": settings, "mysite.urls": urls}
     )
     os.environ.pop("DJANGO_SETTINGS_MODULE", None)
 
 
+def _with_a_way_in(app: Any) -> None:
+    """Give an example's app what it leaves out: a page that signs in."""
+    kind = type(app).__name__
+    if kind == "FastAPI":
+        from starlette.requests import Request
+        from starlette.responses import Response
+
+        async def enter(request: Request) -> Response:
+            request.session["user_id"] = "u1"
+            return Response()
+
+        app.add_route("/sign-in", enter)
+    elif kind == "Flask":
+        from flask import session
+
+        def go_in() -> str:
+            session["user_id"] = "u1"
+            return ""
+
+        app.add_url_rule("/sign-in", view_func=go_in)
+    else:
+        from django.core.management import call_command
+
+        call_command("migrate", verbosity=0)
+
+
+def _signed_in(app: Any) -> str:
+    """What a browser sends after it signed in."""
+    _with_a_way_in(app)
+    answer = ask(app, "GET", "/sign-in", {})
+    assert answer.status == 200, answer
+    return next(pair for pair in _cookie(answer) if pair.startswith("session"))
+
+
+def _any_app(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    return [b""]
+
+
 def main(document: Path) -> None:
     """Run a document's blocks, each by itself, and print what came of their apps."""
+    with tempfile.TemporaryDirectory() as folder:
+        _pretend_to_be_mysite(folder)
+        print(json.dumps([_result(document, block) for block in blocks(document, "python")]))
 
-    def any_app(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [])
-        return [b""]
 
-    _pretend_to_be_mysite()
-    results = []
-    for block in blocks(document, "python"):
-        # What the opening line takes for granted: somebody's app, and the import.
-        namespace: dict[str, Any] = {"app": any_app, "OTTMiddleware": OTTMiddleware}
-        run_block(block, namespace)
-        app = namespace.get("application", namespace["app"])
-        named = re.findall(r'session="(\w+)"', block.text)
-        assert len(named) == 1, f"{document.name}:{block.line}: name the cookie"
-        results.append({"heading": block.heading, "line": block.line, **handoff(app, named[0])})
-        results[-1]["cookie"] = named[0]
-    print(json.dumps(results))
+def _result(document: Path, block: Block) -> dict[str, Any]:
+    # What the opening line takes for granted: somebody's app, and the import.
+    namespace: dict[str, Any] = {"app": _any_app, "OTTMiddleware": OTTMiddleware}
+    run_block(block, namespace)
+    app = namespace.get("application", namespace["app"])
+    named = re.findall(r'session="(\w+)"', block.text)
+    cookie = f"{named[0]}={COOKIE}" if named else _signed_in(app)
+    return {
+        "heading": block.heading,
+        "line": block.line,
+        "cookie": cookie,
+        "named": bool(named),
+        **handoff(app, cookie),
+    }
 
 
 if __name__ == "__main__":

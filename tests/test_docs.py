@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import unittest
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,13 @@ def quickstart() -> dict[str, Any]:
 
 def test_every_python_block_is_run_by_a_test_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
-    assert pages == {"quickstart.md", "backends.md", "choosing-a-backend.md"}
+    assert pages == {
+        "adapters.md",
+        "backends.md",
+        "choosing-a-backend.md",
+        "quickstart.md",
+        "sessions.md",
+    }
 
 
 def link_of(app: Any) -> str:
@@ -122,6 +129,57 @@ def test_the_quickstart_works_without_http(quickstart: dict[str, Any]) -> None:
     assert quickstart["person"] == PERSON
     app = quickstart["another_app"]
     assert quickstart["tokens"].verify(generate(app, ADA["cookie"])).user_id == "u1"
+
+
+def test_a_flask_app_hands_over_to_a_fastapi_app() -> None:
+    names = run(DOCS / "sessions.md")
+    shop, desk = names["shop"], names["wrapped_desk"]
+    signed_in = ask(shop, "GET", "/sign-in", {})
+    cookie = dict(signed_in.headers)["set-cookie"].split(";")[0]
+    arrived = ask(desk, "GET", f"/?ott={generate(shop, cookie)}", NAVIGATION)
+    assert arrived.status == 303
+    there = dict(arrived.headers)["set-cookie"].split(";")[0]
+    # Neither the phone number nor the cart came along.
+    seen = json.loads(ask(desk, "GET", "/", {"cookie": there}).body)
+    assert seen == {"user_id": "ada", "theme": "dark"}
+    names["PEOPLE"].clear()
+    refused = ask(desk, "GET", f"/?ott={generate(shop, cookie)}", NAVIGATION)
+    assert refused.status == 400
+    assert "set-cookie" not in dict(refused.headers)
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_the_example_adapter_keeps_the_contract(colour: str) -> None:
+    contract = run(DOCS / "adapters.md")["TestTableSession"]()
+    tests = [name for name in dir(contract) if name.startswith("test_")]
+    assert len(tests) > 10
+    skipped = []
+    for name in tests:
+        try:
+            getattr(contract, name)(colour)
+        except unittest.SkipTest as reason:
+            skipped.append(str(reason))
+    assert sorted(skipped) == [
+        "anonymous() is not defined",
+        "anonymous() is not defined",
+        "the session's end is not known, or not by this clock",
+    ]
+
+
+def test_the_example_adapter_is_small_and_hands_over() -> None:
+    block = blocks(DOCS / "adapters.md", "python")[0]
+    assert len([line for line in block.text.splitlines() if line.strip()]) <= 20
+    names = run(DOCS / "adapters.md")
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b""]
+
+    wrapped = OTTMiddleware(app, session=names["TableSession"]({"6f1c09e2a7": "alice"}))
+    answer = ask(wrapped, "GET", f"/?ott={generate(wrapped, 'sid=6f1c09e2a7')}", NAVIGATION)
+    assert (answer.status, dict(answer.headers)["set-cookie"][:15]) == (303, "sid=6f1c09e2a7;")
+    forged = ask(wrapped, "GET", "/one-time-token/generate", {"cookie": "sid=forged"})
+    assert forged.status == 401
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -86,3 +88,33 @@ def test_what_is_typed_says_so() -> None:
     folder = ott_middleware.__file__.rpartition("/")[0]
     with open(f"{folder}/py.typed", "rb") as marker:
         assert marker.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "cure"),
+    [
+        ("DjangoSession", "django", "DjangoSession needs django; pip install django"),
+        ("FlaskSession", "flask", "FlaskSession needs flask; pip install flask"),
+        ("StarletteSession", "starlette", "pip install starlette itsdangerous"),
+        ("StarletteSession", "itsdangerous", "pip install starlette itsdangerous"),
+        ("DjangoCacheBackend", "django", "django: DjangoCacheBackend needs it; pip install django"),
+    ],
+)
+def test_what_a_library_is_missing_for_says_so_when_it_is_made(
+    name: str, missing: str, cure: str
+) -> None:
+    program = f"""
+import sys
+sys.modules[{missing!r}] = None
+import ott_middleware
+kind = ott_middleware.{name}
+assert kind.__mro__[1] in (ott_middleware.Backend, ott_middleware.SessionAdapter)
+try:
+    kind()
+except ott_middleware.ConfigurationError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert cure in done.stdout

@@ -80,6 +80,20 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sessions.mapped",
     },
     "sessions.auto": {"errors", "sessions.base"},
+    "sessions.django_project": {"errors"},
+    "sessions.django_request": {"http"},
+    "sessions.django_store": {"http"},
+    "sessions.django_user": {"sessions.base"},
+    "sessions.django": {
+        "errors",
+        "http",
+        "sessions.base",
+        "sessions.django_project",
+        "sessions.django_request",
+        "sessions.django_store",
+        "sessions.django_user",
+        "sessions.framework",
+    },
     "backends.memory": {"errors", "backends.base"},
     "backends.mapping": {"errors", "backends.base"},
     "backends.django_cache": {"errors", "backends.base"},
@@ -117,6 +131,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing.colours": {"backends.base"},
     "testing.store": {"errors", "testing.colours"},
     "testing.races": {"backends.base", "testing.colours"},
+    "testing.adapters": {"http", "calls", "sessions.base", "testing.store"},
     "testing.contract": {
         "errors",
         "backends.base",
@@ -126,7 +141,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "testing.races",
         "testing.store",
     },
-    "testing": {"testing.contract", "testing.races", "testing.store"},
+    "testing": {"testing.adapters", "testing.contract", "testing.races", "testing.store"},
     "config": {
         "errors",
         "http",
@@ -265,7 +280,13 @@ def test_a_pure_module_neither_waits_nor_draws_lots_nor_asks_the_time(name: str)
 def test_one_bridge_knows_synchronous_from_asynchronous() -> None:
     knowing = {name for name in MODULES if tops(imports_of(name)[1]) & {"asyncio", "asgiref"}}
     # The backends of asynchronous clients drive these themselves; the suite races both colours.
-    own = {"backends.redis_wire", "backends.sql_engine", "backends.sqlalchemy", "testing.colours"}
+    own = {
+        "backends.redis_wire",
+        "backends.sql_engine",
+        "backends.sqlalchemy",
+        "testing.colours",
+        "testing.adapters",
+    }
     assert knowing == {"calls", "asgi", "middleware", *own}
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +29,7 @@ from ott_middleware import (
     ConfigurationError,
     InvalidToken,
     MemoryBackend,
+    OneTimeTokens,
     Request,
     SealedSession,
     Session,
@@ -275,6 +277,8 @@ def test_a_stated_age_stands_within_the_session(clock: Clock) -> None:
         ({"lifetime": timedelta(0)}, "lifetime"),
         ({"lifetime": timedelta.max}, "lifetime"),
         ({"remote_user": "alice"}, "remote_user"),
+        ({"match": "id"}, "match: 'id'; pass a function"),
+        ({"expose": "name"}, "expose: 'name'; pass a list of names"),
         ({"samesite": "None"}, "SameSite=None"),
         ({"name": "__Host-s", "domain": "example.com"}, "__Host-"),
     ],
@@ -653,3 +657,160 @@ def test_tokens_of_a_session_are_revoked_by_its_id(site: Site) -> None:
     assert site.flow.tokens.revoke(session.id) == 1
     with pytest.raises(InvalidToken):
         site.flow.tokens.verify(answer.json()["token"])
+
+
+# What leaves with a token, and who arrives with one.
+
+
+def handed_over(clock: Clock, source: SealedSession, target: Any, user: Any) -> Any:
+    """What the target's token service gives for a token of the source's."""
+    backend = MemoryBackend(clock=clock)
+    token = OneTimeTokens(backend, sessions=source).generate(source.start(user, remember=True))
+    return OneTimeTokens(backend, sessions=target).verify(token)
+
+
+class Carried(SealedSession):
+    """Takes what arrives as it came."""
+
+    def resolve(self, session: Session) -> Session:
+        return session
+
+
+def test_the_cookie_does_not_leave_with_a_token(clock: Clock) -> None:
+    user = {"id": "alice", "name": "Alice", "phone": "1"}
+    source = SealedSession(SECRET, clock=clock)
+    session = handed_over(clock, source, Carried(OLD_SECRET, clock=clock), user)
+    assert (session.token, session.user) == ("", user)
+
+
+@pytest.mark.parametrize(
+    ("expose", "left"),
+    [
+        (None, {"id": "alice", "name": "Alice", "phone": "1"}),
+        ([], {"id": "alice"}),
+        (["name", "hair"], {"id": "alice", "name": "Alice"}),
+    ],
+)
+def test_what_of_the_user_leaves_is_listed(world: World, expose: Any, left: Any) -> None:
+    source = SealedSession(SECRET, expose=expose, clock=world.clock)
+    site = world.serve(session=source)
+    user = {"id": "alice", "name": "Alice", "phone": "1"}
+    cookie = {"cookie": f"ott_session={source.start(user, remember=True).token}"}
+    assert site.verify(site.generate(cookie).json()["token"]).json()["user"] == left
+    # The app itself sees all of it, always.
+    known = source.current(Request("GET", "http", "/", headers=cookie))
+    assert known is not None
+    assert known.user == user
+
+
+def test_a_session_of_nobody_leaves_as_one(clock: Clock) -> None:
+    adapter = SealedSession(SECRET, expose=["name"], clock=clock)
+    assert adapter.expose(person("alice", user=None)).user is None
+
+
+def test_what_arrives_has_this_side_s_cookie(world: World) -> None:
+    backend = MemoryBackend(clock=world.clock)
+    source = SealedSession(OLD_SECRET, clock=world.clock)
+    target = SealedSession(SECRET, clock=world.clock)
+    first = world.serve(session=source, backend=backend)
+    second = world.serve(session=target, backend=backend, disable_set_session_cookie=True)
+    value = source.start("alice", remember=True).token
+    answer = second.verify(first.generate({"cookie": f"ott_session={value}"}).json()["token"])
+    said = answer.json()["session"]
+    assert answer.cookies == {}
+    assert said["token"] != value
+    arrived = target.current(request(said["token"]))
+    assert arrived is not None
+    assert (arrived.user_id, arrived.id) == ("alice", said["id"])
+
+
+def by_name(session: Session) -> Any:
+    return {"id": "7", "name": session.user_id} if session.user_id == "alice" else None
+
+
+async def by_name_later(session: Session) -> Any:
+    await asyncio.sleep(0)
+    return by_name(session)
+
+
+@pytest.mark.parametrize("match", [by_name, by_name_later])
+def test_who_arrives_is_whom_match_says(world: World, match: Any) -> None:
+    backend = MemoryBackend(clock=world.clock)
+    source = SealedSession(OLD_SECRET, clock=world.clock)
+    first = world.serve(session=source, backend=backend)
+    target = SealedSession(SECRET, match=match, clock=world.clock)
+    second = world.serve(session=target, backend=backend)
+
+    def token(user: str) -> str:
+        cookie = {"cookie": f"ott_session={source.start(user, remember=True).token}"}
+        return str(first.generate(cookie).json()["token"])
+
+    answer = second.verify(token("alice"))
+    assert (answer.json()["session"]["userId"], answer.json()["user"]["name"]) == ("7", "alice")
+    arrived = target.current(request(answer.cookies["ott_session"]))
+    assert arrived is not None
+    assert (arrived.user_id, dict(arrived.user or {})) == ("7", {"id": "7", "name": "alice"})
+    refused = second.verify(token("bob"))
+    assert (refused.code, refused.cookies) == ("SESSION_NOT_FOUND", {})
+
+
+def test_match_may_give_an_id(clock: Clock) -> None:
+    target = SealedSession(SECRET, match=lambda session: "7", clock=clock)
+    session = handed_over(clock, SealedSession(OLD_SECRET, clock=clock), target, "alice")
+    assert (session.user_id, session.user) == ("7", {"id": "7"})
+    # An id of elsewhere's may be spelled like one of this side's.
+    alice, bob = (
+        SealedSession(SECRET, match=lambda session, to=to: to, clock=clock).resolve(person("x"))
+        for to in ("alice", "bob")
+    )
+    assert isinstance(alice, Session)
+    assert isinstance(bob, Session)
+    assert not alice.is_same_person(bob)
+    assert person("x").id not in (alice.id, bob.id)
+
+
+class Awaited:
+    def __await__(self) -> Any:
+        yield
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ({}, "ValueError"),
+        ({"id": ""}, "ValueError"),
+        ("", "ValueError"),
+        (7, "TypeError"),
+        (lambda session: by_name_later(session), "TypeError"),
+        (lambda session: Awaited(), "TypeError"),
+    ],
+)
+def test_a_match_that_says_nothing_usable_signs_nobody_in(
+    world: World, answer: Any, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    match = answer if callable(answer) else lambda session: answer
+    site = world.serve(session=SealedSession(SECRET, match=match, clock=world.clock))
+    token = site.token(person("alice"))
+    refused = site.verify(token)
+    assert (refused.status, refused.code, refused.cookies) == (503, "SESSION_UNAVAILABLE", {})
+    assert kind in caplog.text
+
+
+def test_a_match_that_may_wait_does_not_hold_up_the_loop() -> None:
+    threads: list[bool] = []
+
+    def match(session: Session) -> Any:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return "7"
+
+    class Quick:
+        blocks = False
+
+        def __call__(self, session: Session) -> Any:
+            return match(session)
+
+    for hook in (match, Quick()):
+        tokens = OneTimeTokens(MemoryBackend(), sessions=SealedSession(SECRET, match=hook))
+        token = tokens.generate(person("alice", expires_at=None))
+        assert asyncio.run(tokens.averify(token)).user_id == "7"
+    assert threads == [False, True]

@@ -31,10 +31,12 @@ _INNER = (
     "_wsgi_app",
     "_asgi_app",
     "_application",
+    "router",
     "func",
     "__wrapped__",
 )
-_ROUTES = ("application_mapping",)
+_ROUTES = ("application_mapping", "mounts")
+_MOUNTS = {"starlette.routing.Mount", "starlette.routing.Host"}
 _MOST_LAYERS = 200
 
 # Class → the adapter's module and class.
@@ -54,7 +56,7 @@ def adapter_of(app: Any) -> SessionAdapter:
     """
     refusal: ConfigurationError | None = None
     for layer in layers_of(app):
-        for name in map(_class_name, type(layer).__mro__):
+        for name in map(_class_name, _mro(layer)):
             if name not in _FRAMEWORKS:
                 continue
             module, adapter = _FRAMEWORKS[name]
@@ -98,6 +100,10 @@ def _inside(layer: Any) -> Iterator[Any]:
         routes = _held(layer, name)
         if isinstance(routes, Mapping):
             yield from routes.values()
+    routes = _held(layer, "routes")
+    if isinstance(routes, list):
+        # Other routes lead to views, which wrap nothing.
+        yield from (route for route in routes if _MOUNTS & set(map(_class_name, _mro(route))))
     if isinstance(layer, functools.partial):
         yield layer.func
         yield from layer.args
@@ -119,6 +125,10 @@ def _held(layer: Any, name: str) -> Any:
     value = inspect.getattr_static(layer, name, None)
     # Of a class with slots, that is only what finds the value.
     return getattr(layer, name, None) if isinstance(value, MemberDescriptorType) else value
+
+
+def _mro(thing: Any) -> tuple[type, ...]:
+    return type(thing).__mro__
 
 
 def _class_name(kind: type) -> str:

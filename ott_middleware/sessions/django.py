@@ -103,8 +103,6 @@ class DjangoSession(FrameworkSession):
         httponly: bool | None = None,
     ) -> None:
         super().__init__(mode=mode, expose=expose, data=data, match=match, sources=sources)
-        # Not what the base has it be when there are sources: Django's own rules hold here.
-        self.thread_sensitive = True
         self._store = engine()
         if taken := _RESERVED.intersection(self._data):
             raise ConfigurationError(f"data: {min(taken)!r} is Django's own; leave it out")

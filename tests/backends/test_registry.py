@@ -188,7 +188,7 @@ def test_every_name_is_listed() -> None:
 
 
 def test_what_else_is_missing_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ott_middleware._LATER, "Later", "no_such_module")
+    monkeypatch.setitem(ott_middleware._LATER, "Later", ("backends.no_such_module", "it"))
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         _ = ott_middleware.Later  # type: ignore[attr-defined]
 
