@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -8,6 +9,12 @@ from harness import World
 
 # The helper that starts servers.
 sys.path.insert(0, str(Path(__file__).parent / "servers"))
+
+
+def pytest_collection_finish() -> None:
+    # Thousands of tests are for ever: no collection need look at them again.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=["asgi", "wsgi"])
