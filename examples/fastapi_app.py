@@ -4,13 +4,14 @@
 
 With `OTT_TARGET`, the origin of another app, it shows a link to there: start this example a second
 time, with the other's origin. Both need the `OTT_BACKEND` where tokens wait, as
-`sqlite:////tmp/tokens.db`, and, to hand over a session as it is, the same `SECRET_KEY`.
+`sqlite:////tmp/tokens.db`, and, to hand over a session as it is, the same `OTT_SECRET`.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import secrets
 from html import escape
 from typing import Any
 from urllib.parse import parse_qs
@@ -21,7 +22,7 @@ from starlette.middleware.sessions import SessionMiddleware
 
 from ott_middleware import OTTMiddleware
 
-SECRET_KEY = os.environ.get("SECRET_KEY", "for this example alone, not for yours")
+SECRET_KEY = os.environ.get("OTT_SECRET") or secrets.token_hex(32)
 BACKEND = os.environ.get("OTT_BACKEND", "memory://")
 TARGET = os.environ.get("OTT_TARGET", "http://localhost:8002")
 

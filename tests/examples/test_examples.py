@@ -47,7 +47,6 @@ def pair(
                         "OTT_BACKEND": f"sqlite:///{directory / 'links.db'}",
                         "OTT_TARGET": f"http://127.0.0.1:{other}",
                         "OTT_SECRET": "a0" * 32,
-                        "SECRET_KEY": "a0" * 32,
                         "OTT_DATABASE": str(directory / "people.db"),
                     },
                 )
