@@ -244,8 +244,7 @@ def main() -> int:
     for title, query, asgi_bound, wsgi_bound in (
         ("no query", "", 1.5, 1.7),
         ("200 bytes of query", PLAIN, 1.8, 2.0),
-        # A name may be escaped, so that every escape is looked at: the price of that has no bound.
-        ("200 bytes, escapes", ESCAPED, None, None),
+        ("200 bytes, escapes", ESCAPED, 1.8, 2.0),
     ):
         assert len(query) in (0, 200), len(query)
         for name, (served, bare), apps, request, bound in (
@@ -253,12 +252,13 @@ def main() -> int:
             ("wsgi", (served_wsgi, bare_wsgi), wsgi, environ(query), wsgi_bound),
         ):
             ratio, nothing, ours = measure(served, *apps, request)
-            missed += bound is not None and ratio > bound
-            verdict = "" if bound is None else f", bound {bound}: {_word(ratio <= bound)}"
+            # A name may be escaped, so that every escape is looked at. What that costs WSGI is over
+            # the bound, is known to be, and is told as such; it fails no check.
+            missed += ratio > bound and query != ESCAPED
             barest, bare_nothing, bare_ours = measure(bare, *apps, request)
             print(
                 f"pass-through {name}, {title:18}: served {ratio:.2f} times doing nothing "
-                f"({nothing:.0f} -> {ours:.0f} ns){verdict}; "
+                f"({nothing:.0f} -> {ours:.0f} ns), bound {bound}: {_word(ratio <= bound)}; "
                 f"bare {barest:.2f} ({bare_nothing:.0f} -> {bare_ours:.0f} ns)"
             )
     return 1 if check and missed else 0
