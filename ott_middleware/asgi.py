@@ -20,7 +20,7 @@ from .front import call_directly
 from .handle import attach
 from .http import Headers, Request, Response, answering, current_request
 from .keeper import NOBODY, PROBE, PROBE_BYTES, PROBE_SECONDS
-from .urls import NO_PARAM, PATH_MARK, browser_path, cut, cut_url, escapes_of, path_of
+from .urls import NO_PARAM, PATH_MARK, browser_path, cut, cut_url, path_of, spellings_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -61,16 +61,20 @@ class ASGIMiddleware:
         mark = "" if self.flow.watches else PATH_MARK
         text = self._param or NO_PARAM
         name = text.encode("ascii")
-        escape = re.compile(escapes_of(text).encode("ascii")).search
+        names_it = re.compile(spellings_of(text).encode("ascii")).search
 
         async def front(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
-            query = scope["query_string"]
-            # rfind() and the number of "%": `bytes in bytes` takes twice as long.
-            if mark in scope["path"] or (
-                query and (query.rfind(name) >= 0 or (0x25 in query and escape(query)))
+            try:
+                query, path = scope["query_string"], scope["path"]
+            except KeyError:  # servers send an empty one; what calls an app in tests may not
+                await answer(scope, receive, send)
+                return
+            # The quick look first. (`bytes in bytes` takes twice as long.)
+            if mark in path or (
+                query and (0x25 in query or query.rpartition(name)[1]) and names_it(b"&" + query)
             ):
                 del query  # a failing app may have its callers' variables reported somewhere
                 await answer(scope, receive, send)
@@ -214,7 +218,7 @@ def _read_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
             mount.rstrip("/").encode("utf-8", "replace"),
             path.encode("utf-8", "replace"),
         ),
-        query=scope["query_string"].decode("latin-1"),
+        query=scope.get("query_string", b"").decode("latin-1"),
         headers=headers,
         links=links,
         carrier=scope,
@@ -223,7 +227,7 @@ def _read_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
 
 def _cut(scope: Scope, name: str) -> tuple[str, ...]:
     """Cut the link parameters from the scope, in place: who logs from it sees none of them."""
-    query, links = cut(scope["query_string"].decode("latin-1"), name)
+    query, links = cut(scope.get("query_string", b"").decode("latin-1"), name)
     if links:
         scope["query_string"] = query.encode("latin-1")
         if scope.get("raw_path") and b"?" in scope["raw_path"]:

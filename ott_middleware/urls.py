@@ -65,14 +65,13 @@ PATH_MARK = "/one-time-token/"
 NO_PARAM = "\0"
 
 
-def escapes_of(name: str) -> str:
-    """A pattern for how the percent-escapes of a parameter name's characters begin: `%[67]`.
+def spellings_of(name: str) -> str:
+    """A pattern that finds in `"&" + query` a parameter that `cut` would cut, and nothing else.
 
-    A query that holds neither the name nor a match has no parameter of that name; most queries
-    that have escapes at all have others.
+    It begins with a character, not with a choice: such a pattern is searched ten times as fast.
     """
-    nibbles = {f"{ord(character) >> 4:x}" for character in name}
-    return f"%[{''.join(sorted(nibbles)) or '%'}]"
+    letters = (f"(?:{re.escape(each)}|%(?i:{ord(each):02x}))" for each in name)
+    return rf"&{''.join(letters)}(?:[=&]|\Z)"
 
 
 def _text(raw: bytes) -> str:

@@ -21,7 +21,7 @@ from .front import call_directly
 from .handle import attach
 from .http import Request, Response, answering, current_request
 from .keeper import NOBODY, PROBE, PROBE_BYTES, PROBE_SECONDS
-from .urls import NO_PARAM, PATH_MARK, browser_path, cut, cut_url, escapes_of, path_of
+from .urls import NO_PARAM, PATH_MARK, browser_path, cut, cut_url, path_of, spellings_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -57,16 +57,16 @@ class WSGIMiddleware:
         # Every request of the app pays for what stands in here: its names are looked up once.
         app, answer, new_handle, mark = self.app, self._answer, self._handle, PATH_MARK
         name = self._param or NO_PARAM
-        escape = re.compile(escapes_of(name)).search
+        names_it = re.compile(spellings_of(name)).search
 
         def front(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             try:
                 query, path = environ["QUERY_STRING"], environ["PATH_INFO"]
             except KeyError:  # PEP 3333 lets a server leave out what is empty
                 return answer(environ, start_response)
-            # rfind(): `in` takes longer.
+            # The quick look first. (`in` takes longer than rpartition() for more than a character.)
             if mark in path or (
-                query and (query.rfind(name) >= 0 or ("%" in query and escape(query)))
+                query and ("%" in query or query.rpartition(name)[1]) and names_it("&" + query)
             ):
                 del query  # a failing app may have its callers' variables reported somewhere
                 return answer(environ, start_response)
