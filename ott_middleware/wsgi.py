@@ -200,7 +200,9 @@ class _Asked:
             finally:
                 if hasattr(answer, "close"):
                     answer.close()
-        except Exception as error:
+        except BaseException as error:
+            # Whatever ended the app (an exit, a cancellation), this is not an answer. Nobody stands
+            # above in this thread to hear of it.
             self.failure = type(error).__name__
         finally:
             self._release()

@@ -492,6 +492,21 @@ def test_a_backend_that_fails_at_sign_out_is_logged_and_signs_out(
     assert "password" not in record.message
 
 
+def test_a_session_with_less_than_a_second_left_is_over(world: World, door: Door) -> None:
+    site = world.serve(door, session=SealedSession(SECRET, lifetime=100, clock=world.clock))
+    cookie = cookie_of(site.get("/in"))
+    world.clock.forward(98.5)
+    token, late = (site.generate(cookie).json()["token"] for _ in range(2))
+    answer = site.verify(token)
+    assert answer.status == 200
+    assert "Max-Age=1" in answer.cookie("ott_session")
+    world.clock.forward(1)
+    # A cookie of an age of 0 would sign out whoever it signs in.
+    answer = site.verify(late)
+    assert (answer.status, answer.code) == (400, "SESSION_EXPIRED")
+    assert not answer.cookies
+
+
 def test_a_handoff_between_hosts_with_secrets_of_their_own(world: World, door: Door) -> None:
     backend = MemoryBackend(clock=world.clock)
     first = world.serve(door, session=SealedSession(SECRET, clock=world.clock), backend=backend)

@@ -615,7 +615,26 @@ def silent(environ: Any, start_response: Any) -> Any:
     return [b"x"]
 
 
-@pytest.mark.parametrize(("app", "why"), [(raising, "RuntimeError"), (silent, "start_response")])
+def exiting(environ: Any, start_response: Any) -> Any:
+    start_response("200 OK", [])
+    raise SystemExit
+
+
+def cancelled(environ: Any, start_response: Any) -> Any:
+    start_response("200 OK", [])
+    yield b"{"
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    ("app", "why"),
+    [
+        (raising, "RuntimeError"),
+        (silent, "start_response"),
+        (exiting, "SystemExit"),
+        (cancelled, "CancelledError"),
+    ],
+)
 def test_an_app_that_fails_when_it_is_asked(
     app: Any, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:

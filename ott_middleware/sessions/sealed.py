@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ..calls import Waiting, blocks, is_async
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, SessionExpired
 from ..http import Cookie, Request, is_cookie_name, to_json
 from ..secrets import Secret, parse_secrets
 from ..tokens import NONCE_BYTES, seal_cookie, unseal_cookie
@@ -178,7 +178,10 @@ class SealedSession(SessionAdapter):
         cookie = self.attributes.cookie(self.name, self._seal(session, end))
         if not session.persistent:
             return [cookie]
-        left = max(0, int((end - now).total_seconds()))
+        left = int((end - now).total_seconds())
+        if left < 1:
+            # No cookie lives for less than a second: an age of 0 would delete one instead.
+            raise SessionExpired
         return [
             replace(cookie, max_age=left if cookie.max_age is None else min(cookie.max_age, left))
         ]
