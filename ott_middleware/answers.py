@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from .http import Cookie, Headers, Request
+from werkzeug.http import parse_date
+
+from .http import PRIVATE, Cookie, Headers, Request
 from .urls import Origin, OriginPattern, is_among
 
 _AGE = re.compile(r"-?[0-9]+")
@@ -17,27 +19,33 @@ def without(headers: Headers, *names: str) -> Headers:
     return tuple(pair for pair in headers if pair[0].lower() not in names)
 
 
-def set_cookies(headers: Headers) -> dict[str, str | None]:
-    """What an answer does to the browser's cookies: name → new value, or None for a deletion."""
+def set_cookies(headers: Headers, now: float) -> dict[str, str | None]:
+    """What an answer does to the browser's cookies: name → new value, or None for a deletion.
+
+    :param now: Unix seconds; what expires until then is deleted.
+    """
     changes: dict[str, str | None] = {}
     for name, line in headers:
         if name.lower() != "set-cookie":
             continue
         pair, *attributes = line.split(";")
         key, _, value = (part.strip(" \t") for part in pair.partition("="))
-        changes[key] = None if not value or _ends_now(attributes) else value
+        changes[key] = None if not value or _is_over(attributes, now) else value
     return changes
 
 
-def _ends_now(attributes: Iterable[str]) -> bool:
+def _is_over(attributes: Iterable[str], now: float) -> bool:
     pairs = (attribute.partition("=") for attribute in attributes)
     said = {name.strip().lower(): value.strip() for name, _, value in pairs}
     age = said.get("max-age", "")
     # A Max-Age that is a number decides alone (RFC 6265 sections 5.2.2 and 5.3).
     if _AGE.fullmatch(age):
         return age.startswith("-") or not age.strip("0")
-    # How frameworks write a deletion for browsers without Max-Age.
-    return "1970" in said.get("expires", "")
+    try:
+        expires = parse_date(said.get("expires"))
+    except OverflowError:  # an offset of more digits than a number has
+        return False
+    return expires is not None and expires.timestamp() <= now
 
 
 def with_session(headers: Headers, cookies: Iterable[Cookie]) -> Headers:
@@ -45,13 +53,24 @@ def with_session(headers: Headers, cookies: Iterable[Cookie]) -> Headers:
 
     A cookie that the app sets or deletes by itself stands as the app left it.
     """
-    decided = set_cookies(headers)
+    decided = set_cookies(headers, now=0)  # set or deleted, whichever
     return (
         *without(headers, "cache-control", "expires", "etag"),
         # `private` as well, for caches from before `no-store` was understood for answers.
         ("Cache-Control", "private, no-store"),
         *(cookie.header() for cookie in cookies if cookie.name not in decided),
     )
+
+
+def guarded(headers: Headers) -> Headers:
+    """The headers of a hook's answer to a dead link, whose URL holds what was a token.
+
+    :param headers: `strict-origin` stays: without an origin, a form on the page could not be sent.
+    """
+    kept = without(headers, "cache-control", "referrer-policy")
+    if ("referrer-policy", "strict-origin") in ((k.lower(), v.strip()) for k, v in headers):
+        return (*kept, ("Cache-Control", "no-store"), ("Referrer-Policy", "strict-origin"))
+    return (*kept, *PRIVATE)
 
 
 def with_token(headers: Headers, token: str) -> Headers:
@@ -61,7 +80,14 @@ def with_token(headers: Headers, token: str) -> Headers:
     if "set-ott" not in (name.lower() for name in names):
         names.append("set-ott")
     return (
-        *without(headers, "access-control-expose-headers", "cache-control", "expires", "etag"),
+        *without(
+            headers,
+            "access-control-expose-headers",
+            "cache-control",
+            "expires",
+            "etag",
+            "set-ott",  # of two values, scripts would read neither
+        ),
         ("Cache-Control", "no-store"),
         ("Access-Control-Expose-Headers", ", ".join(names)),
         ("set-ott", token),

@@ -20,7 +20,7 @@ from .front import call_directly
 from .handle import attach
 from .http import Headers, Request, Response, answering, current_request
 from .keeper import NOBODY, PROBE, PROBE_BYTES, PROBE_SECONDS
-from .urls import NO_PARAM, PATH_MARK, browser_path, cut, cut_url, path_of, spellings_of
+from .urls import NO_PARAM, PATH_MARK, browser_path, cut, cut_target, path_of, spellings_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -240,7 +240,7 @@ def _cut(scope: Scope, name: str) -> tuple[str, ...]:
 
 
 def _cut_bytes(url: bytes, name: str) -> bytes:
-    return cut_url(url.decode("latin-1"), name).encode("latin-1")
+    return cut_target(url.decode("latin-1"), name).encode("latin-1")
 
 
 def _change(scope: Scope, forward: Forward) -> None:

@@ -342,8 +342,7 @@ class Flow:
                 raise SessionUnavailable(f"on_invalid returned a {type(response).__name__}")
         except RequestError as failure:
             return refusal(request, failure)
-        stated = {name.lower() for name, _ in response.headers}
-        return response.with_headers(*(pair for pair in PRIVATE if pair[0].lower() not in stated))
+        return replace(response, headers=answers.guarded(response.headers))
 
 
 def _refuse_async_only(backend: object) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import answers
 from .calls import Bound, backend_call
-from .errors import OTTError
+from .errors import OTTError, SessionExpired
 from .handle import Handle, SigningHandle
 from .http import Cookie, Headers, Request, answering
 from .keeper import PROBE, SessionKeeper
@@ -143,7 +143,11 @@ class Forwarding:
         if session is None:
             cookies = self._keeper.end(request)
         else:
-            cookies = await self._keeper.establish(session, request)
+            try:
+                cookies = await self._keeper.establish(session, request)
+            except SessionExpired:
+                # Begun for a second or two, and over before a cookie went out.
+                cookies = self._keeper.end(request)
         return (*headers, *(cookie.header() for cookie in cookies))
 
     async def _ended(
@@ -156,7 +160,7 @@ class Forwarding:
             return  # done
         try:
             # Asked anew even where no cookie changes: a session that the server keeps ends there.
-            changed = request.with_cookies(answers.set_cookies(headers))
+            changed = request.with_cookies(answers.set_cookies(headers, self._keeper.now()))
             after = await self._keeper.current(changed)
         except OTTError as error:
             # Not known to have ended; if it has, `resolve` will say so.
@@ -183,7 +187,7 @@ class Forwarding:
 
         :param earlier: what was offered for the same session's sake before.
         """
-        changes = answers.set_cookies(headers)
+        changes = answers.set_cookies(headers, self._keeper.now())
         if not changes:
             return None
         after = await self._keeper.quietly(request.with_cookies(changes))

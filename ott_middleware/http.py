@@ -80,12 +80,24 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer: status, headers in order, body."""
+    """An answer: status, headers in order, body.
+
+    :raises ValueError: what no server can send.
+    """
 
     status: int
     # A Set-Cookie or a Location may stand in the headers, a token in the body.
     headers: Headers = field(default=(), repr=False)
     body: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        # A hook's may be anything, and half of an answer can't be taken back. No value is shown.
+        if type(self.status) is not int or not 100 <= self.status <= 999:
+            raise ValueError("Response.status: use a number from 100 to 999")
+        if not isinstance(self.body, bytes):
+            raise ValueError("Response.body: use bytes")
+        if not isinstance(self.headers, (tuple, list)) or not all(map(_is_header, self.headers)):
+            raise ValueError("Response.headers: use pairs of strings that HTTP can carry")
 
     def with_headers(self, *more: tuple[str, str]) -> Response:
         """The same answer with headers added."""
@@ -93,8 +105,21 @@ class Response:
 
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _VALUE = re.compile(r"[^\x00-\x1f\x7f;]*")
+_DOMAIN = re.compile(r"\.?[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
 _ATTRIBUTE = re.compile(r"[^\x00-\x1f\x7f-\U0010ffff;,]+")
+
+
+def _is_header(pair: object) -> bool:
+    """Whether it is a name and a value of RFC 9110 section 5, in latin-1."""
+    return (
+        isinstance(pair, tuple)
+        and len(pair) == 2
+        and is_cookie_name(pair[0])  # both are tokens
+        and isinstance(pair[1], str)
+        and _FIELD_VALUE.fullmatch(pair[1]) is not None
+    )
 
 
 def is_cookie_name(name: object) -> bool:
@@ -113,6 +138,10 @@ def is_cookie_value(value: str) -> bool:
 
 def _is_attribute(value: object) -> bool:
     return isinstance(value, str) and _ATTRIBUTE.fullmatch(value) is not None
+
+
+def _is_domain(value: object) -> bool:
+    return isinstance(value, str) and _DOMAIN.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +184,7 @@ class Cookie:
             refuse(f"samesite={self.samesite!r}", "use 'Lax', 'Strict' or 'None'")
         if not _is_attribute(self.path) or not self.path.startswith("/"):
             refuse(f"path={self.path!r}", "use a path that starts with /")
-        if self.domain is not None and not _is_attribute(self.domain):
+        if self.domain is not None and not _is_domain(self.domain):
             refuse(f"domain={self.domain!r}", "use a host name, or None for this host alone")
         # Not `isinstance`: True is an int, and "Max-Age=True" is no age.
         if self.max_age is not None and type(self.max_age) is not int:

@@ -41,7 +41,7 @@ class SessionKeeper:
     ) -> None:
         self.adapter = adapter
         self._run = run
-        self._clock = clock
+        self.now = clock
         self._name = type(adapter).__name__
         self._current = bind(adapter.current)
         self._current_now = inline(adapter.current)
@@ -55,7 +55,7 @@ class SessionKeeper:
         :raises SessionUnavailable: the adapter failed.
         """
         session = await hook_call(f"{self._name}.current", (look or self._current)(request))
-        if session is None or (isinstance(session, Session) and session.expired(self._clock())):
+        if session is None or (isinstance(session, Session) and session.expired(self.now())):
             return None
         if not isinstance(session, Session):
             raise SessionUnavailable(f"{self._name}.current returned a {type(session).__name__}")
@@ -105,7 +105,7 @@ class SessionKeeper:
         elif not session.persistent:
             max_age = None  # it was not to outlive the browser there, so it does not here
         elif max_age is not None and session.expires_at is not None:
-            left = int(session.expires_at.timestamp() - self._clock())
+            left = int(session.expires_at.timestamp() - self.now())
             if left < 1:
                 # No cookie lives for less than a second: an age of 0 would delete one instead.
                 raise SessionExpired

@@ -41,14 +41,24 @@ def cut(query: str, name: str) -> tuple[str, tuple[str, ...]]:
     return "&".join(kept), tuple(values)
 
 
+def cut_target(target: str, name: str) -> str:
+    """What was requested, without the parameters of that name, otherwise byte for byte.
+
+    A request target has no fragment (RFC 9112 section 3.2). Servers that are sent one all the same
+    differ in whether it belongs to the query: the name is cut on either side of a `#`.
+    """
+    path, question_mark, query = target.partition("?")
+    parts = query.split("#")
+    kept = [cut(part, name)[0] for part in parts]
+    if kept == parts:
+        return target
+    return path + (question_mark if kept[0] else "") + "#".join(kept)
+
+
 def cut_url(url: str, name: str) -> str:
-    """A URL or request target without the parameters of that name, otherwise byte for byte."""
+    """A URL without the parameters of that name in its query, otherwise byte for byte."""
     before, hash_mark, fragment = url.partition("#")
-    path, question_mark, query = before.partition("?")
-    rest, values = cut(query, name)
-    if not values:
-        return url
-    return path + (question_mark + rest if rest else "") + hash_mark + fragment
+    return cut_target(before, name) + hash_mark + fragment
 
 
 def add_parameter(url: str, name: str, value: str) -> str:

@@ -21,7 +21,7 @@ from .front import call_directly
 from .handle import attach
 from .http import Request, Response, answering, current_request
 from .keeper import NOBODY, PROBE, PROBE_BYTES, PROBE_SECONDS
-from .urls import NO_PARAM, PATH_MARK, browser_path, cut, cut_url, path_of, spellings_of
+from .urls import NO_PARAM, PATH_MARK, browser_path, cut, cut_target, path_of, spellings_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -253,7 +253,7 @@ def _cut(environ: WSGIEnvironment, name: str) -> tuple[str, ...]:
         environ["QUERY_STRING"] = query
         for key in ("RAW_URI", "REQUEST_URI", "HTTP_REFERER"):
             if key in environ:
-                environ[key] = cut_url(environ[key], name)
+                environ[key] = cut_target(environ[key], name)
     return links
 
 

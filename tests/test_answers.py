@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from harness import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,10 +49,16 @@ def test_headers_are_left_out_by_name_in_any_case() -> None:
         ("sid=v; Max-Age=-", "v"),
         ("sid=v; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "v"),
         ("sid=1970; Comment=1970", "1970"),
+        # A date that is over deletes, whichever it is; what is no date is none.
+        ("sid=v; Expires=Wed, 01 Jan 2020 00:00:00 GMT", None),
+        ("sid=v; Expires=Wed, 01-Jan-2020 00:00:00 GMT", None),
+        ("sid=v; Expires=Sat, 01 Jan 2050 00:00:00 GMT", "v"),
+        ("sid=v; Expires=1970", "v"),
+        ("sid=v; Expires=Wed, 01 Jan 2020 00:00:00 +99999999999999999999", "v"),
     ],
 )
 def test_what_an_answer_does_to_a_cookie(line: str, value: str | None) -> None:
-    assert set_cookies((("Set-Cookie", line),)) == {"sid": value}
+    assert set_cookies((("Set-Cookie", line),), NOW) == {"sid": value}
 
 
 def test_what_an_answer_does_to_several_cookies() -> None:
@@ -61,13 +68,17 @@ def test_what_an_answer_does_to_several_cookies() -> None:
         ("SET-COOKIE", "b=; Max-Age=0"),
         ("Set-Cookie", "a=2"),
     )
-    assert set_cookies(headers) == {"a": "2", "b": None}
-    assert set_cookies(headers[:1]) == {}
+    assert set_cookies(headers, NOW) == {"a": "2", "b": None}
+    assert set_cookies(headers[:1], NOW) == {}
 
 
-@given(LATIN_1 | st.text("sid=;Max-Age019 \t"))
+@given(
+    LATIN_1
+    | st.text("sid=;Max-Age019 \t")
+    | st.text("0123456789 JanGMT+-:,").map("sid=v; Expires={}".format)
+)
 def test_any_set_cookie_is_read(line: str) -> None:
-    (name, value), *others = set_cookies((("Set-Cookie", line),)).items()
+    (name, value), *others = set_cookies((("Set-Cookie", line),), NOW).items()
     assert others == []
     assert name == line.split(";")[0].split("=")[0].strip(" \t")
     assert value is None or (value and value in line and ";" not in value)
@@ -125,6 +136,7 @@ def test_a_token_is_shown_to_scripts_and_stored_by_nobody(
         ("Cache-Control", "public"),
         ("ETag", '"x"'),
         ("expires", "0"),
+        ("Set-OTT", "somebody else's"),
         *(("access-control-expose-headers", value) for value in exposed),
         ("Set-Cookie", "sid=x"),
     )

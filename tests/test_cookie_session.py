@@ -168,6 +168,10 @@ def test_the_id_is_a_hash_of_names_and_values() -> None:
         (("sid",), {"samesite": "None"}, "SameSite=None"),
         (("sid",), {"partitioned": True}, "Partitioned"),
         (("sid",), {"max_age": 0}, "max_age"),
+        # Words that would count as yes.
+        (("sid",), {"secure": "no"}, "secure: 'no'; use True or False"),
+        (("sid",), {"httponly": "false"}, "httponly: 'false'; use"),
+        (("sid",), {"partitioned": 0}, "partitioned: 0; use"),
     ],
 )
 def test_bad_combinations_are_refused(names: Any, options: dict[str, Any], says: str) -> None:

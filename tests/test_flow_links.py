@@ -664,10 +664,47 @@ def test_errors_can_be_answered_by_a_hook(world: World, hook: Any) -> None:
     site = world.serve(on_invalid=hook)
     for answer in (site.open("/p?a=1&ott=dead"), site.fetch("/p?a=1&ott=dead")):
         assert (answer.status, answer.body) == (418, b"/p?a=1 INVALID_TOKEN")
-        assert answer.header("cache-control") == "max-age=1"  # the hook's own word
-        assert answer.header("referrer-policy") == "no-referrer"
+        # Whatever the hook says: the URL holds what was a token.
+        assert answer.all("cache-control") == ["no-store"]
+        assert answer.all("referrer-policy") == ["no-referrer"]
     # Who is signed in needs no answer.
     assert site.open("/p?ott=dead", ALICE).status == 303
+
+
+def test_a_hooks_page_may_hold_a_form(world: World) -> None:
+    policy = (("referrer-policy", "strict-origin"),)
+    site = world.serve(on_invalid=lambda request, error: Response(400, policy))
+    assert site.open("/p?ott=dead").all("referrer-policy") == ["strict-origin"]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (99,),
+        (True,),
+        ("400",),
+        (400, None),
+        (400, "Date"),
+        (400, iter(())),
+        (400, (("X-Title", "łódź"),)),
+        (400, (("X-Title", "a\r\nb: c"),)),
+        (400, (("X Title", "a"),)),
+        (400, ((b"X-Title", b"a"),)),
+        (400, (("X-Title",),)),
+        (400, (["X-Title", "secret"],)),
+        (400, (), "text"),
+        (400, (), None),
+    ],
+)
+def test_a_hook_that_answers_what_cannot_be_sent(
+    world: World, parts: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = world.serve(on_invalid=lambda request, error: Response(*parts))
+    answer = site.open("/p?ott=dead", {"accept": "application/json"})
+    assert (answer.status, answer.code) == (503, "SESSION_UNAVAILABLE")
+    (record,) = caplog.records
+    assert "on_invalid" in record.message
+    assert "secret" not in caplog.text
 
 
 # Links made here.

@@ -507,6 +507,16 @@ def test_a_session_with_less_than_a_second_left_is_over(world: World, door: Door
     assert not answer.cookies
 
 
+def test_a_session_that_is_over_before_its_cookie_goes_out(world: World, door: Door) -> None:
+    def clock() -> float:
+        world.clock.forward(0.001)
+        return world.clock.now
+
+    site = world.serve(door, session=SealedSession(SECRET, lifetime=1, clock=clock))
+    answer = site.get("/in")
+    assert (answer.status, answer.cookies) == (200, {"ott_session": ""})
+
+
 def test_a_handoff_between_hosts_with_secrets_of_their_own(world: World, door: Door) -> None:
     backend = MemoryBackend(clock=world.clock)
     first = world.serve(door, session=SealedSession(SECRET, clock=world.clock), backend=backend)

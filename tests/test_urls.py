@@ -17,6 +17,7 @@ from ott_middleware.urls import (
     browser_path,
     check_origin,
     cut,
+    cut_target,
     cut_url,
     is_among,
     on_this_host,
@@ -158,6 +159,23 @@ def test_the_quick_look_finds_what_would_be_cut_and_nothing_else(
 )
 def test_urls_without_the_parameter(url: str, clean: str) -> None:
     assert cut_url(url, "ott") == clean
+
+
+@pytest.mark.parametrize(
+    ("target", "clean"),
+    [
+        ("/x?a=1#b&ott=T", "/x?a=1#b"),
+        ("/x?ott=T#f", "/x#f"),
+        ("/x?a#ott=T#ott=T", "/x?a##"),
+        ("/x#a?b&ott=T", "/x#a?b"),
+        ("/x?#", "/x?#"),
+        ("/x?#ott=T", "/x#"),
+        ("/x?", "/x?"),
+        ("/ott=T", "/ott=T"),
+    ],
+)
+def test_targets_without_the_parameter_on_either_side_of_a_hash(target: str, clean: str) -> None:
+    assert cut_target(target, "ott") == clean
 
 
 @given(QUERIES)

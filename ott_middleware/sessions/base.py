@@ -240,6 +240,12 @@ class CookieAttributes:
             raise ConfigurationError(
                 f"max_age: {self.max_age!r}; use a positive number of seconds, or None"
             )
+        switches = {"httponly": self.httponly, "partitioned": self.partitioned}
+        if self.secure is not None:
+            switches["secure"] = self.secure
+        for switch, value in switches.items():
+            if not isinstance(value, bool):  # "no" would count as yes
+                raise ConfigurationError(f"{switch}: {value!r}; use True or False")
         for name in names:
             self.cookie(name, "")
 

@@ -121,11 +121,11 @@ class DjangoSession(FrameworkSession):
             domain=settings.SESSION_COOKIE_DOMAIN if domain is None else domain,
             path=settings.SESSION_COOKIE_PATH if path is None else path,
             # Off in the settings is Django's default, not a wish: over https it is on.
-            secure=(settings.SESSION_COOKIE_SECURE or None) if secure is None else secure,
+            secure=(bool(settings.SESSION_COOKIE_SECURE) or None) if secure is None else secure,
             samesite=(settings.SESSION_COOKIE_SAMESITE or "") if samesite is None else samesite,
             max_age=max_age,
             partitioned=partitioned,
-            httponly=settings.SESSION_COOKIE_HTTPONLY if httponly is None else httponly,
+            httponly=bool(settings.SESSION_COOKIE_HTTPONLY) if httponly is None else httponly,
         )
         self.cookie_names = (settings.SESSION_COOKIE_NAME,)
         self.attributes.check(self.cookie_names)

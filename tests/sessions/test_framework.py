@@ -187,10 +187,14 @@ def test_what_the_app_hands_in_is_cut_as_well(world: World) -> None:
     club = ClubSession(expose=["name"])
     site = world.serve(session=club)
     session = person("alice", token="", user={"name": "Alice", "phone": "1"}, data={"cart": 1})
-    sealed = OneTimeTokens(MemoryBackend(clock=world.clock), sessions=SealedSession(SECRET))
+    sealed = OneTimeTokens(
+        MemoryBackend(clock=world.clock), sessions=SealedSession(SECRET, clock=world.clock)
+    )
     for service, user in ((site.flow.tokens, {"id": "alice", "name": "Alice"}),):
         token = service.generate(session)
-        arrived = world.serve(session=SealedSession(SECRET), backend=service.backend)
+        arrived = world.serve(
+            session=SealedSession(SECRET, clock=world.clock), backend=service.backend
+        )
         said = arrived.verify(token).json()
         assert said["user"] == user
     assert sealed.verify(sealed.generate(session)).user == session.user
