@@ -59,9 +59,9 @@ class ASGIMiddleware:
         app, answer, new_handle = self.app, self._answer, self._handle
         # Every path contains the empty string: an answer that must be seen goes the long way.
         mark = "" if self.flow.watches else PATH_MARK
-        text = self._param or NO_PARAM
-        name = text.encode("ascii")
-        names_it = re.compile(spellings_of(text).encode("ascii")).search
+        name = self._param or NO_PARAM
+        begins = f"&{name}".encode("ascii")
+        names_it = re.compile(spellings_of(name).encode("ascii")).search
 
         async def front(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
@@ -72,9 +72,12 @@ class ASGIMiddleware:
             except KeyError:  # servers send an empty one; what calls an app in tests may not
                 await answer(scope, receive, send)
                 return
-            # The quick look first. (`bytes in bytes` takes twice as long.)
+            # The quick look first: has a parameter that begins so, or an escape. (`bytes in bytes`
+            # takes twice as long as rpartition(), and than the number of a "%".)
             if mark in path or (
-                query and (0x25 in query or query.rpartition(name)[1]) and names_it(b"&" + query)
+                query
+                and (0x25 in (query := b"&" + query) or query.rpartition(begins)[1])
+                and names_it(query)
             ):
                 del query  # a failing app may have its callers' variables reported somewhere
                 await answer(scope, receive, send)

@@ -483,7 +483,9 @@ def test_a_backend_that_fails_at_sign_out_is_logged_and_signs_out(
         async def arevoke(self, owner: str) -> int:
             return self.revoke(owner)
 
-    site = world.serve(door, session=SealedSession(SECRET, clock=world.clock), backend=Broken())
+    site = world.serve(
+        door, session=SealedSession(SECRET, clock=world.clock), backend=Broken(clock=world.clock)
+    )
     cookie = cookie_of(site.get("/in"))
     assert site.get("/out", cookie).cookies == {"ott_session": ""}
     (record,) = caplog.records
