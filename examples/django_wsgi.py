@@ -4,7 +4,7 @@
 
 OTT_TARGET is the origin that links lead to: by default this very app under its other name,
 127.0.0.1, which is another host to a browser. Two processes share OTT_BACKEND (a URL, as
-sqlite:////tmp/links.db), OTT_SECRET and OTT_DATABASE (a file, with the users and the sessions).
+sqlite:///links.db), OTT_SECRET and OTT_DATABASE (a file, with the users and the sessions).
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ settings.configure(
 django.setup()
 call_command("migrate", verbosity=0)
 
-from django.contrib.auth import login, logout  # noqa: E402 - needs the settings
-from django.contrib.auth.models import User  # noqa: E402
-from django.http import HttpRequest, HttpResponse  # noqa: E402
-from django.middleware.csrf import get_token  # noqa: E402
-from django.urls import path  # noqa: E402
-from django.utils.html import format_html  # noqa: E402
-from django.views.decorators.http import require_POST  # noqa: E402
+from django.contrib.auth import login, logout
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
+from django.urls import path
+from django.utils.html import format_html
+from django.views.decorators.http import require_POST
 
 target = ""
 

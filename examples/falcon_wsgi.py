@@ -4,7 +4,7 @@
 
 OTT_TARGET is the origin that links lead to: by default this very app under its other name,
 127.0.0.1, which is another host to a browser. Two processes share OTT_BACKEND (a URL, as
-sqlite:////tmp/links.db) and OTT_SECRET.
+sqlite:///links.db) and OTT_SECRET.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 With `OTT_TARGET`, the origin of another app, it shows a link to there: start this example a second
 time, with the other's origin. Both need the `OTT_BACKEND` where tokens wait, as
-`sqlite:////tmp/tokens.db`, and, to hand over a session as it is, the same `OTT_SECRET`.
+`sqlite:///tokens.db`, and, to hand over a session as it is, the same `OTT_SECRET`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 The app greets whom its server names, as it did behind a company's Apache. The door in front signs
 people in; REMOTE_USER is set by the middleware, never by a client. OTT_TARGET is the origin that
 links lead to: by default this very app under its other name, 127.0.0.1, which is another host to a
-browser. Two processes share OTT_BACKEND (a URL, as sqlite:////tmp/links.db) and OTT_SECRET.
+browser. Two processes share OTT_BACKEND (a URL, as sqlite:///links.db) and OTT_SECRET.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Door:
                 # Made at the click, not before: a link is a password for as long as it lives.
                 where = ott.link(self.target + "/")
             case _:
-                return self.app(environ, start_response)  # type: ignore[no-any-return]
+                answer: Iterable[bytes] = self.app(environ, start_response)
+                return answer
         start_response("303 See Other", [("Location", where), ("Content-Length", "0")])
         return []
 

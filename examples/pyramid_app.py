@@ -5,7 +5,7 @@
 Pyramid signs its sessions with OTT_SECRET, which both hosts share; whether somebody is signed in is
 asked of the app itself, at /me. OTT_TARGET is the origin that links lead to: by default this very
 app under its other name, 127.0.0.1, which is another host to a browser. Two processes share
-OTT_BACKEND (a URL, as sqlite:////tmp/links.db) as well.
+OTT_BACKEND (a URL, as sqlite:///links.db) as well.
 """
 
 from __future__ import annotations

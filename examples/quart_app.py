@@ -5,7 +5,7 @@
 Quart signs its sessions with OTT_SECRET, which both hosts share; whether somebody is signed in is
 read from the cookie by Quart's own means, so that the app need not be asked. OTT_TARGET is the
 origin that links lead to: by default this very app under its other name, 127.0.0.1, which is
-another host to a browser. Two processes share OTT_BACKEND (a URL, as sqlite:////tmp/links.db) too.
+another host to a browser. Two processes share OTT_BACKEND (a URL, as sqlite:///links.db) too.
 """
 
 from __future__ import annotations

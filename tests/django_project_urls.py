@@ -47,7 +47,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 async def async_home(request: HttpRequest) -> HttpResponse:
-    user: Any = await request.auser()  # type: ignore[attr-defined]
+    user: Any = await request.auser()  # type: ignore[attr-defined]  # Django's middleware puts it there
     name = user.email if user.is_authenticated else "nobody"
     form = (
         f'<form action="/logout/"><input name="csrfmiddlewaretoken" value="{get_token(request)}">'

@@ -77,7 +77,7 @@ def test_only_an_adapter_that_can_tell_vouches() -> None:
     adapter = Members(ALICE)
     keeper = keep(adapter)
     assert drive(keeper.vouched(request())) is ALICE
-    adapter.vouches = False  # type: ignore[misc]
+    adapter.vouches = False  # type: ignore[misc]  # the class says it, here one instance
     assert drive(keeper.vouched(request())) is None
 
 

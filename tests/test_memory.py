@@ -366,7 +366,7 @@ def test_a_name_that_is_taken_is_a_second_worker(
 ) -> None:
     backend = MemoryBackend()
     backend.take("k")
-    with memory._Process._claim as first:  # type: ignore[union-attr]
+    with memory._Process._claim as first:  # type: ignore[union-attr]  # it is there
         assert first.fileno() >= 0
         monkeypatch.setattr(memory._Process, "_seen", {})
         for _ in range(3):

@@ -289,8 +289,8 @@ def test_options_are_checked_when_the_app_is_wrapped() -> None:
         with pytest.raises(ConfigurationError, match="expires_in: 0"):
             OTTMiddleware(app, session="sid", expires_in=0)
         with pytest.raises(ConfigurationError, match="did you mean 'expires_in'"):
-            OTTMiddleware(app, session="sid", expire_in=1)  # type: ignore[call-overload]
+            OTTMiddleware(app, session="sid", expire_in=1)  # type: ignore[call-overload]  # wrong on purpose
         with pytest.raises(ConfigurationError, match="session: 'auto' finds neither"):
             OTTMiddleware(app)
         with pytest.raises(TypeError):
-            OTTMiddleware(app, "sid")  # type: ignore[call-overload]
+            OTTMiddleware(app, "sid")  # type: ignore[call-overload]  # wrong on purpose

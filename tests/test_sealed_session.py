@@ -294,7 +294,7 @@ def test_a_remote_user_that_waits_is_refused() -> None:
         return "alice"
 
     with pytest.raises(ConfigurationError, match="plain function"):
-        SealedSession(SECRET, remote_user=remote_user)  # type: ignore[arg-type]
+        SealedSession(SECRET, remote_user=remote_user)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_remote_user_is_for_wsgi() -> None:
@@ -586,7 +586,7 @@ def remote(world_clock: Clock, remote_user: Any) -> Site:
 
 
 def login(session: Session) -> Any:
-    return session.user["login"]  # type: ignore[index]
+    return session.user["login"]  # type: ignore[index]  # it is there
 
 
 SMUGGLED = [

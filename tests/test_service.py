@@ -243,7 +243,7 @@ def test_a_bad_generated_token_is_refused_and_not_shown(
     with pytest.raises(SessionUnavailable, match="generate_token") as caught:
         Colour(colour, service).generate(ALICE)
     assert "A-Z a-z 0-9 - _" in str(caught.value)
-    assert not service.backend.values  # type: ignore[attr-defined]
+    assert not service.backend.values  # type: ignore[attr-defined]  # the test's own backend has it
 
 
 @pytest.mark.parametrize("hook", ["generate_token", "store_token"])
@@ -254,7 +254,7 @@ def test_a_hook_that_raises_is_named_and_its_text_is_not_repeated(
     def fail(*_: Any) -> str:
         raise error
 
-    service = OneTimeTokens(MemoryBackend(), sessions=sessions, **{hook: fail})  # type: ignore[arg-type]
+    service = OneTimeTokens(MemoryBackend(), sessions=sessions, **{hook: fail})  # type: ignore[arg-type]  # one of several hooks
     with pytest.raises(SessionUnavailable, match=f"{hook} failed") as caught:
         Colour(colour, service).generate(ALICE)
     assert "my token" not in str(caught.value)
@@ -273,7 +273,7 @@ def test_blocks_tells_whether_a_synchronous_call_may_wait(sessions: Known) -> No
 
 def test_generate_on_a_loop_does_not_mind_an_adapter_that_waits(clock: Clock) -> None:
     class Waits(Known):
-        async def resolve(self, session: Session) -> Session:  # type: ignore[override]
+        async def resolve(self, session: Session) -> Session:  # type: ignore[override]  # in the other colour on purpose
             await asyncio.sleep(0)
             return session
 
@@ -288,7 +288,7 @@ def test_generate_on_a_loop_does_not_mind_an_adapter_that_waits(clock: Clock) ->
 
 def test_a_synchronous_caller_may_have_an_adapter_that_waits() -> None:
     class Waits(Known):
-        async def resolve(self, session: Session) -> Session:  # type: ignore[override]
+        async def resolve(self, session: Session) -> Session:  # type: ignore[override]  # in the other colour on purpose
             await asyncio.sleep(0)
             return session
 

@@ -41,11 +41,11 @@ def test_a_session_is_frozen_all_through() -> None:
     assert session.user == {"name": "a"}
     assert session.data == {"k": "v"}
     with pytest.raises(dataclasses.FrozenInstanceError):
-        session.id = "other"  # type: ignore[misc]
+        session.id = "other"  # type: ignore[misc]  # refused, as the test shows
     with pytest.raises(TypeError):
-        session.data["k"] = "x"  # type: ignore[index]
+        session.data["k"] = "x"  # type: ignore[index]  # refused, as the test shows
     with pytest.raises(TypeError):
-        session.user["k"] = "x"  # type: ignore[index]
+        session.user["k"] = "x"  # type: ignore[index]  # refused, as the test shows
 
 
 @pytest.mark.parametrize("bad", ["", None, 7, b"s"])
@@ -79,7 +79,7 @@ def test_dates_are_kept_in_utc() -> None:
 def test_a_session_ends_at_its_end() -> None:
     session = whole(expires_at=moment(NOW))
     assert not session.expired(NOW - 1)
-    assert session.expired(session.expires_at.timestamp())  # type: ignore[union-attr]
+    assert session.expired(session.expires_at.timestamp())  # type: ignore[union-attr]  # it is there
     assert session.expired(NOW + 1)
     assert not whole().expired(1e15)
 
@@ -131,7 +131,7 @@ def test_an_adapter_says_what_it_lacks() -> None:
     }.items():
         with pytest.raises(TypeError, match=rf"Mine must define {name}\(\)"):
             call()
-    mine.bind(lambda request: None)  # type: ignore[arg-type,return-value]
+    mine.bind(lambda request: None)  # type: ignore[arg-type,return-value]  # what it is does not matter here
     assert not mine.vouches
     assert not mine.strict
 

@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from itsdangerous import BadSignature
 from starlette.applications import Starlette
@@ -226,8 +226,8 @@ def _middleware_of(layer: Any) -> SessionMiddleware | None:
             factory = factory.func
         if isinstance(factory, type) and issubclass(factory, SessionMiddleware):
             # The stack is not built yet, or was thrown away: made once more, round nothing.
-            made: Any = entry.cls(_NOTHING, *entry.args, **entry.kwargs)
-            return made  # type: ignore[no-any-return]
+            made = entry.cls(_NOTHING, *entry.args, **entry.kwargs)
+            return cast("SessionMiddleware", made)
     return None
 
 

@@ -13,9 +13,9 @@ _explain = getattr(sys.modules.get("pytest"), "register_assert_rewrite", lambda 
 _explain(f"{__name__}.contract", f"{__name__}.adapters")
 
 from .adapters import SessionAdapterContract  # noqa: E402 - see above
-from .contract import BackendContract  # noqa: E402
-from .races import aassert_single_use, assert_single_use, assert_single_use_across  # noqa: E402
-from .store import Clock  # noqa: E402
+from .contract import BackendContract  # noqa: E402 - see above
+from .races import aassert_single_use, assert_single_use, assert_single_use_across  # noqa: E402 - see above
+from .store import Clock  # noqa: E402 - see above
 
 __all__ = [
     "BackendContract",

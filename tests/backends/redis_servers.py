@@ -99,7 +99,7 @@ class Server:
         self._process.send_signal(number)
 
     def client(self, **options: object) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=5, protocol=2, **options)  # type: ignore[arg-type]
+        return redis.Redis(port=self.port, socket_timeout=5, protocol=2, **options)  # type: ignore[arg-type]  # options of several types
 
     def ask(self, *command: object) -> object:
         client = self.client(decode_responses=True)

@@ -163,7 +163,7 @@ def test_caches_that_can_decide_are_taken(backend: str) -> None:
         DjangoCacheBackend("ott")
 
 
-class Memcached(BaseMemcachedCache):  # type: ignore[misc]
+class Memcached(BaseMemcachedCache):  # type: ignore[misc]  # its base has no types
     """As Django has it over pylibmc."""
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
@@ -173,7 +173,7 @@ class Memcached(BaseMemcachedCache):  # type: ignore[misc]
     def close(self, **keywords: Any) -> None: ...
 
 
-class Unknown(BaseCache):  # type: ignore[misc]
+class Unknown(BaseCache):  # type: ignore[misc]  # its base has no types
     """A cache of somebody else's making, over one of Django's."""
 
     def __init__(self, name: str, params: dict[str, Any]) -> None:

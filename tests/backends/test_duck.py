@@ -156,10 +156,10 @@ class AsyncOnly(Backend):
 
 
 class WronglyColoured(AsyncOnly):
-    async def put(self, *arguments: Any, **keywords: Any) -> None:  # type: ignore[override]
+    async def put(self, *arguments: Any, **keywords: Any) -> None:  # type: ignore[override]  # in the other colour on purpose
         await self.aput(*arguments, **keywords)
 
-    async def take(self, key: str) -> bytes | None:  # type: ignore[override]
+    async def take(self, key: str) -> bytes | None:  # type: ignore[override]  # in the other colour on purpose
         return await self.atake(key)
 
 
@@ -218,15 +218,15 @@ class NoTake:
 
 
 class OtherArguments(Store):
-    def put(self, key: str, value: bytes, ttl: int) -> None: ...  # type: ignore[override]
+    def put(self, key: str, value: bytes, ttl: int) -> None: ...  # type: ignore[override]  # another shape on purpose
 
 
 class NeedsOwner(Store):
-    def put(self, key: str, value: bytes, *, expires_at: float, owner: str) -> None: ...  # type: ignore[override]
+    def put(self, key: str, value: bytes, *, expires_at: float, owner: str) -> None: ...  # type: ignore[override]  # another shape on purpose
 
 
 class Mixed(Store):
-    async def take(self, key: str) -> bytes | None: ...  # type: ignore[override]
+    async def take(self, key: str) -> bytes | None: ...  # type: ignore[override]  # in the other colour on purpose
 
 
 @pytest.mark.parametrize(

@@ -399,7 +399,7 @@ _OLD = int(redis.__version__.split(".")[0]) < 6  # redis-py before it did withou
 def test_a_pool_that_wants_a_command_s_name_is_given_one(prefix: str, clock: Clock) -> None:
     class Pool(redis.ConnectionPool):
         # As it was before 5.3.
-        def get_connection(self, command_name: str, *keys: Any, **options: Any) -> Any:  # type: ignore[override]
+        def get_connection(self, command_name: str, *keys: Any, **options: Any) -> Any:  # type: ignore[override]  # as every version calls it
             return super().get_connection(*([command_name] if _OLD else []))
 
     pool = Pool.from_url(URL, socket_timeout=5)
@@ -527,7 +527,7 @@ def test_what_is_no_client_is_refused() -> None:
     port = free_port()
     client = redis.Redis(port=port, socket_timeout=1)
     with pytest.raises(ConfigurationError, match="a dict; pass a URL, or a client"):
-        RedisBackend({})  # type: ignore[arg-type]
+        RedisBackend({})  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ConfigurationError, match="one colour"):
         RedisBackend(client, client)
     with pytest.raises(ConfigurationError, match="a URL has both colours"):
@@ -540,7 +540,7 @@ def test_options_in_the_url_win() -> None:
         "&ssl_check_hostname=false&ssl_cert_reqs=none"
     )
     backend = RedisBackend(url, prefix="other", timeout=9)
-    pool: Any = backend._sync._pool  # type: ignore[union-attr]
+    pool: Any = backend._sync._pool  # type: ignore[union-attr]  # it is there
     settings = pool.connection_kwargs
     assert (settings["socket_timeout"], settings["socket_connect_timeout"]) == (0.5, 0.25)
     assert (pool.timeout, pool.max_connections, settings["db"]) == (0.5, 7, 3)

@@ -103,7 +103,7 @@ def test_a_bad_url_is_refused_without_being_shown(url: str) -> None:
 
     register_backend("raises", raises)
     register_backend("imports", imports)
-    register_backend("makes", lambda url: url)  # type: ignore[arg-type,return-value]
+    register_backend("makes", lambda url: url)  # type: ignore[arg-type,return-value]  # wrong on purpose
     with pytest.raises(ConfigurationError) as refused:
         OTTMiddleware(lambda environ, start: [], session="sid", backend=url)
     # As a log would show it; the lines of this file are not of interest.
@@ -190,7 +190,7 @@ def test_every_name_is_listed() -> None:
 def test_what_else_is_missing_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ott_middleware._LATER, "Later", ("no_such_module", ""))
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
-        _ = ott_middleware.Later  # type: ignore[attr-defined]
+        _ = ott_middleware.Later  # type: ignore[attr-defined]  # wrong on purpose
 
 
 def test_a_password_is_not_shown_while_options_are_checked(world: World) -> None:
@@ -244,7 +244,7 @@ def test_what_can_be_no_scheme_is_refused(scheme: Any) -> None:
 
 def test_what_can_be_no_factory_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"^factory: 'mine'"):
-        register_backend("mine", "mine")  # type: ignore[arg-type]
+        register_backend("mine", "mine")  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from django.contrib.auth.models import AbstractBaseUser, UserManager
 from django.db import models
 
 
-class Person(AbstractBaseUser):  # type: ignore[misc]
+class Person(AbstractBaseUser):  # type: ignore[misc]  # its base has no types
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     name = models.CharField(max_length=40, unique=True)
     born = models.DateField()

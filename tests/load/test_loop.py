@@ -101,8 +101,8 @@ def slow_database(engine: str, driver: str) -> Callable[[Path], Any]:
         SQLAlchemyBackend(keeper, table=table).create_table()
         said = {
             "postgresql": [
-                f"CREATE FUNCTION {table}_slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep({SLOW}); RETURN NEW; END $$",  # noqa: E501
-                f"CREATE TRIGGER slow BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_slow()",  # noqa: E501
+                f"CREATE FUNCTION {table}_slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep({SLOW}); RETURN NEW; END $$",  # noqa: E501 - one statement of SQL
+                f"CREATE TRIGGER slow BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_slow()",  # noqa: E501 - one statement of SQL
             ],
             "mysql": [
                 f"CREATE TRIGGER slow BEFORE INSERT ON {table} FOR EACH ROW DO SLEEP({SLOW})"

@@ -245,6 +245,11 @@ OWN_COPIES = {
         "served:wsgi",
     ),
     "gunicorn serving ASGI": (*GUNICORN, "--worker-class=asgi", "served:asgi"),
+    "flask run": ("flask", "--app", "development", "run", "--port", "{port}"),
+    "runserver": (
+        *("django", "runserver", "{port}", "--noreload", "--skip-checks"),
+        "--settings=development",
+    ),
 }
 
 

@@ -128,7 +128,7 @@ def flask_site(kind: str, origin: str, session_of: MakeSession, options: Any) ->
     from flask import Flask, redirect, request, session
     from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 
-    class Member(UserMixin):  # type: ignore[misc]
+    class Member(UserMixin):  # type: ignore[misc]  # its base has no types
         def __init__(self, number: str, email: str) -> None:
             self.id, self.email = number, email
 
@@ -166,7 +166,7 @@ def flask_site(kind: str, origin: str, session_of: MakeSession, options: Any) ->
         return "seen"
 
     middleware = OTTMiddleware(app.wsgi_app, session=session_of(app), **options)
-    app.wsgi_app = middleware  # type: ignore[method-assign]
+    app.wsgi_app = middleware  # type: ignore[method-assign]  # as its documentation has it
     return Site(kind, origin, middleware, of_wsgi(app))
 
 

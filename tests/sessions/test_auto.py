@@ -166,7 +166,7 @@ def test_session_middleware_alone_is_enough() -> None:
 
 def test_a_flask_app_that_wraps_its_own_wsgi_app() -> None:
     app = flask_app()
-    app.wsgi_app = OTTMiddleware(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = OTTMiddleware(app.wsgi_app)  # type: ignore[method-assign]  # as its documentation has it
     assert isinstance(app.wsgi_app.flow.options.adapter, FlaskSession)
     assert app.test_client().get("/one-time-token/generate").status_code == 401
 
@@ -284,7 +284,7 @@ def test_django_is_told_by_its_handler(name: str, monkeypatch: pytest.MonkeyPatc
     handler = type(kind, (), {"__module__": f"django.core.handlers.{module}", "__call__": first})
     made = SessionAdapter()
     stub = types.ModuleType("stub")
-    stub.DjangoSession = types.SimpleNamespace(of_app=lambda app: made)  # type: ignore[attr-defined]
+    stub.DjangoSession = types.SimpleNamespace(of_app=lambda app: made)  # type: ignore[attr-defined]  # a module that stands in for it
     monkeypatch.setattr(auto, "import_module", lambda name, package: stub)
     assert adapter_of(in_a_closure(handler())) is made
 

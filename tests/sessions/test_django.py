@@ -19,24 +19,24 @@ from visitor import Visitor, of_asgi, of_wsgi
 
 django_project.configure()
 
-from django.apps import apps  # noqa: E402
-from django.contrib import messages  # noqa: E402 - these need the settings
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model, login  # noqa: E402
-from django.contrib.auth.models import User  # noqa: E402
-from django.contrib.auth.signals import user_logged_in  # noqa: E402
-from django.contrib.sessions.models import Session as Stored  # noqa: E402
-from django.core.asgi import get_asgi_application  # noqa: E402
-from django.core.handlers.asgi import ASGIRequest  # noqa: E402
-from django.core.handlers.wsgi import WSGIRequest  # noqa: E402
-from django.core.wsgi import get_wsgi_application  # noqa: E402
-from django.db import connection, transaction  # noqa: E402
-from django.http import HttpRequest, HttpResponse  # noqa: E402
-from django.test import override_settings  # noqa: E402
-from django.test.utils import CaptureQueriesContext  # noqa: E402
-from django.urls import path  # noqa: E402
-from django_project_urls import urlpatterns as project_views  # noqa: E402
+from django.apps import apps
+from django.contrib import messages
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model, login
+from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_logged_in
+from django.contrib.sessions.models import Session as Stored
+from django.core.asgi import get_asgi_application
+from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.wsgi import WSGIRequest
+from django.core.wsgi import get_wsgi_application
+from django.db import connection, transaction
+from django.http import HttpRequest, HttpResponse
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+from django.urls import path
+from django_project_urls import urlpatterns as project_views
 
-from ott_middleware import (  # noqa: E402
+from ott_middleware import (
     ConfigurationError,
     DjangoSession,
     MemoryBackend,
@@ -47,8 +47,8 @@ from ott_middleware import (  # noqa: E402
     SessionAdapter,
     SessionNotFound,
 )
-from ott_middleware.sessions import django_store, django_user  # noqa: E402
-from ott_middleware.testing import SessionAdapterContract  # noqa: E402
+from ott_middleware.sessions import django_store, django_user
+from ott_middleware.testing import SessionAdapterContract
 
 HERE, THERE = "http://here.example", "http://there.example"
 PASSWORD = "sesame"
@@ -95,7 +95,7 @@ def settings(**values: Any) -> AbstractContextManager[None]:
     if engine:
         values["SESSION_ENGINE"] = f"django.contrib.sessions.backends.{engine}"
     how = {"ROOT_URLCONF": __name__, "SESSION_FILE_PATH": FILES, **values}
-    return override_settings(**how)  # type: ignore[no-any-return]
+    return override_settings(**how)  # type: ignore[no-any-return]  # its library has no types
 
 
 @pytest.fixture(autouse=True)

@@ -12,14 +12,14 @@ import pytest
 
 django_project.configure()
 
-from django.conf import settings  # noqa: E402 - these need the settings
-from django.contrib.auth import login  # noqa: E402
-from django.contrib.auth.models import User  # noqa: E402
-from django.http import HttpRequest  # noqa: E402
-from django.test import override_settings  # noqa: E402
+from django.conf import settings
+from django.contrib.auth import login
+from django.contrib.auth.models import User
+from django.http import HttpRequest
+from django.test import override_settings
 
-from ott_middleware import DjangoSession, SessionAdapter  # noqa: E402
-from ott_middleware.testing import SessionAdapterContract  # noqa: E402
+from ott_middleware import DjangoSession, SessionAdapter
+from ott_middleware.testing import SessionAdapterContract
 
 FILES = tempfile.mkdtemp(prefix="ott-sessions-")
 

@@ -90,7 +90,7 @@ def interface(request: pytest.FixtureRequest, stores: Stores) -> Interface:
     return chosen
 
 
-class User(flask_login.UserMixin):  # type: ignore[misc]
+class User(flask_login.UserMixin):  # type: ignore[misc]  # its base has no types
     def __init__(self, number: int) -> None:
         self.id = number
         self.key = f"key-{number}"
@@ -573,7 +573,7 @@ def test_another_request_s_context_is_not_taken_for_this_one(users: dict[str, Us
     assert session is not None
     with site.app.test_request_context("/", headers=BROWSER):
         flask_login.login_user(users["bob"])
-        assert site.current().user_id == "key-1"  # type: ignore[union-attr]
+        assert site.current().user_id == "key-1"  # type: ignore[union-attr]  # it is there
         assert site.adapter.current(asking(None)) is None
         resolved = site.adapter.resolve(site.adapter.expose(session))
         assert isinstance(resolved, Session)
@@ -760,7 +760,7 @@ def test_a_remember_cookie_where_flask_login_is_not(users: dict[str, User]) -> N
 
 def test_users_of_a_request_loader_have_no_session(users: dict[str, User]) -> None:
     site = Site(users=users)
-    manager = site.app.login_manager  # type: ignore[attr-defined]
+    manager = site.app.login_manager  # type: ignore[attr-defined]  # Flask-Login puts it there
     manager.request_loader(lambda request: users["bob"])
     site.put(cart=1)
     assert site.see()["user"] == "key-2"
@@ -775,7 +775,7 @@ def test_users_of_a_request_loader_have_no_session(users: dict[str, User]) -> No
 def test_a_user_without_an_id_is_nobody(users: dict[str, User]) -> None:
     site = Site(users=users)
     site.sign_in("ada")
-    users["ada"].get_id = lambda: None  # type: ignore[method-assign, assignment, return-value]
+    users["ada"].get_id = lambda: None  # type: ignore[method-assign, assignment, return-value]  # broken on purpose
     session = Session("s", str(site.cookie()), user_id="key-1")
     assert site.adapter.alive(session) is None
 
@@ -785,7 +785,7 @@ def test_a_loader_that_gives_somebody_else(users: dict[str, User]) -> None:
     site.sign_in("ada")
     session = site.current()
     assert session is not None
-    site.app.login_manager.user_loader(lambda key: users["bob"])  # type: ignore[attr-defined]
+    site.app.login_manager.user_loader(lambda key: users["bob"])  # type: ignore[attr-defined]  # Flask-Login puts it there
     assert site.current() is None
     assert site.adapter.resolve(site.adapter.expose(session)) is None
 
@@ -797,7 +797,7 @@ def test_with_user_given_flask_login_is_not_asked(users: dict[str, User]) -> Non
     assert found is not None
     assert found.user_id == "5"
     site.sign_in("ada")
-    assert site.current().user_id == "5"  # type: ignore[union-attr]
+    assert site.current().user_id == "5"  # type: ignore[union-attr]  # it is there
 
 
 # Between frameworks.

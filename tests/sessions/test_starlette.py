@@ -44,7 +44,7 @@ NAVIGATION = {"accept": "text/html", "sec-fetch-mode": "navigate", "sec-fetch-de
 def sealed_by_starlette(values: Any, secret: str = SECRET, at: float | None = None) -> str:
     signer = itsdangerous.TimestampSigner(secret)
     if at is not None:
-        signer.get_timestamp = lambda: int(at)  # type: ignore[method-assign]
+        signer.get_timestamp = lambda: int(at)  # type: ignore[method-assign]  # the test's clock
     return signer.sign(b64encode(json.dumps(values).encode())).decode()
 
 
@@ -173,10 +173,10 @@ def test_a_session_of_nobody_is_none(values: Any) -> None:
 
 
 def test_where_the_user_is_can_be_said() -> None:
-    assert current({"user_id": 1, "member": 2}, user="member").user_id == "2"  # type: ignore[union-attr]
+    assert current({"user_id": 1, "member": 2}, user="member").user_id == "2"  # type: ignore[union-attr]  # it is there
     assert current({"user_id": 1}, user="member") is None
     deep = {"auth": {"who": 3}}
-    assert current(deep, user=lambda s: s.get("auth", {}).get("who")).user_id == "3"  # type: ignore[union-attr]
+    assert current(deep, user=lambda s: s.get("auth", {}).get("who")).user_id == "3"  # type: ignore[union-attr]  # it is there
     assert current({}, user=lambda s: s.get("auth", {}).get("who")) is None
 
 

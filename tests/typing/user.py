@@ -155,8 +155,8 @@ assert_type(tokens.revoke("1"), int)
 OTTMiddleware(wsgi_app, session=Members(), tokens=service)
 
 # What is wrong is told by the type checker already.
-ASGIMiddleware(asgi_app, session="sid", expire_in=3)  # type: ignore[call-arg]
-ASGIMiddleware(asgi_app, session=3)  # type: ignore[arg-type]
-ASGIMiddleware(asgi_app, session="sid", expires_in="3 minutes")  # type: ignore[arg-type]
-WSGIMiddleware(asgi_app, session="sid")  # type: ignore[arg-type]
-tokens.generate("1")  # type: ignore[arg-type]
+ASGIMiddleware(asgi_app, session="sid", expire_in=3)  # type: ignore[call-arg]  # wrong on purpose
+ASGIMiddleware(asgi_app, session=3)  # type: ignore[arg-type]  # wrong on purpose
+ASGIMiddleware(asgi_app, session="sid", expires_in="3 minutes")  # type: ignore[arg-type]  # wrong on purpose
+WSGIMiddleware(asgi_app, session="sid")  # type: ignore[arg-type]  # wrong on purpose
+tokens.generate("1")  # type: ignore[arg-type]  # wrong on purpose

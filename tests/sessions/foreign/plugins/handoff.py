@@ -11,7 +11,7 @@ from datasette import hookimpl
 from ott_middleware import CookieSession, OTTMiddleware
 
 
-@hookimpl  # type: ignore[untyped-decorator]
+@hookimpl  # type: ignore[untyped-decorator]  # its library has no types
 def asgi_wrapper(datasette: Any) -> Callable[[Any], Any]:
     # A site that is open to all answers nobody with 200 too: what it says is what counts.
     async def actor(cookies: Mapping[str, str]) -> dict[str, Any] | None:
