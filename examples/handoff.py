@@ -36,6 +36,7 @@ from ott_middleware import (
 try:
     import uvicorn
     import waitress
+    import waitress.wasyncore
 except ImportError:
     sys.exit('The demo needs its two servers: pip install ".[demo]"')
 
@@ -188,16 +189,21 @@ def served(asgi_port: int, wsgi_port: int) -> Iterator[tuple[str, str]]:
         archive_url = f"http://127.0.0.1:{wsgi_socket.getsockname()[1]}"
         asgi, wsgi = wrapped(archive_url)
         asgi_server = uvicorn.Server(uvicorn.Config(asgi, lifespan="off", log_level="warning"))
-        wsgi_server = waitress.create_server(wsgi, sockets=[wsgi_socket])
+        watched: dict[int, Any] = {}  # waitress's sockets
+        wsgi_server = waitress.create_server(wsgi, map=watched, sockets=[wsgi_socket])
         asgi_thread = threading.Thread(target=asgi_server.run, args=([asgi_socket],))
+        wsgi_thread = threading.Thread(target=wsgi_server.run, daemon=True)
         asgi_thread.start()
-        threading.Thread(target=wsgi_server.run, daemon=True).start()
+        wsgi_thread.start()
         try:
             yield desk_url, archive_url
         finally:
             asgi_server.should_exit = True
+            # Closed in the thread that waits on them: it would choke on a socket closed under it.
+            wsgi_server.trigger.pull_trigger(lambda: waitress.wasyncore.close_all(watched))
             asgi_thread.join()
-            wsgi_server.close()
+            wsgi_thread.join()
+            wsgi_server.task_dispatcher.shutdown()
 
 
 def port(text: str) -> int:

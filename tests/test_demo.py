@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
+from waitress import wasyncore
 
 from ott_middleware import MemoryBackend
 
@@ -124,6 +129,22 @@ def test_the_check_fails_where_the_archive_greets_somebody_else(
     with pytest.raises(SystemExit) as end, demo.served(0, 0) as urls:
         demo.check(*urls)
     assert end.value.code == "The check failed: the archive should greet Zoe."
+
+
+def test_the_servers_stop_where_no_socket_is_closed_under_them(
+    demo: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A busy machine pauses between what waitress chose to wait for and its waiting.
+    def pausing(*sockets: Any) -> object:
+        time.sleep(0.3)
+        return select.select(*sockets[:3], 0)
+
+    monkeypatch.setattr(wasyncore, "select", SimpleNamespace(select=pausing))
+    before = set(threading.enumerate())
+    # That nothing was raised in a thread is pytest's to see: it makes the warning an error.
+    with demo.served(0, 0) as (_, archive_url):
+        assert demo.Browser().open(archive_url)[0] == 200
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to one process")
