@@ -199,11 +199,12 @@ def served(asgi_port: int, wsgi_port: int) -> Iterator[tuple[str, str]]:
             yield desk_url, archive_url
         finally:
             asgi_server.should_exit = True
-            # Closed in the thread that waits on them: it would choke on a socket closed under it.
-            wsgi_server.trigger.pull_trigger(lambda: waitress.wasyncore.close_all(watched))
-            asgi_thread.join()
-            wsgi_thread.join()
+            # No answer is under way once its threads have ended, and the one that waits on the
+            # sockets closes them itself: it would choke on one that is closed under it.
             wsgi_server.task_dispatcher.shutdown()
+            wsgi_server.trigger.pull_trigger(lambda: waitress.wasyncore.close_all(watched))
+            wsgi_thread.join()
+            asgi_thread.join()
 
 
 def port(text: str) -> int:

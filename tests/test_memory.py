@@ -5,12 +5,14 @@ import errno
 import itertools
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -261,16 +263,17 @@ _NUMBERS = itertools.count()
 
 
 @pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As if this process had used no backend yet."""
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[], None]]]:
+    """As if this process had used no backend yet; gives what is to be done when it ends."""
+    at_exit: list[Callable[[], None]] = []
     monkeypatch.setattr(memory._Process, "_warned", False)
     monkeypatch.setattr(memory._Process, "_seen", {})
-    monkeypatch.setattr(memory._Process, "_claim", None)
+    monkeypatch.setattr(memory, "atexit", SimpleNamespace(register=at_exit.append))
     monkeypatch.setattr(sys, "argv", [f"a name of its own {next(_NUMBERS)}"])
     monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
-    yield
-    if memory._Process._claim is not None:
-        memory._Process._claim.close()
+    yield at_exit
+    for give_up in at_exit:
+        give_up()
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -301,7 +304,9 @@ def test_one_worker_is_fine(
 
 
 def test_threads_that_come_at_once_are_not_taken_for_processes(
-    fresh: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    fresh: list[Callable[[], None]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     backends = [MemoryBackend() for _ in range(8)]
     start = threading.Barrier(8)
@@ -320,12 +325,15 @@ def test_threads_that_come_at_once_are_not_taken_for_processes(
         thread.join(10)
     assert warnings_in(caplog) == []
     if sys.platform.startswith("linux"):
-        assert memory._Process._claim is not None
+        assert len(fresh) == 1
 
 
 @pytest.mark.parametrize("part", ["socket", "bind", "getcwd", "platform"])
 def test_a_sandbox_that_forbids_the_check_changes_nothing_else(
-    fresh: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, part: str
+    fresh: list[Callable[[], None]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
 ) -> None:
     def refuse(*_: Any) -> Any:
         raise OSError(errno.EPERM, "not here")
@@ -346,7 +354,7 @@ def test_a_sandbox_that_forbids_the_check_changes_nothing_else(
     put(backend, "k", until=9e9)
     assert backend.take("k") == b"k"
     assert warnings_in(caplog) == []
-    assert memory._Process._claim is None
+    assert fresh == []
 
 
 def test_another_process_id_than_at_construction_is_a_fork(
@@ -366,11 +374,9 @@ def test_a_name_that_is_taken_is_a_second_worker(
 ) -> None:
     backend = MemoryBackend()
     backend.take("k")
-    with memory._Process._claim as first:  # type: ignore[union-attr]  # it is there
-        assert first.fileno() >= 0
-        monkeypatch.setattr(memory._Process, "_seen", {})
-        for _ in range(3):
-            backend.take("k")
+    monkeypatch.setattr(memory._Process, "_seen", {})
+    for _ in range(3):
+        backend.take("k")
     (line,) = warnings_in(caplog)
     assert "a second worker process" in line
 
@@ -391,7 +397,7 @@ def run(tmp_path: Path, program: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "app.py").write_text(PRELUDE + program)
     environment = {k: v for k, v in os.environ.items() if k != "WEB_CONCURRENCY"}
     return subprocess.run(
-        [sys.executable, "app.py"],
+        [sys.executable, "-W", "error", "app.py"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -408,13 +414,32 @@ use(2)
 child = os.fork()
 use(3)
 if not child:
-    os._exit(0)
+    sys.exit()
 os.waitpid(child, 0)
 """
     done = run(tmp_path, program)
     (line,) = done.stderr.splitlines()
     assert line.startswith("WARNING MemoryBackend: the process was forked")
     assert "backend=" in line
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="noticed on Linux only")
+def test_a_child_that_lives_on_is_no_worker(tmp_path: Path) -> None:
+    program = """
+import time
+use(3)
+child = os.fork()
+if child:
+    print(child)
+else:
+    os.closerange(0, 3)
+    time.sleep(30)
+"""
+    first = run(tmp_path, program)
+    try:
+        assert (first.stderr, run(tmp_path, "use(3)").stderr) == ("", "")
+    finally:
+        os.kill(int(first.stdout), signal.SIGKILL)
 
 
 def test_one_process_is_not_warned_about(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ unknown; that is noticed, and logged with the cure.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
 import logging
@@ -173,7 +174,6 @@ class _Process:
 
     _warned = False
     _seen: ClassVar[dict[int, object]] = {}
-    _claim: socket.socket | None = None  # held while the process lives
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -191,19 +191,19 @@ class _Process:
         # by its own process.
         mine = object()
         if pid not in _Process._seen and _Process._seen.setdefault(pid, mine) is mine:
-            _Process._claim = self._claim_workers_name()
+            self._claim_workers_name()
 
-    def _claim_workers_name(self) -> socket.socket | None:
+    def _claim_workers_name(self) -> None:
         # Workers of one server have one parent and one command line. The first of them to get here
         # takes a name (in Linux's abstract namespace: no file, gone with the process); whoever
         # finds it taken is the second.
         if not sys.platform.startswith("linux"):
-            return None
+            return
         try:
             where = (os.getppid(), os.getuid(), os.getcwd(), sys.argv)
             claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         except OSError:
-            return None  # a sandbox without such sockets: no reason to refuse tokens
+            return  # a sandbox without such sockets: no reason to refuse tokens
         name = hashlib.sha256(repr(where).encode("utf-8", "replace")).hexdigest()
         try:
             claim.bind(b"\0ott_middleware:" + name.encode("ascii"))
@@ -211,8 +211,10 @@ class _Process:
             claim.close()
             if error.errno == errno.EADDRINUSE:
                 self._warn("a second worker process runs this app")
-            return None
-        return claim
+            return
+        # Held until this process ends, and by no child, which might live on.
+        atexit.register(claim.close)
+        os.register_at_fork(after_in_child=claim.close)
 
     def _warn(self, what: str) -> None:
         if not _Process._warned:
