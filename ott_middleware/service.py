@@ -43,15 +43,36 @@ from .errors import (
     SessionNotFound,
     SessionUnavailable,
 )
-from .http import current_request, to_json
+from .http import current_request, network_of, to_json
 from .secrets import Secret
-from .sessions.base import Bounds, Session, SessionAdapter, bounded_by
-from .tokens import CHANNELS, NONCE_BYTES, backend_key, hashed, is_token, owner_of, seal, unseal
+from .sessions.base import (
+    SECRET_LENGTH,
+    Bounds,
+    CookieInId,
+    Session,
+    SessionAdapter,
+    bounded_by,
+    cookie_values,
+    refuse_cookie_in_id,
+)
+from .tokens import (
+    CHANNELS,
+    NONCE_BYTES,
+    backend_key,
+    hashed,
+    is_token,
+    network_owner_of,
+    owner_of,
+    seal,
+    unseal,
+)
 from .urls import Origin, SeenOrigin
 
 logger = logging.getLogger("ott_middleware")
 
 MAX_SEALED = 16 * 1024
+# How many tokens a network may have for sessions that no adapter can verify.
+MAX_PER_NETWORK = 1000
 _TRIES = 5
 
 
@@ -235,7 +256,7 @@ class OneTimeTokens:
         with bounded_by(Bounds(_text(bound_to), expires_at)):
             exposed = self._exposed(session)
         plain = _pack(exposed, bound_to)
-        owner = owner_of(channel, session.id, self._secret)
+        owner, limit = self._owner_and_limit(channel, session)
         for _ in range(1 if plug_ins.generate_token else _TRIES):
             if plug_ins.generate_token is None:
                 token = _random_token()
@@ -268,7 +289,7 @@ class OneTimeTokens:
                         value,
                         expires_at=expires_at,
                         owner=owner,
-                        limit=self._options.max_per_session,
+                        limit=limit,
                     )
                 )
             except KeyTaken:
@@ -278,15 +299,36 @@ class OneTimeTokens:
             "generate_token made a token that is live already; nothing was lost"
         )
 
+    def _owner_and_limit(self, channel: str, session: Session) -> tuple[str, int | None]:
+        """The owner that a session's tokens are counted for, and how many the owner may have."""
+        request = current_request()
+        # The session is one that the middleware's adapter found. This service's own adapter is
+        # asked about only where no middleware read the request.
+        verifiable = request.verifiable if request is not None else None
+        if verifiable is None:
+            verifiable = self._sessions.vouches
+        if request is not None and not verifiable:
+            # Each made-up cookie is a session of its own. Counted by session, an anonymous client
+            # could have any number of tokens, fill the store, and so have all users refused.
+            network = network_of(request.client)
+            return network_owner_of(channel, network, self._secret), MAX_PER_NETWORK
+        return owner_of(channel, session.id, self._secret), self._options.max_per_session
+
     def _exposed(self, session: Session) -> Session:
         name = f"{type(self._sessions).__name__}.expose"
         try:
             exposed: Any = self._sessions.expose(session)
+        except CookieInId as error:
+            raise SessionUnavailable(f"{name}: {error}") from error
         except Exception as error:
             # The text of somebody else's exception may quote a cookie: its type must do.
             raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
         if not isinstance(exposed, Session):
             raise SessionUnavailable(f"{name} returned a {type(exposed).__name__}")
+        # The id leaves unsealed (to hooks, events and the target); the session may come from the
+        # server's own code, which no adapter has looked at.
+        _refuse_cookie_in_id(session, session.token, "generate")
+        _refuse_cookie_in_id(exposed, session.token, name)
         return exposed
 
     async def _made(self, making: Awaitable[Any]) -> str:
@@ -348,6 +390,8 @@ class OneTimeTokens:
             raise SessionUnavailable(f"resolve returned a {type(alive).__name__}")
         if alive.expired(self.clock()):
             raise SessionExpired
+        # `resolve` may give the session another id, and ids are shown and logged.
+        _refuse_cookie_in_id(alive, alive.token, f"{type(self._sessions).__name__}.resolve")
         return alive
 
     async def _revoke(self, plug_ins: _PlugIns, session_id: str) -> int:
@@ -358,6 +402,14 @@ class OneTimeTokens:
             for secret in self._secrets or (None,)
         ]
         return sum([await backend_call(plug_ins.revoke(owner)) for owner in owners])
+
+
+def _refuse_cookie_in_id(session: Session, token: str, where: str) -> None:
+    # Sessions that are made by hand may have short names for both; those of requests are judged by
+    # the middleware, whatever their length.
+    refuse_cookie_in_id(
+        session.id, (token, *cookie_values(token)), where=where, shortest=SECRET_LENGTH
+    )
 
 
 def _text(origin: Origin | None) -> str | None:

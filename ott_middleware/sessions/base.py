@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,12 +11,66 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import unquote
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, SessionUnavailable
 from ..http import Cookie, Request, Response
 from ..tokens import base64url
 
 CallApp = Callable[[Request], "Response | Awaitable[Response]"]
+
+# The most bytes of cookie values for a session that its adapter cannot verify.
+MAX_UNVERIFIED = 4096
+# The least characters of a secret. Shorter values may stand in an id by chance.
+SECRET_LENGTH = 16
+# What cookie parsers leave around a value.
+_AROUND = ' \t\r\n"'
+
+
+class CookieInId(SessionUnavailable, ValueError):
+    """A session's id tells its cookie's value."""
+
+
+def refuse_cookie_in_id(
+    session_id: str, values: Iterable[str], *, where: str, shortest: int = 1, whole: bool = False
+) -> None:
+    """Refuse an id that is one of these cookie values, or holds a long one.
+
+    :param where: names the function that gave the session.
+    :param shortest: characters; shorter values are left out.
+    :param whole: whether an id that holds more than the value passes.
+    :raises CookieInId: the id tells a cookie's value.
+    """
+    plain = unquote(session_id).strip(_AROUND)
+    for each in values:
+        value = each.strip(_AROUND)
+        # A value that is longer than the id with each character percent-encoded cannot be in it:
+        # decoded all the same, a long cookie would cost time.
+        if not shortest <= len(value) <= 3 * len(session_id):
+            continue
+        value = unquote(value)
+        # Attack: an id goes to scripts in verify's response, to hooks and to logs. Whoever reads
+        # one that is the cookie's value could send that cookie, and be the user.
+        if value == plain or (not whole and len(value) >= SECRET_LENGTH and value in plain):
+            raise CookieInId(
+                f"{where}: a session's id must not be its cookie's value, since ids are shown and "
+                "logged; use another key of the session as its id, or a hash of the value"
+            )
+
+
+def cookie_values(token: str, *, several: bool = True) -> list[str]:
+    """The cookie values that a session's token holds.
+
+    :param several: whether a JSON object is the values of several cookies.
+    """
+    if several and token.startswith("{"):
+        try:
+            # Numbers stay text: of thousands of digits, they would take long to convert.
+            values = json.loads(token, parse_int=str, parse_float=str)
+        except (ValueError, RecursionError):
+            return [token]
+        return [value for value in values.values() if isinstance(value, str)]
+    return [token]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +85,8 @@ class Session:
     :ivar expires_at: aware, in UTC, or None where no end is known.
     :ivar persistent: whether it was to be remembered after the browser is closed.
     :ivar data: what travels along, as JSON values.
-    :raises ValueError: an id or token that is no str, an empty id, or a date without a time zone.
+    :raises ValueError: an id or token that is no str, an empty id, an id that holds a cookie's
+        value, or a date without a time zone.
     """
 
     id: str
@@ -48,6 +104,13 @@ class Session:
             raise ValueError("a session needs an id: a str that is not empty")
         if not isinstance(self.token, str):
             raise ValueError("a session's token is its cookie's value: a str")
+        refuse_cookie_in_id(
+            self.id,
+            (self.token, *cookie_values(self.token)),
+            where="Session",
+            shortest=SECRET_LENGTH,
+            whole=True,
+        )
         for name in ("created_at", "expires_at"):
             moment = getattr(self, name)
             if moment is None:
