@@ -28,7 +28,6 @@ from typing import Any, TypeVar
 from asgiref.sync import async_to_sync, sync_to_async
 
 from .errors import BackendUnavailable, OTTError, RequestError, SessionUnavailable
-from .sessions.base import CookieInId
 
 T = TypeVar("T")
 Bound = Callable[..., Awaitable[Any]]
@@ -222,9 +221,6 @@ async def hook_call(name: str, awaitable: Awaitable[T]) -> T:
     """Await an adapter or a hook; whatever it raises of its own means that it failed."""
     try:
         return await awaitable
-    except CookieInId as error:
-        # Raised where the plug-in makes a Session: the log must name the plug-in.
-        raise SessionUnavailable(f"{name}: {error}") from error
     except RequestError:
         raise  # it has an answer of its own
     except Exception as error:

@@ -48,7 +48,6 @@ from .secrets import Secret
 from .sessions.base import (
     SECRET_LENGTH,
     Bounds,
-    CookieInId,
     Session,
     SessionAdapter,
     bounded_by,
@@ -318,8 +317,6 @@ class OneTimeTokens:
         name = f"{type(self._sessions).__name__}.expose"
         try:
             exposed: Any = self._sessions.expose(session)
-        except CookieInId as error:
-            raise SessionUnavailable(f"{name}: {error}") from error
         except Exception as error:
             # The text of somebody else's exception may quote a cookie: its type must do.
             raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
@@ -327,9 +324,20 @@ class OneTimeTokens:
             raise SessionUnavailable(f"{name} returned a {type(exposed).__name__}")
         # The id leaves unsealed (to hooks, events and the target); the session may come from the
         # server's own code, which no adapter has looked at.
-        _refuse_cookie_in_id(session, session.token, "generate")
-        _refuse_cookie_in_id(exposed, session.token, name)
+        self._refuse_cookie_in_id(session, session.token, "generate")
+        self._refuse_cookie_in_id(exposed, session.token, name)
         return exposed
+
+    def _refuse_cookie_in_id(self, session: Session, token: str, where: str) -> None:
+        # Hand-made sessions may have one short text for both; those of requests are checked by the
+        # middleware, whatever their length.
+        several = len(self._sessions.cookie_names) != 1
+        refuse_cookie_in_id(
+            session.id,
+            (token, *cookie_values(token, several=several)),
+            where=where,
+            shortest=SECRET_LENGTH,
+        )
 
     async def _made(self, making: Awaitable[Any]) -> str:
         token = await hook_call("generate_token", making)
@@ -391,7 +399,7 @@ class OneTimeTokens:
         if alive.expired(self.clock()):
             raise SessionExpired
         # `resolve` may give the session another id, and ids are shown and logged.
-        _refuse_cookie_in_id(alive, alive.token, f"{type(self._sessions).__name__}.resolve")
+        self._refuse_cookie_in_id(alive, alive.token, f"{type(self._sessions).__name__}.resolve")
         return alive
 
     async def _revoke(self, plug_ins: _PlugIns, session_id: str) -> int:
@@ -402,14 +410,6 @@ class OneTimeTokens:
             for secret in self._secrets or (None,)
         ]
         return sum([await backend_call(plug_ins.revoke(owner)) for owner in owners])
-
-
-def _refuse_cookie_in_id(session: Session, token: str, where: str) -> None:
-    # Sessions that are made by hand may have short names for both; those of requests are judged by
-    # the middleware, whatever their length.
-    refuse_cookie_in_id(
-        session.id, (token, *cookie_values(token)), where=where, shortest=SECRET_LENGTH
-    )
 
 
 def _text(origin: Origin | None) -> str | None:

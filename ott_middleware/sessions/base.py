@@ -27,19 +27,14 @@ SECRET_LENGTH = 16
 _AROUND = ' \t\r\n"'
 
 
-class CookieInId(SessionUnavailable, ValueError):
-    """A session's id tells its cookie's value."""
-
-
 def refuse_cookie_in_id(
-    session_id: str, values: Iterable[str], *, where: str, shortest: int = 1, whole: bool = False
+    session_id: str, values: Iterable[str], *, where: str, shortest: int = 1
 ) -> None:
     """Refuse an id that is one of these cookie values, or holds a long one.
 
     :param where: names the function that gave the session.
     :param shortest: characters; shorter values are left out.
-    :param whole: whether an id that holds more than the value passes.
-    :raises CookieInId: the id tells a cookie's value.
+    :raises SessionUnavailable: the id tells a cookie's value.
     """
     plain = unquote(session_id).strip(_AROUND)
     for each in values:
@@ -51,8 +46,8 @@ def refuse_cookie_in_id(
         value = unquote(value)
         # Attack: an id goes to scripts in verify's response, to hooks and to logs. Whoever reads
         # one that is the cookie's value could send that cookie, and be the user.
-        if value == plain or (not whole and len(value) >= SECRET_LENGTH and value in plain):
-            raise CookieInId(
+        if value == plain or (len(value) >= SECRET_LENGTH and value in plain):
+            raise SessionUnavailable(
                 f"{where}: a session's id must not be its cookie's value, since ids are shown and "
                 "logged; use another key of the session as its id, or a hash of the value"
             )
@@ -77,7 +72,8 @@ def cookie_values(token: str, *, several: bool = True) -> list[str]:
 class Session:
     """A signed-in session, as an adapter sees it.
 
-    :ivar id: names the session in logs and for `revoke`; never a cookie's value.
+    :ivar id: names the session in logs and for `revoke`. The middleware refuses a session whose id
+        is a cookie's value.
     :ivar token: the session cookie's value; for several cookies a JSON object name → value.
     :ivar user_id: who is signed in; None where the adapter can't know.
     :ivar user: what may be told about that user, as JSON values; None where nothing is known.
@@ -85,8 +81,7 @@ class Session:
     :ivar expires_at: aware, in UTC, or None where no end is known.
     :ivar persistent: whether it was to be remembered after the browser is closed.
     :ivar data: what travels along, as JSON values.
-    :raises ValueError: an id or token that is no str, an empty id, an id that holds a cookie's
-        value, or a date without a time zone.
+    :raises ValueError: an id or token that is no str, an empty id, or a date without a time zone.
     """
 
     id: str
@@ -104,13 +99,6 @@ class Session:
             raise ValueError("a session needs an id: a str that is not empty")
         if not isinstance(self.token, str):
             raise ValueError("a session's token is its cookie's value: a str")
-        refuse_cookie_in_id(
-            self.id,
-            (self.token, *cookie_values(self.token)),
-            where="Session",
-            shortest=SECRET_LENGTH,
-            whole=True,
-        )
         for name in ("created_at", "expires_at"):
             moment = getattr(self, name)
             if moment is None:

@@ -212,7 +212,7 @@ class CookieSession(SessionAdapter):
         given = answer.get("id")
         session_id = str(given) if given else self._id(values)
         # Also asked without a middleware, where nothing else would look at the id.
-        refuse_cookie_in_id(session_id, values.values(), where="validate")
+        refuse_cookie_in_id(session_id, values.values(), where=f"{type(self).__name__}.validate")
         told = {name: value for name, value in answer.items() if name != "id"}
         known = _without(values, told)
         if known != told and not self._repeats:
