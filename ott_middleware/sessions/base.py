@@ -60,8 +60,8 @@ def cookie_values(token: str, *, several: bool = True) -> list[str]:
     """
     if several and token.startswith("{"):
         try:
-            # Numbers stay text: of thousands of digits, they would take long to convert.
-            values = json.loads(token, parse_int=str, parse_float=str)
+            # Numbers are not converted: of thousands of digits, they would take long.
+            values = json.loads(token, parse_int=len, parse_float=len)
         except (ValueError, RecursionError):
             return [token]
         return [value for value in values.values() if isinstance(value, str)]
