@@ -212,7 +212,7 @@ def _read_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
     if mount and (path == mount or path.startswith(mount.rstrip("/") + "/")):
         path = path[len(mount.rstrip("/")) :]
     raw = scope.get("raw_path")
-    client = scope.get("client")
+    peer = scope.get("client")
     return Request(
         method=scope["method"].upper(),
         scheme=scope.get("scheme", "http"),
@@ -226,7 +226,9 @@ def _read_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
         headers=headers,
         links=links,
         carrier=scope,
-        client=client[0] if client and isinstance(client[0], str) else None,
+        client=peer[0]
+        if isinstance(peer, (list, tuple)) and peer and isinstance(peer[0], str)
+        else None,
     )
 
 

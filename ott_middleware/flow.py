@@ -253,7 +253,8 @@ class Flow:
         session: Session = await self._verify(
             token, audience=self._standing(request, audience), channel="handoff"
         )
-        # The token service may be anyone's, and the id is shown in verify's response.
+        # The adapter or a user's own token service may give the session another id, and verify's
+        # response shows the id.
         self._keeper.check_id(session, (), "resolve")
         return session
 

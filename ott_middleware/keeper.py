@@ -65,8 +65,8 @@ class SessionKeeper:
             return None
         if not isinstance(session, Session):
             raise SessionUnavailable(f"{self._name}.current returned a {type(session).__name__}")
-        # Attack: made-up cookies of the largest size fill the store. Nothing but its cookies speaks
-        # for such a session; without this line each could take 16 KiB.
+        # Attack: made-up cookies of the largest size fill the store. This line bounds a session
+        # that only its cookies prove; without it each could take 16 KiB.
         if not self.adapter.vouches and sum(map(len, self._values(session))) > MAX_UNVERIFIED:
             return None
         # An adapter may keep the value out of `token`: the request's own cookies count as well.

@@ -316,7 +316,10 @@ def test_what_is_no_address_shares_one_network(world: World, backend: Owners, cl
     assert owner_at(world, backend, client) == unknown
 
 
-@pytest.mark.parametrize("client", [None, [], (), ("", 0), (None, None), [b"10.0.0.1", 1]])
+@pytest.mark.parametrize(
+    "client",
+    [None, [], (), ("", 0), (None, None), [b"10.0.0.1", 1], 7, "10.0.0.1", {"host": "a"}],
+)
 def test_a_scope_without_an_address(client: Any) -> None:
     assert not asgi._read_request(make_scope(carrier={"client": client})).client
     scope = make_scope()

@@ -44,8 +44,8 @@ def refuse_cookie_in_id(
         if not shortest <= len(value) <= 3 * len(session_id):
             continue
         value = unquote(value)
-        # Attack: an id goes to scripts in verify's response, to hooks and to logs. Whoever reads
-        # one that is the cookie's value could send that cookie, and be the user.
+        # Attack: ids go to scripts in verify's response, to hooks and to logs. An id that tells the
+        # cookie's value is refused; else each reader of one could send the cookie, and be the user.
         if value == plain or (len(value) >= SECRET_LENGTH and value in plain):
             raise SessionUnavailable(
                 f"{where}: a session's id must not be its cookie's value, since ids are shown and "

@@ -159,8 +159,8 @@ class CookieSession(SessionAdapter):
 
     def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
         values = self._values(request)
-        # Attack: made-up cookies of the largest size fill the store. Nothing but its cookies speaks
-        # for such a session; without this line each could take 16 KiB.
+        # Attack: made-up cookies of the largest size fill the store. This line bounds a session
+        # that only its cookies prove; without it each could take 16 KiB.
         if not self.vouches and sum(map(len, values.values())) > MAX_UNVERIFIED:
             return None
         return self._judge(values) if values else None
