@@ -105,6 +105,14 @@ class Flow:
                 f"revoke_on_sign_out: True, but {type(backend).__name__} can't revoke tokens; "
                 "leave it out, or use another backend"
             )
+        if revokes and not adapter.vouches:
+            # Tokens for such sessions are counted for a network and cannot be found by a session's
+            # id. Accepted, the option would leave every link live after the sign-out.
+            raise ConfigurationError(
+                f"revoke_on_sign_out: True, but {type(adapter).__name__} can't verify sessions: "
+                "give CookieSession a probe= or validate=, set vouches = True on an adapter of "
+                "your own whose current() finds live sessions only, or leave the option out"
+            )
         self._forwarding = Forwarding(
             keeper, generate=generate, revoke=revoke, offers=offers, revokes=revokes
         )
@@ -124,6 +132,8 @@ class Flow:
     def read_request(self, carrier: Any, links: tuple[str, ...] = ()) -> Request:
         """The request that a scope or environ describes, without its link parameters."""
         request = self._read_request(carrier, links)
+        # The token service, which may have another adapter, counts tokens by what this one can do.
+        request = replace(request, verifiable=bool(self.options.adapter.vouches))
         own = self.options.own
         return replace(request, scheme=own.scheme) if own else request
 
@@ -243,6 +253,9 @@ class Flow:
         session: Session = await self._verify(
             token, audience=self._standing(request, audience), channel="handoff"
         )
+        # The adapter or a user's own token service may give the session another id, and verify's
+        # response shows the id.
+        self._keeper.check_id(session, (), "resolve")
         return session
 
     def _standing(self, request: Request, named: str | None) -> str | None:
