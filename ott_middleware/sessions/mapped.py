@@ -15,7 +15,8 @@ from uuid import UUID
 
 from ..errors import ConfigurationError, SessionUnavailable
 from .base import Session
-from .framework import FrameworkSession, Match, exposed_of
+from .framework import FrameworkSession, Match, Mode, exposed_of
+from .lifetime import RESERVED_KEYS
 
 logger = logging.getLogger("ott_middleware")
 
@@ -81,7 +82,7 @@ class MappedSession(FrameworkSession):
         self,
         *,
         user: User | None = None,
-        mode: str = "share",
+        mode: Mode | None = None,
         expose: Iterable[str] = (),
         data: Iterable[str] = (),
         match: Match | None = None,
@@ -102,6 +103,10 @@ class MappedSession(FrameworkSession):
         self._user_keys = USER_KEYS if user is None else () if callable(user) else (user,)
         for name in self._data:
             # What came with a token would say who is signed in, past `match`.
+            if name in RESERVED_KEYS:
+                raise ConfigurationError(
+                    f"data: {name!r} is the end of a session and does not travel; leave it out"
+                )
             if name in self._user_keys or name in self.reserved:
                 raise ConfigurationError(
                     f"data: {name!r} may say who is signed in, and does not travel; leave it out, "
