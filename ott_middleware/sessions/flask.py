@@ -288,7 +288,10 @@ class FlaskSession(MappedSession):
             session = replace(session, expires_at=end)
             if session.expired(time.time()):
                 raise SessionExpired
-            return self.lives_on(session, person, values)
+            # An interface may derive from Flask's own and keep a key all the same, which the visitor
+            # would go on to sign in with while an attacker knows it.
+            has_key = self._mode is None and bool(getattr(opened, "sid", None))
+            return self.lives_on(session, person, values, fork=has_key)
 
     def _remembered(self, session: Session, login: FlaskLogin | None) -> Session | None:
         if login is None:
@@ -367,7 +370,10 @@ class FlaskSession(MappedSession):
         signer = self._signer()
         if signer is None or expires_at is None:
             return value
-        payload, signed_at = signer.unsign(value, return_timestamp=True)
+        try:
+            payload, signed_at = signer.unsign(value, return_timestamp=True)
+        except BadSignature:
+            return value  # a derived interface's own kind of cookie
         latest = int((expires_at - self.app.permanent_session_lifetime).timestamp())
         if signed_at.timestamp() <= latest:
             return value

@@ -181,13 +181,16 @@ class MappedSession(FrameworkSession):
             data=exposed_of(values, self._data),
         )
 
-    def lives_on(self, session: Session, person: Person, values: Mapping[str, Any]) -> Session:
+    def lives_on(
+        self, session: Session, person: Person, values: Mapping[str, Any], *, fork: bool = False
+    ) -> Session:
         """A session that was found alive, as `alive` returns it.
 
         :param session: with its token.
         :param values: what is in it now.
+        :param fork: whether a new one begins in any mode.
         """
-        if self.mode == "share":
+        if self.mode == "share" and not fork:
             return session
         return Beginning.of(session, person.entry, data=exposed_of(values, self._data))
 

@@ -174,7 +174,10 @@ class StarletteSession(MappedSession):
         return self.lives_on(session, person, values)
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
-        signed, signed_at = self._signer.unsign(session.token, return_timestamp=True)
+        try:
+            signed, signed_at = self._signer.unsign(session.token, return_timestamp=True)
+        except BadSignature:  # not from `alive`: a cookie that the app will not take
+            return [self._attributes.cookie(self._name, session.token)]
         values = json.loads(b64decode(signed))
         end = earliest(seconds_of(session.expires_at), seconds_in(values, END_KEY))
         if end == values.get(END_KEY):
