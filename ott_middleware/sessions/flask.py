@@ -302,7 +302,7 @@ class FlaskSession(MappedSession):
         if person is None or person.id != session.user_id:
             return None
         # There is no session to share: a new one begins.
-        return Beginning.of(session, person.entry)
+        return Beginning.of(session, person.entry, data={})
 
     def person_known(self, person: Any) -> Person | None:
         login = self._login()

@@ -163,7 +163,7 @@ class FrameworkSession(SessionAdapter):
             there = source._opened(session)
             if there is not None:
                 found = _of_same_user(there, source.alive(there))
-                return self._from_elsewhere(_as_sealed(session, there), found)
+                return self._from_elsewhere(self._sealed_part(session, there, found), found)
         return self._from_elsewhere(session, session)
 
     async def _resolve_later(self, session: Session) -> Session | None:
@@ -177,7 +177,7 @@ class FrameworkSession(SessionAdapter):
             if there is not None:
                 found = _of_same_user(there, await on_loop(source.alive)(there))
                 # From here on the values that came inside of the source's seal.
-                session = _as_sealed(session, there)
+                session = self._sealed_part(session, there, found)
                 break
         if found is None:
             return None
@@ -192,6 +192,17 @@ class FrameworkSession(SessionAdapter):
     def _accepted(self, session: Session) -> Session:
         # What this side does not name, no other side can plant in its sessions.
         return replace(session, data=exposed_of(session.data, self._data))
+
+    def _sealed_part(self, session: Session, opened: Session, found: Session | None) -> Session:
+        """A session that arrived, with nothing in it that stood outside of its source's seal.
+
+        :param opened: the session with the values that were sealed.
+        :param found: the session as its source knows it now.
+        """
+        # The data is not sealed, since it may be large: the source's own is taken instead. Else an
+        # attacker could add to a session of their own what this site's `data` lets in.
+        data = {} if found is None else json.loads(to_json(dict(found.data)))
+        return self._accepted(replace(opened, token=session.token, data=data))
 
     def _from_elsewhere(self, session: Session, found: Session | None) -> Session | None:
         """Somebody from elsewhere, as somebody of this side.
@@ -299,11 +310,6 @@ class FrameworkSession(SessionAdapter):
         # Hashed, since a framework's secret may be of any length.
         raw = (secret.encode() if isinstance(secret, str) else secret for secret in self.secrets())
         return tuple(hashlib.sha256(b"ott_middleware transit " + each).digest() for each in raw)
-
-
-def _as_sealed(session: Session, opened: Session) -> Session:
-    """A session with the values that came inside of the seal, and without the cookie's value."""
-    return replace(opened, token=session.token)
 
 
 def _of_same_user(before: Session, now: Session | None) -> Session | None:

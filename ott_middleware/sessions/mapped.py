@@ -190,9 +190,10 @@ class MappedSession(FrameworkSession):
         :param values: what is in it now.
         :param fork: whether a new one begins in any mode.
         """
+        session = replace(session, data=exposed_of(values, self._data))
         if self.mode == "share" and not fork:
             return session
-        return Beginning.of(session, person.entry, data=exposed_of(values, self._data))
+        return Beginning.of(session, person.entry)
 
     def values_of(self, session: Session) -> dict[str, Any]:
         """What a new session begins with.

@@ -148,6 +148,23 @@ def test_arrival_is_matched_by_what_its_source_sealed(
     assert (found.id, found.persistent) == (honest.id, honest.persistent)
 
 
+@pytest.mark.parametrize(("make", "cookie"), KINDS)
+@pytest.mark.parametrize("mode", ["share", "fork"])
+@pytest.mark.parametrize("match", ["id", later(lambda session: session.user_id)])
+def test_arrival_brings_the_data_that_its_source_knows(
+    match: Any, mode: str, make: Any, cookie: Any
+) -> None:
+    source = make(mode=mode, data=["role", "cart"])
+    target = make(OTHER, match=match, sources=[source], data=["role", "cart"])
+    left = exposed(source, cookie({**MALLORY, "cart": [1]}))
+    found = resolved(target, replace(left, data={"role": "admin"}))
+    assert found is not None
+    assert found.data == {"cart": [1]}
+    found = resolved(source, replace(left, data={"role": "admin"}))
+    assert found is not None
+    assert found.data == {"cart": [1]}
+
+
 def test_arrival_shows_its_match_no_cookie() -> None:
     seen: list[Session] = []
     source = flask_session()
