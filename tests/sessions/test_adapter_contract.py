@@ -19,6 +19,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from ott_middleware import (
     CookieSession,
     FlaskSession,
+    Request,
     SealedSession,
     SessionAdapter,
     StarletteSession,
@@ -83,11 +84,30 @@ class TestValidatedLater(Validated):
 
 
 class TestSealedSession(SessionAdapterContract):
+    lifetime = 3600.0
+    # Of the site where the session begins; its secret is this site's as well.
+    elsewhere = 600.0
+
     def make_adapter(self, clock: Callable[[], float]) -> SessionAdapter:
-        return SealedSession(SECRET, clock=clock)
+        self.clock = clock
+        return SealedSession(SECRET, lifetime=self.lifetime, clock=clock)
+
+    def visit_app(
+        self, adapter: Any, cookies: Mapping[str, str], *, clear: bool = False
+    ) -> tuple[str | None, Mapping[str, str]]:
+        # The app's view is its handle's session; a session that is emptied is one of its own.
+        found = adapter.current(Request("GET", "https", "/").with_cookies(cookies))
+        return found and found.user_id, cookies
 
     def sign_in(self, adapter: Any) -> Mapping[str, str]:
-        return {"ott_session": adapter.start({"id": "alice", "name": "Alice"}, remember=True).token}
+        begun = SealedSession(SECRET, lifetime=self.elsewhere, clock=self.clock)
+        return {"ott_session": begun.start({"id": "alice", "name": "Alice"}, remember=True).token}
+
+
+class TestLongSealedSession(TestSealedSession):
+    """Begun where sessions last longer than here."""
+
+    elsewhere = 10 * 86400.0
 
 
 class TestClubSession(SessionAdapterContract):
@@ -98,7 +118,19 @@ class TestClubSession(SessionAdapterContract):
 
     def make_adapter(self, clock: Callable[[], float]) -> SessionAdapter:
         self.clock = clock
-        return ClubSession(mode=self.mode)
+        return self.ticking(ClubSession(mode=self.mode))
+
+    lifetime = 3600.0
+
+    def ticking(self, adapter: ClubSession) -> ClubSession:
+        adapter.clock, adapter.lifetime = self.clock, self.lifetime
+        return adapter
+
+    def visit_app(
+        self, adapter: Any, cookies: Mapping[str, str], *, clear: bool = False
+    ) -> tuple[str | None, Mapping[str, str]]:
+        seen: tuple[str | None, Mapping[str, str]] = adapter.visit(cookies, clear=clear)
+        return seen
 
     def sign_in(self, adapter: Any) -> Mapping[str, str]:
         return self.begin(adapter, "1")

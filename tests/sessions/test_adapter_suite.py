@@ -185,6 +185,55 @@ class ResolvesTheDead(Remembers):
         return session
 
 
+class BeginsAnew(Sound):
+    """Gives an arrival a lifetime of its own."""
+
+    def establish(self, session: Session, request: Request) -> Any:
+        return self.begin(replace(session, expires_at=None), request)
+
+
+class LastsAsLongAsItsParent(Sound):
+    """However long that is."""
+
+    def begin(self, session: Session, request: Request) -> Any:
+        self.lifetime = None
+        return super().begin(session, request)
+
+
+class KnowsNoEnd(Sound):
+    def current(self, request: Request) -> Session | None:
+        found = super().current(request)
+        # Of the first session, which the contract begins, it does.
+        first = found is not None and found.token == self.value(next(iter(self.store.sessions)))
+        return found if first or found is None else replace(found, expires_at=None)
+
+    def establish(self, session: Session, request: Request) -> Any:
+        return self.begin(session, request)
+
+
+class ShowsTheEndedToTheApp(Sound):
+    def visit(self, cookies: Mapping[str, str], *, clear: bool) -> Any:
+        return "1", cookies
+
+
+class ShowsTheAppNobody(Sound):
+    def visit(self, cookies: Mapping[str, str], *, clear: bool) -> Any:
+        return None, cookies
+
+
+class RenewsAtVisits(Sound):
+    def visit(self, cookies: Mapping[str, str], *, clear: bool) -> Any:
+        seen = super().visit(cookies, clear=clear)
+        for values in self.store.sessions.values():
+            values["ends"] = self.clock() + 3600
+        return seen
+
+
+class RenewsWhenEmptied(RenewsAtVisits):
+    def visit(self, cookies: Mapping[str, str], *, clear: bool) -> Any:
+        return (super() if clear else super(RenewsAtVisits, self)).visit(cookies, clear=clear)
+
+
 class ShowsItsCookie(Sound):
     def current(self, request: Request) -> Session | None:
         found = super().current(request)
@@ -240,6 +289,13 @@ BROKEN: list[tuple[type[ClubSession], str, str]] = [
     (SetsForeign, "what_is_no_session_of_here_is_never_a_cookie", "as the token"),
     (Remembers, "a_session_that_was_signed_out_is_not_found", "current() finds"),
     (ResolvesTheDead, "a_session_that_was_signed_out_is_not_found", "resolve() finds"),
+    (BeginsAnew, "an_arrival_ends_with_its_parent", "later than it may"),
+    (KnowsNoEnd, "an_arrival_ends_with_its_parent", "does not know when an arrival ends"),
+    (ShowsTheEndedToTheApp, "an_arrival_ends_with_its_parent", "the app sees an arrival"),
+    (LastsAsLongAsItsParent, "an_arrival_ends_with_this_site_s_lifetime", "later than it may"),
+    (RenewsAtVisits, "an_arrival_that_the_app_writes_to_ends_no_later", "later than it may"),
+    (ShowsTheAppNobody, "an_arrival_that_the_app_writes_to_ends_no_later", "does not see who"),
+    (RenewsWhenEmptied, "an_arrival_that_the_app_empties_ends_no_later", "later than it may"),
     (ShowsItsCookie, "nothing_but_the_token_holds_a_cookie", "repr of a session holds"),
     (ShowsItToTheUser, "nothing_but_the_token_holds_a_cookie", "user of a session holds"),
     (ShowsItInData, "nothing_but_the_token_holds_a_cookie", "data of a session holds"),
@@ -251,7 +307,7 @@ def contract_of(kind: type[ClubSession]) -> Any:
     class Contract(OfClub):
         def make_adapter(self, clock: Callable[[], float]) -> Any:
             self.clock = clock
-            return kind(expose=["via"], data=["csrf"])
+            return self.ticking(kind(expose=["via"], data=["csrf"]))
 
     return Contract()
 
