@@ -363,7 +363,9 @@ class FlaskSession(MappedSession):
             return session.token
         # The signature keeps its date. Without the end beside it, the next response here would
         # date the session anew, and it would outlive the one that it was copied from.
-        return _signed_at(signer, serializer.dump_payload({**values, END_KEY: end}), int(signed_at.timestamp()))
+        return _signed_at(
+            signer, serializer.dump_payload({**values, END_KEY: end}), int(signed_at.timestamp())
+        )
 
     def _dated_back(self, value: str, expires_at: datetime | None) -> str:
         """A cookie that is good no longer than the session it came from."""

@@ -150,9 +150,7 @@ class FrameworkSession(SessionAdapter):
             # The allow-list decides here, whoever made the session: nothing else leaves.
             data=exposed_of(session.data, self._data),
         )
-        return replace(
-            left, token=self._sealed(session.token, left) if session.token else ""
-        )
+        return replace(left, token=self._sealed(session.token, left) if session.token else "")
 
     def resolve(self, session: Session) -> Session | Awaitable[Session | None] | None:
         session = self._accepted(session)
@@ -267,7 +265,7 @@ class FrameworkSession(SessionAdapter):
         bounds = token_bounds()
         # What a site is given with a token is of use for that token alone: bound to the token's
         # end and origin, it can't be brought back in another as long as the session lives.
-        plain = [cookie, bounds and bounds.audience, bounds and bounds.moment]
+        plain: list[Any] = [cookie, bounds and bounds.audience, bounds and bounds.moment]
         if session is not None:
             # The token's own seal needs no secret of the site's: an attacker who can write to the
             # store, and has an account, could put a victim's id, address or a later end beside
@@ -294,8 +292,9 @@ class FrameworkSession(SessionAdapter):
         cookie, audience, until, *inside = json.loads(plain)
         bounds = token_bounds()
         # Without bounds `resolve()` was called outside of a redemption: nothing to compare with.
-        judged = bounds is not None and until is not None
-        if judged and (audience != bounds.audience or until <= bounds.moment):
+        if (bounds is not None and until is not None) and (
+            audience != bounds.audience or until <= bounds.moment
+        ):
             return None
         if not inside:  # an adapter that seals these values in a way of its own
             return replace(session, token=cookie)

@@ -183,9 +183,7 @@ class SealedSession(SessionAdapter):
         now, end = self._now(), self._end(session)
         if end <= now:
             raise SessionExpired
-        cookie = self.attributes.cookie(
-            self.name, self._seal(replace(session, expires_at=end))
-        )
+        cookie = self.attributes.cookie(self.name, self._seal(replace(session, expires_at=end)))
         if not session.persistent:
             return [cookie]
         left = int((end - now).total_seconds())

@@ -84,8 +84,8 @@ def _bound_entries(app: Starlette, clock: Callable[[], float]) -> bool:
     entries = app.user_middleware
     places = [at for at, entry in enumerate(entries) if is_session_middleware(entry)]
     for at in reversed(places):
-        following = entries[at + 1 : at + 2]
-        if not (following and following[0].cls is SessionEnds):
+        following: list[Any] = [entry.cls for entry in entries[at + 1 : at + 2]]
+        if following != [SessionEnds]:
             entries.insert(at + 1, Middleware(SessionEnds, clock=clock))
     # The stack is built with the first request: one that is built already is changed as well.
     layer = app.middleware_stack
