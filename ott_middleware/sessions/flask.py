@@ -118,14 +118,14 @@ class FlaskSession(MappedSession):
         )
         if not self.bounds_app:
             logger.warning(
-                "FlaskSession: the app may see a session after its end, since %s opens cookies in a "
-                "way of its own; pass mode='fork', or derive it from Flask's SessionInterface",
+                "FlaskSession: the app may see a session after its end, since %s opens cookies in "
+                "a way of its own; pass mode='fork', or derive it from Flask's SessionInterface",
                 type(self._interface).__name__,
             )
         if self._mode == "share" and keeps_on_server(self._interface):
             logger.warning(
-                "FlaskSession: mode='share' allows session fixation, since %s keeps a session's key "
-                "at sign-in; leave mode out (each site then has a key of its own), or call "
+                "FlaskSession: mode='share' allows session fixation, since %s keeps a session's "
+                "key at sign-in; leave mode out (each site then has a key of its own), or call "
                 "app.session_interface.regenerate(session) at each sign-in",
                 type(self._interface).__name__,
             )
@@ -288,8 +288,8 @@ class FlaskSession(MappedSession):
             session = replace(session, expires_at=end)
             if session.expired(time.time()):
                 raise SessionExpired
-            # An interface may derive from Flask's own and keep a key all the same, which the visitor
-            # would go on to sign in with while an attacker knows it.
+            # An interface may derive from Flask's own and keep a key all the same: the visitor
+            # would sign in under it next, while an attacker knows it.
             has_key = self._mode is None and bool(getattr(opened, "sid", None))
             return self.lives_on(session, person, values, fork=has_key)
 

@@ -1,8 +1,8 @@
-"""The end of a session among the session's own values, for frameworks that keep no end of their own.
+"""The end of a session among the session's own values, for frameworks that keep no end.
 
 Flask's and Starlette's sessions end by the date of the cookie's signature, or by the store's: both
-are renewed whenever the app writes to the session. A session that a handoff made has to end with the
-session that it came from, so its end is kept under a reserved key.
+are renewed whenever the app writes to the session. A session that a handoff made has to end with
+the session that it came from, so its end is kept under a reserved key.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ class SealedSession(SessionAdapter):
     :param secret: 16 bytes and more, or a list of them, newest first, for rotation.
     :param name: of the cookie.
     :param lifetime: of a session, in seconds or as a `timedelta`. It holds for sessions that arrive
-        from another site as well, and stands inside of the seal: neither a session that lasts longer
-        elsewhere nor a copied cookie lasts longer here.
+        from another site as well, and stands inside of the seal: neither a session that lasts
+        longer there nor a copied cookie lasts longer here.
     :param remote_user: for WSGI apps that trust `REMOTE_USER`: a function of the session (or None)
         that returns its value, or None for nobody. What a client sends under that name, or under
         any of the headers that stand in for it, is removed.

@@ -66,8 +66,8 @@ class StarletteSession(MappedSession):
       under a key that the app does not see. For that the app is given one more layer of middleware,
       inside of `SessionMiddleware`. (`bounds_app` is False, and a warning is logged at start, where
       the adapter was given options instead of an app and finds no `SessionMiddleware` in the app
-      that is wrapped. Its cookie's `Max-Age` is `SessionMiddleware`'s own whenever the app writes to
-      it, for sessions that were to end with the browser as well.)
+      that is wrapped. Whenever the app writes to the session, its cookie's `Max-Age` is
+      `SessionMiddleware`'s own, for sessions that were to end with the browser as well.)
 
     :param app: the app, in whatever it is wrapped, or its `SessionMiddleware`: the cookie's options
         are read from there.

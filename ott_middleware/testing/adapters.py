@@ -58,8 +58,8 @@ class SessionAdapterContract:
                 return {"sid": STORE.new_session("alice")}
 
     Each test runs in both colours: the methods called by synchronous code, and on an event loop.
-    What is not defined is skipped: see `sign_out`, `anonymous` and `visit_app`. The adapter must be one that the
-    sessions of a site with the same adapter may come to.
+    What is not defined is skipped: see `sign_out`, `anonymous` and `visit_app`. The adapter must be
+    one that the sessions of a site with the same adapter may come to.
 
     :cvar user_id: who `sign_in` signs in; None where the adapter can't know.
     :cvar follows_clock: whether the adapter's sessions expire by the clock that it was given; else

@@ -348,6 +348,27 @@ def test_an_adapter_that_does_not_vouch_may_believe_anything() -> None:
         contract.test_a_session_that_was_signed_out_is_not_found("sync")
 
 
+def test_an_adapter_that_does_not_bound_its_app_says_so() -> None:
+    class Unbounded(ShowsTheEndedToTheApp):
+        bounds_app = False
+
+    contract = contract_of(Unbounded)
+    contract.test_an_arrival_ends_with_its_parent("sync")
+    for how in ("writes_to", "empties"):
+        with pytest.raises(BaseException, match="does not bound what the app sees"):
+            getattr(contract, f"test_an_arrival_that_the_app_{how}_ends_no_later")("sync")
+
+
+def test_an_app_that_is_not_visited_is_not_judged() -> None:
+    contract = contract_of(Sound)
+    contract.visit_app = lambda *args, **how: SessionAdapterContract.visit_app(
+        contract, *args, **how
+    )
+    contract.test_an_arrival_ends_with_its_parent("sync")
+    with pytest.raises(BaseException, match="not defined"):
+        contract.test_an_arrival_that_the_app_writes_to_ends_no_later("sync")
+
+
 def test_cookies_that_are_deleted_are_sent_no_more() -> None:
     class Deletes(Sound):
         def share(self, session: Session, request: Request) -> Any:

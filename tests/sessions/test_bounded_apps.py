@@ -1,4 +1,4 @@
-"""What an app is kept from seeing, however it is set up: sessions of Flask and Starlette that ended."""
+"""Flask and Starlette apps do not see a session that has ended, however they are set up."""
 
 from __future__ import annotations
 
@@ -39,7 +39,13 @@ from ott_middleware import (
     SessionExpired,
     StarletteSession,
 )
-from ott_middleware.sessions.lifetime import END_KEY, KEPT_KEY
+from ott_middleware.sessions.lifetime import (
+    END_KEY,
+    KEPT_KEY,
+    put_quietly,
+    seconds_in,
+    take_quietly,
+)
 from ott_middleware.sessions.starlette_lifetime import SessionEnds
 from ott_middleware.testing.store import Clock
 
@@ -251,6 +257,16 @@ def test_flask_without_a_bound_interface_the_adapter_judges(clock: Clock) -> Non
             session.resolve(exposed)
 
 
+def test_flask_an_end_that_came_after_the_token_is_judged(clock: Clock) -> None:
+    app = make_app()
+    session = FlaskSession(app)
+    serializer = SecureCookieSessionInterface().get_signing_serializer(app)
+    assert serializer is not None
+    cookie = str(serializer.dumps({"user_id": "7", END_KEY: int(clock.now)}))
+    with pytest.raises(SessionExpired):
+        session.alive(Session("s", cookie, user_id="7"))
+
+
 def test_flask_nothing_is_begun_for_a_session_that_ended(clock: Clock) -> None:
     app = make_app()
     with pytest.raises(SessionExpired):
@@ -299,7 +315,9 @@ def test_flask_saved_without_a_request_nothing_is_known_of_an_end() -> None:
     app = make_app()
     OTTMiddleware(app.wsgi_app, session=FlaskSession(app))
     response = app.response_class()
-    app.session_interface.save_session(app, SecureCookieSession({"user_id": "7"}), response)
+    opened = SecureCookieSession({"user_id": "7"})
+    opened.modified = True
+    app.session_interface.save_session(app, opened, response)
     assert response.headers["Set-Cookie"]
 
 
@@ -336,6 +354,14 @@ class HandMade(SessionInterface):
             key = f"key-{len(self.kept)}" if session.sid == "new" else session.sid
             self.kept[key] = dict(session)
             response.set_cookie("session", key)
+
+
+def test_values_of_any_mapping_are_put_and_taken() -> None:
+    values: UserDict[str, Any] = UserDict()
+    put_quietly(values, {END_KEY: 1})
+    assert seconds_in(values, END_KEY) == 1
+    take_quietly(values, [END_KEY, KEPT_KEY])
+    assert not values
 
 
 def test_flask_a_session_of_any_mapping_does_not_notice(clock: Clock) -> None:
@@ -510,7 +536,7 @@ def bounded(app: Any, clock: Clock) -> None:
 
 def test_starlette_an_app_whose_stack_is_built_already(clock: Clock) -> None:
     app = starlette_app()
-    live, ended = live_and_ended(clock)
+    _, ended = live_and_ended(clock)
     assert ask(app, "/", ended).json()["user"] == "7"
     for _ in range(2):
         OTTMiddleware(app, session=StarletteSession(app, clock=clock))
@@ -530,6 +556,14 @@ def test_starlette_a_middleware_around_any_app(clock: Clock) -> None:
         bounded(middleware, clock)
     assert isinstance(middleware.app, SessionEnds)
     assert middleware.app.app is inner
+
+
+def test_starlette_without_any_end_there_is_none() -> None:
+    session = StarletteSession(secret_key=SECRET, max_age=None)
+    [cookie] = session.establish(arriving(None), asking())
+    found = session.current(asking(cookie.value))
+    assert found is not None
+    assert found.expires_at is None
 
 
 def test_starlette_an_app_in_another(clock: Clock) -> None:

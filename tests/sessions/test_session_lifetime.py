@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,6 +40,7 @@ from ott_middleware import (
     StarletteSession,
 )
 from ott_middleware.testing.store import Clock
+from ott_middleware.tokens import NONCE_BYTES, seal_cookie
 
 SECRET, OTHER = "s" * 32, "another " * 4
 HOUR, YEAR = 3600, 366 * 86400
@@ -394,3 +396,21 @@ def test_sealed_handoffs_in_a_circle_never_lengthen(clock: Clock) -> None:
         assert found is not None
         assert found.expires_at == moment(clock.now + HOUR - 60 * (_ + 1))
         session = found
+
+
+def test_sealed_cookie_of_unknown_age_is_no_session(clock: Clock) -> None:
+    adapter = SealedSession(SECRET, clock=clock)
+    values = {"id": "s", "user_id": "7", "expires_at": moment(clock.now + 10 * YEAR).isoformat()}
+    for more, taken in (
+        ({}, False),
+        ({"created_at": moment(clock.now).isoformat()}, True),
+        ({"sealed_at": moment(clock.now).isoformat()}, True),
+        ({"created_at": moment(clock.now - YEAR).isoformat()}, False),
+    ):
+        cookie = seal_cookie(
+            json.dumps({**values, **more}).encode(),
+            name="ott_session",
+            secret=SECRET.encode(),
+            nonce=b"n" * NONCE_BYTES,
+        )
+        assert (adapter.current(asking(cookie, "ott_session")) is not None) is taken
