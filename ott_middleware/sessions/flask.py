@@ -20,6 +20,7 @@ from ..http import Cookie, Request
 from .base import CookieAttributes, Session
 from .environ import environ_of
 from .framework import FrameworkSession, Match, earlier, session_id
+from .hosts import exact_hosts, flask_hosts
 from .mapped import Beginning, MappedSession, Person, User, id_of
 
 if TYPE_CHECKING:
@@ -126,6 +127,10 @@ class FlaskSession(MappedSession):
             partitioned=partitioned,
             httponly=interface.get_cookie_httponly(app),
         )
+
+    def own_hosts(self) -> frozenset[str]:
+        """Return the exact names in `TRUSTED_HOSTS`, and `SERVER_NAME`."""
+        return exact_hosts(flask_hosts(self.app))
 
     def secrets(self) -> Sequence[str | bytes]:
         if not self.app.secret_key:

@@ -23,6 +23,7 @@ from ..http import Cookie, Request
 from .auto import layers_of
 from .base import CookieAttributes, Session
 from .framework import FrameworkSession, Match, earlier, session_id
+from .hosts import exact_hosts, hosts_of, layers_with_hosts
 from .mapped import MappedSession, Person, User
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class StarletteSession(MappedSession):
         self.cookie_names = (self._name,)
         self.strict = self._attributes.strict
         self._clock = clock
+        self._layers = layers_with_hosts(app)
 
     @classmethod
     def of_app(cls, app: Any) -> StarletteSession:
@@ -116,7 +118,13 @@ class StarletteSession(MappedSession):
         middleware = _middleware_of(app)
         if middleware is None:
             raise _no_middleware()
-        return cls(middleware)
+        adapter = cls(middleware)
+        adapter._layers = layers_with_hosts(app)
+        return adapter
+
+    def own_hosts(self) -> frozenset[str]:
+        """Return the exact names that the app's `TrustedHostMiddleware` allows."""
+        return exact_hosts(hosts_of(self._layers))
 
     def secrets(self) -> Sequence[bytes]:
         # The signer has the newest last.
