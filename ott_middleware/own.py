@@ -19,7 +19,7 @@ from .config import Options
 from .errors import ConfigurationError, InvalidTarget, SessionUnavailable
 from .http import Request
 from .sessions.hosts import exact_hosts, hosts_of
-from .urls import Origin, SeenOrigin, cut, is_loopback, own_origin, spellings_of
+from .urls import Origin, SeenOrigin, cut, is_loopback, origin_of_host, own_origin, spellings_of
 
 logger = logging.getLogger("ott_middleware")
 
@@ -79,11 +79,13 @@ class OwnSite:
 
     def same_origin(self, request: Request) -> Origin | None:
         """Return the own origin for the Origin rule."""
-        return own_origin(request, self._own)
+        if len(self._own) > 1:
+            return origin_of_host(request, self._own)
+        return own_origin(request, self._own[0] if self._own else None)
 
     def scheme(self, request: Request) -> str:
         """Return the scheme that browsers see."""
-        own = own_origin(request, self._own) if self._own else None
+        own = self.same_origin(request) if self._own else None
         if own is not None:
             return own.scheme
         # No own origin: where all that are listed are https, cookies stay Secure. Where all are
@@ -97,10 +99,15 @@ class OwnSite:
 
         Tokens that are bound to that origin, and no others, can be redeemed here for a session.
         """
-        seen = own_origin(request, self._own)
+        seen = self.same_origin(request)
         if seen is None or self._own:
             return None if seen is None else str(seen)
-        return SeenOrigin(seen) if self._is_own(seen, request) else None
+        if not self._is_own(seen, request):
+            return None
+        # An Origin with the scheme that the app sees says that there is no TLS proxy: a page that
+        # came by http must not redeem what was meant for https.
+        insecure = Origin.parse(request.header("origin")) == seen
+        return str(seen) if insecure else SeenOrigin(seen)
 
     def _is_own(self, origin: Origin, request: Request) -> bool:
         """Return whether the origin of a Host is an own one without `public_origin`."""
@@ -139,7 +146,7 @@ class OwnSite:
         """Return whether a token may be bound to an origin since it is this site's own."""
         if self._own:
             return origin in self._own
-        seen = own_origin(request)
+        seen = self.same_origin(request)
         if seen is not None and seen.covers(origin) and self._is_own(seen, request):
             return True
         # Another name of this site; never http where the browser came by https.

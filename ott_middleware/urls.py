@@ -6,7 +6,7 @@ The strings are those of `ott_middleware.http`: one character a byte.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
@@ -196,20 +196,21 @@ class NamedOrigin(str):
     __slots__ = ()
 
 
-def own_origin(request: Request, public_origins: Sequence[Origin] = ()) -> Origin | None:
-    """Return this site's own origin by the Origin rule, or None.
+def own_origin(request: Request, public_origin: Origin | None) -> Origin | None:
+    """Return this site's own origin by the Origin rule: the configured one, else scheme and Host.
 
-    :param public_origins: what `public_origin` lists. Of several, the request's Host picks one.
-        Without any, the scheme and Host of the request are believed: that a page is of the same
-        origin as the request needs no more, but it is no proof of which site this is.
+    That a page is of the same origin as its request needs no more, but a Host is no proof of which
+    site this is.
     """
-    if len(public_origins) == 1:
-        return public_origins[0]
+    if public_origin is not None:
+        return public_origin
     host = request.header("host")
-    if not host:
-        return None
-    if not public_origins:
-        return Origin.parse(f"{request.scheme}://{host}")
+    return Origin.parse(f"{request.scheme}://{host}") if host else None
+
+
+def origin_of_host(request: Request, public_origins: Iterable[Origin]) -> Origin | None:
+    """Return the one of several public origins that the request's Host names, or None."""
+    host = request.header("host")
     named = [own for own in public_origins if Origin.parse(f"{own.scheme}://{host}") == own]
     # One host may be listed with both schemes: the scheme of the request decides then.
     same_scheme = (own for own in named if own.scheme == request.scheme)
