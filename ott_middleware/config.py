@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -27,6 +28,8 @@ from .urls import HandoffTarget, Origin, OriginPattern
 
 if TYPE_CHECKING:
     from .token_service import TokenService
+
+logger = logging.getLogger("ott_middleware")
 
 Hasher = Callable[[str], "str | Awaitable[str]"]
 StoreToken = str | Hasher | Mapping[str, Any]
@@ -262,6 +265,7 @@ class Options:
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
+        self._check_targets()
         for name in (
             "disable_client_request",
             "disable_set_session_cookie",
@@ -285,6 +289,27 @@ class Options:
                         f"tokens: {self.tokens!r} has no {name}(); pass a OneTimeTokens, or an "
                         "object with all methods of TokenService"
                     )
+
+    def _check_targets(self) -> None:
+        for target in self.targets:
+            # Whoever is handed over to there would be this site: the two must be told apart.
+            if target.origin.exact in self.own:
+                raise ConfigurationError(
+                    f"handoff_targets: {target.origin} is in public_origin too; leave it out here, "
+                    "since this site's own origins may always be linked to"
+                )
+        shared = [
+            str(target.origin)
+            for target in self.targets
+            if any(target.origin.overlaps(trusted) for trusted in self.trusted)
+        ]
+        if shared:
+            logger.warning(
+                "handoff_targets: %s also in trusted_origins, whose pages may fetch tokens that "
+                "are bound to nothing, and be this site's visitor by them; leave it out of one of "
+                "the two",
+                ", ".join(shared),
+            )
 
 
 def _adapter(session: object) -> SessionAdapter:

@@ -234,9 +234,7 @@ class Flow:
                 raise ValidationError(
                     "body.audience", f"a request without {without}", f"one with {name.title()}"
                 )
-        session: Session = await self._verify(
-            token, audience=NamedOrigin(audience), channel="handoff"
-        )
+        session = await self._redeem(token, request, audience)
         # The other site kept the token of a link, and asks here: with a cookie, or the value of
         # one, it would be the visitor at this site. Nothing is established and `token` is left
         # out, whatever the options say.
@@ -264,11 +262,14 @@ class Flow:
             values["token"] = session.token
         return values
 
-    async def _redeem(self, token: str, request: Request) -> Session:
-        """Redeem a token to establish its session at this site."""
+    async def _redeem(self, token: str, request: Request, named: str | None = None) -> Session:
+        """Redeem a token: to establish its session at this site, or for a server of another.
+
+        :param named: the audience that the server named. Never one of a browser's request.
+        """
         # The site that a link was meant for could keep the token and claim here, by an Origin or a
         # Host, to be that site. What is configured decides; else it would get this site's cookie.
-        own = self._own.configured(request)
+        own = self._own.configured(request) if named is None else NamedOrigin(named)
         try:
             session: Session = await self._verify(token, audience=own, channel="handoff")
         except BoundElsewhere as error:

@@ -45,29 +45,13 @@ class OwnSite:
         self._targets = options.targets
         exact = (target.origin.exact for target in options.targets)
         self._target_origins = frozenset(origin for origin in exact if origin is not None)
-        self._check_targets()
-        shared = [
-            target.origin
-            for target in options.targets
-            if any(target.origin.overlaps(trusted) for trusted in options.trusted)
-        ]
-        if shared:
-            logger.warning(
-                "handoff_targets: %s also in trusted_origins, whose pages may fetch tokens that "
-                "are bound to nothing and be this site's visitor; leave it out of one of the two",
-                ", ".join(map(str, shared)),
-            )
-
-    def _check_targets(self) -> None:
-        for origin in sorted(self._target_origins, key=str):
-            if origin in self._own or (not self._own and self._is_named_now(origin)):
-                cure = (
-                    "leave it out, since own origins may always be linked to"
-                    if self._own
-                    else "the framework's host names say that it is this site itself; leave it out "
-                    "of one of the two, or pass public_origin="
+        for origin in () if self._own else sorted(self._target_origins, key=str):
+            if self._is_named_now(origin):
+                raise ConfigurationError(
+                    f"handoff_targets: {origin} is this site's own by the host names that its "
+                    "framework allows; leave it out of one of the two, or pass public_origin= with "
+                    "this site's origins"
                 )
-                raise ConfigurationError(f"handoff_targets: {origin} is this site's own; {cure}")
 
     def _is_named_now(self, origin: Origin) -> bool:
         # Every name of this machine counts as own, so that here it proves nothing: two sites of
@@ -113,23 +97,25 @@ class OwnSite:
         """Return whether the origin of a Host is an own one without `public_origin`."""
         # The app may see http where the browser sees https: a target in either scheme is a target.
         # Without this, a target on the same machine could come with its own Host and be this site.
-        if {
-            Origin(each, origin.host, origin.port) for each in _DEFAULT_PORTS
-        } & self._target_origins:
+        seen_as = {origin, Origin.parse(f"https{str(origin).removeprefix(origin.scheme)}")} - {None}
+        if seen_as & self._target_origins:
             return False
         if not is_loopback(origin.host):
             return self._is_named(origin)
         # A wildcard (`http://localhost:*`) says nothing about a single origin: the port at which
         # the server listens tells this site from the other ones.
-        ports = {str(listening_port(request)), None}
         port = origin.port or _DEFAULT_PORTS.get(origin.scheme)
-        return port in ports or not any(t.origin.matches(origin) for t in self._targets)
+        return port == str(listening_port(request)) or not any(
+            target.origin.matches(each) for target in self._targets for each in seen_as if each
+        )
 
     def _is_named(self, origin: Origin) -> bool:
         """Return whether the framework's configuration names the host of an origin."""
         # A name without a port stands for the scheme's own port: at any other port of the same
-        # host there may be another site, and only the client says which one it asked.
-        host = f"{origin.host}:{origin.port}" if origin.port else origin.host
+        # host there may be another site, and only the client says which one it asked. (A proxy may
+        # add its own port, which is that of https, to the Host of a request that is http here.)
+        default = not origin.port or (origin.scheme, origin.port) == ("http", "443")
+        host = origin.host if default else f"{origin.host}:{origin.port}"
         return host in self._named_hosts()
 
     def _named_hosts(self) -> frozenset[str]:

@@ -269,6 +269,10 @@ class OriginPattern:
         )
         return host and origin.scheme == self.scheme and self.port in ("*", origin.port)
 
+    def __str__(self) -> str:
+        host = f"*.{self.host}" if self.subdomains else self.host
+        return f"{self.scheme}://{host}" + (f":{self.port}" if self.port else "")
+
     @property
     def exact(self) -> Origin | None:
         """The one origin that matches; None where there is a wildcard."""
@@ -291,7 +295,7 @@ class OriginPattern:
         return host.endswith("." + self.host)
 
 
-_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@\-]+)+/?")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()+,;=:@\-]+)+/?")
 
 
 @dataclass(frozen=True, slots=True)

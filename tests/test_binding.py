@@ -185,6 +185,8 @@ class TestOwnToken:
             ({"session": Named("a.example:8443")}, "a.example:8443", "https", f"{A}:8443", True),
             ({"session": Named("a.example:8443")}, "a.example", "https", A, False),
             ({"session": Named("a.example:443")}, "a.example", "https", A, True),
+            ({"session": Named("a.example")}, "a.example:443", "http", A, True),
+            ({"session": Named("a.example")}, "a.example:80", "https", f"{A}:80", False),
             ({"session": Named("a.example")}, "a.example.", "https", "https://a.example.", False),
             ({"session": Named("a.example")}, "x.a.example", "https", "https://x.a.example", False),
             ({"session": Named("xn--bcher-kva.example")}, "xn--bcher-kva.example", "https",
@@ -242,6 +244,13 @@ class TestOwnToken:
                 answer = site.verify(token, {"host": "localhost:8002"})
                 assert is_kept_from(answer)
                 assert answer.code == "INVALID_TOKEN"
+        for target in ("https://localhost", "https://localhost:*"):
+            site = serve(world, handoff_targets=[target])
+            for host in ("localhost:443", "localhost:8443"):
+                token = site.token(audience=f"https://{host}")
+                answer = site.verify(token, {"host": host})
+                own_port = (target, host) == ("https://localhost", "localhost:8443")
+                assert own_port or is_kept_from(answer)
         site = serve(world, handoff_targets=[other])
         token = site.token(audience="http://localhost:8001")
         assert site.verify(token, {"host": "localhost:8001"}).status == 200
@@ -339,6 +348,24 @@ class TestServerThatNamesAnAudience:
         site = serve(world, session=Discreet(person("alice")))
         answer = site.verify(site.token(audience=B), audience=B)
         assert answer.json()["user"] == {"id": "alice"}
+
+    @pytest.mark.parametrize("exposed", [LookupError("secret"), None])
+    def test_adapter_that_fails_to_expose(
+        self, world: World, caplog: pytest.LogCaptureFixture, exposed: Any
+    ) -> None:
+        class Broken(Plain):
+            def expose(self, session: Any) -> Any:
+                if COOKIE in session.token and not self.asked:
+                    return session
+                if exposed is None:
+                    return None
+                raise exposed
+
+        site = serve(world, session=Broken(person("alice")))
+        answer = site.verify(site.token(audience=B), audience=B)
+        assert is_kept_from(answer)
+        assert answer.code == "SESSION_UNAVAILABLE"
+        assert "secret" not in caplog.text
 
     @pytest.mark.parametrize(
         "headers",

@@ -43,7 +43,7 @@ def hosts_of(layers: Iterable[Any]) -> Iterator[Any]:
             yield from flask_hosts(layer)
         elif names & _TRUSTED_HOST:
             yield from layer.allowed_hosts
-        elif names & _STARLETTE:
+        else:
             for entry in layer.user_middleware:
                 yield from _of_entry(entry)
 
