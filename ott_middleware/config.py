@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -21,11 +22,14 @@ from .secrets import Secret, parse_secrets
 from .sessions.auto import adapter_of
 from .sessions.base import Session, SessionAdapter
 from .sessions.cookie import CookieSession
+from .sessions.hosts import layers_with_hosts
 from .tokens import hashed
-from .urls import Origin, OriginPattern
+from .urls import HandoffTarget, Origin, OriginPattern
 
 if TYPE_CHECKING:
     from .token_service import TokenService
+
+logger = logging.getLogger("ott_middleware")
 
 Hasher = Callable[[str], "str | Awaitable[str]"]
 StoreToken = str | Hasher | Mapping[str, Any]
@@ -68,8 +72,8 @@ class OptionValues(TypedDict, total=False):
     base_path: str
     query_param: str | None
     trusted_origins: Iterable[str]
-    handoff_targets: Iterable[str] | None
-    public_origin: str | None
+    handoff_targets: Iterable[str]
+    public_origin: str | Iterable[str] | None
     on_invalid: str | OnInvalid
     on_switch: str
     max_per_session: int | None
@@ -158,7 +162,9 @@ class TokenOptions:
 
 _TOKEN_OPTIONS = frozenset(f.name for f in dataclasses.fields(TokenOptions))
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
-_QUERY_PARAM = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+# Not "audience": the generate path has a parameter of that name, which would be cut as a link's,
+# and a token would be bound to nothing that was meant to be bound.
+_QUERY_PARAM = re.compile(r"(?!audience\Z)[A-Za-z0-9._~-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,10 +190,14 @@ class Options:
     :ivar query_param: the link parameter's name; None turns links off.
     :ivar trusted_origins: whose pages may call: `https://app.example.com`,
         `https://*.example.com`, `http://localhost:*`, `app://name`.
-    :ivar handoff_targets: where links may point; default: `trusted_origins`. This side's own
-        origin always may.
-    :ivar public_origin: this side's own origin as browsers see it; default: scheme and `Host` of
-        the request.
+    :ivar handoff_targets: the other sites where links may point, and that tokens may be bound to:
+        an origin, or one with a path prefix (`https://b.example/app/`). Wildcards count for links
+        only. This site's own origins need not be named.
+    :ivar public_origin: this site's own origin as browsers see it, or a list of all of them; of
+        several, the one that the request's `Host` names counts. A token that is bound to an origin
+        can only be redeemed at a site that is configured to be that origin. Without the option
+        these are the exact host names that the framework is configured with, and any host name of
+        this machine (`localhost`, `127.0.0.1`).
     :ivar on_invalid: what a dead link gets: `"error"`, `"continue"`, or
         `(request, error) -> Response`, sync or async.
     :ivar on_switch: a live link for another user than the one who is signed in: `"keep"` or
@@ -206,15 +216,16 @@ class Options:
     base_path: str = ""
     query_param: str | None = "ott"
     trusted_origins: Iterable[str] = ()
-    handoff_targets: Iterable[str] | None = None
-    public_origin: str | None = None
+    handoff_targets: Iterable[str] = ()
+    public_origin: str | Iterable[str] | None = None
     on_invalid: str | OnInvalid = "error"
     on_switch: str = "keep"
     # What the above come to.
     adapter: SessionAdapter = field(init=False)
     trusted: tuple[OriginPattern, ...] = field(init=False)
-    targets: tuple[OriginPattern, ...] = field(init=False)
-    own: Origin | None = field(init=False)
+    targets: tuple[HandoffTarget, ...] = field(init=False)
+    own: tuple[Origin, ...] = field(init=False)
+    host_layers: tuple[Any, ...] = field(init=False, default=(), repr=False)
 
     @classmethod
     def build(cls, values: Mapping[str, Any], app: object = None) -> Options:
@@ -242,20 +253,23 @@ class Options:
                     f"tokens: given together with {', '.join(both)}; give these to the service"
                 )
         others = {name: value for name, value in values.items() if name not in _TOKEN_OPTIONS}
-        return cls(token_options=TokenOptions(**of_tokens), **others)
+        built = cls(token_options=TokenOptions(**of_tokens), **others)
+        if app is not None:
+            # Around Django, Flask or Starlette their host names count for any session adapter.
+            object.__setattr__(built, "host_layers", layers_with_hosts(app))
+        return built
 
     def __post_init__(self) -> None:
         trusted = _patterns("trusted_origins", self.trusted_origins)
         derived = {
             "adapter": _adapter(self.session),
             "trusted": trusted,
-            "targets": trusted
-            if self.handoff_targets is None
-            else _patterns("handoff_targets", self.handoff_targets),
-            "own": _public_origin(self.public_origin),
+            "targets": _targets(self.handoff_targets),
+            "own": _public_origins(self.public_origin),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
+        self._check_targets()
         for name in (
             "disable_client_request",
             "disable_set_session_cookie",
@@ -280,6 +294,27 @@ class Options:
                         "object with all methods of TokenService"
                     )
 
+    def _check_targets(self) -> None:
+        for target in self.targets:
+            # Whoever is handed over to there would be this site: the two must be told apart.
+            if target.origin.exact in self.own:
+                raise ConfigurationError(
+                    f"handoff_targets: {target.origin} is in public_origin too; leave it out here, "
+                    "since this site's own origins may always be linked to"
+                )
+        shared = [
+            str(target.origin)
+            for target in self.targets
+            if any(target.origin.overlaps(trusted) for trusted in self.trusted)
+        ]
+        if shared:
+            logger.warning(
+                "handoff_targets: %s also in trusted_origins, whose pages may fetch tokens that "
+                "are bound to nothing, and be this site's visitor by them; leave it out of one of "
+                "the two",
+                ", ".join(shared),
+            )
+
 
 def _adapter(session: object) -> SessionAdapter:
     if isinstance(session, SessionAdapter):
@@ -303,13 +338,31 @@ def _patterns(option: str, given: object) -> tuple[OriginPattern, ...]:
     return tuple(OriginPattern.parse(option, text) for text in given)
 
 
-def _public_origin(text: object) -> Origin | None:
-    if text is None:
-        return None
+def _targets(given: object) -> tuple[HandoffTarget, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"handoff_targets: {given!r}; pass a list of origins")
+    return tuple(HandoffTarget.parse("handoff_targets", text) for text in given)
+
+
+def _public_origins(given: object) -> tuple[Origin, ...]:
+    if given is None:
+        return ()
+    texts = (
+        given if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else [given]
+    )
+    # Each origin once, in the order of the list.
+    origins = tuple(dict.fromkeys(map(_public_origin, texts)))
+    if not origins:
+        raise ConfigurationError("public_origin: is an empty list; name an origin, or leave it out")
+    return origins
+
+
+def _public_origin(text: object) -> Origin:
     origin = Origin.parse(text) if isinstance(text, str) else None
     if origin is None or origin.scheme not in ("http", "https"):
         raise ConfigurationError(
-            f"public_origin: {text!r}; use scheme and host, as 'https://app.example.com'"
+            f"public_origin: {text!r}; use scheme and host, as 'https://app.example.com' "
+            "(an international name as 'xn--…')"
         )
     return origin
 

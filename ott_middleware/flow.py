@@ -29,23 +29,27 @@ from .errors import (
     RequestError,
     SessionUnavailable,
     Unauthorized,
+    ValidationError,
 )
 from .forward import Forward, Forwarding
 from .handle import Handle, handle_class
 from .http import PRIVATE, Cookie, Headers, Request, Response, iso_milliseconds, json_response
 from .keeper import PROBE, SessionKeeper
 from .kinds import is_navigation, is_speculative, never_redeems
+from .own import OwnSite, warn_of_no_origin
 from .pages import arrival_page
 from .refusals import json_refusal, refusal
-from .service import OneTimeTokens
+from .service import BoundElsewhere, OneTimeTokens
 from .sessions.base import Session
 from .token_service import TokenService
 from .tokens import hashed, is_token
-from .urls import Origin, SeenOrigin, add_parameter, check_origin, is_among, own_origin
+from .urls import NamedOrigin, Origin, add_parameter, check_origin
 
 Read = Callable[[int], Awaitable[bytes]]
 
 ARRIVAL_COOKIE = "ott_arrival"
+# What says that a browser sent a request. Not Sec-Fetch-Mode: the fetch() of Node.js sends it.
+_OF_BROWSERS = ("origin", "cookie", "referer", "sec-fetch-site")
 
 
 class Flow:
@@ -65,6 +69,7 @@ class Flow:
     ) -> None:
         adapter = options.adapter
         self.options = options
+        self._own = OwnSite(options)
         self.tokens: TokenService = (
             options.tokens
             if options.tokens is not None
@@ -134,30 +139,27 @@ class Flow:
         request = self._read_request(carrier, links)
         # The token service, which may have another adapter, counts tokens by what this one can do.
         request = replace(request, verifiable=bool(self.options.adapter.vouches))
-        own = self.options.own
-        return replace(request, scheme=own.scheme) if own else request
+        return replace(request, scheme=self._own.scheme(request)) if self.options.own else request
 
     def refuse_to_wait(self, name: str, twin: str) -> None:
         """:raises RuntimeError: a method of the token service would hold up the loop."""
         if self._asynchronous and getattr(self.tokens, "blocks", True) and on_running_loop():
             raise RuntimeError(f"{name}() must wait for the backend: use `await {twin}()`")
 
-    def link_target(self, url: str, request: Request) -> Origin:
+    def link_target(self, url: str, request: Request, audience: str | None = None) -> Origin:
         """The origin of a URL that may be linked to.
 
-        :raises InvalidTarget: no absolute URL, or not among the targets.
+        :param audience: what the app wants the token to be bound to, if it says so.
+        :raises InvalidTarget: no absolute URL, not among the targets, or another audience.
         """
         if self.options.query_param is None:
             raise ConfigurationError("query_param: is None, which turns links off")
-        origin = Origin.of_url(url) if url.isprintable() and "\\" not in url else None
-        own = own_origin(request, self.options.own)
-        # A link is as good as a password to the site that it points to.
-        if origin is None or not (
-            (own and own.covers(origin)) or is_among(origin, self.options.targets)
-        ):
+        origin = self._own.link_target(url, request)
+        # A token that is bound to another site than the one that it is sent to would leak to the
+        # first and be good at the second: a link is bound to where it points.
+        if audience is not None and Origin.parse(audience) != origin:
             raise InvalidTarget(
-                f"{str(origin) if origin else 'not an absolute URL'}: name its origin in "
-                "handoff_targets or trusted_origins"
+                f"audience: {audience!r} is not the origin of the URL, {origin}; leave it out"
             )
         return origin
 
@@ -200,7 +202,7 @@ class Flow:
     async def _answer_generate(self, request: Request) -> Response:
         if is_speculative(request):
             return Response(503, PRIVATE)
-        check_origin(request, own_origin(request, self.options.own), self.options.trusted)
+        check_origin(request, self._own.same_origin(request), self.options.trusted)
         # The rule lets a trusted `Referer` pass; what another site makes a browser fetch without an
         # `Origin`, nobody can read, and it would only retire tokens.
         if request.header("sec-fetch-site") == "cross-site" and request.header("origin") is None:
@@ -210,15 +212,18 @@ class Flow:
             raise Unauthorized
         if self.options.disable_client_request:
             raise ClientRequestsDisabled
-        token = await self._generate(session, expires_in=None, audience=None, channel="handoff")
+        audience = self._own.named_audience(request)
+        token = await self._generate(session, expires_in=None, audience=audience, channel="handoff")
         return json_response(200, {"token": token})
 
     async def _answer_verify(self, request: Request, read: Read) -> Response:
         # Before the body is looked at: a refused request consumes nothing.
-        check_origin(request, own_origin(request, self.options.own), self.options.trusted)
+        check_origin(request, self._own.same_origin(request), self.options.trusted)
         check_length(request, MAX_BODY)
         token, audience = parse_body(request, await read(MAX_BODY))
-        session = await self._redeem(token, request, audience)
+        if audience is not None:
+            return await self._answer_server(token, audience, request)
+        session = await self._redeem(token, request)
         if self.options.disable_set_session_cookie:
             if not session.token:
                 # It is begun just now: the value that the client asks for is that of its cookie.
@@ -229,14 +234,32 @@ class Flow:
         cookies = await self._keeper.establish(session, request)
         return response.with_headers(*(cookie.header() for cookie in cookies))
 
-    def _verified(self, session: Session) -> Response:
+    async def _answer_server(self, token: str, audience: str, request: Request) -> Response:
+        """Redeem a token for another origin: the response tells of the session, and is none."""
+        for name in _OF_BROWSERS:
+            # A page could have a browser name any audience, with the visitor's cookies and under
+            # an Origin that is trusted here. Only a request that comes from no browser counts.
+            if request.header(name) is not None:
+                without = ", ".join(map(str.title, _OF_BROWSERS))
+                raise ValidationError(
+                    "body.audience", f"a request without {without}", f"one with {name.title()}"
+                )
+        session = await self._redeem(token, request, audience)
+        # The other site kept the token of a link, and asks here: with a cookie, or the value of
+        # one, it would be the visitor at this site. Nothing is established and `token` is left
+        # out, whatever the options say.
+        return self._verified(self._keeper.exposed(session), tells_token=False)
+
+    def _verified(self, session: Session, *, tells_token: bool = True) -> Response:
         user = None if session.user is None else dict(session.user)
         try:
-            return json_response(200, {"session": self._session_json(session), "user": user})
+            return json_response(
+                200, {"session": self._session_json(session, tells_token), "user": user}
+            )
         except (TypeError, ValueError, RecursionError) as error:
             raise SessionUnavailable("the session's user must be JSON values") from error
 
-    def _session_json(self, session: Session) -> dict[str, Any]:
+    def _session_json(self, session: Session, tells_token: bool) -> dict[str, Any]:
         values: dict[str, Any] = {
             "id": session.id,
             "userId": session.user_id,
@@ -245,29 +268,28 @@ class Flow:
         }
         # Only who establishes the session without a cookie needs the value; with one, it would put
         # an HttpOnly value where scripts can read it.
-        if self.options.disable_set_session_cookie:
+        if self.options.disable_set_session_cookie and tells_token:
             values["token"] = session.token
         return values
 
-    async def _redeem(self, token: str, request: Request, audience: str | None = None) -> Session:
-        session: Session = await self._verify(
-            token, audience=self._standing(request, audience), channel="handoff"
-        )
+    async def _redeem(self, token: str, request: Request, named: str | None = None) -> Session:
+        """Redeem a token: to establish its session at this site, or for a server of another.
+
+        :param named: the audience that the server named. Never one of a browser's request.
+        """
+        # The site that a link was meant for could keep the token and claim here, by an Origin or a
+        # Host, to be that site. What is configured decides; else it would get this site's cookie.
+        own = self._own.configured(request) if named is None else NamedOrigin(named)
+        try:
+            session: Session = await self._verify(token, audience=own, channel="handoff")
+        except BoundElsewhere as error:
+            if own is None and not self.options.own:
+                warn_of_no_origin(error.bound_to)
+            raise
         # The adapter or a user's own token service may give the session another id, and verify's
         # response shows the id.
         self._keeper.check_id(session, (), "resolve")
         return session
-
-    def _standing(self, request: Request, named: str | None) -> str | None:
-        """The origin that the browser stands on."""
-        origin = Origin.parse(request.header("origin"))
-        if origin is not None:
-            return str(origin)
-        # A browser does not get to name it: only who sends neither Origin nor cookies is a server.
-        if named is not None and request.header("origin") is request.header("cookie") is None:
-            return named
-        own = own_origin(request, self.options.own)
-        return SeenOrigin(own) if own else None
 
     # Links.
 
@@ -282,7 +304,7 @@ class Flow:
         present: Session | None = None
         try:
             if not navigation:
-                check_origin(request, own_origin(request, self.options.own), self.options.trusted)
+                check_origin(request, self._own.same_origin(request), self.options.trusted)
             # Asked before anything is taken: should the adapter fail, the link is still good.
             present = await self._keeper.vouched(request)
             token = _single(links)

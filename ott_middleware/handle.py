@@ -139,14 +139,13 @@ class Handle:
     ) -> str:
         """A URL that signs in whoever opens it first.
 
-        :param url: absolute; its origin is among `handoff_targets`, or this side's own. The token
-            can be redeemed there only, unless another `audience` is named.
+        :param url: absolute; among `handoff_targets`, or at this site's own configured origin. The
+            token can be redeemed at the origin of the URL only.
+        :param audience: needs not be named; the origin of the URL, if it is.
         :raises InvalidTarget: the URL points somewhere else; no token was made.
         """
-        target = self._flow.link_target(url, self.request)
-        token = self.generate(
-            session, expires_in=expires_in, audience=audience or str(target), channel=channel
-        )
+        target = self._flow.link_target(url, self.request, audience)
+        token = self.generate(session, expires_in=expires_in, audience=str(target), channel=channel)
         return self._flow.link(url, token)
 
     async def alink(
@@ -159,9 +158,9 @@ class Handle:
         channel: str = "handoff",
     ) -> str:
         """`link`, awaited."""
-        target = self._flow.link_target(url, self.request)
+        target = self._flow.link_target(url, self.request, audience)
         token = await self.agenerate(
-            session, expires_in=expires_in, audience=audience or str(target), channel=channel
+            session, expires_in=expires_in, audience=str(target), channel=channel
         )
         return self._flow.link(url, token)
 

@@ -114,6 +114,21 @@ class SessionKeeper:
             logger.error("%s: %s", type(error).__name__, error)
             return None
 
+    def exposed(self, session: Session) -> Session:
+        """Return what may be told of a session to another site.
+
+        :raises SessionUnavailable: the adapter failed.
+        """
+        name = f"{self._name}.expose"
+        try:
+            exposed: Any = self.adapter.expose(session)
+        except Exception as error:
+            # Only the type: the text of an adapter's exception may quote a cookie.
+            raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
+        if not isinstance(exposed, Session):
+            raise SessionUnavailable(f"{name} returned a {type(exposed).__name__}")
+        return exposed
+
     async def establish(self, session: Session, request: Request) -> tuple[Cookie, ...]:
         """The cookies that sign in the browser behind `request`, none longer than the session.
 

@@ -65,7 +65,7 @@ from .tokens import (
     seal,
     unseal,
 )
-from .urls import Origin, SeenOrigin
+from .urls import NamedOrigin, Origin, SeenOrigin
 
 logger = logging.getLogger("ott_middleware")
 
@@ -77,6 +77,17 @@ _TRIES = 5
 
 def _random_token() -> str:
     return randomness.token_urlsafe(24)
+
+
+class BoundElsewhere(InvalidToken):
+    """The token is bound to another origin than the one it was redeemed for. It is burnt.
+
+    :param bound_to: the origin that the token is bound to.
+    """
+
+    def __init__(self, bound_to: Origin) -> None:
+        self.bound_to = bound_to
+        super().__init__()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +195,8 @@ class OneTimeTokens:
     ) -> Session:
         """Redeem a token. Whatever the outcome, a token that was found is burnt.
 
-        :param audience: the origin for which it is redeemed.
+        :param audience: the origin for which it is redeemed. A token that is bound to an origin is
+            invalid without that very origin; one that is bound to none is valid with any.
         :param channel: the door through which it came.
         :raises InvalidToken: unknown, used, expired, or meant for somewhere else.
         :raises SessionNotFound: the session ended meanwhile.
@@ -381,13 +393,16 @@ class OneTimeTokens:
         # Judged after the take: a token that turns up elsewhere has leaked, and is better burnt.
         if bound_to is not None:
             here = Origin.parse(audience)
-            if here is None:
-                raise InvalidToken
-            # What a browser or a server named is taken at its word; only what the app saw may have
-            # been `https` for the browser.
+            # An origin that is named or configured is compared to the letter. Only what the app
+            # itself saw as http may have been https for the browser, behind a TLS proxy.
             seen = isinstance(audience, SeenOrigin)
-            if not (here.covers(bound_to) if seen else here == bound_to):
-                raise InvalidToken
+            if here is None or not (here.covers(bound_to) if seen else here == bound_to):
+                raise BoundElsewhere(bound_to)
+        elif isinstance(audience, NamedOrigin):
+            # A site that was given a visitor's unbound token could present it at the server of
+            # another site, as if the visitor were there. A server that names its audience is told
+            # of tokens that were meant for it; without this, of any token.
+            raise InvalidToken
         with bounded_by(Bounds(_text(bound_to), self.clock())):
             alive = await hook_call(
                 f"{type(self._sessions).__name__}.resolve", plug_ins.resolve(session)

@@ -25,7 +25,10 @@ class TokenService(Protocol):
     def verify(
         self, token: str, *, audience: str | None = None, channel: str = "handoff"
     ) -> Session:
-        """Redeem a token: the one time that it gives its session."""
+        """Redeem a token: the one time that it gives its session.
+
+        A token that is bound to an origin is invalid unless `audience` is that origin.
+        """
         ...
 
     def revoke(self, session_id: str) -> int:

@@ -152,7 +152,8 @@ class Origin:
     @classmethod
     def parse(cls, text: str | None) -> Origin | None:
         """An origin by its serialisation; None for anything else, `null` included."""
-        match = _ORIGIN.fullmatch(text.lower()) if text else None
+        # Not only lower(): it makes "k" of the Kelvin sign, and a host of what is none.
+        match = _ORIGIN.fullmatch(text.lower()) if text and text.isascii() else None
         if match is None:
             return None
         scheme, host, port = match["scheme"], match["host"], match["port"] or ""
@@ -189,12 +190,41 @@ class SeenOrigin(str):
     __slots__ = ()
 
 
+class NamedOrigin(str):
+    """An origin that a server named in its request: only a token bound to that origin will do."""
+
+    __slots__ = ()
+
+
 def own_origin(request: Request, public_origin: Origin | None) -> Origin | None:
-    """This side's own origin: what was configured, else the request's scheme and `Host`."""
+    """Return this site's own origin by the Origin rule: the configured one, else scheme and Host.
+
+    That a page is of the same origin as its request needs no more, but a Host is no proof of which
+    site this is.
+    """
     if public_origin is not None:
         return public_origin
     host = request.header("host")
     return Origin.parse(f"{request.scheme}://{host}") if host else None
+
+
+def origin_of_host(request: Request, public_origins: Iterable[Origin]) -> Origin | None:
+    """Return the one of several public origins that the request's Host names, or None."""
+    host = request.header("host")
+    named = [own for own in public_origins if Origin.parse(f"{own.scheme}://{host}") == own]
+    # One host may be listed with both schemes: the scheme of the request decides then.
+    same_scheme = (own for own in named if own.scheme == request.scheme)
+    return next(same_scheme, named[0] if named else None)
+
+
+_LOOPBACK = re.compile(
+    r"(?:.+\.)?localhost|\[::1\]|127(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}"
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host (of an `Origin`) can only be this machine (RFC 6761 section 6.3)."""
+    return _LOOPBACK.fullmatch(host.removesuffix(".")) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +268,118 @@ class OriginPattern:
             origin.host.endswith("." + self.host) if self.subdomains else origin.host == self.host
         )
         return host and origin.scheme == self.scheme and self.port in ("*", origin.port)
+
+    def __str__(self) -> str:
+        host = f"*.{self.host}" if self.subdomains else self.host
+        return f"{self.scheme}://{host}" + (f":{self.port}" if self.port else "")
+
+    @property
+    def exact(self) -> Origin | None:
+        """The one origin that matches; None where there is a wildcard."""
+        if self.subdomains or self.port == "*":
+            return None
+        return Origin(self.scheme, self.host, self.port)
+
+    def overlaps(self, other: OriginPattern) -> bool:
+        """Return whether an origin could match both patterns."""
+        if self.scheme != other.scheme or not (
+            self.port == other.port or "*" in self.port + other.port
+        ):
+            return False
+        return self._has_host_of(other) or other._has_host_of(self)
+
+    def _has_host_of(self, other: OriginPattern) -> bool:
+        if not self.subdomains:
+            return not other.subdomains and self.host == other.host
+        host = "." + other.host if other.subdomains else other.host
+        return host.endswith("." + self.host)
+
+
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()+,;=:@\-]+)+/?")
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffTarget:
+    """One entry of `handoff_targets`.
+
+    :ivar origin: the origin; wildcards count for links only.
+    :ivar prefix: what the path of a link must begin with; None for any path.
+    """
+
+    origin: OriginPattern
+    prefix: str | None = None
+
+    @classmethod
+    def parse(cls, option: str, text: object) -> HandoffTarget:
+        """:raises ConfigurationError: the text is no origin, or its path can be no prefix."""
+        scheme, mark, rest = text.partition("://") if isinstance(text, str) else ("", "", "")
+        host, slash, path = rest.partition("/")
+        if not slash:
+            return cls(OriginPattern.parse(option, text))
+        origin, prefix = OriginPattern.parse(option, f"{scheme}{mark}{host}"), slash + path
+        if prefix == "/":
+            return cls(origin)
+        # Compared as text with what a browser makes of a URL: another spelling would never match.
+        if (
+            origin.scheme not in ("http", "https")
+            or not _PREFIX.fullmatch(prefix)
+            or {".", ".."} & set(prefix.split("/"))
+        ):
+            raise ConfigurationError(
+                f"{option}: {text!r} has no path that can be a prefix; write one like "
+                "'https://b.example/app/', without a query, escapes and dot segments"
+            )
+        return cls(origin, prefix)
+
+    def allows(self, origin: Origin, url: str) -> bool:
+        """Return whether a link may point to a URL of that origin."""
+        if not self.origin.matches(origin):
+            return False
+        if self.prefix is None:
+            return True
+        path = resolved_path(url)
+        if path is None:
+            return False
+        # /app is no prefix of /application: another app may live there.
+        inside = self.prefix if self.prefix.endswith("/") else self.prefix + "/"
+        return path == self.prefix or path.startswith(inside)
+
+
+def resolved_path(url: str) -> str | None:
+    """Return the path that a browser requests for an absolute URL (WHATWG URL, path state).
+
+    None where a server may see another path than the browser: one that decodes `%2F` or `%5C`, or
+    cuts parameters from a segment, would find a dot segment that the browser did not resolve.
+
+    :param url: without a backslash, and without what browsers drop (tabs, newlines).
+    """
+    segments: list[str] = []
+    parts = path_of(url).split("/")[1:] or [""]
+    for part in parts:
+        dots = part.lower().replace("%2e", ".")
+        if dots == ".." and segments:
+            segments.pop()
+        elif dots not in (".", ".."):
+            segments.append(part)
+    if parts[-1].lower().replace("%2e", ".") in (".", ".."):
+        segments.append("")
+    path = "/" + "/".join(segments)
+    return None if _hides_dots(path) else path
+
+
+def _hides_dots(path: str) -> bool:
+    raw = path.encode("utf-8", "surrogatepass")
+    # Each round undoes one layer of escapes; no honest URL has more than a few.
+    for _ in range(4):
+        decoded = unquote_to_bytes(raw).replace(b"\\", b"/")
+        if any(each.partition(b";")[0].strip() == b".." for each in decoded.split(b"/")):
+            return True
+        if any(byte < 0x20 for byte in decoded):
+            return True
+        if decoded == raw:
+            return False
+        raw = decoded
+    return True
 
 
 def is_among(origin: Origin, patterns: Iterable[OriginPattern]) -> bool:

@@ -93,6 +93,9 @@ class Members(SessionAdapter):
         self.strict = self.attributes.strict
         self.asked: list[str] = []
 
+    def own_hosts(self) -> tuple[str, ...]:
+        return (HOST,)
+
     def current(self, request: Any) -> Any:
         self.asked.append("current")
         return next((self.live[v] for v in request.cookies("sid") if v in self.live), None)

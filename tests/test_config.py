@@ -24,7 +24,7 @@ from ott_middleware import (
 )
 from ott_middleware.config import OptionValues, hasher_of, seconds_of
 from ott_middleware.tokens import hashed
-from ott_middleware.urls import Origin, OriginPattern
+from ott_middleware.urls import HandoffTarget, Origin, OriginPattern
 
 SECRET = "a secret of thirty-two characters"
 
@@ -48,7 +48,7 @@ def patterns(*texts: str) -> tuple[OriginPattern, ...]:
 def test_the_defaults(adapter: SealedSession) -> None:
     options = Options.build({"session": adapter})
     assert options.adapter is adapter
-    assert options.backend is options.tokens is options.public_origin is options.own is None
+    assert options.backend is options.tokens is options.public_origin is None
     assert options.token_options == TokenOptions()
     assert options.token_options.secrets == ()
     assert options.token_options.expires_in == 3
@@ -60,7 +60,7 @@ def test_the_defaults(adapter: SealedSession) -> None:
     assert options.set_ott_header_on_new_session is False
     assert options.base_path == ""
     assert options.query_param == "ott"
-    assert options.trusted == options.targets == ()
+    assert options.trusted == options.targets == options.own == ()
     assert (options.on_invalid, options.on_switch) == ("error", "keep")
 
 
@@ -89,8 +89,8 @@ def test_all_options_at_once(adapter: SealedSession) -> None:
     assert options.backend is backend
     assert options.token_options.secrets == (SECRET.encode(), b"an older secret, too")
     assert options.trusted == patterns("https://*.a.example", "http://localhost:*")
-    assert options.targets == patterns("https://b.example")
-    assert options.own == Origin("https", "app.example", "")
+    assert options.targets == (HandoffTarget.parse("x", "https://b.example"),)
+    assert options.own == (Origin("https", "app.example", ""),)
     assert options.disable_client_request is options.disable_set_session_cookie is True
     assert options.query_param is None
 
@@ -115,16 +115,11 @@ def test_cookie_names_make_a_cookie_session(session: Any, names: tuple[str, ...]
     assert adapter.cookie_names == names
 
 
-def test_targets_are_the_trusted_unless_they_are_named(adapter: SealedSession) -> None:
-    def built(**values: Any) -> Options:
-        return Options.build({"session": adapter, **values})
-
-    trusted = built(trusted_origins=["https://a.example"])
-    assert trusted.targets == trusted.trusted == patterns("https://a.example")
-    # An iterator can be read once only; it counts for both all the same.
-    once = built(trusted_origins=iter(["https://a.example"]))
-    assert once.targets == once.trusted == patterns("https://a.example")
-    assert built(trusted_origins=["https://a.example"], handoff_targets=[]).targets == ()
+def test_targets_are_not_the_trusted(adapter: SealedSession) -> None:
+    # The pages of trusted origins may fetch tokens that are bound to nothing.
+    trusted = Options.build({"session": adapter, "trusted_origins": iter(["https://a.example"])})
+    assert trusted.trusted == patterns("https://a.example")
+    assert trusted.targets == ()
 
 
 def test_a_ready_token_service(adapter: SealedSession) -> None:

@@ -57,8 +57,14 @@ def link_of(app: Any) -> str:
 
 
 def test_the_quickstart_hands_ada_over(quickstart: dict[str, Any]) -> None:
-    app = quickstart["app"]
-    link = f"/me?ott={link_of(app)}"
+    source = quickstart["app"]
+    app = OTTMiddleware(
+        quickstart["site"],
+        session=CookieSession("sessionid", probe="/me"),
+        tokens=source.flow.tokens,
+        public_origin="https://b.example",
+    )
+    link = f"/me?ott={link_of(source)}"
     arrived = ask(app, "GET", link, NAVIGATION, **B)
     assert (arrived.status, dict(arrived.headers)["location"]) == (303, "/me")
     cookie = dict(arrived.headers)["set-cookie"]

@@ -710,6 +710,13 @@ def test_a_hook_that_answers_what_cannot_be_sent(
 # Links made here.
 
 
+class AtB(Members):
+    """The members of a site whose framework names its host."""
+
+    def own_hosts(self) -> tuple[str, ...]:
+        return ("b.example",)
+
+
 def test_a_link_signs_in_on_its_own_origin_only(world: World) -> None:
     links: list[str] = []
 
@@ -719,7 +726,7 @@ def test_a_link_signs_in_on_its_own_origin_only(world: World) -> None:
 
     backend = MemoryBackend(clock=world.clock)
     here = world.serve(mint, backend=backend, handoff_targets=["https://b.example"])
-    there = world.serve(backend=backend)
+    there = world.serve(backend=backend, session=AtB(person("alice")))
     for _ in range(3):
         here.get("/", ALICE)
     before, _, token = links[0].removesuffix("#top").rpartition("&ott=")
@@ -732,11 +739,12 @@ def test_a_link_signs_in_on_its_own_origin_only(world: World) -> None:
     assert there.open(f"/in?ott={token}", secure).status == 303  # behind a TLS proxy
 
 
-def test_a_call_stands_on_the_origin_of_the_calling_page(world: World) -> None:
+def test_a_call_stands_on_this_site_and_not_on_the_calling_page(world: World) -> None:
     site = world.serve(trusted_origins=["https://spa.example"])
     spa = {"origin": "https://spa.example", "sec-fetch-site": "cross-site"}
-    assert site.fetch(f"/?ott={site.token(audience='https://spa.example')}", spa).status == 200
-    assert site.fetch(f"/?ott={site.token(audience=ORIGIN)}", spa).code == "INVALID_TOKEN"
+    assert site.fetch(f"/?ott={site.token(audience=ORIGIN)}", spa).status == 200
+    elsewhere = site.token(audience="https://spa.example")
+    assert site.fetch(f"/?ott={elsewhere}", spa).code == "INVALID_TOKEN"
 
 
 def test_a_service_made_elsewhere_opens_links(world: World) -> None:

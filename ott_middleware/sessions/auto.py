@@ -79,8 +79,11 @@ def adapter_of(app: Any) -> SessionAdapter:
     )
 
 
-def layers_of(app: Any) -> Iterator[Any]:
-    """An app and everything in it that it visibly wraps, from the outside in, each once."""
+def layers_of(app: Any, *, mounted: bool = True) -> Iterator[Any]:
+    """An app and everything in it that it visibly wraps, from the outside in, each once.
+
+    :param mounted: whether what a router mounts counts.
+    """
     waiting: list[Any] = [app]
     # Held on to, since the number of an object that is gone may be given to another.
     seen: dict[int, Any] = {}
@@ -91,19 +94,13 @@ def layers_of(app: Any) -> Iterator[Any]:
         seen[id(layer)] = layer
         yield layer
         waiting.extend(_inside(layer))
+        if mounted:
+            waiting.extend(_mounted_in(layer))
 
 
 def _inside(layer: Any) -> Iterator[Any]:
     for name in _INNER:
         yield _held(layer, name)
-    for name in _ROUTES:
-        routes = _held(layer, name)
-        if isinstance(routes, Mapping):
-            yield from routes.values()
-    routes = _held(layer, "routes")
-    if isinstance(routes, list):
-        # Other routes lead to views, which wrap nothing.
-        yield from (route for route in routes if _MOUNTS & set(map(_class_name, _mro(route))))
     if isinstance(layer, functools.partial):
         yield layer.func
         yield from layer.args
@@ -118,6 +115,22 @@ def _inside(layer: Any) -> Iterator[Any]:
                 yield cell.cell_contents
         except ValueError:  # not filled yet
             continue
+
+
+def _mounted_in(layer: Any) -> Iterator[Any]:
+    for name in _ROUTES:
+        routes = _held(layer, name)
+        if isinstance(routes, Mapping):
+            yield from routes.values()
+    routes = _held(layer, "routes")
+    if isinstance(routes, list):
+        # Other routes lead to views, which wrap nothing.
+        yield from (route for route in routes if _MOUNTS & class_names(route))
+
+
+def class_names(thing: Any, *, of_class: bool = False) -> set[str]:
+    """Return the full names of a thing's classes, or of a class and its bases."""
+    return set(map(_class_name, thing.__mro__ if of_class else _mro(thing)))
 
 
 def _held(layer: Any, name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
@@ -197,6 +197,16 @@ class SessionAdapter:
     bounds_app: bool = True
     #: The names of the cookies that `establish` sets.
     cookie_names: tuple[str, ...] = ()
+
+    def own_hosts(self) -> Collection[str]:
+        """Return the exact host names at which the app's configuration says that the app answers.
+
+        Without `public_origin`, a token that is bound to one of these hosts can be redeemed here.
+        Return only what the site's owner wrote down, and nothing that a request says. A name may
+        have a port; patterns (`.example.com`, `*`) are ignored. Asked when a token is redeemed.
+        Answers from memory; default: no names.
+        """
+        return ()
 
     def bind(self, call_app: CallApp) -> None:
         """Given once, when an app is wrapped: a way to ask that app, in process.

@@ -38,6 +38,7 @@ from .django_request import (
 from .django_store import database, end_of, is_key, is_self_contained, limit, reading
 from .django_user import SignedIn, as_json, described, id_of, user_by_field, user_by_id, user_of
 from .framework import FrameworkSession, Match, exposed_of, session_id
+from .hosts import django_hosts, exact_hosts
 
 # What says who is signed in, for how long and with which forms: nobody brings that along.
 _RESERVED = {
@@ -144,6 +145,10 @@ class DjangoSession(FrameworkSession):
     def bind(self, call_app: CallApp) -> None:
         check_apps(self._match)
         super().bind(call_app)
+
+    def own_hosts(self) -> frozenset[str]:
+        """Return the exact names in `ALLOWED_HOSTS`."""
+        return exact_hosts(django_hosts())
 
     def secrets(self) -> Sequence[str | bytes]:
         """`SECRET_KEY`, and its fallbacks."""

@@ -22,6 +22,7 @@ from .base import CallApp, CookieAttributes, Session
 from .environ import environ_of
 from .flask_lifetime import Limits, bound_interface, keeps_on_server, limits_of, watch_interface
 from .framework import FrameworkSession, Match, Mode, earlier, session_id
+from .hosts import exact_hosts, flask_hosts
 from .lifetime import END_KEY, earliest, moment_of, seconds_in, seconds_of
 from .mapped import Beginning, MappedSession, Person, User, id_of
 
@@ -175,6 +176,10 @@ class FlaskSession(MappedSession):
             partitioned=partitioned,
             httponly=interface.get_cookie_httponly(app),
         )
+
+    def own_hosts(self) -> frozenset[str]:
+        """Return the exact names in `TRUSTED_HOSTS`, and `SERVER_NAME`."""
+        return exact_hosts(flask_hosts(self.app))
 
     def secrets(self) -> Sequence[str | bytes]:
         if not self.app.secret_key:

@@ -23,6 +23,7 @@ from ..http import Cookie, Request
 from .auto import layers_of
 from .base import CallApp, CookieAttributes, Session
 from .framework import FrameworkSession, Match, Mode, earlier, session_id
+from .hosts import exact_hosts, hosts_of, layers_with_hosts
 from .lifetime import END_KEY, earliest, moment_of, seconds_in, seconds_of
 from .mapped import MappedSession, Person, User
 from .starlette_lifetime import bound_app, is_session_middleware
@@ -115,6 +116,7 @@ class StarletteSession(MappedSession):
         self.strict = self._attributes.strict
         self._clock = clock
         self._app = app
+        self._layers = layers_with_hosts(app)
 
     def bind(self, call_app: CallApp) -> None:
         super().bind(call_app)
@@ -137,6 +139,10 @@ class StarletteSession(MappedSession):
         if _middleware_of(app) is None:
             raise _no_middleware()
         return cls(app)
+
+    def own_hosts(self) -> frozenset[str]:
+        """Return the exact names that the app's `TrustedHostMiddleware` allows."""
+        return exact_hosts(hosts_of(self._layers))
 
     def secrets(self) -> Sequence[bytes]:
         # The signer has the newest last.

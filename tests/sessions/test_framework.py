@@ -290,7 +290,7 @@ def test_an_adapter_that_trusts_blindly_cannot_set_it_either(world: World) -> No
 @pytest.mark.parametrize("audience", [None, "http://app.example"])
 def test_a_seal_is_good_for_its_own_token_alone(world: World, audience: str | None) -> None:
     club = ClubSession()
-    two = Two(world, club, club)
+    two = Two(world, club, club, public_origin="http://app.example")
     carried: list[Session] = []
 
     class Thief(SessionAdapter):
