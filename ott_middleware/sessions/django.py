@@ -195,7 +195,7 @@ class DjangoSession(FrameworkSession):
                 return None
             if not isinstance(user, get_user_model()) or user.pk is None:
                 raise TypeError("match returned no saved user of this project, and not None")
-            return self._arrived(session, user.pk)
+            return self._arrived(session, id_of(user))
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
         cookie = self._cookie(session.token, session)
@@ -234,6 +234,9 @@ class DjangoSession(FrameworkSession):
         user = user_of(values) if SESSION_KEY in values else None
         if user is None:
             return None
+        end = end_of(store)
+        if end is None:
+            return None
         auth_hash = str(values.get(HASH_SESSION_KEY, ""))
         named = (id_of(user), auth_hash) if is_self_contained(self._store) else (key,)
         told = {name: as_json(value) for name, value in exposed_of(values, self._data).items()}
@@ -242,7 +245,7 @@ class DjangoSession(FrameworkSession):
             token=key,
             user_id=id_of(user),
             user=described(user, self._exposed),
-            expires_at=end_of(store),
+            expires_at=end,
             persistent=not store.get_expire_at_browser_close(),
             data=told,
             backend=values[BACKEND_SESSION_KEY],

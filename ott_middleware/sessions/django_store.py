@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from django.contrib.sessions.backends.base import VALID_KEY_CHARS, SessionBase
 from django.contrib.sessions.backends.cache import SessionStore as CacheStore
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.contrib.sessions.backends.file import SessionStore as FileStore
@@ -32,8 +33,16 @@ def is_self_contained(store: Any) -> bool:
 
 def is_key(store: Any, key: str) -> bool:
     """Whether a cookie's value may be a session's key in that store."""
-    short = issubclass(store, (DatabaseStore, CacheStore, FileStore))
-    return (_KEY if short else _LONG_KEY).fullmatch(key) is not None
+    if not issubclass(store, (DatabaseStore, CacheStore, FileStore)):
+        return _LONG_KEY.fullmatch(key) is not None
+    if _KEY.fullmatch(key) is None:
+        return False
+    if store._get_new_session_key is not SessionBase._get_new_session_key:
+        return True  # an engine with keys of its own
+    # Django's keys have no capitals. A table, a cache in a table or a file system may find them in
+    # another case, too. Then one session would have several keys: several ids here, a cap on its
+    # tokens for each, and a sign-out that revokes the tokens of one.
+    return set(key) <= set(VALID_KEY_CHARS)
 
 
 def reading(store: Any, key: str) -> Any:
@@ -44,17 +53,19 @@ def reading(store: Any, key: str) -> Any:
     return session
 
 
-def end_of(session: Any) -> datetime:
-    """When a session ends in its store.
+def end_of(session: Any) -> datetime | None:
+    """When a session ends in its store; None if it is there under another key only.
 
     A cache does not tell when it was last saved: its sessions count as saved just now.
     """
     saved: dict[str, datetime] = {}
     if isinstance(session, DatabaseStore):
         rows = session.model.objects.filter(session_key=session.session_key)
-        end = rows.values_list("expire_date", flat=True).first()
-        if end is not None:
-            return _aware(end)
+        row = rows.values_list("session_key", "expire_date").first()
+        if row is not None:
+            # The column's collation may hold the cookie's value and this key for equal. Only the
+            # key itself is a session's; see `is_key` for what another spelling would be good for.
+            return _aware(row[1]) if row[0] == session.session_key else None
     elif isinstance(session, FileStore):
         saved = {"modification": session._last_modification()}
     elif isinstance(session, CookieStore):
