@@ -142,6 +142,8 @@ class SessionAdapter:
     suspends: bool = False
     #: Whether the blocking methods must run in asgiref's thread for thread-sensitive code.
     thread_sensitive: bool = False
+    #: Whether the app itself cannot see a session of the adapter's after the session has ended.
+    bounds_app: bool = True
     #: The names of the cookies that `establish` sets.
     cookie_names: tuple[str, ...] = ()
 
