@@ -235,6 +235,9 @@ class DjangoSession(FrameworkSession):
         # Somebody else may have signed in by the same key meanwhile.
         if found is None or found.user_id != session.user_id:
             return None
+        # Two engines measure a session's age by the settings of the site that looks. The end that
+        # the source saw, and sealed, holds too; this site's may be later.
+        found = replace(found, expires_at=earlier(found.expires_at, session.expires_at))
         return found if self.mode == "share" else self._within_lifetime(replace(found, token=""))
 
     def known(self, session: Session, person: Any) -> Session | None:

@@ -158,7 +158,11 @@ def _unread(session: Any) -> Any:
         return None
     setattr(session, _UNREAD, None)
     stored = type(session)(key)
-    stored.create = stored.delete = lambda *_: None
+
+    def create() -> None:  # what engines do on loading a session that has expired
+        stored._session_key = None
+
+    stored.create, stored.delete = create, lambda *_: None
     return stored
 
 

@@ -98,9 +98,10 @@ def user_by_id(user_id: object, backend: str | None) -> tuple[Any, str] | None:
             user = load_backend(path).get_user(key)
         except (OverflowError, ValueError, ValidationError):  # likewise
             continue
-        # "ADA" finds "ada" in a column of a loose collation, and "07" or a 7 of another script
-        # is read as 7. Where the id comes from, these may be other users. So the id that was found must be spelled as
-        # the one that was asked for; without that, they would take over this account.
+        # "ADA" finds "ada" in a column of a loose collation, and "07" or a 7 of another script is
+        # read as 7. Where the id comes from, these may be other users. So the id that was found
+        # must be spelled as the one that was asked for; without that, they would take over this
+        # account.
         if user is not None and id_of(user) == text:
             return user, path
     return None
