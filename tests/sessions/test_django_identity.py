@@ -80,6 +80,13 @@ class LooseBackend(ModelBackend):  # type: ignore[misc]  # its base has no types
         return User.objects.filter(pk__gte=0).order_by("pk").first()
 
 
+class PickyBackend(ModelBackend):  # type: ignore[misc]  # its base has no types
+    """An authentication backend with ids of its own."""
+
+    def get_user(self, user_id: Any) -> Any:
+        raise ValueError("no id of this backend's")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _tables() -> Iterator[None]:
     made = (LooseUser, LooseSession)
@@ -212,6 +219,9 @@ class TestMatchByField:
         assert DjangoSession(match="email").resolve(arriving(email="None")) is None
         assert not django_user.has_text(loose.__class__(), LooseUser._meta.get_field("tag"), "None")
 
+    def test_column_is_a_field_to_match_by(self, loose: Any) -> None:
+        DjangoSession(match="email").bind(lambda _: pytest.fail("not asked"))
+
     @pytest.mark.parametrize("name", ["friends", "logentry", "nickname"])
     def test_relation_is_no_field_to_match_by(self, loose: Any, name: str) -> None:
         with pytest.raises(ConfigurationError, match=f"'{name}'; name a field"):
@@ -253,6 +263,13 @@ class TestMatchById:
         with override_settings(AUTHENTICATION_BACKENDS=[LOOSE_BACKEND, MODEL_BACKEND]):
             found: Any = DjangoSession(match="id").resolve(arriving("8"))
             assert (found.user_id, found.backend) == ("8", MODEL_BACKEND)
+
+    def test_backend_that_knows_no_such_id(self, ada: Any) -> None:
+        paths = [f"{__name__}.PickyBackend", MODEL_BACKEND]
+        with override_settings(AUTHENTICATION_BACKENDS=paths):
+            found: Any = DjangoSession(match="id").resolve(arriving("7"))
+            assert (found.user_id, found.backend) == ("7", MODEL_BACKEND)
+            assert DjangoSession(match="id").resolve(arriving("8")) is None
 
 
 class TestUserOfSession:
