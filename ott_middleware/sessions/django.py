@@ -85,7 +85,10 @@ class DjangoSession(FrameworkSession):
 
     :param mode, expose, data, match, sources: see `FrameworkSession`. `expose` names attributes of
         the user; dates, UUIDs and the like leave as text. A `match` by a field is a look-up in the
-        user model's default manager: exactly one, or nobody. A function returns a saved user.
+        user model's default manager: exactly one user, whose value is the very text (or whole
+        number) that arrived, whatever the column's collation holds for equal. The same goes for
+        ids. A function may compare otherwise, regardless of case for example; it returns a saved
+        user, or None.
     :param same_store: False where a `"fork"` comes from a site with the same secret and the same
         users, but a session store of its own. The session cannot be looked up then; that the user
         is active and has the same password decides.
