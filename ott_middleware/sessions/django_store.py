@@ -24,7 +24,6 @@ from django.utils.timezone import get_default_timezone, make_naive
 
 from ..http import Request
 from .django_ends import aware, end_in, keep_ends, now, set_end
-from .framework import earlier
 
 # What no engine of Django's has issued never reaches a store: databases and caches have limits of
 # their own, and some answer with an error or a warning to what exceeds them.
@@ -66,7 +65,8 @@ def end_of(session: Any) -> datetime | None:
     Where a cache does not tell when it drops a session, the session counts as saved just now.
     """
     end = _stored_end(session)
-    return None if end is None else earlier(end, end_in(session))
+    own_end = end_in(session)
+    return end if end is None or own_end is None else min(end, own_end)
 
 
 def _stored_end(session: Any) -> datetime | None:
