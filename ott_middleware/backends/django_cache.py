@@ -1,8 +1,9 @@
 """Tokens in Django's cache framework.
 
-A cache has no command that reads and deletes, so that `take` reads, deletes, and looks at the
-answer: `delete()` says `True` to one caller alone, and that one has the value. It takes a cache
-whose answer can be trusted with that:
+A cache has no command that reads and deletes. So each `put` stores two entries: the value, and a
+ticket under a random name that is never used again. `take` reads the value and deletes its ticket:
+`delete()` returns `True` to one caller alone, and that caller gets the value. It takes a cache
+whose `delete()` can be trusted with that:
 
 ======================  ============================================================================
 Redis                   yes: the server counts what it deleted
@@ -13,8 +14,8 @@ files                   no: `add()` overwrites what another process added in the
 dummy                   no: it keeps nothing
 ======================  ============================================================================
 
-A cache may drop what it likes when it is short of room (local memory beyond its `MAX_ENTRIES`, 300
-by default): the link is dead then, and nothing worse.
+A cache may drop entries when it is short of room (local memory beyond its `MAX_ENTRIES`, 300 by
+default, which is room for 150 tokens): the link of a dropped entry no longer works, nothing worse.
 """
 
 from __future__ import annotations
@@ -23,19 +24,22 @@ import hashlib
 import logging
 import math
 import os
+import secrets
 import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import BackendUnavailable, ConfigurationError, KeyTaken, NotSupported, OTTError
 from .base import Backend
 
 logger = logging.getLogger("ott_middleware")
 
-_EXPIRY = struct.Struct(">d")
+_NONCE_BYTES = 16
+# When the value expires (Unix seconds), and the nonce that its ticket is named by.
+_HEAD = struct.Struct(f">d{_NONCE_BYTES}s")
 
 
 class DjangoCacheBackend(Backend):
@@ -97,25 +101,57 @@ class DjangoCacheBackend(Backend):
         if expires_at <= now:
             return
         name = _name(key)
-        held = _EXPIRY.pack(expires_at) + value
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        ticket = _ticket(nonce)
+        held = _HEAD.pack(expires_at, nonce) + value
         seconds = math.ceil(expires_at - now)
         with self._cache() as cache:
+            # The ticket is stored first: a value whose ticket is missing counts as used.
+            if not cache.add(ticket, b"1", timeout=seconds + _TICKET_MARGIN):
+                raise BackendUnavailable("the cache would not store a token")
             if cache.add(name, held, timeout=seconds):
                 return
-            if self._opened(cache.get(name)) is not None:
-                raise KeyTaken("a live token has that key")
-            # What is there has expired: by this package's clock, which is not the cache's.
-            cache.delete(name)
-            if not cache.add(name, held, timeout=seconds):
-                raise BackendUnavailable("the cache would not store a token")
+            try:
+                self._make_way(cache, name)
+                if not cache.add(name, held, timeout=seconds):
+                    raise BackendUnavailable("the cache would not store a token")
+            except OTTError:
+                cache.delete(ticket)
+                raise
 
     def take(self, key: str) -> bytes | None:
         name = _name(key)
         with self._cache() as cache:
-            value = self._opened(cache.get(name))
-            # Any number of callers may have read the value. Whom the cache tells that it deleted it
-            # has it; there is one. (Tokens are random: no other value gets that name meanwhile.)
-            return value if value is not None and cache.delete(name) else None
+            found = _Entry.read(cache.get(name))
+            if found is None or found.expires_at <= self.clock():
+                return None
+            # Any number of callers may have read this value, and since then it may have been
+            # redeemed and another value stored under the same name (a `generate_token` whose texts
+            # recur). The ticket belongs to this very value: its name is random and never stored
+            # again, so its deletion succeeds once. Were the value's own entry deleted instead, a
+            # slow caller would delete the newer value and return this one a second time.
+            if not cache.delete(found.ticket):
+                return None
+            # Only the caller that deleted the ticket removes the value: no other call may delete
+            # what is stored under this name. Once expired, the entry makes way by itself, and the
+            # name may already hold a newer value.
+            if found.expires_at > self.clock():
+                cache.delete(name)
+            return found.value
+
+    def _make_way(self, cache: Any, name: str) -> None:
+        """Remove the entry under a name if its value has expired by this package's clock.
+
+        :raises KeyTaken: the value is live, or another call is removing it at this moment.
+        """
+        found = _Entry.read(cache.get(name))
+        if found is None:
+            return
+        # Of two calls that find the same expired entry, the one that gets its ticket removes it.
+        # Without that, the second would delete the live value that the first has just stored.
+        if found.expires_at > self.clock() or not cache.delete(found.ticket):
+            raise KeyTaken("a live token has that key")
+        cache.delete(name)
 
     def revoke(self, owner: str) -> int:
         raise NotSupported("a Django cache can't tell whose tokens it holds")
@@ -153,12 +189,25 @@ class DjangoCacheBackend(Backend):
             # The rest of an answer must not reach the next caller.
             cache.close() if broken else self._idle.append(cache)
 
-    def _opened(self, held: bytes | None) -> bytes | None:
-        if held is None or _EXPIRY.unpack_from(held)[0] <= self.clock():
+
+class _Entry(NamedTuple):
+    """A stored value, with what decides about it."""
+
+    expires_at: float
+    ticket: str
+    value: bytes
+
+    @classmethod
+    def read(cls, held: bytes | None) -> _Entry | None:
+        """The entry that `put` stored; None where there is none."""
+        if held is None:
             return None
-        return held[_EXPIRY.size :]
+        expires_at, nonce = _HEAD.unpack_from(held)
+        return cls(expires_at, _ticket(nonce), held[_HEAD.size :])
 
 
+# Seconds that a ticket stays longer than its value, so that a value never lacks it for being late.
+_TICKET_MARGIN = 60
 _IN_ONE_PROCESS = ", and a LocMemCache serves one process, dropping tokens beyond its MAX_ENTRIES"
 
 
@@ -194,3 +243,7 @@ def _distrust(cache: Any) -> str | None:
 def _name(key: str) -> str:
     # Short and of plain characters, as caches want their keys.
     return f"ott:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _ticket(nonce: bytes) -> str:
+    return f"ott:ticket:{nonce.hex()}"

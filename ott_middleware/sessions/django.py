@@ -8,10 +8,11 @@ hash that changes with the password), `login` begins a new one.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.contrib.auth import (
@@ -24,9 +25,10 @@ from django.contrib.auth import (
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CSRF_SESSION_KEY
 
-from ..errors import ConfigurationError, SessionNotFound
+from ..errors import ConfigurationError, SessionExpired, SessionNotFound
 from ..http import Cookie, Request, current_request
 from .base import CallApp, CookieAttributes, Session
+from .django_ends import END_KEY, keep_ends, now
 from .django_project import check_apps, check_layers, engine
 from .django_request import (
     answering,
@@ -35,9 +37,9 @@ from .django_request import (
     django_request,
     renew_csrf,
 )
-from .django_store import database, end_of, is_key, is_self_contained, limit, reading
+from .django_store import database, end_of, is_key, is_self_contained, limit, reading, tells_end
 from .django_user import SignedIn, as_json, described, id_of, user_by_field, user_by_id, user_of
-from .framework import FrameworkSession, Match, exposed_of, session_id
+from .framework import FrameworkSession, Match, earlier, exposed_of, session_id
 from .hosts import django_hosts, exact_hosts
 
 # What says who is signed in, for how long and with which forms: nobody brings that along.
@@ -47,7 +49,14 @@ _RESERVED = {
     HASH_SESSION_KEY,
     CSRF_SESSION_KEY,
     "_session_expiry",
+    END_KEY,
 }
+# What of a session goes under the seal, so that the source alone says it.
+_SEALED = ("id", "user_id", "user", "created_at", "expires_at", "persistent")
+
+logger = logging.getLogger("ott_middleware")
+
+_S = TypeVar("_S", bound=Session)
 
 
 class DjangoSession(FrameworkSession):
@@ -58,8 +67,16 @@ class DjangoSession(FrameworkSession):
 
     In mode `"fork"` signing out on one side leaves the other signed in; a change of the password
     and a deactivated user end both, and the new session ends when the one that it comes from
-    would have ended at that time. (One that ends with the browser stays one: Django keeps it for
-    `SESSION_COOKIE_AGE` after its last change.)
+    would have ended at that time, or after this site's `SESSION_COOKIE_AGE` where that is sooner.
+    That end stands in the session, and holds whatever the app does to it but `flush()` (which
+    `logout` calls): not `set_expiry()`, `clear()`, a later change, nor `SESSION_SAVE_EVERY_REQUEST`
+    make it last longer. For that the adapter gives the project's session store class, whichever it
+    is, methods that keep the end; sessions that the app begins itself are left as they are. Where
+    the engine does not derive from Django's `SessionBase`, a warning says so at start, and
+    `bounds_app` is False: then the app may see a session that has ended, and the adapter does not.
+
+    Mode `"fork"` needs sessions that tell when they end. All of Django's engines do, except `cache`
+    on a cache other than Redis and local memory; use `cached_db` there.
 
     A session's `id` is made of its key. With the engine `signed_cookies`, where the cookie is the
     session and changes whenever it does, it is made of the user and the hash of the password: it
@@ -69,7 +86,10 @@ class DjangoSession(FrameworkSession):
 
     :param mode, expose, data, match, sources: see `FrameworkSession`. `expose` names attributes of
         the user; dates, UUIDs and the like leave as text. A `match` by a field is a look-up in the
-        user model's default manager: exactly one, or nobody. A function returns a saved user.
+        user model's default manager: exactly one user, whose value is the very text (or whole
+        number) that arrived, whatever the column's collation holds for equal. The same goes for
+        ids. A function may compare otherwise, regardless of case for example; it returns a saved
+        user, or None.
     :param same_store: False where a `"fork"` comes from a site with the same secret and the same
         users, but a session store of its own. The session cannot be looked up then; that the user
         is active and has the same password decides.
@@ -116,6 +136,14 @@ class DjangoSession(FrameworkSession):
             raise ConfigurationError(
                 f"auth_backend: {auth_backend!r}; name one of settings.AUTHENTICATION_BACKENDS"
             )
+        if mode == "fork" and same_store and not tells_end(self._store):
+            raise ConfigurationError(
+                "mode: 'fork', but sessions of this SESSION_ENGINE do not tell when they end, so "
+                "that a new one could outlast the one that it comes from; use "
+                "'django.contrib.sessions.backends.cached_db', the engine 'cache' on Redis, or "
+                "mode='share'"
+            )
+        self.bounds_app = keep_ends(self._store)
         self._same_store = same_store
         self._auth_backend = auth_backend
         self.attributes = CookieAttributes(
@@ -144,6 +172,12 @@ class DjangoSession(FrameworkSession):
 
     def bind(self, call_app: CallApp) -> None:
         check_apps(self._match)
+        if not self.bounds_app:
+            logger.warning(
+                "%s: sessions that a handoff began may be seen by the app after they have ended: "
+                "derive the SessionStore of SESSION_ENGINE from Django's SessionBase",
+                type(self).__name__,
+            )
         super().bind(call_app)
 
     def own_hosts(self) -> frozenset[str]:
@@ -165,16 +199,33 @@ class DjangoSession(FrameworkSession):
         exposed = super().expose(replace(session, token=""))
         if not session.token:
             return exposed
-        # Under the same seal as the key: what tells whether the password is still the same.
         more = (session.backend, session.auth_hash) if isinstance(session, SignedIn) else ("", "")
-        return replace(exposed, token=self._sealed(json.dumps([session.token, *more])))
+        values = exposed.to_json()
+        # Under the same seal as the key stands what decides who is signed in, for how long and with
+        # what. The token's own seal needs no secret of this site's: whoever can write to the
+        # backend could put a victim's id, or another end, beside the sealed key of a session of
+        # their own. The data is only named here, by digests, since it may be long.
+        inside = {name: values[name] for name in _SEALED}
+        digests = {name: _digest(name, value) for name, value in values["data"].items()}
+        sealed = self._sealed(json.dumps([session.token, *more, inside, digests]))
+        return replace(exposed, token=sealed)
 
     def _opened(self, session: Session) -> Session | None:
         own = super()._opened(session)
         if own is None:
             return None
-        token, backend, auth_hash = json.loads(own.token)
-        return SignedIn.of(own, token=token, backend=backend, auth_hash=auth_hash)
+        token, backend, auth_hash, *more = json.loads(own.token)
+        if len(more) != 2:  # of an earlier release, which left the user's id outside of the seal
+            return None
+        inside, digests = more
+        # Nothing that stands outside of the seal counts, see `expose`.
+        kept = {
+            name: value
+            for name, value in session.data.items()
+            if digests.get(name) == _digest(name, value)
+        }
+        found = Session.from_json({**inside, "token": token, "data": kept})
+        return SignedIn.of(found, backend=backend, auth_hash=auth_hash)
 
     def resolve(self, session: Session) -> Any:
         with database(current_request()):  # `match` may ask it as well
@@ -184,12 +235,18 @@ class DjangoSession(FrameworkSession):
         with database(current_request()):
             if not self._same_store:
                 user = user_of(SignedIn.of(session).values)
-                return None if user is None else replace(session, token="")
+                if user is None:
+                    return None
+                told = {**(session.user or {}), **described(user, self._exposed)}
+                return self._within_lifetime(replace(session, token="", user=told))
             found = self._signed_in(session.token)
         # Somebody else may have signed in by the same key meanwhile.
         if found is None or found.user_id != session.user_id:
             return None
-        return found if self.mode == "share" else replace(found, token="")
+        # Two engines measure a session's age by the settings of the site that looks. The end that
+        # the source saw, and sealed, holds too; this site's may be later.
+        found = replace(found, expires_at=earlier(found.expires_at, session.expires_at))
+        return found if self.mode == "share" else self._within_lifetime(replace(found, token=""))
 
     def known(self, session: Session, person: Any) -> Session | None:
         with database(current_request()):
@@ -200,7 +257,7 @@ class DjangoSession(FrameworkSession):
                 return None
             if not isinstance(user, get_user_model()) or user.pk is None:
                 raise TypeError("match returned no saved user of this project, and not None")
-            return self._arrived(session, user.pk)
+            return self._arrived(session, id_of(user))
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
         cookie = self._cookie(session.token, session)
@@ -220,10 +277,14 @@ class DjangoSession(FrameworkSession):
             user = None if own is None else user_of(own.values)
             if own is None or user is None:
                 raise SessionNotFound  # the user was deactivated at this very moment
+            own = self._within_lifetime(own)
+            end = own.expires_at
+            if end is None or end - now() < timedelta(seconds=1):
+                raise SessionExpired  # no cookie and no cache keeps less than a second
             asking, response = django_request(request), HttpResponse()
             # A fresh one: whoever planted the visitor's own knows its key.
             asking.session = store = self._store()
-            limit(store, own.expires_at or _now(), persistent=own.persistent)
+            limit(store, end, persistent=own.persistent)
             with answering(asking, response):
                 login(asking, user, backend=own.backend)
             store.update(dict(own.data))
@@ -239,6 +300,9 @@ class DjangoSession(FrameworkSession):
         user = user_of(values) if SESSION_KEY in values else None
         if user is None:
             return None
+        end = end_of(store)
+        if end is None:
+            return None
         auth_hash = str(values.get(HASH_SESSION_KEY, ""))
         named = (id_of(user), auth_hash) if is_self_contained(self._store) else (key,)
         told = {name: as_json(value) for name, value in exposed_of(values, self._data).items()}
@@ -247,7 +311,7 @@ class DjangoSession(FrameworkSession):
             token=key,
             user_id=id_of(user),
             user=described(user, self._exposed),
-            expires_at=end_of(store),
+            expires_at=end,
             persistent=not store.get_expire_at_browser_close(),
             data=told,
             backend=values[BACKEND_SESSION_KEY],
@@ -260,27 +324,39 @@ class DjangoSession(FrameworkSession):
         if found is None:
             return None
         user, backend = found
-        # This side's own rules hold for it: no longer than its sessions, and not after the browser
-        # is closed where those end with it.
-        latest = _now() + timedelta(seconds=self._store().get_session_cookie_age())
-        return SignedIn.of(
+        arrived = SignedIn.of(
             session,
             token="",
             user_id=id_of(user),
             user={**(session.user or {}), **described(user, self._exposed)},
-            expires_at=min(session.expires_at or latest, latest),
-            persistent=session.persistent and not settings.SESSION_EXPIRE_AT_BROWSER_CLOSE,
             backend=backend,
             auth_hash=user.get_session_auth_hash(),
         )
+        return self._within_lifetime(arrived)
+
+    def _within_lifetime(self, session: _S) -> _S:
+        """A session to begin here, bounded by this site's settings.
+
+        It ends no later than a session that is begun now, and with the browser where those do.
+        """
+        return replace(
+            session,
+            expires_at=earlier(session.expires_at, self._latest()),
+            persistent=session.persistent and not settings.SESSION_EXPIRE_AT_BROWSER_CLOSE,
+        )
+
+    def _latest(self) -> datetime:
+        age: int = self._store().get_session_cookie_age()
+        return now() + timedelta(seconds=age)
 
     def _cookie(self, key: str, session: Session) -> Cookie:
         cookie = self.attributes.cookie(self.cookie_names[0], key)
         if not session.persistent or session.expires_at is None:
             return cookie
-        left = max(1, int((session.expires_at - _now()).total_seconds()))
+        end = min(session.expires_at, self._latest())
+        left = max(1, int((end - now()).total_seconds()))
         return replace(cookie, max_age=min(cookie.max_age or left, left))
 
 
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
+def _digest(name: str, value: Any) -> str:
+    return session_id("data", name, json.dumps(value, sort_keys=True))

@@ -44,11 +44,15 @@ def check_apps(match: object) -> None:
         )
     if isinstance(match, str) and match != "id":
         try:
-            get_user_model()._meta.get_field(match)
-        except FieldDoesNotExist as error:
+            field = get_user_model()._meta.get_field(match)
+        except FieldDoesNotExist:
+            field = None
+        # A relation to many rows has no value that could be compared.
+        if field is None or not field.concrete or field.many_to_many:
             raise ConfigurationError(
-                f"match: {match!r}; name a field of {settings.AUTH_USER_MODEL}"
-            ) from error
+                f"match: {match!r}; name a field of {settings.AUTH_USER_MODEL} that is a column of "
+                "its table, or pass a function of the session"
+            )
 
 
 def check_layers() -> None:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from django.conf import settings
+from django.contrib.sessions.backends.base import VALID_KEY_CHARS, SessionBase
 from django.contrib.sessions.backends.cache import SessionStore as CacheStore
+from django.contrib.sessions.backends.cached_db import SessionStore as CachedDatabaseStore
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.contrib.sessions.backends.file import SessionStore as FileStore
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
 from django.core import signing
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.redis import RedisCache
 from django.db import connections
-from django.utils.timezone import get_default_timezone, is_naive, make_aware, now
+from django.utils.timezone import get_default_timezone, make_naive
 
 from ..http import Request
+from .django_ends import aware, end_in, keep_ends, now, set_end
 
 # What no engine of Django's has issued never reaches a store: databases and caches have limits of
 # their own, and some answer with an error or a warning to what exceeds them.
@@ -32,8 +39,16 @@ def is_self_contained(store: Any) -> bool:
 
 def is_key(store: Any, key: str) -> bool:
     """Whether a cookie's value may be a session's key in that store."""
-    short = issubclass(store, (DatabaseStore, CacheStore, FileStore))
-    return (_KEY if short else _LONG_KEY).fullmatch(key) is not None
+    if not issubclass(store, (DatabaseStore, CacheStore, FileStore)):
+        return _LONG_KEY.fullmatch(key) is not None
+    if _KEY.fullmatch(key) is None:
+        return False
+    if store._get_new_session_key is not SessionBase._get_new_session_key:
+        return True  # an engine with keys of its own
+    # Django's keys have no capitals. A table, a cache in a table or a file system may find them in
+    # another case, too. Then one session would have several keys: several ids here, a cap on its
+    # tokens for each, and a sign-out that revokes the tokens of one.
+    return set(key) <= set(VALID_KEY_CHARS)
 
 
 def reading(store: Any, key: str) -> Any:
@@ -44,24 +59,38 @@ def reading(store: Any, key: str) -> Any:
     return session
 
 
-def end_of(session: Any) -> datetime:
-    """When a session ends in its store.
+def end_of(session: Any) -> datetime | None:
+    """When a session ends in its store; None if it is there under another key only.
 
-    A cache does not tell when it was last saved: its sessions count as saved just now.
+    Where a cache does not tell when it drops a session, the session counts as saved just now.
     """
+    end = _stored_end(session)
+    own_end = end_in(session)
+    return end if end is None or own_end is None else min(end, own_end)
+
+
+def _stored_end(session: Any) -> datetime | None:
     saved: dict[str, datetime] = {}
     if isinstance(session, DatabaseStore):
         rows = session.model.objects.filter(session_key=session.session_key)
-        end = rows.values_list("expire_date", flat=True).first()
-        if end is not None:
-            return _aware(end)
+        row = rows.values_list("session_key", "expire_date").first()
+        if row is not None:
+            # The column's collation may hold the cookie's value and this key for equal. Only the
+            # key itself is a session's; see `is_key` for what another spelling would be good for.
+            return aware(row[1]) if row[0] == session.session_key else None
     elif isinstance(session, FileStore):
         saved = {"modification": session._last_modification()}
     elif isinstance(session, CookieStore):
         # The signature was verified when it was loaded; its time stands before it.
         signed = signing.b62_decode(session.session_key.split(":")[-2])
         saved = {"modification": datetime.fromtimestamp(signed, timezone.utc)}
-    end = _aware(session.get_expiry_date(**saved))
+    if isinstance(session, (CacheStore, CachedDatabaseStore)):
+        # Asked now, the session would seem to have been saved now: each look, and each session that
+        # begins from it, would get `SESSION_COOKIE_AGE` anew.
+        left = _seconds_left(session._cache, session.cache_key)
+        if left is not None:
+            return now() + timedelta(seconds=left)
+    end = aware(session.get_expiry_date(**saved))
     if isinstance(session, CookieStore):
         # This engine never looks at a longer age that the session asks for.
         oldest = timedelta(seconds=session.get_session_cookie_age())
@@ -69,20 +98,36 @@ def end_of(session: Any) -> datetime:
     return end
 
 
+def _seconds_left(cache: Any, key: str) -> float | None:
+    """The seconds until a cache drops a key; None if the cache does not tell."""
+    if isinstance(cache, LocMemCache):
+        drops_at = cache._expire_info.get(cache.make_and_validate_key(key))
+        return None if drops_at is None else drops_at - time.time()
+    if isinstance(cache, RedisCache):
+        name = cache.make_and_validate_key(key)
+        left = cache._cache.get_client(name).pttl(name)
+    elif hasattr(cache, "pttl"):  # django-redis
+        left = cache.pttl(key)
+    else:
+        return None
+    return None if left is None or left < 0 else left / 1000
+
+
+def tells_end(store: Any) -> bool:
+    """Whether the sessions of a store tell when they end, so that none outlives another."""
+    if issubclass(store, CacheStore):
+        cache = store()._cache
+        return isinstance(cache, (LocMemCache, RedisCache)) or hasattr(cache, "pttl")
+    return issubclass(store, (DatabaseStore, FileStore, CookieStore))
+
+
 def limit(session: Any, until: datetime, *, persistent: bool) -> None:
     """Have a new session end no later, and with the browser where it is not persistent."""
-    left = until - datetime.now(timezone.utc)
-    if persistent:
-        session.set_expiry(left)
-        return
-    session.set_expiry(0)
-    # What Django would count from now, for its first save.
-    session.get_expiry_age = lambda **_: int(left.total_seconds())
-    session.get_expiry_date = lambda **_: now() + left
-
-
-def _aware(moment: datetime) -> datetime:
-    return make_aware(moment, get_default_timezone()) if is_naive(moment) else moment
+    keep_ends(type(session))
+    set_end(session, until)
+    # By Django's own means as well: they hold in processes that do not have this package.
+    moment = until if settings.USE_TZ else make_naive(until, get_default_timezone())
+    session.set_expiry(moment if persistent else 0)
 
 
 @contextmanager

@@ -73,39 +73,90 @@ def user_of(values: Mapping[str, Any]) -> Any:
         user = get_user(request)
     except ValidationError:  # an id that is none to this user model, from before it was changed
         return None
-    return user if user.is_authenticated else None
+    # The table may hold different ids for equal: an account that was deleted, and another one that
+    # has its name in another case. The id is compared here, where equal texts are the same text;
+    # without that, the session would be the other account's.
+    return user if user.is_authenticated and id_of(user) == str(values[SESSION_KEY]) else None
 
 
 def user_by_id(user_id: object, backend: str | None) -> tuple[Any, str] | None:
     """A user, and the authentication backend that lets them in; None if none does.
 
+    :param user_id: as `id_of` writes it, or a whole number; in any other spelling it is no id.
     :param backend: the only one to be asked; default: all of the project's, in order.
     """
-    paths = [backend] if backend else settings.AUTHENTICATION_BACKENDS
-    try:
-        key = get_user_model()._meta.pk.to_python(user_id)
-        if key is None:
-            return None
-        # The backend, not the table: it is what turns down who is no longer active.
-        found = ((load_backend(path).get_user(key), path) for path in paths)
-        return next((one for one in found if one[0] is not None), None)
-    except (OverflowError, ValidationError):  # no id of this user model
+    text = _text_of(user_id)
+    if text is None:
         return None
+    try:
+        key = get_user_model()._meta.pk.to_python(text)
+    except (OverflowError, ValueError, ValidationError):  # no id of this user model
+        return None
+    for path in [backend] if backend else settings.AUTHENTICATION_BACKENDS:
+        try:
+            # The backend, not the table: it is what turns down who is no longer active.
+            user = load_backend(path).get_user(key)
+        except (OverflowError, ValueError, ValidationError):  # likewise
+            continue
+        # "ADA" finds "ada" in a column of a loose collation, and "07" or a 7 of another script is
+        # read as 7. Where the id comes from, these may be other users. So the id that was found
+        # must be spelled as the one that was asked for; without that, they would take over this
+        # account.
+        if user is not None and id_of(user) == text:
+            return user, path
+    return None
+
+
+# So many users whom the database holds for equal are compared; more are refused.
+_MOST_CANDIDATES = 100
 
 
 def user_by_field(name: str, value: object) -> Any:
-    """The one user with that value in a field, or None."""
+    """The one user with that very value in a field, or None."""
     # What comes in a token is JSON: nothing else than a plain value is looked up.
-    if not isinstance(value, (str, int)):
+    text = _text_of(value)
+    if text is None:
         return None
+    model = get_user_model()
+    field = model._meta.get_field(name)
     try:
-        found = list(get_user_model()._default_manager.filter(**{name: value})[:2])
+        candidates = list(model._default_manager.filter(**{name: value})[:_MOST_CANDIDATES])
     except (OverflowError, ValueError, ValidationError):  # no value of that field
         return None
+    if len(candidates) == _MOST_CANDIDATES:
+        logger.error(
+            "match: the database holds %d users or more for equal by their %s; nobody is signed "
+            "in: pass a function as match=, or give the column an exact collation",
+            _MOST_CANDIDATES,
+            name,
+        )
+        return None
+    # The database's equality is the column's collation: case, accents and trailing blanks may not
+    # count, so that an attacker's "adà@example.com" finds ada@example.com. Only a user whose value
+    # is this very text is the one who arrived; without that, the attacker would be signed in.
+    found = [user for user in candidates if has_text(user, field, text)]
     if len(found) > 1:
         # Whoever it is, it may be the other one: nobody is safer than either.
         logger.error("match: several users have the same %s; nobody is signed in", name)
     return found[0] if len(found) == 1 else None
+
+
+def has_text(user: Any, field: Any, text: str) -> bool:
+    """Whether a field of a user holds the value that `text` spells, as this package spells it.
+
+    Not its normal form: another site may tell apart "7" and "07", or a UUID in either case.
+    """
+    value = field.value_from_object(user)
+    # As `described` sends it, and as Django writes it.
+    return value is not None and text in (str(as_json(value)), str(field.value_to_string(user)))
+
+
+def _text_of(value: object) -> str | None:
+    """A plain value from a token as text; None if it is no text and no whole number."""
+    if isinstance(value, str):
+        return value
+    # A bool is an int to Python: True would be user 1.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def id_of(user: Any) -> str:
