@@ -108,7 +108,8 @@ _DEEPEST = 4
 # What exceeds this number of entries is no copy of a request, and stays as it is.
 _MOST_SHARED = 1000
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,512}")
+_SHORTEST = 16
+_TOKEN = re.compile(rf"[A-Za-z0-9_-]{{{_SHORTEST},512}}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # A piece ends at white space. No `\s`: it would take bytes of UTF-8 for blanks.
 _BLANKS = re.compile(r"([ \t\r\n]+)")
@@ -129,7 +130,7 @@ def cut_request(carrier: MutableMapping[str, Any], query: str, name: str) -> tup
     """
     rest, links = cut(query, name)
     if rest != query:
-        _Cutter(name, query).cut_all(carrier)
+        _Cutter(name, query, rest, links).cut_all(carrier)
     return links
 
 
@@ -143,16 +144,22 @@ class _Cutter:
 
     :param name: of the parameter.
     :param query: the request's query, before the cut.
+    :param rest: the query after the cut.
+    :param links: the values that were cut as links.
     """
 
-    def __init__(self, name: str, query: str) -> None:
+    def __init__(self, name: str, query: str, rest: str, links: tuple[str, ...]) -> None:
         self._name, self._raw_name = name, name.encode("ascii")
-        pairs = (part.partition("=") for part in re.split("[&;]", query))
-        values = {value_of(value) for key, _, value in pairs if is_named(key, name)}
+        values = set(links)
+        if ";" in query:
+            pairs = (part.partition("=") for part in re.split("[&;]", query))
+            values |= {value_of(value) for key, _, value in pairs if is_named(key, name)}
         # A client could make any text disappear by a link of that value: only what may be a token,
         # and is long enough to be no word, is looked for.
         self._values = frozenset(value for value in values if _TOKEN.fullmatch(value))
         self._is_behind_a_mark = _behind_a_mark(name).search
+        # A request has several copies of one text, the query first of all: each is cut once.
+        self._texts = {(query, _Kind.QUERY): rest}
         self._pending: list[list[tuple[Any, _Kind]]] = [[] for _ in range(_DEEPEST + 1)]
         self._seen: set[tuple[int, _Kind]] = set()
         # The originals stay referenced: an id of one that was freed could be another's.
@@ -202,8 +209,10 @@ class _Cutter:
     def _may_enter(self, container: Any, kind: _Kind) -> bool:
         if kind is not _Kind.SHARED:
             return True
+        if len(container) > self._shared_left:
+            return False
         self._shared_left -= len(container)
-        return self._shared_left >= 0
+        return True
 
     def _headers(self, headers: Any, depth: int) -> Any:
         """Return a new list of the headers where one was cut: a server may need its own list.
@@ -278,12 +287,13 @@ class _Cutter:
         return "%" in text or self._name in text
 
     def _cut_text(self, text: str | bytes, kind: _Kind) -> str | bytes:
-        if isinstance(text, str):
-            result = self._cut(text, kind)
-            return text if result == text else result
-        spelled = text.decode("latin-1")
-        result = self._cut(spelled, kind)
-        return text if result == spelled else result.encode("latin-1")
+        spelled = text.decode("latin-1") if isinstance(text, bytes) else text
+        result = self._texts.get((spelled, kind))
+        if result is None:
+            result = self._texts[spelled, kind] = self._cut(spelled, kind)
+        if result == spelled:
+            return text
+        return result.encode("latin-1") if isinstance(text, bytes) else result
 
     def _cut(self, text: str, kind: _Kind) -> str:
         if kind is _Kind.QUERY:
@@ -304,13 +314,14 @@ class _Cutter:
         return "".join(map(self._cut_piece, _BLANKS.split(text)))
 
     def _cut_piece(self, piece: str) -> str:
-        begins = _URL_BEGINS.search(piece)
+        # Most pieces need no look: there may be tens of thousands.
+        begins = _URL_BEGINS.search(piece) if self._mentions(piece) else None
         if begins is None:
             return piece
         path, *rest = _MARKS.split(piece[begins.end() :])
         cleaned = [piece[: begins.end()], *self._without("", path)]
         for mark, part in zip(rest[::2], rest[1::2], strict=True):
-            cleaned += self._without(mark, part)
+            cleaned += self._without(mark, part) if self._mentions(part) else (mark, part)
         return "".join(cleaned)
 
     def _without(self, mark: str, part: str) -> tuple[str, str, str]:
@@ -344,7 +355,7 @@ class _Cutter:
     def _left_of(self, parameter: str) -> str:
         """What is left of a parameter: itself, or nothing, or the comma that follows it."""
         key, _, spelled = parameter.partition("=")
-        if is_named(key, self._name):
+        if len(spelled) >= _SHORTEST and is_named(key, self._name):
             for run in _RUNS:
                 match = run.match(spelled)
                 if match and value_of(match[0]) in self._values:

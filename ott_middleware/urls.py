@@ -6,8 +6,9 @@ The strings are those of `ott_middleware.http`: one character a byte.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from .errors import ConfigurationError, InvalidOrigin, MissingOrNullOrigin
@@ -28,17 +29,22 @@ _LONGEST_VALUE = 3 * 512
 
 def is_named(key: str, name: str) -> bool:
     """Whether a parameter's key, as sent, is a spelling of that name."""
-    # A client can send 64 kB of escapes in place of a key: no spelling is longer than three
-    # characters for one, so that a longer key is not decoded, which would cost milliseconds.
-    return key == name or (
-        "%" in key and len(key) <= 3 * len(name) and unquote(key, "latin-1") == name
-    )
+    # By a pattern, since decoding each of the thousands of keys that a client can send would take
+    # the server tens of milliseconds.
+    return key == name or ("%" in key and _spelling(name)(key) is not None)
+
+
+@lru_cache(maxsize=16)
+def _spelling(name: str) -> Callable[[str], re.Match[str] | None]:
+    return re.compile(letters_of(name)).fullmatch
 
 
 def value_of(spelled: str) -> str:
     """A parameter's value, percent-decoded unless it is too long for any token."""
-    # The same bound as for keys: without it, a value of 64 kB would be decoded to be refused.
-    return unquote(spelled, "latin-1") if len(spelled) <= _LONGEST_VALUE else spelled
+    # Without the limit, a value of 64 kB would be decoded to be refused.
+    if "%" not in spelled or len(spelled) > _LONGEST_VALUE:
+        return spelled
+    return unquote(spelled, "latin-1")
 
 
 def cut(query: str, name: str) -> tuple[str, tuple[str, ...]]:
@@ -52,19 +58,25 @@ def cut(query: str, name: str) -> tuple[str, tuple[str, ...]]:
     :param name: ASCII; a percent-encoded spelling of it counts.
     :return: the rest of the query, and the percent-decoded values of the links in order.
     """
+    rest, spelled = _divided(query, name)
+    return rest, tuple(map(value_of, spelled))
+
+
+def _divided(query: str, name: str) -> tuple[str, list[str]]:
+    """The rest of a query, and the values of that name as they were sent."""
     kept: list[str] = []
     values: list[str] = []
     for part in query.split("&"):
         key, _, value = part.partition("=")
         if is_named(key, name):
-            values.append(value_of(value))
-        elif ";" in part:
+            values.append(value)
+        elif ";" in part and (name in part or "%" in part):
             rest = [each for each in part.split(";") if not is_named(each.partition("=")[0], name)]
             if rest:
                 kept.append(";".join(rest))
         else:
             kept.append(part)
-    return "&".join(kept), tuple(values)
+    return "&".join(kept), values
 
 
 def cut_target(target: str, name: str) -> str:
@@ -75,7 +87,7 @@ def cut_target(target: str, name: str) -> str:
     """
     path, question_mark, query = target.partition("?")
     parts = query.split("#")
-    kept = [cut(part, name)[0] for part in parts]
+    kept = [_divided(part, name)[0] for part in parts]
     if kept == parts:
         return target
     return path + (question_mark if kept[0] else "") + "#".join(kept)

@@ -347,7 +347,6 @@ class TestSemicolons:
                 pairs = parse_qsl(seen.query, keep_blank_values=True, separator=separator)
                 assert "ott" not in [name for name, _ in pairs]
                 assert token not in str(pairs)
-            assert not seen.redeemed
         # It was no link.
         assert site.verify(token).status == 200
 
@@ -449,9 +448,9 @@ class TestNestedScopes:
             await send({"type": "http.response.body", "body": b""})
 
         headers = {"sec-fetch-dest": "iframe", "x-forwarded-uri": f"/?ott={T}"}
-        bridged = WSGIToASGI(OTTMiddleware(wsgi_app, session="sid", interface="wsgi"))  # type: ignore[arg-type]
+        bridged = WSGIToASGI(OTTMiddleware(wsgi_app, session="sid", interface="wsgi"))
         asyncio.run(call_asgi(bridged, make_scope("GET", f"/?ott={T}", headers)))
-        other = ASGIToWSGI(OTTMiddleware(asgi_app, session="sid", interface="asgi"))  # type: ignore[arg-type]
+        other = ASGIToWSGI(OTTMiddleware(asgi_app, session="sid", interface="asgi"))
         call_wsgi(other, make_environ("GET", f"/?ott={T}", headers))
         assert "asgi.scope" in seen[0]
         assert "wsgi_environ" in seen[1]
@@ -523,7 +522,7 @@ class TestNestedScopes:
     def test_four_deep(self) -> None:
         url = f"/p?ott={T}"
         deep: Any = {"a": {"b": {"c": {"url": url, "headers": [("x", url)], "d": {"url": url}}}}}
-        cut_environ(f"ott={T}", deep=deep["a"], other=(((([url], url),),),))
+        cut_environ(f"ott={T}", deep=deep)
         assert deep["a"]["b"]["c"] == {"url": "/p", "headers": [("x", "/p")], "d": {"url": url}}
         environ = cut_environ(f"ott={T}", deep=((((url, (url,)),),),))
         assert environ["deep"] == (((("/p", (url,)),),),)
@@ -549,10 +548,12 @@ class TestNestedScopes:
         cycle.append(knot)
         cut_request(scope, f"ott={T}", "ott")
         assert scope["self"] is scope
-        assert cycle[:2] == ["/", cycle]
-        assert scope["knot"] is cycle[2] is scope["nested"]["knot"]
-        assert scope["knot"][2] == "/"
-        assert scope["knot"][:2] == (scope, cycle)
+        assert cycle[0] == "/"
+        assert cycle[1] is cycle
+        for knot in (scope["knot"], cycle[2], scope["nested"]["knot"]):
+            assert knot[0] is scope
+            assert knot[1] is cycle
+            assert knot[2] == "/"
 
     def test_other_objects_are_left_alone(self) -> None:
         class Strange(dict[str, Any]):
@@ -713,6 +714,11 @@ FILLINGS = {
     "hashes": "#ott=",
     "names": "ott",
     "equals": "/?ott=",
+    "encoded values": "&%6ftt=" + "%41" * 16,
+    "encoded values at semicolons": ";o%74t=" + "%41" * 5 + "A" * 11,
+    "urls": " /?ott=" + "x" * 16,
+    "links": f" /?ott={T}",
+    "nothing": "k=v&",
 }
 SOURCES = ["query", "target", "url", "other"]
 
