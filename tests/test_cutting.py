@@ -749,7 +749,7 @@ def test_the_time_grows_with_the_length(source: str, filling: str) -> None:
     half, whole = (seconds_for(source, FILLINGS[filling], size) for size in (32_768, 65_536))
     # What takes less than a millisecond is too short for a ratio.
     assert whole < max(2.6 * half, 0.001)
-    assert whole < 0.1
+    assert whole < 0.5
 
 
 def wide(kind: str, size: int) -> dict[str, Any]:
@@ -799,7 +799,7 @@ def test_the_time_grows_with_the_number_of_values(kind: str) -> None:
                 break
         spent.append(best)
     assert spent[1] < max(2.6 * spent[0], 0.001)
-    assert spent[1] < 0.2
+    assert spent[1] < 0.5
 
 
 def test_many_values_and_many_urls() -> None:
@@ -808,6 +808,6 @@ def test_many_values_and_many_urls() -> None:
     environ = {"QUERY_STRING": query, "HTTP_X_CUSTOM": f"/?{query}"}
     began = time.thread_time()
     links = cut_request(environ, query, "ott")
-    assert time.thread_time() - began < 0.2
+    assert time.thread_time() - began < 0.5
     assert links == tuple(values)
     assert environ == {"QUERY_STRING": "", "HTTP_X_CUSTOM": "/"}
