@@ -16,7 +16,7 @@ from __future__ import annotations
 import enum
 import re
 from collections import OrderedDict, defaultdict
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from functools import lru_cache
 from typing import Any
 
@@ -79,15 +79,15 @@ def _kind_of_header(folded: str) -> _Kind:
     return _Kind.URL if _URL.match(folded) else _Kind.OTHER
 
 
-def _folded(name: object) -> str:
+def _fold(name: object) -> str:
     if isinstance(name, bytes):
         name = name.decode("latin-1")
     return name.upper().replace("-", "_") if isinstance(name, str) else ""
 
 
 def _kind_of_key(key: object) -> _Kind:
-    """The kind of what a scope or environ, or a mapping inside of them, holds under a key."""
-    folded = _folded(key)
+    """Return the kind of what a scope or environ, or a mapping in one, holds under a key."""
+    folded = _fold(key)
     if folded.lower().startswith(_KEPT_NAMESPACES):
         return _Kind.KEPT
     # REDIRECT_REMOTE_USER is an identity as REMOTE_USER is.
@@ -169,6 +169,10 @@ class _Cutter:
     def cut_all(self, carrier: MutableMapping[str, Any]) -> None:
         """Cut the carrier and what is in it: each container once, from the least deep on."""
         self._seen.add((id(carrier), _Kind.OTHER))
+        headers = carrier.get("headers") if "query_string" in carrier else None
+        # ASGI allows any iterable. One that is no list would be passed over, and keep the token.
+        if type(headers) not in _CONTAINERS and isinstance(headers, Iterable):
+            carrier["headers"] = list(headers)
         self._cut_mapping(carrier, _Kind.OTHER, 0)
         for depth in range(1, _DEEPEST + 1):
             # Containers that are found at this depth, inside of tuples, are appended meanwhile.
@@ -238,7 +242,7 @@ class _Cutter:
     def _value_of_pair(self, pair: Any, kind: _Kind, depth: int) -> Any:
         if not self._is_worth_a_look(pair[1]):
             return pair[1]
-        inner = _kind_of_header(_folded(pair[0]))
+        inner = _kind_of_header(_fold(pair[0]))
         if inner is _Kind.KEPT:
             return pair[1]
         return self._replace(pair[1], kind if inner is _Kind.OTHER else inner, depth)
@@ -270,7 +274,7 @@ class _Cutter:
         return tuple(items)
 
     def _items(self, items: Any, kind: _Kind, depth: int) -> list[tuple[int, Any]]:
-        """What items of a list or tuple become, by index, where they change."""
+        """Return what items of a list or tuple become, by index, where they change."""
         if kind in (_Kind.OTHER, _Kind.SHARED) and _is_pair(items):
             # A name and its value, as in the headers of a nested request.
             new = [items[0], self._value_of_pair(items, kind, depth + 1)]
@@ -325,7 +329,7 @@ class _Cutter:
         return "".join(cleaned)
 
     def _without(self, mark: str, part: str) -> tuple[str, str, str]:
-        """A part of a URL without the parameters that the query had.
+        """Return a part of a URL without the parameters that the query had.
 
         :param mark: what stands before the part: only a `?` begins with a parameter.
         :return: what followed a parameter at the very beginning; the mark, unless nothing is left
@@ -353,7 +357,7 @@ class _Cutter:
         return follows, mark if whole or not part else "", whole
 
     def _left_of(self, parameter: str) -> str:
-        """What is left of a parameter: itself, or nothing, or the comma that follows it."""
+        """Return what is left of a parameter: itself, or nothing, or the comma that follows it."""
         key, _, spelled = parameter.partition("=")
         if len(spelled) >= _SHORTEST and is_named(key, self._name):
             for run in _RUNS:

@@ -58,12 +58,12 @@ def cut(query: str, name: str) -> tuple[str, tuple[str, ...]]:
     :param name: ASCII; a percent-encoded spelling of it counts.
     :return: the rest of the query, and the percent-decoded values of the links in order.
     """
-    rest, spelled = _divided(query, name)
+    rest, spelled = _divide(query, name)
     return rest, tuple(map(value_of, spelled))
 
 
-def _divided(query: str, name: str) -> tuple[str, list[str]]:
-    """The rest of a query, and the values of that name as they were sent."""
+def _divide(query: str, name: str) -> tuple[str, list[str]]:
+    """Return the rest of a query, and the values of that name as they were sent."""
     kept: list[str] = []
     values: list[str] = []
     for part in query.split("&"):
@@ -87,7 +87,7 @@ def cut_target(target: str, name: str) -> str:
     """
     path, question_mark, query = target.partition("?")
     parts = query.split("#")
-    kept = [_divided(part, name)[0] for part in parts]
+    kept = [_divide(part, name)[0] for part in parts]
     if kept == parts:
         return target
     return path + (question_mark if kept[0] else "") + "#".join(kept)

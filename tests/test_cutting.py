@@ -260,6 +260,10 @@ class TestCopiesOfTheTarget:
         scope = cut_scope(f"ott={T}", [(name, b"/p?ott=old"), (name, b"/q?a&ott=new")])
         assert scope["headers"] == [(name, b"/p"), (name, b"/q?a")]
 
+    def test_headers_that_are_no_list(self) -> None:
+        pairs: Any = (pair for pair in [(b"x-url", b"/?ott=a"), (b"cookie", b"/?ott=a")])
+        assert cut_scope("ott=a", pairs)["headers"] == [(b"x-url", b"/"), (b"cookie", b"/?ott=a")]
+
     def test_bytes_that_are_no_ascii_stay(self) -> None:
         value = b"/caf\xc3\xa0?q=\xe9\xa0\x85&ott=" + T.encode() + b"&r=\xff"
         scope = cut_scope(f"ott={T}", [(b"x-custom", value), (b"x-original-uri", value)])
