@@ -6,9 +6,10 @@ The strings are those of `ott_middleware.http`: one character a byte.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from urllib.parse import quote, unquote_to_bytes
+from functools import lru_cache
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from .errors import ConfigurationError, InvalidOrigin, MissingOrNullOrigin
 from .http import Request
@@ -22,23 +23,60 @@ _ORIGIN = re.compile(
 _DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 
 
+# A token has at most 512 characters, and a percent-encoded one three times as many.
+_LONGEST_VALUE = 3 * 512
+
+
+def is_named(key: str, name: str) -> bool:
+    """Whether a parameter's key, as sent, is a spelling of that name."""
+    # By a pattern, since decoding each of the thousands of keys that a client can send would take
+    # the server tens of milliseconds.
+    return key == name or ("%" in key and _spelling(name)(key) is not None)
+
+
+@lru_cache(maxsize=16)
+def _spelling(name: str) -> Callable[[str], re.Match[str] | None]:
+    return re.compile(letters_of(name)).fullmatch
+
+
+def value_of(spelled: str) -> str:
+    """A parameter's value, percent-decoded unless it is too long for any token."""
+    # Without the limit, a value of 64 kB would be decoded to be refused.
+    if "%" not in spelled or len(spelled) > _LONGEST_VALUE:
+        return spelled
+    return unquote(spelled, "latin-1")
+
+
 def cut(query: str, name: str) -> tuple[str, tuple[str, ...]]:
     """Cut every parameter of that name from a query.
 
+    Parameters are separated by `&`. Parsers that split at `;` too (`cgi` of old Pythons, some
+    servers' own) would find the token in `a=1;ott=T`: it is cut there as well, but is no link, so
+    that the value is not among those returned.
+
     :param query: as sent; what is kept is kept byte for byte, in order.
     :param name: ASCII; a percent-encoded spelling of it counts.
-    :return: the rest of the query, and the percent-decoded values in order.
+    :return: the rest of the query, and the percent-decoded values of the links in order.
     """
-    wanted = name.encode("ascii")
+    rest, spelled = _divide(query, name)
+    return rest, tuple(map(value_of, spelled))
+
+
+def _divide(query: str, name: str) -> tuple[str, list[str]]:
+    """Return the rest of a query, and the values of that name as they were sent."""
     kept: list[str] = []
     values: list[str] = []
     for part in query.split("&"):
         key, _, value = part.partition("=")
-        if unquote_to_bytes(key.encode("latin-1")) == wanted:
-            values.append(unquote_to_bytes(value.encode("latin-1")).decode("latin-1"))
+        if is_named(key, name):
+            values.append(value)
+        elif ";" in part and (name in part or "%" in part):
+            rest = [each for each in part.split(";") if not is_named(each.partition("=")[0], name)]
+            if rest:
+                kept.append(";".join(rest))
         else:
             kept.append(part)
-    return "&".join(kept), tuple(values)
+    return "&".join(kept), values
 
 
 def cut_target(target: str, name: str) -> str:
@@ -49,7 +87,7 @@ def cut_target(target: str, name: str) -> str:
     """
     path, question_mark, query = target.partition("?")
     parts = query.split("#")
-    kept = [cut(part, name)[0] for part in parts]
+    kept = [_divide(part, name)[0] for part in parts]
     if kept == parts:
         return target
     return path + (question_mark if kept[0] else "") + "#".join(kept)
@@ -75,13 +113,18 @@ PATH_MARK = "/one-time-token/"
 NO_PARAM = "\0"
 
 
+def letters_of(name: str) -> str:
+    """A pattern that matches every percent-encoded spelling of a name."""
+    return "".join(f"(?:{re.escape(each)}|%(?i:{ord(each):02x}))" for each in name)
+
+
 def spellings_of(name: str) -> str:
     """A pattern that finds in `"&" + query` a parameter that `cut` would cut, and nothing else.
 
-    It begins with a character, not with a choice: such a pattern is searched ten times as fast.
+    It knows no `;`: a query that has one is searched with `&` in the place of each. The pattern
+    begins with a character, not with a choice: such a pattern is searched ten times as fast.
     """
-    letters = (f"(?:{re.escape(each)}|%(?i:{ord(each):02x}))" for each in name)
-    return rf"&{''.join(letters)}(?:[=&]|\Z)"
+    return rf"&{letters_of(name)}(?:[=&]|\Z)"
 
 
 def _text(raw: bytes) -> str:

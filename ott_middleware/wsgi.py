@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from .config import Options, OptionValues
+from .cutting import cut_request
 from .errors import BadRequest, LengthRequired, PayloadTooLarge, SessionUnavailable
 from .flow import Flow
 from .forward import Edit
@@ -21,7 +22,7 @@ from .front import call_directly
 from .handle import attach
 from .http import Request, Response, answering, current_request
 from .keeper import NOBODY, PROBE, PROBE_BYTES, PROBE_SECONDS
-from .urls import NO_PARAM, PATH_MARK, browser_path, cut, cut_target, path_of, spellings_of
+from .urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -68,8 +69,14 @@ class WSGIMiddleware:
             # character `in` takes longer than rpartition().)
             if mark in path or (
                 query
-                and ("%" in (query := "&" + query) or query.rpartition(begins)[1])
-                and names_it(query)
+                and (
+                    (
+                        ("%" in (query := "&" + query) or query.rpartition(begins)[1])
+                        and names_it(query)
+                    )
+                    # A parser that splits at ";" would find a token that no "&" stands before.
+                    or (";" in query and names_it(query.replace(";", "&")))
+                )
             ):
                 del query  # a failing app may have its callers' variables reported somewhere
                 return answer(environ, start_response)
@@ -82,7 +89,9 @@ class WSGIMiddleware:
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         flow = self.flow
-        links = _cut(environ, self._param) if self._param is not None else ()
+        query = environ.get("QUERY_STRING", "")
+        links = cut_request(environ, query, self._param) if self._param is not None else ()
+        del query
         request = flow.read_request(environ, links)
         del links
         handle = self._handle()
@@ -249,17 +258,6 @@ def _read_request(environ: WSGIEnvironment, links: tuple[str, ...] = ()) -> Requ
         carrier=environ,
         client=client if isinstance(client, str) else None,
     )
-
-
-def _cut(environ: WSGIEnvironment, name: str) -> tuple[str, ...]:
-    """Cut the link parameters from the environ, in place: who logs from it sees none of them."""
-    query, links = cut(environ.get("QUERY_STRING", ""), name)
-    if links:
-        environ["QUERY_STRING"] = query
-        for key in ("RAW_URI", "REQUEST_URI", "HTTP_REFERER"):
-            if key in environ:
-                environ[key] = cut_target(environ[key], name)
-    return links
 
 
 def _reader(environ: WSGIEnvironment) -> Callable[[int], Awaitable[bytes]]:

@@ -40,7 +40,18 @@ FOREIGN = [
 
 # What each module may import of the package, nearest the ground first. A module may import less.
 BASES = {"sessions.base", "backends.base"}
-PURE = {"errors", "http", "tokens", "secrets", "urls", "kinds", "answers", "pages", "body"}
+PURE = {
+    "errors",
+    "http",
+    "tokens",
+    "secrets",
+    "urls",
+    "cutting",
+    "kinds",
+    "answers",
+    "pages",
+    "body",
+}
 FRONTS = {"flow", "forward", "front", "handle", "keeper"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -49,6 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "secrets": {"errors"},
     "calls": {"errors"},
     "urls": {"errors", "http"},
+    "cutting": {"urls"},
     "kinds": {"http"},
     "answers": {"http", "urls"},
     "pages": {"http", "errors"},
@@ -194,8 +206,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "own": {"errors", "http", "urls", "config", "sessions.hosts"},
     "front": set(),
-    "asgi": {"errors", "http", "urls", "calls", "config", *FRONTS},
-    "wsgi": {"errors", "http", "urls", "calls", "config", *FRONTS},
+    "asgi": {"errors", "http", "urls", "cutting", "calls", "config", *FRONTS},
+    "wsgi": {"errors", "http", "urls", "cutting", "calls", "config", *FRONTS},
     "middleware": {"errors", "config", "asgi", "wsgi"},
 }
 

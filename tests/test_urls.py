@@ -36,6 +36,8 @@ PIECES = [
     "t",
     "=",
     "&",
+    ";",
+    "%3B",
     "%",
     "%6",
     "%zz",
@@ -43,7 +45,7 @@ PIECES = [
     "a",
     "\xe9",
 ]
-QUERIES = st.lists(st.sampled_from([*PIECES, "ott=", "&ott=T"]), max_size=12).map("".join)
+QUERIES = st.lists(st.sampled_from([*PIECES, "ott=", "&ott=T", ";ott=T"]), max_size=12).map("".join)
 
 
 # Cutting, and an independent, slow way to say what it should do.
@@ -65,23 +67,33 @@ def percent_decoded(text: str) -> str:
     return decoded
 
 
-def slowly_cut(query: str, name: str) -> tuple[str, list[str]]:
+def slowly_split(text: str, separator: str) -> list[str]:
     parts = [""]
-    for character in query:
-        if character == "&":
+    for character in text:
+        if character == separator:
             parts.append("")
         else:
             parts[-1] += character
-    kept, values = "", []
-    first = True
-    for part in parts:
-        end = part.index("=") if "=" in part else len(part)
-        if percent_decoded(part[:end]) == name:
-            values.append(percent_decoded(part[end + 1 :]))
-        else:
-            kept += part if first else "&" + part
-            first = False
-    return kept, values
+    return parts
+
+
+def slowly_is_named(part: str, name: str) -> bool:
+    end = part.index("=") if "=" in part else len(part)
+    return percent_decoded(part[:end]) == name
+
+
+def slowly_cut(query: str, name: str) -> tuple[str, list[str]]:
+    kept: list[str] = []
+    values: list[str] = []
+    for part in slowly_split(query, "&"):
+        if slowly_is_named(part, name):
+            values.append(percent_decoded(part[part.index("=") + 1 :] if "=" in part else ""))
+            continue
+        pieces = slowly_split(part, ";")
+        rest = [piece for piece in pieces if not slowly_is_named(piece, name)]
+        if rest:
+            kept.append(";".join(rest))
+    return "&".join(kept), values
 
 
 @pytest.mark.parametrize(
@@ -106,6 +118,19 @@ def slowly_cut(query: str, name: str) -> tuple[str, list[str]]:
         ("a=\xe9&ott=T", "a=\xe9", ["T"]),
         ("", "", []),
         ("&", "&", []),
+        # Where a parser would split at a semicolon: no link, and cut all the same.
+        ("a=1;ott=T", "a=1", []),
+        ("a=1;%6Ftt=T;b=2", "a=1;b=2", []),
+        (";ott=T", "", []),
+        ("a;ott;b&c", "a;b&c", []),
+        ("ott;ott", "", []),
+        ("x&ott;ott&y", "x&y", []),
+        ("a=1;ott=T&ott=U", "a=1", ["U"]),
+        ("ott=A;b=1", "", ["A;b=1"]),
+        ("ott=A;ott=B&c", "c", ["A;ott=B"]),
+        ("a=1%3Bott=T", "a=1%3Bott=T", []),
+        ("a=1;ottx=T;xott=T;OTT=T", "a=1;ottx=T;xott=T;OTT=T", []),
+        ("a=;;ott=T;;", "a=;;;", []),
     ],
 )
 def test_link_parameters_are_cut_byte_for_byte(query: str, rest: str, values: list[str]) -> None:
@@ -132,10 +157,13 @@ def test_the_quick_look_finds_what_would_be_cut_and_nothing_else(
         data.draw(st.sampled_from([c, f"%{ord(c):02x}", f"%{ord(c):02X}"])) for c in name
     )
     names_it, names_bytes = spellings_of(name), spellings_of(name).encode("ascii")
-    for each in (query, f"{query}&{spelled}=T", f"{spelled}&{query}", f"{query}&{spelled}x"):
-        found = re.search(names_it, f"&{each}")
-        assert bool(found) == bool(cut(each, name)[1])
-        raw = each.encode("latin-1")
+    for each in (
+        *(query, f"{query}&{spelled}=T", f"{spelled}&{query}", f"{query}&{spelled}x"),
+        *(f"{query};{spelled}=T", f"{spelled};{query}", f"{query};{spelled}x"),
+    ):
+        found = re.search(names_it, "&" + each.replace(";", "&"))
+        assert bool(found) == (cut(each, name)[0] != each)
+        raw = each.encode("latin-1").replace(b";", b"&")
         assert bool(re.search(names_bytes, b"&" + raw)) == bool(found)
         # Both look at what holds the name or an escape, and at nothing else.
         assert not found or name in each or "%" in each
@@ -180,9 +208,9 @@ def test_targets_without_the_parameter_on_either_side_of_a_hash(target: str, cle
 
 @given(QUERIES)
 def test_a_url_without_the_parameter_is_left_alone(query: str) -> None:
-    rest, values = slowly_cut(query, "ott")
+    rest, _ = slowly_cut(query, "ott")
     assert cut_url(f"/p?{query}", "ott") == (
-        f"/p?{query}" if not values else f"/p?{rest}"[: None if rest else 2]
+        f"/p?{query}" if rest == query else f"/p?{rest}"[: None if rest else 2]
     )
 
 
@@ -201,6 +229,18 @@ def test_a_url_without_the_parameter_is_left_alone(query: str) -> None:
 def test_a_link_has_one_token(url: str, linked: str) -> None:
     assert add_parameter(url, "ott", "T") == linked
     assert cut(urlsplit(linked).query, "ott")[1] == ("T",)
+
+
+@given(LATIN_1)
+def test_a_value_is_decoded_as_far_as_it_can_be_a_token(text: str) -> None:
+    assert cut(f"ott={text.replace('&', '')}", "ott")[1] == (
+        percent_decoded(text.replace("&", "")),
+    )
+
+
+def test_a_value_too_long_for_a_token_is_not_decoded() -> None:
+    longest, longer = "%41" * 512, "%41" * 513
+    assert cut(f"ott={longest}&ott={longer}", "ott")[1] == ("A" * 512, longer)
 
 
 # Paths.
