@@ -161,7 +161,7 @@ class Flow:
         """What a request gets."""
         if PROBE in request.carrier:
             # Another layer's question to the app inside: nothing is issued or redeemed by it.
-            return await self._forwarding.plain(request, handle, burnt=True)
+            return await self._forwarding.plain(request, handle)
         method = self._methods.get(request.path)
         if method is not None:
             return await self._path(request, read, method)
@@ -282,7 +282,7 @@ class Flow:
                 return (
                     self._clean(request)
                     if navigation
-                    else await self._forwarding.plain(request, handle, burnt=True)
+                    else await self._forwarding.plain(request, handle)
                 )
             cookies = await self._keeper.establish(session, request)
         except DeadToken as error:

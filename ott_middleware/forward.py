@@ -68,14 +68,14 @@ class Forwarding:
         self._offers = offers
         self._revokes = revokes
 
-    async def plain(self, request: Request, handle: Handle, *, burnt: bool = False) -> Forward:
-        """A request that signs nobody in by a token.
-
-        :param burnt: it burnt one all the same, so that its answer offers none.
-        """
-        offers = self._offers and not burnt
-        # Another layer's question to the app is no visit that could end a session.
-        revokes = self._revokes and PROBE not in request.carrier
+    async def plain(self, request: Request, handle: Handle) -> Forward:
+        """A request that signs nobody in by a token."""
+        # Another layer's question to the app is no visit that could end a session, or begin one.
+        asked = PROBE in request.carrier
+        # A link that begets the next token would let one leaked token be renewed without end. So a
+        # request that carried a link is offered none, whatever became of the link.
+        offers = self._offers and not asked and not request.links
+        revokes = self._revokes and not asked
         before: Session | None = None
         if (offers or revokes) and request.header("cookie"):
             # Before the app is asked: signing in may end the session that was there.
@@ -148,7 +148,8 @@ class Forwarding:
             except SessionExpired:
                 # Begun for a second or two, and over before a cookie went out.
                 cookies = self._keeper.end(request)
-        return (*headers, *(cookie.header() for cookie in cookies))
+        # A shared cache that stored this response would sign its other visitors in, or out.
+        return (*answers.private(headers), *(cookie.header() for cookie in cookies))
 
     async def _ended(
         self, request: Request, handle: Handle, before: Session | None, headers: Headers
@@ -160,7 +161,7 @@ class Forwarding:
             return  # done
         try:
             # Asked anew even where no cookie changes: a session that the server keeps ends there.
-            changed = request.with_cookies(answers.set_cookies(headers, self._keeper.now()))
+            changed = answers.next_request(request, headers, self._keeper.now())
             after = await self._keeper.current(changed)
         except OTTError as error:
             # Not known to have ended; if it has, `resolve` will say so.
@@ -187,10 +188,11 @@ class Forwarding:
 
         :param earlier: what was offered for the same session's sake before.
         """
-        changes = answers.set_cookies(headers, self._keeper.now())
-        if not changes:
+        if not answers.set_cookies(headers, self._keeper.now()):
             return None
-        after = await self._keeper.quietly(request.with_cookies(changes))
+        after = await self._keeper.quietly(
+            answers.next_request(request, headers, self._keeper.now())
+        )
         if after is None or (before is not None and before.is_same_person(after)):
             return None
         if earlier is not None and earlier[0].id == after.id:
