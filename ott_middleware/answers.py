@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 from .http import Cookie, Headers, Request
 from .urls import Origin, OriginPattern, is_among
 
 _HEADER_LIST = re.compile(r"[A-Za-z0-9\-_, ]{1,512}")
 
-# What caches go by, beside or instead of Cache-Control: those of browsers, and those that a CDN or a
-# reverse proxy keeps for all visitors (RFC 9213 names its fields "...-Cache-Control").
+# What caches go by, beside or instead of Cache-Control: those of browsers, and those that a CDN or
+# a reverse proxy keeps for all visitors (RFC 9213 names its fields "...-Cache-Control").
 _FOR_CACHES = re.compile(
     r".*cache-control|(?:.*-)?(?:surrogate|edge)-control|x-accel-expires|expires|etag|pragma",
     re.IGNORECASE,
@@ -148,7 +148,8 @@ def _is_over(attributes: Sequence[tuple[str, str]], now: float) -> bool:
         return ages[-1].startswith("-") or not ages[-1].strip("0")
     dates = [_cookie_date(text) for name, text in attributes if name == "expires"]
     readable = [date for date in dates if date is not None]
-    return bool(readable) and readable[-1] <= time.gmtime(now)[:6]
+    moment = datetime.fromtimestamp(now, timezone.utc).timetuple()[:6]
+    return bool(readable) and readable[-1] <= moment
 
 
 def _cookie_date(text: str) -> tuple[int, ...] | None:
@@ -205,7 +206,7 @@ def guarded(headers: Headers) -> Headers:
 
 
 def with_token(headers: Headers, token: str) -> Headers:
-    """The headers of a response that signed a user in, with a token for scripts of trusted origins."""
+    """The headers of a response that signed a user in, with a token that its scripts can read."""
     exposed = [value for name, value in headers if name.lower() == "access-control-expose-headers"]
     names = [name.strip() for value in exposed for name in value.split(",") if name.strip()]
     if "set-ott" not in (name.lower() for name in names):

@@ -37,6 +37,7 @@ from .keeper import PROBE, SessionKeeper
 from .kinds import is_navigation, is_speculative, never_redeems
 from .pages import arrival_page
 from .refusals import json_refusal, refusal
+from .revocations import revocations
 from .service import OneTimeTokens
 from .sessions.base import Session
 from .token_service import TokenService
@@ -108,6 +109,7 @@ class Flow:
         self._forwarding = Forwarding(
             keeper, generate=generate, revoke=revoke, offers=offers, revokes=revokes
         )
+        self.confirm, self.asks_again = self._forwarding.confirm, self._forwarding.asks_again
         self.current = keeper.current
         self.current_now = keeper.current_now
         self.begin_session = keeper.begin
@@ -200,7 +202,11 @@ class Flow:
             raise Unauthorized
         if self.options.disable_client_request:
             raise ClientRequestsDisabled
+        # A sign-out by hand may have revoked the session's tokens while the adapter was asked.
+        if revocations.revoked_since(session.id, request.began):
+            raise Unauthorized
         token = await self._generate(session, expires_in=None, audience=None, channel="handoff")
+        await self.confirm(session, request)
         return json_response(200, {"token": token})
 
     async def _answer_verify(self, request: Request, read: Read) -> Response:

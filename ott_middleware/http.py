@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .errors import ConfigurationError
+from .revocations import revocations
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -38,6 +39,7 @@ class Request:
         soon as the flow has read it.
     :ivar carrier: the ASGI scope or WSGI environ, for adapters that need more; it holds the handle,
         `ott`, where it is the app that asks.
+    :ivar began: the moment of `revocations` at which the request came in.
     """
 
     method: str
@@ -49,6 +51,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     links: tuple[str, ...] = field(default=(), repr=False)
     carrier: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    began: int = field(default_factory=revocations.now, repr=False, compare=False)
 
     def header(self, name: str) -> str | None:
         """The value of a header by its lower-case name."""
