@@ -61,5 +61,5 @@ class Revocations:
 #: Of this process: all of its services and sites.
 revocations = Revocations()
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
     os.register_at_fork(after_in_child=revocations.renew_lock)
