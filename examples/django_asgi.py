@@ -1,10 +1,11 @@
 """Django behind ASGI: its own sessions and users, carried to another host by a link.
 
-    python examples/django_asgi.py            open http://localhost:8000
+    python examples/django_asgi.py         open http://localhost:8000
 
-OTT_TARGET is the origin that links lead to: by default this very app under its other name,
-127.0.0.1, which is another host to a browser. Two processes share OTT_BACKEND (a URL, as
-sqlite:///links.db), OTT_SECRET and OTT_DATABASE (a file, with the users and the sessions).
+Its links lead to OTT_TARGET, by default http://127.0.0.1:8001: this example once more, started with
+`--port 8001`, OTT_ORIGIN=http://127.0.0.1:8001 and OTT_TARGET=http://localhost:8000. Both processes
+need the same OTT_BACKEND (a URL, as sqlite:///links.db) and OTT_SECRET (64 hexadecimal digits),
+and the same OTT_DATABASE (a file, with the users and the sessions).
 """
 
 from __future__ import annotations
@@ -108,12 +109,14 @@ urlpatterns = [
 def wrapped(port: int) -> Any:
     """The app, whose sessions a link can carry."""
     global target
-    target = os.environ.get("OTT_TARGET", f"http://127.0.0.1:{port}")
+    target = os.environ.get("OTT_TARGET", "http://127.0.0.1:8001")
     return OTTMiddleware(
         get_asgi_application(),
         session="auto",
+        secret=settings.SECRET_KEY,
         backend=os.environ.get("OTT_BACKEND", "memory://"),
         store_token="hashed",
+        public_origin=os.environ.get("OTT_ORIGIN", f"http://localhost:{port}"),
         handoff_targets=[target],
     )
 

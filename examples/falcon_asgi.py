@@ -2,9 +2,9 @@
 
     python examples/falcon_asgi.py         open http://localhost:8000
 
-OTT_TARGET is the origin that links lead to: by default this very app under its other name,
-127.0.0.1, which is another host to a browser. Two processes share OTT_BACKEND (a URL, as
-sqlite:///links.db) and OTT_SECRET.
+Its links lead to OTT_TARGET, by default http://127.0.0.1:8001: this example once more, started with
+`--port 8001`, OTT_ORIGIN=http://127.0.0.1:8001 and OTT_TARGET=http://localhost:8000. Both processes
+need the same OTT_BACKEND (a URL, as sqlite:///links.db) and OTT_SECRET (64 hexadecimal digits).
 """
 
 from __future__ import annotations
@@ -63,17 +63,20 @@ class Elsewhere:
 
 def wrapped(port: int) -> Any:
     """The app, whose sessions a link can carry."""
-    target = os.environ.get("OTT_TARGET", f"http://127.0.0.1:{port}")
+    target = os.environ.get("OTT_TARGET", "http://127.0.0.1:8001")
     app, home = App(), Home()
     app.add_route("/", home)
     app.add_route("/login", home, suffix="login")
     app.add_route("/logout", home, suffix="logout")
     app.add_route("/elsewhere", Elsewhere(target))
+    secret = os.environ.get("OTT_SECRET") or secrets.token_bytes(32)
     return OTTMiddleware(
         app,
-        session=SealedSession(os.environ.get("OTT_SECRET") or secrets.token_bytes(32)),
+        session=SealedSession(secret),
+        secret=secret,
         backend=os.environ.get("OTT_BACKEND", "memory://"),
         store_token="hashed",
+        public_origin=os.environ.get("OTT_ORIGIN", f"http://localhost:{port}"),
         handoff_targets=[target],
     )
 

@@ -1,10 +1,10 @@
 """A Flask app with sessions of its own, wrapped in one line: links sign its people in elsewhere.
 
-    python examples/flask_app.py --port 8001
+    python examples/flask_app.py           open http://localhost:8001
 
-With `OTT_TARGET`, the origin of another app, it shows a link to there: start this example a second
-time, with the other's origin. Both need the `OTT_BACKEND` where tokens wait, as
-`sqlite:///tokens.db`, and, to hand over a session as it is, the same `OTT_SECRET`.
+Its links lead to OTT_TARGET, by default http://127.0.0.1:8002: this example once more, started with
+`--port 8002`, OTT_ORIGIN=http://127.0.0.1:8002 and OTT_TARGET=http://localhost:8001. Both processes
+need the same OTT_BACKEND (a URL, as sqlite:///links.db) and OTT_SECRET (64 hexadecimal digits).
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from flask import Flask, redirect, request, session
 
 from ott_middleware import OTTMiddleware
 
+SECRET_KEY = os.environ.get("OTT_SECRET") or secrets.token_hex(32)
 BACKEND = os.environ.get("OTT_BACKEND", "memory://")
-TARGET = os.environ.get("OTT_TARGET", "http://localhost:8002")
+ORIGIN = os.environ.get("OTT_ORIGIN", "http://localhost:8001")
+TARGET = os.environ.get("OTT_TARGET", "http://127.0.0.1:8002")
 
 site = Flask(__name__)
-site.secret_key = os.environ.get("OTT_SECRET") or secrets.token_hex(32)
+site.secret_key = SECRET_KEY
 
 PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>Flask</title>'
@@ -74,7 +76,15 @@ def elsewhere() -> Any:
     return redirect(ott.link(f"{TARGET}/"), 303)
 
 
-app = OTTMiddleware(site.wsgi_app, session="auto", backend=BACKEND, handoff_targets=[TARGET])
+app = OTTMiddleware(
+    site.wsgi_app,
+    session="auto",
+    secret=SECRET_KEY,
+    backend=BACKEND,
+    store_token="hashed",
+    public_origin=ORIGIN,
+    handoff_targets=[TARGET],
+)
 
 if __name__ == "__main__":
     import waitress

@@ -41,15 +41,28 @@ except ImportError:
     sys.exit('The demo needs its two servers: pip install ".[demo]"')
 
 
-def wrapped(archive_url: str) -> tuple[ASGIMiddleware, WSGIMiddleware]:
+def wrapped(desk_url: str, archive_url: str) -> tuple[ASGIMiddleware, WSGIMiddleware]:
     """Both apps, each wrapped in one line."""
     desk, tokens = FrontDesk(archive_url + "/"), TalkingBackend()
     # Neither app has sessions of its own, so each is lent one. The keys need not be the same.
     at_desk = SealedSession(secrets.token_bytes(32))
     in_archive = SealedSession(secrets.token_bytes(32), remote_user=user_id)
 
-    asgi = OTTMiddleware(desk, session=at_desk, backend=tokens, handoff_targets=[archive_url])
-    wsgi = OTTMiddleware(archive, session=in_archive, backend=tokens)
+    asgi = OTTMiddleware(
+        desk,
+        session=at_desk,
+        backend=tokens,
+        store_token="hashed",
+        public_origin=desk_url,
+        handoff_targets=[archive_url],
+    )
+    wsgi = OTTMiddleware(
+        archive,
+        session=in_archive,
+        backend=tokens,
+        store_token="hashed",
+        public_origin=archive_url,
+    )
     return asgi, wsgi
 
 
@@ -187,7 +200,7 @@ def served(asgi_port: int, wsgi_port: int) -> Iterator[tuple[str, str]]:
     with listening(asgi_port) as asgi_socket, listening(wsgi_port) as wsgi_socket:
         desk_url = f"http://localhost:{asgi_socket.getsockname()[1]}"
         archive_url = f"http://127.0.0.1:{wsgi_socket.getsockname()[1]}"
-        asgi, wsgi = wrapped(archive_url)
+        asgi, wsgi = wrapped(desk_url, archive_url)
         asgi_server = uvicorn.Server(uvicorn.Config(asgi, lifespan="off", log_level="warning"))
         watched: dict[int, Any] = {}  # waitress's sockets
         wsgi_server = waitress.create_server(wsgi, map=watched, sockets=[wsgi_socket])

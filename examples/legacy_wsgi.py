@@ -3,9 +3,11 @@
     python examples/legacy_wsgi.py         open http://localhost:8000
 
 The app greets whom its server names, as it did behind a company's Apache. The door in front signs
-people in; REMOTE_USER is set by the middleware, never by a client. OTT_TARGET is the origin that
-links lead to: by default this very app under its other name, 127.0.0.1, which is another host to a
-browser. Two processes share OTT_BACKEND (a URL, as sqlite:///links.db) and OTT_SECRET.
+people in; REMOTE_USER is set by the middleware, never by a client.
+
+Its links lead to OTT_TARGET, by default http://127.0.0.1:8001: this example once more, started with
+`--port 8001`, OTT_ORIGIN=http://127.0.0.1:8001 and OTT_TARGET=http://localhost:8000. Both processes
+need the same OTT_BACKEND (a URL, as sqlite:///links.db) and OTT_SECRET (64 hexadecimal digits).
 """
 
 from __future__ import annotations
@@ -75,13 +77,15 @@ def user_id(session: Session) -> str | None:
 
 def wrapped(port: int) -> Any:
     """The app, behind its door."""
-    target = os.environ.get("OTT_TARGET", f"http://127.0.0.1:{port}")
+    target = os.environ.get("OTT_TARGET", "http://127.0.0.1:8001")
     secret = os.environ.get("OTT_SECRET") or secrets.token_bytes(32)
     return OTTMiddleware(
         Door(legacy, target),
         session=SealedSession(secret, remote_user=user_id),
+        secret=secret,
         backend=os.environ.get("OTT_BACKEND", "memory://"),
         store_token="hashed",
+        public_origin=os.environ.get("OTT_ORIGIN", f"http://localhost:{port}"),
         handoff_targets=[target],
     )
 

@@ -2,10 +2,12 @@
 
     python examples/litestar_app.py        open http://localhost:8000
 
-Litestar encrypts its sessions with OTT_SECRET (64 hexadecimal digits), which both hosts share;
-whether somebody is signed in is asked of the app itself, at /me. OTT_TARGET is the origin that
-links lead to: by default this very app under its other name, 127.0.0.1, which is another host to a
-browser. Two processes share OTT_BACKEND (a URL, as sqlite:///links.db) as well.
+Litestar encrypts its sessions with OTT_SECRET, which both sites share; whether a user is signed in
+is asked of the app itself, at /me.
+
+Its links lead to OTT_TARGET, by default http://127.0.0.1:8001: this example once more, started with
+`--port 8001`, OTT_ORIGIN=http://127.0.0.1:8001 and OTT_TARGET=http://localhost:8000. Both processes
+need the same OTT_BACKEND (a URL, as sqlite:///links.db) and OTT_SECRET (64 hexadecimal digits).
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ def wrapped(port: int) -> Any:
         [home, me, login, logout, elsewhere],
         middleware=[CookieBackendConfig(secret=secret).middleware],
     )
-    app.state.target = target = os.environ.get("OTT_TARGET", f"http://127.0.0.1:{port}")
+    app.state.target = target = os.environ.get("OTT_TARGET", "http://127.0.0.1:8001")
     return OTTMiddleware(
         app,
         # Named as long as one cookie holds it; Litestar cuts 4 KB and more into numbered ones.
@@ -88,6 +90,7 @@ def wrapped(port: int) -> Any:
         secret=secret,
         backend=os.environ.get("OTT_BACKEND", "memory://"),
         store_token="hashed",
+        public_origin=os.environ.get("OTT_ORIGIN", f"http://localhost:{port}"),
         handoff_targets=[target],
     )
 

@@ -2,10 +2,12 @@
 
     python examples/pyramid_app.py         open http://localhost:8000
 
-Pyramid signs its sessions with OTT_SECRET, which both hosts share; whether somebody is signed in is
-asked of the app itself, at /me. OTT_TARGET is the origin that links lead to: by default this very
-app under its other name, 127.0.0.1, which is another host to a browser. Two processes share
-OTT_BACKEND (a URL, as sqlite:///links.db) as well.
+Pyramid signs its sessions with OTT_SECRET, which both sites share; whether a user is signed in is
+asked of the app itself, at /me.
+
+Its links lead to OTT_TARGET, by default http://127.0.0.1:8001: this example once more, started with
+`--port 8001`, OTT_ORIGIN=http://127.0.0.1:8001 and OTT_TARGET=http://localhost:8000. Both processes
+need the same OTT_BACKEND (a URL, as sqlite:///links.db) and OTT_SECRET (64 hexadecimal digits).
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ def elsewhere(request: Request) -> Response:
 
 def wrapped(port: int) -> Any:
     """The app, whose session cookie a link can carry."""
-    target = os.environ.get("OTT_TARGET", f"http://127.0.0.1:{port}")
+    target = os.environ.get("OTT_TARGET", "http://127.0.0.1:8001")
     secret = os.environ.get("OTT_SECRET") or secrets.token_hex(32)
     with Configurator(settings={"target": target}) as config:
         config.set_session_factory(SignedCookieSessionFactory(secret))
@@ -97,6 +99,7 @@ def wrapped(port: int) -> Any:
         secret=secret,
         backend=os.environ.get("OTT_BACKEND", "memory://"),
         store_token="hashed",
+        public_origin=os.environ.get("OTT_ORIGIN", f"http://localhost:{port}"),
         handoff_targets=[target],
     )
 

@@ -2,10 +2,12 @@
 
     python examples/quart_app.py           open http://localhost:8000
 
-Quart signs its sessions with OTT_SECRET, which both hosts share; whether somebody is signed in is
-read from the cookie by Quart's own means, so that the app need not be asked. OTT_TARGET is the
-origin that links lead to: by default this very app under its other name, 127.0.0.1, which is
-another host to a browser. Two processes share OTT_BACKEND (a URL, as sqlite:///links.db) too.
+Quart signs its sessions with OTT_SECRET, which both sites share; whether a user is signed in is
+read from the cookie by Quart's own means, so that the app need not be asked.
+
+Its links lead to OTT_TARGET, by default http://127.0.0.1:8001: this example once more, started with
+`--port 8001`, OTT_ORIGIN=http://127.0.0.1:8001 and OTT_TARGET=http://localhost:8000. Both processes
+need the same OTT_BACKEND (a URL, as sqlite:///links.db) and OTT_SECRET (64 hexadecimal digits).
 """
 
 from __future__ import annotations
@@ -85,13 +87,14 @@ signed_in.blocks = False  # type: ignore[attr-defined]  # it answers from memory
 def wrapped(port: int) -> Any:
     """The app, whose session cookie a link can carry."""
     app.secret_key = secret = os.environ.get("OTT_SECRET") or secrets.token_hex(32)
-    app.config["TARGET"] = target = os.environ.get("OTT_TARGET", f"http://127.0.0.1:{port}")
+    app.config["TARGET"] = target = os.environ.get("OTT_TARGET", "http://127.0.0.1:8001")
     return OTTMiddleware(
         app,
         session=CookieSession("session", validate=signed_in),
         secret=secret,
         backend=os.environ.get("OTT_BACKEND", "memory://"),
         store_token="hashed",
+        public_origin=os.environ.get("OTT_ORIGIN", f"http://localhost:{port}"),
         handoff_targets=[target],
     )
 

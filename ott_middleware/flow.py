@@ -39,6 +39,7 @@ from .kinds import is_navigation, is_speculative, never_redeems
 from .own import OwnSite, warn_of_no_origin
 from .pages import arrival_page
 from .refusals import json_refusal, refusal
+from .revocations import revocations
 from .service import BoundElsewhere, OneTimeTokens
 from .sessions.base import Session
 from .token_service import TokenService
@@ -121,6 +122,7 @@ class Flow:
         self._forwarding = Forwarding(
             keeper, generate=generate, revoke=revoke, offers=offers, revokes=revokes
         )
+        self.confirm, self.asks_again = self._forwarding.confirm, self._forwarding.asks_again
         self.current = keeper.current
         self.current_now = keeper.current_now
         self.begin_session = keeper.begin
@@ -173,7 +175,7 @@ class Flow:
         """What a request gets."""
         if PROBE in request.carrier:
             # Another layer's question to the app inside: nothing is issued or redeemed by it.
-            return await self._forwarding.plain(request, handle, burnt=True)
+            return await self._forwarding.plain(request, handle)
         method = self._methods.get(request.path)
         if method is not None:
             return await self._path(request, read, method)
@@ -213,7 +215,11 @@ class Flow:
         if self.options.disable_client_request:
             raise ClientRequestsDisabled
         audience = self._own.named_audience(request)
+        # A sign-out by hand may have revoked the session's tokens while the adapter was asked.
+        if revocations.revoked_since(session.id, request.began):
+            raise Unauthorized
         token = await self._generate(session, expires_in=None, audience=audience, channel="handoff")
+        await self.confirm(session, request)
         return json_response(200, {"token": token})
 
     async def _answer_verify(self, request: Request, read: Read) -> Response:
@@ -317,7 +323,7 @@ class Flow:
                 return (
                     self._clean(request)
                     if navigation
-                    else await self._forwarding.plain(request, handle, burnt=True)
+                    else await self._forwarding.plain(request, handle)
                 )
             cookies = await self._keeper.establish(session, request)
         except DeadToken as error:

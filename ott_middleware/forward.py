@@ -9,10 +9,11 @@ from typing import Any
 
 from . import answers
 from .calls import Bound, backend_call
-from .errors import OTTError, SessionExpired
-from .handle import Handle, SigningHandle
+from .errors import OTTError, SessionExpired, Unauthorized
+from .handle import Handle, SigningHandle, is_gone
 from .http import Cookie, Headers, Request, answering
 from .keeper import PROBE, SessionKeeper
+from .revocations import revocations
 from .sessions.base import Session
 
 logger = logging.getLogger("ott_middleware")
@@ -67,15 +68,31 @@ class Forwarding:
         self._revoke = revoke
         self._offers = offers
         self._revokes = revokes
+        #: Whether a session is asked for again after a token was generated for it.
+        self.asks_again = revokes and keeper.adapter.vouches and not keeper.signs_in
 
-    async def plain(self, request: Request, handle: Handle, *, burnt: bool = False) -> Forward:
-        """A request that signs nobody in by a token.
+    async def confirm(self, session: Session, request: Request) -> None:
+        """Refuse a token that was generated just now, where the session ended meanwhile.
 
-        :param burnt: it burnt one all the same, so that its answer offers none.
+        A sign-out in another process revokes the tokens that are in the store by then. If it comes
+        before the `put`, the new token would outlive the session: only the adapter can tell.
+
+        :raises Unauthorized: the session ended; its tokens are revoked.
+        :raises SessionUnavailable: the adapter failed.
         """
-        offers = self._offers and not burnt
-        # Another layer's question to the app is no visit that could end a session.
-        revokes = self._revokes and PROBE not in request.carrier
+        if self.asks_again and is_gone(session, await self._keeper.current(request)):
+            await self._revoke_tokens(session)
+            raise Unauthorized
+
+    async def plain(self, request: Request, handle: Handle) -> Forward:
+        """A request that signs nobody in by a token."""
+        # Another layer's question to the app is no visit that could end a session, or begin one.
+        asked = PROBE in request.carrier
+        handle.began = request.began
+        # A link that begets the next token would let one leaked token be renewed without end. So a
+        # request that carried a link is offered none, whatever became of the link.
+        offers = self._offers and not asked and not request.links
+        revokes = self._revokes and not asked
         before: Session | None = None
         if (offers or revokes) and request.header("cookie"):
             # Before the app is asked: signing in may end the session that was there.
@@ -148,7 +165,8 @@ class Forwarding:
             except SessionExpired:
                 # Begun for a second or two, and over before a cookie went out.
                 cookies = self._keeper.end(request)
-        return (*headers, *(cookie.header() for cookie in cookies))
+        # A shared cache that stored this response would sign its other visitors in, or out.
+        return (*answers.private(headers), *(cookie.header() for cookie in cookies))
 
     async def _ended(
         self, request: Request, handle: Handle, before: Session | None, headers: Headers
@@ -160,7 +178,7 @@ class Forwarding:
             return  # done
         try:
             # Asked anew even where no cookie changes: a session that the server keeps ends there.
-            changed = request.with_cookies(answers.set_cookies(headers, self._keeper.now()))
+            changed = answers.next_request(request, headers, self._keeper.now())
             after = await self._keeper.current(changed)
         except OTTError as error:
             # Not known to have ended; if it has, `resolve` will say so.
@@ -171,6 +189,8 @@ class Forwarding:
             await self._revoke_tokens(before)
 
     async def _revoke_tokens(self, session: Session) -> None:
+        # Before the backend is asked: a token that is put after this line is seen and taken back.
+        revocations.note_ended(session.id)
         try:
             await backend_call(self._revoke(session.id))
         except OTTError as error:
@@ -187,10 +207,10 @@ class Forwarding:
 
         :param earlier: what was offered for the same session's sake before.
         """
-        changes = answers.set_cookies(headers, self._keeper.now())
-        if not changes:
+        if not answers.set_cookies(headers, self._keeper.now()):
             return None
-        after = await self._keeper.quietly(request.with_cookies(changes))
+        request = answers.next_request(request, headers, self._keeper.now())
+        after = await self._keeper.quietly(request)
         if after is None or (before is not None and before.is_same_person(after)):
             return None
         if earlier is not None and earlier[0].id == after.id:
@@ -199,6 +219,9 @@ class Forwarding:
             token: str = await self._generate(
                 after, expires_in=None, audience=None, channel="handoff"
             )
+            await self.confirm(after, request)
+        except Unauthorized:
+            return None
         except OTTError as error:
             # The sign-in itself worked: the app's answer goes out as it is.
             logger.error("no token offered: %s: %s", type(error).__name__, error)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,11 +24,13 @@ class Handle:
 
     # Every request of the app pays for making one: no __init__, and slots that stay unset until
     # they are needed.
-    __slots__ = ("_redeemed", "_request", "_session", "carrier")
+    __slots__ = ("_redeemed", "_request", "_session", "began", "carrier")
 
     _flow: ClassVar[Flow]
     #: A copy of the scope or environ; set by the front.
     carrier: Any
+    #: `Request.began`, where the flow has read the request before the app was asked.
+    began: int
 
     @property
     def session(self) -> Session | None:
@@ -82,7 +86,10 @@ class Handle:
         if request is None:
             # Adapters can tell by it that the app is at work, and asks.
             self.carrier["ott"] = self
-            request = self._request = self._flow.read_request(self.carrier)
+            request = self._flow.read_request(self.carrier)
+            # The request came in before it is read again here: a sign-out in between counts.
+            request = replace(request, began=getattr(self, "began", request.began))
+            self._request = request
         return request
 
     def generate(
@@ -99,7 +106,7 @@ class Handle:
         :param expires_in: minutes, or a `timedelta`; default: the option's.
         :param audience: the origin that alone may redeem it.
         :param channel: the door that it opens.
-        :raises Unauthorized: there is no session.
+        :raises Unauthorized: there is no session, or it ended meanwhile.
         :raises RuntimeError: the backend must wait: use `await agenerate()`.
         """
         self._flow.refuse_to_wait("generate", "agenerate")
@@ -107,9 +114,12 @@ class Handle:
         if session is None:
             raise Unauthorized
         with answering(self.request):
-            return self._flow.tokens.generate(
+            token = self._flow.tokens.generate(
                 session, expires_in=expires_in, audience=audience, channel=channel
             )
+            if self._asks_again(session):
+                self._confirm_now(session)
+        return token
 
     async def agenerate(
         self,
@@ -124,9 +134,31 @@ class Handle:
         if session is None:
             raise Unauthorized
         with answering(self.request):
-            return await self._flow.tokens.agenerate(
+            token = await self._flow.tokens.agenerate(
                 session, expires_in=expires_in, audience=audience, channel=channel
             )
+            if self._asks_again(session):
+                await self._flow.confirm(session, self.request)
+        return token
+
+    def _asks_again(self, session: Session) -> bool:
+        """Whether the adapter can tell that a session, the request's own, has ended meanwhile."""
+        known = self.known_session()
+        return self._flow.asks_again and known is not None and known.id == session.id
+
+    def _confirm_now(self, session: Session) -> None:
+        """`Forwarding.confirm` for a synchronous caller."""
+        try:
+            again = self._flow.current_now(self.request)
+        except RuntimeError as error:
+            raise RuntimeError(
+                "generate() must wait for the session adapter: use `await agenerate()`"
+            ) from error
+        if is_gone(session, again):
+            # Should it fail, the token waits for its end unknown: it is given to no client.
+            with suppress(Exception):
+                self._flow.tokens.revoke(session.id)
+            raise Unauthorized
 
     def link(
         self,
@@ -209,6 +241,14 @@ class SigningHandle(Handle):
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError("sign in or out before the answer begins: no cookie can go out now")
+
+
+def is_gone(session: Session, again: Session | None) -> bool:
+    """Whether a session has ended.
+
+    :param again: what the adapter says of the same request, asked once more.
+    """
+    return again is None or not again.is_same_person(session)
 
 
 def attach(handle: Handle, carrier: dict[str, Any]) -> None:

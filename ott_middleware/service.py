@@ -39,11 +39,14 @@ from .errors import (
     ConfigurationError,
     InvalidToken,
     KeyTaken,
+    OTTError,
     SessionExpired,
     SessionNotFound,
     SessionUnavailable,
+    Unauthorized,
 )
 from .http import current_request, network_of, to_json
+from .revocations import revocations
 from .secrets import Secret
 from .sessions.base import (
     SECRET_LENGTH,
@@ -255,6 +258,7 @@ class OneTimeTokens:
         audience: str | None,
         channel: str,
     ) -> str:
+        began = revocations.now()
         if channel not in CHANNELS:
             raise ValueError(f"channel: {channel!r}; there are {', '.join(CHANNELS)}")
         bound_to = None if audience is None else Origin.parse(audience)
@@ -305,6 +309,7 @@ class OneTimeTokens:
                 )
             except KeyTaken:
                 continue  # somebody's live token: it stays theirs, and another is made
+            await self._refuse_ended(plug_ins, session, key, began)
             return token
         raise SessionUnavailable(
             "generate_token made a token that is live already; nothing was lost"
@@ -324,6 +329,32 @@ class OneTimeTokens:
             network = network_of(request.client)
             return network_owner_of(channel, network, self._secret), MAX_PER_NETWORK
         return owner_of(channel, session.id, self._secret), self._options.max_per_session
+
+    async def _refuse_ended(
+        self, plug_ins: _PlugIns, session: Session, key: str, began: int
+    ) -> None:
+        """Take a new token back whose session was revoked while the token was generated.
+
+        :param began: the moment before the generation.
+        :raises Unauthorized: the session was revoked.
+        """
+        request = current_request()
+        # A sign-out revokes the tokens that are in the store by then. One that arrives there later
+        # would outlive the session, and sign in as its user. A session that ended is refused to all
+        # of a request that came in before; tokens that an app revoked by hand, to this one only,
+        # for the app may revoke the old ones and generate a new one in one request.
+        if not revocations.revoked_since(session.id, began) and (
+            request is None or not revocations.ended_since(session.id, request.began)
+        ):
+            return
+        try:
+            await backend_call(plug_ins.take(key))
+        except OTTError as error:
+            # No client was given the token: it waits for its end unknown.
+            logger.error("token not taken back: %s: %s", type(error).__name__, error)
+        raise Unauthorized(
+            "the session ended while the token was generated: sign in again, then generate one"
+        )
 
     def _exposed(self, session: Session) -> Session:
         name = f"{type(self._sessions).__name__}.expose"
@@ -418,6 +449,8 @@ class OneTimeTokens:
         return alive
 
     async def _revoke(self, plug_ins: _PlugIns, session_id: str) -> int:
+        # Before the backend is asked: a token that is put after this line is seen and taken back.
+        revocations.note_revoked(session_id)
         # Tokens from before a rotation are counted for an owner of the older secret.
         owners = [
             owner_of(channel, session_id, secret)

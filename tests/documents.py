@@ -21,7 +21,7 @@ from typing import Any
 
 from harness import FETCH, NAVIGATION, Answer, call_asgi, call_wsgi, make_environ, make_scope
 
-from ott_middleware import OTTMiddleware
+from ott_middleware import CookieSession, OTTMiddleware
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -227,10 +227,14 @@ def main(document: Path) -> None:
 
 def _result(document: Path, block: Block) -> dict[str, Any]:
     # What the opening line takes for granted: somebody's app, and the import.
-    namespace: dict[str, Any] = {"app": _any_app, "OTTMiddleware": OTTMiddleware}
+    namespace: dict[str, Any] = {
+        "app": _any_app,
+        "CookieSession": CookieSession,
+        "OTTMiddleware": OTTMiddleware,
+    }
     run_block(block, namespace)
     app = namespace.get("application", namespace["app"])
-    named = re.findall(r'session="(\w+)"', block.text)
+    named = re.findall(r'session=CookieSession\("(\w+)", probe=', block.text)
     cookie = f"{named[0]}={COOKIE}" if named else _signed_in(app)
     return {
         "heading": block.heading,

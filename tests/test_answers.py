@@ -54,7 +54,8 @@ def test_headers_are_left_out_by_name_in_any_case() -> None:
         ("sid=v; Expires=Wed, 01-Jan-2020 00:00:00 GMT", None),
         ("sid=v; Expires=Sat, 01 Jan 2050 00:00:00 GMT", "v"),
         ("sid=v; Expires=1970", "v"),
-        ("sid=v; Expires=Wed, 01 Jan 2020 00:00:00 +99999999999999999999", "v"),
+        # Browsers read no zone in a cookie's date.
+        ("sid=v; Expires=Wed, 01 Jan 2020 00:00:00 +99999999999999999999", None),
     ],
 )
 def test_what_an_answer_does_to_a_cookie(line: str, value: str | None) -> None:

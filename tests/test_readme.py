@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 from documents import DOCUMENTS, ROOT, blocks, prose
-from harness import NAVIGATION, World, hello
+from harness import NAVIGATION, Reply, Seen, World
 
 import ott_middleware
+from ott_middleware import CookieSession, MemoryBackend
 from ott_middleware.config import Options, OptionValues, TokenOptions
 
 README = ROOT / "README.md"
@@ -69,24 +70,49 @@ def test_only_an_app_that_nobody_knows_names_its_cookie(results: list[dict[str, 
     assert named == ["ott_middleware", "A bare WSGI app"]
 
 
-def test_the_examples_keep_hashes() -> None:
+def test_the_examples_are_safe_to_copy() -> None:
     for block in blocks(README, "python")[1:]:
-        assert 'store_token="hashed"' in block.text, f"line {block.line}"
+        for option in (
+            'store_token="hashed"',
+            'public_origin="https://a.example"',
+            'handoff_targets=["https://b.example"]',
+        ):
+            assert option in block.text, f"line {block.line}"
+    # A shared store is named in one place, which speaks of the secret right after it.
+    assert "backend=" not in "".join(block.text for block in blocks(README, "python"))
+    assert "give all processes the same `secret=" in prose(README)
 
 
 def test_the_opening_transcript_is_what_happens(world: World) -> None:
     transcript = next(block for block in blocks(README, "text") if "\n> GET" in block.text)
     exchanges = re.findall(r"((?:^> .*\n)+)((?:^< .*\n?)+)", transcript.text, flags=re.M)
     assert len(exchanges) == 3
-    token = re.findall(r'"token":"([^"]+)"', transcript.text)[0]
+    (token,) = set(re.findall(r"ott=(\S+)", transcript.text))
     assert len(token) == 32
-    site = world.serve(hello, session="sessionid", generate_token=lambda session, context: token)
+
+    async def app(seen: Seen) -> Reply:
+        if seen.path == "/go":
+            return Reply(303, [("Location", await seen.ott.alink("https://b.example/welcome"))])
+        return Reply()
+
+    backend = MemoryBackend(clock=world.clock)
+    sites = {
+        host: world.serve(
+            app,
+            session=CookieSession("sessionid", probe="/account"),
+            backend=backend,
+            generate_token=lambda session, context: token,
+            public_origin=f"https://{host}",
+            handoff_targets=targets,
+        )
+        for host, targets in (("a.example", ["https://b.example"]), ("b.example", []))
+    }
     for asked, told in exchanges:
         first, *lines = re.findall(r"^> (.*)", asked, flags=re.M)
-        method, host, target = re.fullmatch(r"(\S+) http://([^/]+)(\S+)", first).groups()
-        headers = {} if target.endswith("generate") else dict(NAVIGATION)
+        method, host, target = re.fullmatch(r"(\S+) https://([^/]+)(\S+)", first).groups()
+        headers = dict(NAVIGATION)
         headers.update((n.lower(), v) for n, v in (line.split(": ", 1) for line in lines))
-        answer = site.send(method, target, headers, host=host)
+        answer = sites[host].send(method, target, headers, host=host)
         first, *lines = re.findall(r"^< (.*)", told, flags=re.M)
         status, _, text = first.partition(" ")
         assert answer.status == int(status)

@@ -23,6 +23,17 @@ def test_every_framework_has_its_example() -> None:
     assert set(APPS) == KNOWN
 
 
+@pytest.mark.parametrize("name", [*APPS, "handoff"])
+def test_an_example_is_safe_to_copy(name: str) -> None:
+    source = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+    wrapped = source.count("OTTMiddleware(")
+    for option in ('store_token="hashed"', "public_origin="):
+        assert source.count(option) == wrapped, option
+    assert "handoff_targets=" in source
+    # Whoever can write to a shared store could sign in as any user.
+    assert ("OTT_BACKEND" in source) == (re.search(r"^ +secret=", source, re.M) is not None)
+
+
 Pair = tuple[str, str]  # two origins of one example
 
 
@@ -45,6 +56,7 @@ def pair(
                     path=EXAMPLES,
                     variables={
                         "OTT_BACKEND": f"sqlite:///{directory / 'links.db'}",
+                        "OTT_ORIGIN": f"http://127.0.0.1:{port}",
                         "OTT_TARGET": f"http://127.0.0.1:{other}",
                         "OTT_SECRET": "a0" * 32,
                         "OTT_DATABASE": str(directory / "people.db"),
