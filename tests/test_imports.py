@@ -44,6 +44,7 @@ PURE = {"errors", "http", "tokens", "secrets", "urls", "kinds", "answers", "page
 FRONTS = {"flow", "forward", "front", "handle", "keeper"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "forks": set(),
     "http": {"errors"},
     "tokens": {"errors"},
     "secrets": {"errors"},
@@ -95,8 +96,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sessions.django_user",
         "sessions.framework",
     },
-    "backends.memory": {"errors", "backends.base"},
-    "backends.mapping": {"errors", "backends.base"},
+    "backends.memory": {"errors", "forks", "backends.base"},
+    "backends.mapping": {"errors", "forks", "backends.base"},
     "backends.django_cache": {"errors", "backends.base"},
     "backends.duck": {"errors", "calls", "backends.base"},
     "backends.redis_scripts": set(),
