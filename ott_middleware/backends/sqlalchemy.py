@@ -83,7 +83,7 @@ class SQLAlchemyBackend(Backend):
             )
         self.clock = clock
         self.table = token_table(MetaData(), table) if isinstance(table, str) else table
-        self._statements = Statements(self.table)
+        self._statements = Statements(self.table, self._engine.dialect.name)
         self._longest = 3 * timeout
         self._pid = os.getpid()
 
