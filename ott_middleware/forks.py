@@ -27,16 +27,28 @@ _registered: weakref.WeakValueDictionary[int, Renewable] = weakref.WeakValueDict
 
 
 def renew_in_children(thing: Renewable) -> None:
-    """Have `thing.renew_after_fork()` called in each forked child, as long as it is referenced."""
+    """Have `thing.renew_after_fork()` called in each forked child, as long as it is referenced.
+
+    Before a fork its `prepare_for_fork()` is called, if it has one.
+    """
     _registered[id(thing)] = thing
 
 
+def _prepare() -> None:
+    for thing in _things():
+        prepare = getattr(thing, "prepare_for_fork", None)
+        if prepare is not None:
+            prepare()
+
+
 def _renew() -> None:
-    for reference in _registered.valuerefs():
-        thing = reference()
-        if thing is not None:
-            thing.renew_after_fork()
+    for thing in _things():
+        thing.renew_after_fork()
+
+
+def _things() -> list[Renewable]:
+    return [thing for reference in _registered.valuerefs() if (thing := reference()) is not None]
 
 
 with suppress(AttributeError):  # Windows has no fork
-    os.register_at_fork(after_in_child=_renew)
+    os.register_at_fork(before=_prepare, after_in_child=_renew)

@@ -101,7 +101,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backends.django_cache": {"errors", "backends.base"},
     "backends.duck": {"errors", "calls", "backends.base"},
     "backends.redis_scripts": set(),
-    "backends.redis_wire": {"errors"},
+    "backends.redis_wire": {"errors", "forks"},
     "backends.redis_url": {"errors", "backends.redis_wire"},
     "backends.redis": {
         "errors",
@@ -116,6 +116,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backends.sql_alive": set(),
     "backends.sql_engine": {"errors", "backends.sql_alive"},
     "backends.sqlalchemy": {
+        "forks",
         "errors",
         "calls",
         "backends.base",
@@ -187,7 +188,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "front": set(),
     "asgi": {"errors", "http", "urls", "calls", "config", *FRONTS},
-    "wsgi": {"errors", "http", "urls", "calls", "config", *FRONTS},
+    "wsgi": {"errors", "forks", "http", "urls", "calls", "config", *FRONTS},
     "middleware": {"errors", "config", "asgi", "wsgi"},
 }
 
