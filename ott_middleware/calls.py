@@ -32,6 +32,7 @@ from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
 
 from .errors import BackendUnavailable, OTTError, RequestError, SessionUnavailable
 
+
 def _renew_executor() -> None:
     # asgiref has one thread for all thread-sensitive code, which a forked child does not have; its
     # executor does not notice, and a call in the child would wait for ever.

@@ -134,7 +134,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "testing.colours": {"backends.base"},
     "testing.store": {"errors", "testing.colours"},
-    "testing.races": {"backends.base", "testing.colours"},
+    "testing.races": {"errors", "backends.base", "testing.colours"},
     "testing.adapters": {"http", "calls", "sessions.base", "testing.store"},
     "testing.contract": {
         "errors",

@@ -66,9 +66,7 @@ class TestMaxBytes:
                     key = f"handoff:{secrets.token_urlsafe(32)}"
                     value = secrets.token_bytes(300)
                     try:
-                        backend.put(
-                            key, value, expires_at=2000.0 + number, owner=owner, limit=None
-                        )
+                        backend.put(key, value, expires_at=2000.0 + number, owner=owner, limit=None)
                     except BackendFull:
                         full = True
                         break

@@ -102,7 +102,6 @@ def run(folder: Path, program: str, *arguments: str) -> str:
     return done.stdout
 
 
-
 class TestSQLite:
     def test_under_load(self, tmp_path: Path) -> None:
         program = """

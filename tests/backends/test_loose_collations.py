@@ -144,10 +144,16 @@ def test_an_index_is_used_all_the_same(tmp_path: Path) -> None:
         ):
             with backend._engine.connect() as connection:
                 text = str(statement.compile(connection.engine))
-                plan = connection.execute(
-                    sqlalchemy.text("EXPLAIN " + str(text).replace("%(", ":").replace(")s", "")),
-                    {**arguments, "param_1": 1000},
-                ).mappings().first()
+                plan = (
+                    connection.execute(
+                        sqlalchemy.text(
+                            "EXPLAIN " + str(text).replace("%(", ":").replace(")s", "")
+                        ),
+                        {**arguments, "param_1": 1000},
+                    )
+                    .mappings()
+                    .first()
+                )
             assert plan is not None
             assert plan["key"] is not None, text
             assert int(plan["rows"]) < 5, text

@@ -250,9 +250,7 @@ class TestPlantedFile:
             lock.mkdir()
         return target
 
-    @pytest.mark.parametrize(
-        "how", ["link", "link to nothing", "hard link", "pipe", "directory"]
-    )
+    @pytest.mark.parametrize("how", ["link", "link to nothing", "hard link", "pipe", "directory"])
     def test_a_lock_that_is_no_plain_file_is_refused(
         self, home: Path, backend: SQLiteBackend, how: str
     ) -> None:
