@@ -158,7 +158,7 @@ class MappingBackend(Backend):
         if self._pid != os.getpid():
             self.renew_after_fork()  # a fork that Python knows nothing of
         if self._refused:
-            # A thread's lock does not keep the parent out. Both would find the token, and redeem it.
+            # A thread's lock does not keep out the parent: both would redeem one token.
             raise BackendUnavailable(
                 "mapping: the process was forked, and a lock of threads keeps out no other process;"
                 " pass a multiprocessing.Lock() or a file lock"

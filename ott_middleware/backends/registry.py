@@ -126,7 +126,8 @@ def _memory(url: str) -> Backend:
         raise ConfigurationError(
             "backend: memory:// has two options, maxsize (tokens) and max_bytes, both numbers"
         )
-    return MemoryBackend(**{name: int(text) for name, text in options.items()})
+    size, bound = options.get("maxsize", "100000"), options.get("max_bytes", str(64 * 1024 * 1024))
+    return MemoryBackend(int(size), int(bound))
 
 
 def _sqlite(url: str) -> Backend:

@@ -66,9 +66,9 @@ class SQLiteBackend(Backend):
     """Tokens in an SQLite file.
 
     The file is made when it is first needed, readable and writable by its owner alone (0600), as
-    are the `-wal`, `-shm` and `-lock` files beside it. Its directory should be one that the app's
-    user alone can write to; in one like `/tmp`, a file that another user made is refused. If it is deleted, a new one is made. A file that is
-    there already keeps its mode.
+    are the `-wal`, `-shm` and `-lock` files beside it. If it is deleted, a new one is made. A file
+    that is there already keeps its mode. The directory should be one that the app's user alone can
+    write to; in one like `/tmp`, a file that another user made is refused.
 
     :param path: of the file. Its directory must be there when a token is put, and be writable.
     :param timeout: how many seconds to wait for other threads, and then for other processes.

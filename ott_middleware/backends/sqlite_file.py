@@ -277,7 +277,7 @@ def _open_lock(path: str) -> int:
         # ELOOP: a symbolic link. Another user may have put it there, to have this app open, and
         # change the mode of, a file of that user's choice.
         if error.errno in (errno.ELOOP, errno.EMLINK, errno.EACCES, errno.EPERM, errno.EISDIR):
-            raise _foreign_lock(error.strerror) from None
+            raise _foreign_lock(os.strerror(error.errno)) from None
         raise
     try:
         status = os.fstat(handle)

@@ -189,8 +189,8 @@ def _in_child(backend: Backend, key: str) -> str | None:
         if not select.select([reader], [], [], _HUNG)[0]:
             os.kill(pid, signal.SIGKILL)
             return f"has hung for {_HUNG:.0f} seconds"
-        outcome = json.loads(os.read(reader, 4096))
-        return outcome
+        answer: str | None = json.loads(os.read(reader, 4096))
+        return answer  # noqa: RET504 - for its type
     finally:
         os.waitpid(pid, 0)
         os.close(reader)

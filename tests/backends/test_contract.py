@@ -33,8 +33,8 @@ from ott_middleware.testing import (
     assert_fork_safe,
     assert_single_use,
     assert_single_use_across,
+    races,
 )
-from ott_middleware.testing import races
 from ott_middleware.testing.races import _take_all
 
 

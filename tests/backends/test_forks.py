@@ -84,6 +84,7 @@ def under_load(rounds, threads=3):
         worker.join()
     return outcomes, failures
 prefix = ""
+OWN = ["child's"] * 5
 """
 
 

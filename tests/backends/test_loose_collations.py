@@ -1,4 +1,4 @@
-"""Tables that were made by hand, whose columns find equal what is not: keys are told apart by bytes.
+"""Tables that were made by hand, whose columns find equal what is not: only bytes count.
 
 `create_table()` makes columns of bytes, without a collation. Migrations that were written by hand
 may not.
@@ -17,7 +17,7 @@ import sqlalchemy
 
 pytest.importorskip("sqlalchemy")
 
-from ott_middleware import (  # noqa: E402 - see above
+from ott_middleware import (
     Backend,
     InvalidToken,
     KeyTaken,

@@ -1,4 +1,4 @@
-"""A take whose reply is lost, over every engine with a network: it is sent once, and stays taken."""
+"""A take whose reply is lost, over every engine with a network: sent once, it stays taken."""
 
 from __future__ import annotations
 

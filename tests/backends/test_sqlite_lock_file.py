@@ -1,4 +1,4 @@
-"""`<path>-lock`: what keeps out other processes while the database is made, and whom it keeps out."""
+"""`<path>-lock`: keeps out other processes while the database is made, and no other user."""
 
 from __future__ import annotations
 
