@@ -190,7 +190,7 @@ def _in_child(backend: Backend, key: str) -> str | None:
             os.kill(pid, signal.SIGKILL)
             return f"has hung for {_HUNG:.0f} seconds"
         answer: str | None = json.loads(os.read(reader, 4096))
-        return answer  # noqa: RET504 - for its type
+        return answer
     finally:
         os.waitpid(pid, 0)
         os.close(reader)
