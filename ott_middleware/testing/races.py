@@ -152,6 +152,8 @@ def _fork_all(connect: Callable[[], Backend], rounds: int, children: int, answer
     for key in keys:
         outcomes = [_in_child(backend, key) for _ in range(children)]
         taken.append([*outcomes, _outcome(colour, key)])
+        if not set(outcomes) <= {None, _VALUE.decode()}:
+            break  # seconds are lost with each child that hangs
     stop.set()
     for worker in workers:
         worker.join(SECONDS)

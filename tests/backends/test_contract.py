@@ -223,6 +223,11 @@ class ForgetsAfterAFork(RaisesAfterAFork):
         return None if os.getpid() != self.pid else super().take(key)
 
 
+def _forkless() -> Backend:
+    races._HUNG = 2.0
+    return Forkless()
+
+
 def _hangs() -> Backend:
     # In the process that is forked, where a few seconds are enough to be sure.
     races._HUNG = 2.0
@@ -233,7 +238,7 @@ def _hangs() -> Backend:
 @pytest.mark.parametrize(
     ("connect", "reason"),
     [
-        (Forkless, "got the value of one token|hung"),
+        (_forkless, "got the value of one token|has hung"),
         (_hangs, "has hung for 2 seconds"),
         (RaisesAfterAFork, "failed with KeyTaken"),
         (ForgetsAfterAFork, "put a value and then got None"),
