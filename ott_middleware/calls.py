@@ -22,12 +22,25 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
 
 from .errors import BackendUnavailable, OTTError, RequestError, SessionUnavailable
+
+
+def _renew_executor() -> None:
+    # asgiref has one thread for all thread-sensitive code, which a forked child does not have; its
+    # executor does not notice, and a call in the child would wait for ever.
+    SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)
+
+
+with suppress(AttributeError):  # Windows has no fork
+    os.register_at_fork(after_in_child=_renew_executor)
 
 T = TypeVar("T")
 Bound = Callable[..., Awaitable[Any]]

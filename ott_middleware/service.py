@@ -141,6 +141,14 @@ class OneTimeTokens:
         self._options = options
         self._secrets = options.secrets
         self._secret = self._secrets[0] if self._secrets else None
+        if self._secret is None and getattr(backend, "shared", True):
+            # Without a secret a value is sealed under its token alone. An attacker who can write to
+            # the store seals a session of any user under a token of their own, and redeems it.
+            logger.warning(
+                "%s without secret=: whoever can write to that store can sign in as any user. "
+                "Pass secret= (16 bytes or more, the same on all sites that share the store)",
+                type(backend).__name__,
+            )
         if inspect.iscoroutinefunction(getattr(sessions, "expose", None)):
             raise ConfigurationError(
                 f"sessions: {type(sessions).__name__}.expose() is async; make it a plain function"

@@ -17,6 +17,7 @@ from .config import Options, OptionValues
 from .cutting import cut_request
 from .errors import BadRequest, LengthRequired, PayloadTooLarge, SessionUnavailable
 from .flow import Flow
+from .forks import renew_in_children
 from .forward import Edit
 from .front import call_directly
 from .handle import attach
@@ -44,9 +45,16 @@ class WSGIMiddleware:
         self.flow = Flow(built, read_request=_read_request, asynchronous=False)
         self._handle = self.flow.handle
         self._param = built.query_param
-        self._probes = threading.BoundedSemaphore(_MOST_PROBES)
+        self.renew_after_fork()
+        renew_in_children(self)
         self._front = self._made_front()
         call_directly(self, WSGIMiddleware, self._front)
+
+    def renew_after_fork(self) -> None:
+        """Count the probes anew. Called in a forked child."""
+        # The parent's are in threads that a child does not have: their places would be taken for
+        # ever, and the semaphore's own lock with them.
+        self._probes = threading.BoundedSemaphore(_MOST_PROBES)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, or pass it on."""

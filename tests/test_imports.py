@@ -55,7 +55,8 @@ PURE = {
 FRONTS = {"flow", "forward", "front", "handle", "keeper"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "revocations": set(),
+    "forks": set(),
+    "revocations": {"forks"},
     "http": {"errors", "revocations"},
     "tokens": {"errors"},
     "secrets": {"errors"},
@@ -114,12 +115,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sessions.framework",
         "sessions.hosts",
     },
-    "backends.memory": {"errors", "backends.base"},
-    "backends.mapping": {"errors", "backends.base"},
+    "backends.memory": {"errors", "forks", "backends.base"},
+    "backends.mapping": {"errors", "forks", "backends.base"},
     "backends.django_cache": {"errors", "backends.base"},
     "backends.duck": {"errors", "calls", "backends.base"},
     "backends.redis_scripts": set(),
-    "backends.redis_wire": {"errors"},
+    "backends.redis_wire": {"errors", "forks"},
     "backends.redis_url": {"errors", "backends.redis_wire"},
     "backends.redis": {
         "errors",
@@ -134,6 +135,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backends.sql_alive": set(),
     "backends.sql_engine": {"errors", "backends.sql_alive"},
     "backends.sqlalchemy": {
+        "forks",
         "errors",
         "calls",
         "backends.base",
@@ -151,7 +153,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "testing.colours": {"backends.base"},
     "testing.store": {"errors", "testing.colours"},
-    "testing.races": {"backends.base", "testing.colours"},
+    "testing.races": {"errors", "backends.base", "testing.colours"},
     "testing.adapters": {"http", "calls", "sessions.base", "testing.store"},
     "testing.contract": {
         "errors",
@@ -219,7 +221,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "own": {"errors", "http", "urls", "config", "sessions.hosts"},
     "front": set(),
     "asgi": {"errors", "http", "urls", "cutting", "calls", "config", *FRONTS},
-    "wsgi": {"errors", "http", "urls", "cutting", "calls", "config", *FRONTS},
+    "wsgi": {"errors", "forks", "http", "urls", "cutting", "calls", "config", *FRONTS},
     "middleware": {"errors", "config", "asgi", "wsgi"},
 }
 

@@ -216,7 +216,7 @@ def test_nothing_leaks_once_all_has_expired(clock: Clock) -> None:
     for n in range(256):
         put(backend, f"after{n}", until=1200, owner="after", limit=1)
     assert len(backend) == 1
-    assert list(backend._owners) == ["after"]
+    assert list(backend._tokens().owners) == ["after"]
     assert sys.getrefcount(value) == before
 
 
@@ -225,7 +225,7 @@ def test_the_count_is_what_is_held(clock: Clock) -> None:
     for n in range(300):
         put(backend, f"k{n}", owner=f"o{n % 7}", limit=20)
     assert len(backend) == 7 * 20
-    assert sum(map(len, backend._owners.values())) == 7 * 20
+    assert sum(map(len, backend._tokens().owners.values())) == 7 * 20
     assert sum(backend.revoke(f"o{n}") for n in range(7)) == 7 * 20
     assert len(backend) == 0
 
@@ -250,10 +250,11 @@ def test_an_empty_backend_is_still_a_backend() -> None:
     assert not MemoryBackend.blocks
 
 
-@pytest.mark.parametrize("maxsize", [0, -1, True, 1.5, "100", None])
-def test_maxsize_is_a_positive_number(maxsize: Any) -> None:
-    with pytest.raises(ConfigurationError, match="maxsize"):
-        MemoryBackend(maxsize)
+@pytest.mark.parametrize("option", ["maxsize", "max_bytes"])
+@pytest.mark.parametrize("value", [0, -1, True, 1.5, "100", None])
+def test_a_bound_is_a_positive_number(option: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{option}: .*; use a positive number of"):
+        MemoryBackend(**{option: value})
 
 
 # More than one process.

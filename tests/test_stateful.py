@@ -116,8 +116,8 @@ class Tokens(RuleBasedStateMachine):
     def the_books_agree(self) -> None:
         backend = self.backend
         assert len(self.live) <= len(backend) <= ROOM
-        assert len(backend) == sum(map(len, backend._owners.values()))
-        assert all(backend._owners.values())
+        assert len(backend) == sum(map(len, backend._tokens().owners.values()))
+        assert all(backend._tokens().owners.values())
 
 
 Tokens.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -18,6 +18,9 @@ class Backend(Protocol):
     #: Whether the synchronous methods may wait for a disk or a network.
     blocks: bool = True
 
+    #: Whether others than this process can reach the values: another process, a server, a disk.
+    shared: bool = True
+
     @property
     def async_only(self) -> bool:
         """Whether there is no synchronous colour. Such a backend serves ASGI apps alone."""

@@ -84,6 +84,7 @@ class DjangoCacheBackend(Backend):
         if reason is not None:
             raise ConfigurationError(f"alias: {alias!r} is a {type(cache).__name__}: {reason}")
         self.clock = clock
+        self.shared = type(cache).__name__ != "LocMemCache"
         self._make: Callable[[], Any] = partial(caches.create_connection, alias)
         self._idle: list[Any] = []
         self._process = os.getpid()

@@ -5,17 +5,30 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import os
 import struct
+import threading
 import time
+from collections import OrderedDict, UserDict, defaultdict
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ..errors import ConfigurationError, KeyTaken
+from ..errors import BackendUnavailable, ConfigurationError, KeyTaken
+from ..forks import renew_in_children
 from .base import Backend
 
 # What is held under a token's name: its expiry, its owner (hashed to a fixed length), the value.
 _HEADER = struct.Struct(">d16s")
+
+# Mappings that are in this process's memory, of which a forked child has a copy; and locks that
+# keep out threads alone.
+_IN_MEMORY = (dict, OrderedDict, defaultdict, UserDict)
+_THREAD_LOCKS: dict[type, Callable[[], AbstractContextManager[Any]]] = {
+    type(made()): made
+    for made in (threading.Lock, threading.RLock, threading.Condition, threading.Semaphore)
+}
+_THREAD_LOCKS[threading.BoundedSemaphore] = threading.BoundedSemaphore
 
 # A call drops no more expired tokens than that: none has to wait for a thousand of them.
 _SWEEP = 8
@@ -30,6 +43,10 @@ class MappingBackend(Backend):
     `threading.Lock` for one process, a `multiprocessing.Lock` or a file lock where processes share
     the mapping. With less, one token can be redeemed twice. It is held for each operation, a few
     reads and writes long, and is never entered twice by one caller.
+
+    After a fork a plain dict is emptied of the tokens in the child, whose lock is a new one: the
+    parent alone can redeem what was there. With any other mapping a child needs a lock that keeps
+    out processes: with a thread's lock, its calls fail.
 
     A mapping of processes or of a disk says nothing about what was written when power is cut: a
     store that must keep its promise then is a job for `SQLiteBackend`.
@@ -58,13 +75,18 @@ class MappingBackend(Backend):
         self.clock = clock
         self._mapping = mapping
         self._lock = lock
+        self.shared = type(mapping) not in _IN_MEMORY
+        self._new_lock = _THREAD_LOCKS.get(type(lock))
+        self._pid = os.getpid()
+        self._refused = False
+        renew_in_children(self)
         self._written: list[tuple[float, str]] = []  # by this process; the first to expire in front
 
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
         name, mark = f"token:{key}", _mark(owner)
-        with self._lock:
+        with self._locked():
             now = self.clock()
             if expires_at <= now:
                 return
@@ -82,7 +104,7 @@ class MappingBackend(Backend):
             heapq.heappush(self._written, (expires_at, f"owner:{owner}"))
 
     def take(self, key: str) -> bytes | None:
-        with self._lock:
+        with self._locked():
             # Nobody else is between the look and the removal: that is what the lock is for.
             held = self._mapping.get(f"token:{key}")
             if held is None:
@@ -93,7 +115,7 @@ class MappingBackend(Backend):
 
     def revoke(self, owner: str) -> int:
         mark = _mark(owner)
-        with self._lock:
+        with self._locked():
             now = self.clock()
             mine = [name for name in self._names(f"owner:{owner}") if self._live(name, now, mark)]
             for name in mine:
@@ -107,7 +129,7 @@ class MappingBackend(Backend):
         Each process drops what it wrote, as it goes. What a process left behind that ended before,
         goes by calling this, once at the start, say: it reads the whole mapping under the lock.
         """
-        with self._lock:
+        with self._locked():
             now = self.clock()
             names = list(self._mapping)
             dead = [n for n in names if n.startswith("token:") and not self._live(n, now)]
@@ -117,6 +139,31 @@ class MappingBackend(Backend):
                 if name.startswith("owner:"):
                     self._forget(name, now)
             return len(dead)
+
+    def renew_after_fork(self) -> None:
+        """Forget what is the parent's. Called in a forked child."""
+        self._pid = os.getpid()
+        if not self.shared:
+            # The tokens of a dict are in the memory of parent and child, and each would redeem
+            # them. So the child drops its copy. What else is in the dict is not this package's.
+            for name in [n for n in self._mapping if n.startswith(("token:", "owner:"))]:
+                del self._mapping[name]
+            self._written = []
+            if self._new_lock is not None:
+                self._lock = self._new_lock()  # another thread may have held the old one
+        elif self._new_lock is not None:
+            self._refused = True
+
+    def _locked(self) -> AbstractContextManager[Any]:
+        if self._pid != os.getpid():
+            self.renew_after_fork()  # a fork that Python knows nothing of
+        if self._refused:
+            # A thread's lock does not keep out the parent: both would redeem one token.
+            raise BackendUnavailable(
+                "mapping: the process was forked, and a lock of threads keeps out no other process;"
+                " pass a multiprocessing.Lock() or a file lock"
+            )
+        return self._lock
 
     def _names(self, owner_name: str) -> list[str]:
         """The names of an owner's tokens, oldest first; those that are gone may be among them."""

@@ -1,7 +1,8 @@
 """Tokens in this process's memory: the embedded default.
 
 Good for one process. A second worker has a memory of its own, where the first one's tokens are
-unknown; that is noticed, and logged with the cure.
+unknown; that is noticed, and logged with the cure. A forked child starts empty: the tokens that
+were there stay with the parent, which alone can redeem them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import ClassVar, NamedTuple
 from cachetools import TLRUCache
 
 from ..errors import BackendFull, ConfigurationError, KeyTaken
+from ..forks import renew_in_children
 from .base import Backend
 
 logger = logging.getLogger("ott_middleware")
@@ -28,6 +30,12 @@ logger = logging.getLogger("ott_middleware")
 # A cache drops all that expired together in one call. Split by key, each call's share is small: a
 # 256th, so that 100,000 tokens expiring at once hold nobody up for more than a few milliseconds.
 _PARTS = 256
+
+# What a token takes beside the characters of its key, value and owner, in bytes: Python's objects,
+# their places in dicts and a heap, and the item that a removed token may leave in the heap until
+# later (cachetools keeps at most one for each live token). Measured with tracemalloc, for an owner
+# of one token each, which costs most.
+_OVERHEAD = 800
 
 
 class _Entry(NamedTuple):
@@ -40,65 +48,52 @@ class MemoryBackend(Backend):
     """Tokens in a TTL cache (cachetools) behind one lock.
 
     :param maxsize: how many live tokens there may be; one more is a `BackendFull`.
+    :param max_bytes: how many bytes the live tokens may take, keys, owners and the overhead of
+        Python's objects (800 bytes a token) included; a token beyond that is a `BackendFull`.
     :param clock: tells the time in Unix seconds.
-    :raises ConfigurationError: `maxsize` is no positive number.
+    :raises ConfigurationError: `maxsize` or `max_bytes` is no positive number.
     """
 
     blocks = False
+    shared = False
 
-    def __init__(self, maxsize: int = 100_000, *, clock: Callable[[], float] = time.time) -> None:
-        if isinstance(maxsize, bool) or not isinstance(maxsize, int) or maxsize < 1:
-            raise ConfigurationError(f"maxsize: {maxsize!r}; use a positive number of tokens")
+    def __init__(
+        self,
+        maxsize: int = 100_000,
+        max_bytes: int = 64 * 1024 * 1024,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        for name, value, unit in (
+            ("maxsize", maxsize, "tokens"),
+            ("max_bytes", max_bytes, "bytes"),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigurationError(f"{name}: {value!r}; use a positive number of {unit}")
         self.maxsize = maxsize
+        self.max_bytes = max_bytes
         self.clock = clock
-        self._lock = threading.Lock()
-        self._now = 0.0
-        # The parts read the time of the operation, not the clock: between two looks at a clock an
-        # entry could expire and be dropped unseen, and its owner would keep it counted for ever.
-        self._parts: list[TLRUCache[str, _Entry]] = [
-            TLRUCache(sys.maxsize, ttu=lambda _, entry, now: entry.expires_at, timer=self._time)
-            for _ in range(_PARTS)
-        ]
-        self._owners: dict[str, dict[str, None]] = {}  # owner → keys, oldest first
-        self._count = 0
-        self._sweep = 0
+        # A token that was put before a fork is in the memory of parent and child, and each would
+        # redeem it. So the tokens, and the lock that another thread may have held at the fork,
+        # belong to a process id: a child finds none under its own, and starts with an empty
+        # memory. Without that, one token would be redeemed once in each process, and a child would
+        # wait for ever for a thread that it does not have.
+        self._by_process: dict[int, _Tokens] = {}
         self._process = _Process()
-
-    def _time(self) -> float:
-        return self._now
+        renew_in_children(self)
 
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
         self._process.check()
-        with self._lock:
-            self._now = self.clock()
-            if expires_at <= self._now:
-                return
-            part = self._part(key)
-            self._expire(part)
-            self._expire(self._next_part())  # in turn, so that idle parts are emptied as well
-            if key in part:
-                raise KeyTaken("a live token has that key")
-            self._retire(owner, limit)
-            self._make_room()
-            part[key] = _Entry(value, owner, expires_at)
-            self._owners.setdefault(owner, {})[key] = None
-            self._count += 1
+        self._tokens().put(key, _Entry(value, owner, expires_at), limit)
 
     def take(self, key: str) -> bytes | None:
         self._process.check()
-        with self._lock:
-            self._now = self.clock()
-            # One lock around look and removal: no second caller can see the entry in between.
-            entry = self._remove(key)
-            return entry.value if entry else None
+        return self._tokens().take(key)
 
     def revoke(self, owner: str) -> int:
-        with self._lock:
-            self._now = self.clock()
-            keys = list(self._owners.get(owner, ()))
-            return sum(self._remove(key) is not None for key in keys)
+        return self._tokens().revoke(owner)
 
     async def aput(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
@@ -114,9 +109,87 @@ class MemoryBackend(Backend):
     async def aclose(self) -> None:
         self.close()
 
+    def renew_after_fork(self) -> None:
+        """Forget the parent's tokens and its lock. Called in a forked child."""
+        # Also those of an ancestor whose process id the child may have been given again.
+        self._by_process.clear()
+
     def __len__(self) -> int:
         """How many tokens are held, those not yet swept after their expiry included."""
-        return self._count
+        return self._tokens().count
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes count against `max_bytes`."""
+        return self._tokens().bytes
+
+    def _tokens(self) -> _Tokens:
+        # Asked for each operation, since some servers fork without Python's knowledge. It costs
+        # less than 0.1 µs.
+        pid = os.getpid()
+        tokens = self._by_process.get(pid)
+        if tokens is None:
+            # Of two threads that get here at once, both get the tokens of the one that was first.
+            new = _Tokens(self.maxsize, self.max_bytes, self.clock)
+            tokens = self._by_process.setdefault(pid, new)
+            for other in [other for other in self._by_process if other != pid]:
+                self._by_process.pop(other, None)
+        return tokens
+
+
+class _Tokens:
+    """The tokens of one process, and the lock before them."""
+
+    def __init__(self, maxsize: int, max_bytes: int, clock: Callable[[], float]) -> None:
+        self._maxsize = maxsize
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._now = 0.0
+        # The parts read the time of the operation, not the clock: between two looks at a clock an
+        # entry could expire and be dropped unseen, and its owner would keep it counted for ever.
+        self._parts: list[TLRUCache[str, _Entry]] = [
+            TLRUCache(sys.maxsize, ttu=lambda _, entry, now: entry.expires_at, timer=self._time)
+            for _ in range(_PARTS)
+        ]
+        self.owners: dict[str, dict[str, None]] = {}  # owner → keys, oldest first
+        self.count = 0
+        self.bytes = 0
+        self._sweep = 0
+
+    def put(self, key: str, entry: _Entry, limit: int | None) -> None:
+        with self._lock:
+            self._now = self._clock()
+            if entry.expires_at <= self._now:
+                return
+            part = self._part(key)
+            self._expire(part)
+            self._expire(self._next_part())  # in turn, so that idle parts are emptied as well
+            if key in part:
+                raise KeyTaken("a live token has that key")
+            self._retire(entry.owner, limit)
+            size = _size(key, entry)
+            self._make_room(size)
+            part[key] = entry
+            self.owners.setdefault(entry.owner, {})[key] = None
+            self.count += 1
+            self.bytes += size
+
+    def take(self, key: str) -> bytes | None:
+        with self._lock:
+            self._now = self._clock()
+            # One lock around look and removal: no second caller can see the entry in between.
+            entry = self._remove(key)
+            return entry.value if entry else None
+
+    def revoke(self, owner: str) -> int:
+        with self._lock:
+            self._now = self._clock()
+            keys = list(self.owners.get(owner, ()))
+            return sum(self._remove(key) is not None for key in keys)
+
+    def _time(self) -> float:
+        return self._now
 
     def _part(self, key: str) -> TLRUCache[str, _Entry]:
         return self._parts[hash(key) % _PARTS]
@@ -127,18 +200,18 @@ class MemoryBackend(Backend):
 
     def _expire(self, part: TLRUCache[str, _Entry]) -> None:
         for key, entry in part.expire(self._now):
-            self._forget(key, entry.owner)
+            self._forget(key, entry)
 
     def _remove(self, key: str) -> _Entry | None:
         part = self._part(key)
         self._expire(part)  # what is left is live
         entry: _Entry | None = part.pop(key, None)
         if entry is not None:
-            self._forget(key, entry.owner)
+            self._forget(key, entry)
         return entry
 
     def _retire(self, owner: str, limit: int | None) -> None:
-        keys = self._owners.get(owner, {})
+        keys = self.owners.get(owner, {})
         if limit is None or len(keys) < limit:
             return
         # The expired ones do not count. Of many keys each part is looked at once, not once a key.
@@ -148,20 +221,33 @@ class MemoryBackend(Backend):
         while len(keys) >= limit:
             self._remove(next(iter(keys)))
 
-    def _forget(self, key: str, owner: str) -> None:
-        keys = self._owners[owner]
+    def _forget(self, key: str, entry: _Entry) -> None:
+        keys = self.owners[entry.owner]
         del keys[key]
         if not keys:
-            del self._owners[owner]
-        self._count -= 1
+            del self.owners[entry.owner]
+        self.count -= 1
+        self.bytes -= _size(key, entry)
 
-    def _make_room(self) -> None:
-        # Before refusing anybody: what has expired in the other parts takes no room.
+    def _make_room(self, size: int) -> None:
+        # A visitor without an account can have tokens made for any number of made-up sessions.
+        # Both bounds refuse the next one once all that has expired is gone. Without the second,
+        # large tokens would take all of the machine's memory long before the first is reached.
+        most = self._max_bytes - size
         for _ in range(_PARTS + 1):
-            if self._count < self.maxsize:
+            if self.count < self._maxsize and self.bytes <= most:
                 return
             self._expire(self._next_part())
-        raise BackendFull(f"{self.maxsize} live tokens: raise maxsize, or use another backend")
+        if self.count >= self._maxsize:
+            raise BackendFull(f"{self._maxsize} live tokens: raise maxsize, or use another backend")
+        raise BackendFull(
+            f"{self._max_bytes} bytes of live tokens: raise max_bytes, or use another backend"
+        )
+
+
+def _size(key: str, entry: _Entry) -> int:
+    # The key twice: a removed item in the heap has a key as well.
+    return _OVERHEAD + 2 * len(key) + len(entry.value) + len(entry.owner)
 
 
 _ONE_PROCESS = (
@@ -188,7 +274,7 @@ class _Process:
         pid = os.getpid()
         if self._pid != pid:
             self._pid = pid
-            self._warn("the process was forked after this backend was made")
+            self._warn("the process was forked after this backend was made; the child starts empty")
         # Of two threads that get here at once, one claims: the other would find the name taken, and
         # by its own process.
         mine = object()

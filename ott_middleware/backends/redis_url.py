@@ -48,7 +48,7 @@ def wires_of_url(url: str, **settings: Any) -> tuple[Wire, AsyncWire]:
         failure = type(error).__name__
     if failure is not None:
         raise _unusable(failure)
-    return PoolWire(pool, owned=True), LoopWire(partial(make, redis.asyncio))
+    return PoolWire(pool, partial(make, redis)), LoopWire(partial(make, redis.asyncio))
 
 
 _OWN = {

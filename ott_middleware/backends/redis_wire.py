@@ -5,6 +5,9 @@ would then find what its first attempt had consumed gone, and call a good token 
 commands go over the pool's connections themselves: whatever the client's policy says, it can only
 repeat the attempt to connect. A connection that died while it was idle is noticed by the pool
 before anything is sent.
+
+Nor does a connection go through a fork: two processes at one end of it would each read what the
+other has asked for. redis-py's synchronous pools see to that themselves, its asyncio ones do not.
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Any, Protocol
 
 from ..errors import BackendFull, BackendUnavailable, ConfigurationError
+from ..forks import renew_in_children
 
 logger = logging.getLogger("ott_middleware")
 
@@ -46,15 +51,27 @@ class AsyncWire(Protocol):
 
 
 class PoolWire:
-    """Over the connections of a pool, which sees to threads and forks."""
+    """Over the connections of a pool, which sees to threads and forks.
 
-    def __init__(self, pool: Any, *, owned: bool) -> None:
+    :param make: makes such a pool anew, if it is this package's own.
+    """
+
+    def __init__(self, pool: Any, make: Callable[[], Any] | None = None) -> None:
         self._pool = pool
         self._connection = _getter(pool)
-        self._owned = owned
+        self._make = make
+        renew_in_children(self)
+
+    def renew_after_fork(self) -> None:
+        """Have a pool of the child's own. Called in a forked child."""
+        # redis-py renews its pools itself, but their locks may be those of a thread that is not
+        # there. What is open of the parent's, redis-py's connections only close on this side.
+        if self._make is not None:
+            self._pool = self._make()
+            self._connection = _getter(self._pool)
 
     def send(self, key: bytes, *command: Any) -> Any:
-        connection = self._connection()
+        pool, connection = self._pool, self._connection()
         try:
             connection.send_command(*command)
             return connection.read_response(disable_decoding=True)
@@ -63,11 +80,30 @@ class PoolWire:
                 connection.disconnect()  # the rest of an answer must not reach the next caller
             raise
         finally:
-            self._pool.release(connection)
+            pool.release(connection)
 
     def close(self) -> None:
-        if self._owned:
+        if self._make is not None:
             self._pool.disconnect()
+
+
+class _OneProcess:
+    """Remembers the first process that used a client which must not be used by another."""
+
+    def __init__(self) -> None:
+        self._pid: int | None = None
+
+    def check(self) -> None:
+        pid = os.getpid()
+        if self._pid is None:
+            self._pid = pid
+        elif self._pid != pid:
+            # Both would have the same sockets, and each read replies to the other's commands: one
+            # user could be signed in by the token of another. Asyncio clients do not notice.
+            raise BackendUnavailable(
+                "redis: the process was forked after the asyncio client was first used; make the "
+                "client in each process, or pass a URL"
+            )
 
 
 class AsyncPoolWire:
@@ -76,8 +112,10 @@ class AsyncPoolWire:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
         self._connection = _getter(pool)
+        self._process = _OneProcess()
 
     async def send(self, key: bytes, *command: Any) -> Any:
+        self._process.check()
         connection = await self._connection()
         try:
             await connection.send_command(*command)
@@ -99,8 +137,21 @@ class LoopWire:
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._held: dict[Any, tuple[AsyncPoolWire, AsyncGenerator[AsyncPoolWire, None]]] = {}
+        self._inherited: list[object] = []
+        self._pid = os.getpid()
+        renew_in_children(self)
+
+    def renew_after_fork(self) -> None:
+        """Leave the connections to the parent. Called in a forked child."""
+        # Kept: a connection that is forgotten is taken out of its loop's selector, which is the
+        # parent's as well, and the parent would wait for its replies in vain.
+        self._inherited.append(self._held)
+        self._held = {}
+        self._pid = os.getpid()
 
     async def send(self, key: bytes, *command: Any) -> Any:
+        if self._pid != os.getpid():
+            self.renew_after_fork()  # a fork that Python knows nothing of
         loop = asyncio.get_running_loop()
         held = self._held.get(loop)
         if held is None:
@@ -122,7 +173,7 @@ class LoopWire:
 
     async def close(self) -> None:
         held = self._held.get(asyncio.get_running_loop())
-        if held is not None:
+        if held is not None and self._pid == os.getpid():
             await held[1].aclose()
 
 
@@ -148,8 +199,10 @@ class AsyncClusterWire:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._process = _OneProcess()
 
     async def send(self, key: bytes, *command: Any) -> Any:
+        self._process.check()
         await self._client.initialize()
         node = self._client.get_node_from_key(key)
         return await self._client.execute_command(*command, target_nodes=node, NEVER_DECODE=[])
@@ -177,7 +230,7 @@ def wires_of_client(client: object) -> tuple[Wire | None, AsyncWire | None]:
                 "as the server is silent: make it with socket_timeout=2"
             )
         if isinstance(client, redis.Redis):
-            return PoolWire(pool, owned=False), None
+            return PoolWire(pool), None
         return None, AsyncPoolWire(pool)
     raise ConfigurationError(
         f"redis: a {type(client).__qualname__}; pass a URL, or a client of redis-py: Redis, "

@@ -115,12 +115,19 @@ def _memory(url: str) -> Backend:
 
     parts = urlsplit(url)
     if parts.netloc or parts.path:
-        raise ConfigurationError("backend: write memory:// or memory://?maxsize=100000")
+        raise ConfigurationError(
+            "backend: write memory:// or memory://?maxsize=100000&max_bytes=67108864"
+        )
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    size = options.pop("maxsize", "100000")
-    if options or not size.isdecimal():
-        raise ConfigurationError("backend: memory:// has one option, maxsize, a number")
-    return MemoryBackend(int(size))
+    # Not shown: what stands in a URL may be a password.
+    if not options.keys() <= {"maxsize", "max_bytes"} or not all(
+        text.isascii() and text.isdecimal() for text in options.values()
+    ):
+        raise ConfigurationError(
+            "backend: memory:// has two options, maxsize (tokens) and max_bytes, both numbers"
+        )
+    size, bound = options.get("maxsize", "100000"), options.get("max_bytes", str(64 * 1024 * 1024))
+    return MemoryBackend(int(size), int(bound))
 
 
 def _sqlite(url: str) -> Backend:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     Column,
+    ColumnElement,
     Connection,
     Double,
     Index,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     bindparam,
+    cast,
     delete,
     insert,
     select,
@@ -65,9 +67,12 @@ def token_table(metadata: MetaData, name: str = "ott_tokens") -> Table:
 
 
 class Statements:
-    """The operations of a backend, on a connection in autocommit mode."""
+    """The operations of a backend, on a connection in autocommit mode.
 
-    def __init__(self, table: Table) -> None:
+    :param backend_name: the name of the dialect.
+    """
+
+    def __init__(self, table: Table, backend_name: str = "") -> None:
         columns = table.c
         self._table = table
         self._turn = itertools.count()
@@ -84,15 +89,32 @@ class Statements:
             )
             .inline()
         )
-        of_key = columns.key_hash == key
+
+        loose = backend_name in ("mysql", "mariadb")
+
+        def as_bytes(column: Column[bytes]) -> ColumnElement[bytes]:
+            return cast(column, LargeBinary) if loose else column
+
+        def equals(column: Column[bytes], value: BindParameter[bytes]) -> ColumnElement[bool]:
+            # In a table that was made by hand, with columns of text, MariaDB and MySQL compare by
+            # the column's collation: other case and other accents would be equal, and one token be
+            # redeemed as another. Compared as bytes as well, they are not. (Both are asked, since
+            # only the first uses the index. The other engines compare bytes with bytes alone.)
+            return (column == value) & (as_bytes(column) == value) if loose else column == value
+
+        of_key = equals(columns.key_hash, key)
         self._drop_expired = delete(table).where(of_key, columns.expires_at <= now)
         self._delete_returning = (
-            delete(table).where(of_key).returning(columns.value, columns.expires_at)
+            delete(table)
+            .where(of_key)
+            .returning(columns.value, columns.expires_at, as_bytes(columns.key_hash))
         )
-        self._look = select(columns.id, columns.value, columns.expires_at).where(of_key)
+        self._look = select(
+            columns.id, columns.value, columns.expires_at, as_bytes(columns.key_hash)
+        ).where(of_key)
         self._delete = delete(table).where(columns.id == bindparam("row"))
         self._delete_all = delete(table).where(columns.id.in_(bindparam("rows", expanding=True)))
-        live = (columns.owner_hash == owner, columns.expires_at > now)
+        live = (equals(columns.owner_hash, owner), columns.expires_at > now)
         self._revoke = delete(table).where(*live)
         self._beyond = (
             select(columns.id)
@@ -159,9 +181,11 @@ class Statements:
         if connection.dialect.delete_returning:
             # The engine locks the row that it deletes: who comes second finds none.
             deleted = connection.execute(self._delete_returning, {"key": _digest(key)}).first()
-            return None if deleted is None else (bytes(deleted[0]), float(deleted[1]))
+            if deleted is None or not _is_same(deleted[2], key):
+                return None
+            return bytes(deleted[0]), float(deleted[1])
         row = connection.execute(self._look, {"key": _digest(key)}).first()
-        if row is None:
+        if row is None or not _is_same(row[3], key):
             return None
         # Many may have seen the row. Whom the engine tells that it deleted it has it, no one else.
         won = connection.execute(self._delete, {"row": row[0]}).rowcount == 1
@@ -176,6 +200,12 @@ class Statements:
         if rows:
             # By their primary keys and in their order: each waits for others, none in a circle.
             connection.execute(self._delete_all, {"rows": sorted(rows)})
+
+
+def _is_same(found: Any, key: str) -> bool:
+    # A collation may call equal what is not, and then one token would be redeemed as another. So
+    # what was found must be what was asked for, byte for byte, whatever the engine says.
+    return isinstance(found, bytes) and found == _digest(key)
 
 
 def _digest(text: str) -> bytes:

@@ -24,7 +24,8 @@ from sqlalchemy import URL, Connection, Engine, MetaData, Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ..calls import in_thread
-from ..errors import ConfigurationError, NotSupported
+from ..errors import BackendUnavailable, ConfigurationError, NotSupported
+from ..forks import renew_in_children
 from .base import Backend
 from .sql_engine import engine_of, failures, refuse_memory
 from .sql_table import Statements, token_table
@@ -46,7 +47,9 @@ class SQLAlchemyBackend(Backend):
     :param store: a URL of SQLAlchemy, or an engine. An engine stays open: close it yourself; its
         timeouts are yours to set, and `pool_pre_ping=True` is what keeps the first call after a
         restart of the server from failing. It is used in autocommit mode. After a fork its
-        connections are given up in the child.
+        connections are given up in the child. (Those to an SQLite file are closed before the fork;
+        where one is in use at that moment, or the driver is asynchronous, the child refuses to use
+        the file. `SQLiteBackend` has no such limit.)
     :param table: the name of the table, or what `token_table` made.
     :param timeout: how many seconds to wait for a free connection, for a connection to open, and
         for an answer. With a URL, whose own parameters go first. (A synchronous driver of
@@ -81,11 +84,16 @@ class SQLAlchemyBackend(Backend):
             raise ConfigurationError(
                 f"store: a {type(store).__name__}; use a URL, or an engine of SQLAlchemy"
             )
+        self._is_sqlite = self._engine.dialect.name == "sqlite"
+        self._refused = False
         self.clock = clock
         self.table = token_table(MetaData(), table) if isinstance(table, str) else table
-        self._statements = Statements(self.table)
-        self._longest = 3 * timeout
+        self._statements = Statements(self.table, self._engine.dialect.name)
+        self._timeout = timeout
         self._pid = os.getpid()
+        self._at_work: set[object] = set()
+        self._inherited: list[object] = []
+        renew_in_children(self)
 
     @property
     def async_only(self) -> bool:
@@ -162,15 +170,20 @@ class SQLAlchemyBackend(Backend):
                 "SQLAlchemyBackend has an asynchronous engine: await the asynchronous twin, or "
                 "use a synchronous driver"
             )
-        self._part_from_parent(self._engine)
-        with failures(), self._engine.connect() as connection:
-            return work(connection)
+        self._part_from_parent()
+        me = object()
+        self._at_work.add(me)
+        try:
+            with failures(), self._engine.connect() as connection:
+                return work(connection)
+        finally:
+            self._at_work.discard(me)
 
     async def _arun(self, work: Callable[[Connection], T]) -> T:
-        engine = self._engine
-        if not isinstance(engine, AsyncEngine):
+        if not isinstance(self._engine, AsyncEngine):
             return await in_thread(self._run, work)
-        self._part_from_parent(engine.sync_engine)
+        self._part_from_parent()
+        engine = self._engine
 
         async def connected() -> T:
             async with engine.connect() as connection:
@@ -178,11 +191,47 @@ class SQLAlchemyBackend(Backend):
 
         with failures():
             # Drivers have not a timeout for everything.
-            return await asyncio.wait_for(connected(), self._longest)
+            return await asyncio.wait_for(connected(), 3 * self._timeout)
 
-    def _part_from_parent(self, engine: Engine) -> None:
-        # Connections that two processes use answer either of them with what the other has asked:
-        # a child leaves them to its parent.
+    # Forks.
+
+    def prepare_for_fork(self) -> None:
+        """Close what SQLite has open. Called before a fork."""
+        if self._is_sqlite and not self._at_work and not isinstance(self._engine, AsyncEngine):
+            self._engine.dispose()
+
+    def renew_after_fork(self) -> None:
+        """Leave the connections to the parent. Called in a forked child."""
+        engine = self._engine
+        pool = (engine.sync_engine if isinstance(engine, AsyncEngine) else engine).pool
+        # Kept, since some drivers say farewell to the server on a connection that is forgotten, and
+        # an event loop's selector, which is the parent's as well, is told to forget it.
+        self._inherited += [engine, pool]
+        if self._is_sqlite and (self._at_work or _open_connections(pool)):
+            # SQLite's memory in the child says that the child has the locks that the parent has.
+            # Another connection would be let through, and one token could be redeemed twice.
+            self._refused = True
+        elif self._own:
+            # A new one, with locks of its own: another thread may have held one of the old.
+            self._engine = engine_of(engine.url, self._timeout)
+        else:
+            # Connections that two processes use answer either of them with what the other has
+            # asked: one user could be signed in by the token of another.
+            pool_of = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+            pool_of.dispose(close=False)
+        self._at_work = set()
+        self._pid = os.getpid()
+
+    def _part_from_parent(self) -> None:
         if self._pid != os.getpid():
-            engine.dispose(close=False)
-            self._pid = os.getpid()
+            self.renew_after_fork()  # a fork that Python knows nothing of
+        if self._refused:
+            raise BackendUnavailable(
+                "the database: the process was forked while its SQLite file was open; use "
+                "SQLiteBackend, or fork before the first token is made"
+            )
+
+
+def _open_connections(pool: object) -> int:
+    # Pools that keep none have no such methods.
+    return sum(getattr(pool, name, int)() for name in ("checkedin", "checkedout"))

@@ -47,25 +47,28 @@ _DROP_EXPIRED = (
     "DELETE FROM ott_tokens WHERE id IN (SELECT id FROM ott_tokens WHERE expires_at <= ? "
     "ORDER BY expires_at LIMIT ?)"
 )
-_DROP_EXPIRED_KEY = "DELETE FROM ott_tokens WHERE key = ? AND expires_at <= ?"
+# Compared by their bytes, whatever the columns' collation. A table that was made by hand may say
+# NOCASE or RTRIM: `abc` would be redeemed as `ABC`, and one session's tokens retired for another's.
+_DROP_EXPIRED_KEY = "DELETE FROM ott_tokens WHERE key = ? COLLATE BINARY AND expires_at <= ?"
 _INSERT = "INSERT INTO ott_tokens (key, value, owner, expires_at) VALUES (?, ?, ?, ?)"
 _RETIRE = (
-    "DELETE FROM ott_tokens WHERE owner = ? AND id <= (SELECT id FROM ott_tokens WHERE owner = ? "
-    "AND expires_at > ? ORDER BY id DESC LIMIT 1 OFFSET ?)"
+    "DELETE FROM ott_tokens WHERE owner = ? COLLATE BINARY AND id <= (SELECT id FROM ott_tokens "
+    "WHERE owner = ? COLLATE BINARY AND expires_at > ? ORDER BY id DESC LIMIT 1 OFFSET ?)"
 )
-_TAKE = "DELETE FROM ott_tokens WHERE key = ? RETURNING value, expires_at"
-_LOOK = "SELECT value, expires_at FROM ott_tokens WHERE key = ?"
-_DELETE = "DELETE FROM ott_tokens WHERE key = ?"
-_COUNT = "SELECT count(*) FROM ott_tokens WHERE owner = ? AND expires_at > ?"
-_REVOKE = "DELETE FROM ott_tokens WHERE owner = ?"
+_TAKE = "DELETE FROM ott_tokens WHERE key = ? COLLATE BINARY RETURNING value, expires_at, key"
+_LOOK = "SELECT value, expires_at, key FROM ott_tokens WHERE key = ? COLLATE BINARY"
+_DELETE = "DELETE FROM ott_tokens WHERE key = ? COLLATE BINARY"
+_COUNT = "SELECT count(*) FROM ott_tokens WHERE owner = ? COLLATE BINARY AND expires_at > ?"
+_REVOKE = "DELETE FROM ott_tokens WHERE owner = ? COLLATE BINARY"
 
 
 class SQLiteBackend(Backend):
     """Tokens in an SQLite file.
 
     The file is made when it is first needed, readable and writable by its owner alone (0600), as
-    are the `-wal` and `-shm` files beside it. If it is deleted, a new one is made. A file that is
-    there already keeps its mode.
+    are the `-wal`, `-shm` and `-lock` files beside it. If it is deleted, a new one is made. A file
+    that is there already keeps its mode. The directory should be one that the app's user alone can
+    write to; in one like `/tmp`, a file that another user made is refused.
 
     :param path: of the file. Its directory must be there when a token is put, and be writable.
     :param timeout: how many seconds to wait for other threads, and then for other processes.
@@ -127,8 +130,15 @@ class SQLiteBackend(Backend):
 
     def take(self, key: str) -> bytes | None:
         rows = self._run(lambda connection: _take(connection, key), self._take_level)
+        if not rows:
+            return None
+        value, expires_at, found = rows[0]
+        # Compared again, here: a column that was made by hand as a number takes `0123` for `123`,
+        # which no collation helps against. What was found under another key is nobody's: gone.
+        if found != key:
+            return None
         # Judged after the wait for other writers: it may have expired meanwhile.
-        return rows[0][0] if rows and rows[0][1] > self.clock() else None
+        return value if expires_at > self.clock() else None
 
     def revoke(self, owner: str) -> int:
         def work(connection: sqlite3.Connection) -> int:
@@ -154,7 +164,7 @@ class SQLiteBackend(Backend):
             raise kind(f"SQLite: {text}") from error
 
 
-def _take(connection: sqlite3.Connection, key: str) -> list[tuple[bytes, float]]:
+def _take(connection: sqlite3.Connection, key: str) -> list[tuple[bytes, float, object]]:
     # One writer at a time: whoever deletes the row is the only one to have seen it go. The rows
     # are fetched to the end, since that is when the deletion is committed, and so on disk.
     if _RETURNING:

@@ -14,7 +14,12 @@ _explain(f"{__name__}.contract", f"{__name__}.adapters")
 
 from .adapters import SessionAdapterContract  # noqa: E402 - see above
 from .contract import BackendContract  # noqa: E402 - see above
-from .races import aassert_single_use, assert_single_use, assert_single_use_across  # noqa: E402 - see above
+from .races import (  # noqa: E402 - see above
+    aassert_single_use,
+    assert_fork_safe,
+    assert_single_use,
+    assert_single_use_across,
+)
 from .store import Clock  # noqa: E402 - see above
 
 __all__ = [
@@ -22,6 +27,7 @@ __all__ = [
     "Clock",
     "SessionAdapterContract",
     "aassert_single_use",
+    "assert_fork_safe",
     "assert_single_use",
     "assert_single_use_across",
 ]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import unittest
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ..backends.base import Backend
 from ..backends.duck import PutTake
 from ..backends.registry import backend_of
-from ..errors import KeyTaken, NotSupported
+from ..errors import KeyTaken, NotSupported, OTTError, Unavailable
 from .colours import AsyncColour, Colour
-from .races import assert_single_use_across, check_winners
+from .races import assert_fork_safe, assert_single_use_across, check_winners
 from .store import Clock, Store
 
 MAX_VALUE = 16 * 1024
@@ -36,8 +37,8 @@ class BackendContract:
     Its races trace the threads that they run in, after which Python 3.12 runs all that follows in
     the same process at about half its speed: have these tests come last.
 
-    More is tested where more is defined: see `connect`, `make_small_backend` and
-    `break_connection`.
+    More is tested where more is defined: see `connect`, `make_small_backend`, `break_connection`,
+    `lose_reply` and `before_fork`.
     """
 
     #: False for a backend that does not count the values of an owner.
@@ -65,6 +66,23 @@ class BackendContract:
     def break_connection(self, backend: Backend) -> None:
         """Cut, from outside, the connections that `backend` holds to its store."""
         raise unittest.SkipTest("break_connection() is not defined")
+
+    def lose_reply(self, backend: Backend) -> AbstractContextManager[Callable[[], int]]:
+        """Have the reply to the take that is made meanwhile lost, once the store has done it.
+
+        A proxy before the server can do that: it hands the command on, and closes the connection
+        where the reply should come. It gives a function that tells how many takes have reached the
+        store since.
+        """
+        raise unittest.SkipTest("lose_reply() is not defined")
+
+    def before_fork(self) -> Callable[[], Backend] | None:
+        """What makes a backend in a process that is forked then, by the real clock.
+
+        Like `connect`, whose result it is unless it is overridden; the store may also be the
+        process's own memory.
+        """
+        return self.connect()
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Run the tests in both colours."""
@@ -253,7 +271,35 @@ class BackendContract:
             raise unittest.SkipTest("connect() is not defined: the store serves one process")
         assert_single_use_across(connect, rounds=self.rounds)
 
+    def test_of_parent_and_forked_children_one_wins(self) -> None:
+        connect = self.before_fork()
+        if connect is None:
+            raise unittest.SkipTest("neither before_fork() nor connect() is defined")
+        if not hasattr(os, "fork"):
+            raise unittest.SkipTest("this system has no fork")
+        assert_fork_safe(connect)
+
     # Failure, and the end.
+
+    def test_a_take_is_never_sent_twice(self, colour: str) -> None:
+        with self._asked(colour) as store:
+            for key in ("before", "lost", "after"):
+                store.put(key, b"value")
+            assert store.take("before") == b"value"
+            answer = None
+            with self.lose_reply(store.backend) as takes:
+                try:
+                    answer = store.take("lost")
+                except Exception as error:
+                    if isinstance(error, OTTError) and not isinstance(error, Unavailable):
+                        raise
+                assert takes() > 0, "lose_reply() lost no reply: no take has reached the store"
+                # A second take finds nothing, and a token that was good is called invalid, though
+                # the store may have been about to say so; or it takes what was put there since.
+                assert takes() == 1, f"one take was sent {takes()} times"
+            assert answer is None, "take gave a value that no reply had brought"
+            assert store.insists(store.take_call("lost"))[-1] is None, "it was not taken"
+            assert store.insists(store.take_call("after"))[-1] == b"value"
 
     def test_a_broken_connection_is_replaced(self, colour: str) -> None:
         with self._asked(colour) as store:

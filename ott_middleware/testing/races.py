@@ -1,17 +1,25 @@
-"""Races for one token: of many who take it at once, one may get it."""
+"""Races for one token: of all callers, in threads, tasks, processes or forks, one may get it."""
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import os
 import secrets
+import select
+import signal
+import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..backends.base import Backend
-from .colours import SECONDS, acall, arace, colour_of, put_call, take_call
+from ..errors import OTTError, Unavailable
+from .colours import SECONDS, Colour, acall, arace, colour_of, put_call, take_call
 
 _VALUE = b"redeemed"
+_HUNG = 20.0  # seconds after which a forked child has hung
 
 
 def assert_single_use(backend: Backend, *, rounds: int = 50, callers: int = 8) -> None:
@@ -93,6 +101,121 @@ def _take_all(
         taken += colour.race([take_call(key)])
     colour.close()
     answers.put([value if value is None else bytes(value) for value in taken])
+
+
+def assert_fork_safe(connect: Callable[[], Backend], *, rounds: int = 4, children: int = 2) -> None:
+    """Fork a process that uses a backend, with threads amid their operations, and ask both sides.
+
+    Of the parent and its children one gets the token, and no child hangs. A child may also be
+    refused (`BackendUnavailable`): that fails closed. The process that is forked is made for it.
+
+    :param connect: makes the backend, as for `assert_single_use_across`. Its store may be the
+        process's own memory.
+    :param rounds: how many tokens.
+    :param children: how many forked processes ask for each, one after the other, before the parent.
+    :raises AssertionError: a token was given to two, or to none; or a child hung or failed.
+    """
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    forked = context.Process(target=_fork_all, args=(connect, rounds, children, answers))
+    forked.start()
+    try:
+        taken = answers.get(timeout=2 * SECONDS)
+    finally:
+        forked.join(5)
+        forked.kill()
+        answers.close()
+    for of_one_key in taken:
+        for outcome in of_one_key:
+            if outcome not in (None, _VALUE.decode()):
+                raise AssertionError(f"after a fork, a process {outcome}")
+        check_winners([outcome and outcome.encode() for outcome in of_one_key])
+
+
+def _fork_all(connect: Callable[[], Backend], rounds: int, children: int, answers: Any) -> None:
+    # Python 3.12 warns of forks in a process with threads, which is what this is about.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    backend = connect()
+    colour = colour_of(backend)
+    keys = _keys(rounds)
+    for key in keys:
+        colour.call(put_call(key, _VALUE, expires_at=_soon(backend)))
+    stop = threading.Event()
+    # A loop's operations are the loop's alone, and it does not run while the process forks.
+    workers = [
+        threading.Thread(target=_work, args=(colour, stop), daemon=True)
+        for _ in range(0 if backend.async_only else 2)
+    ]
+    for worker in workers:
+        worker.start()
+    taken = []
+    for key in keys:
+        outcomes = [_in_child(backend, key) for _ in range(children)]
+        taken.append([*outcomes, _outcome(colour, key)])
+        if not set(outcomes) <= {None, _VALUE.decode()}:
+            break  # seconds are lost with each child that hangs
+    stop.set()
+    for worker in workers:
+        worker.join(SECONDS)
+    colour.close()
+    answers.put(taken)
+
+
+def _work(colour: Colour, stop: threading.Event) -> None:
+    while not stop.is_set():
+        _outcome(colour, _put_own(colour))
+
+
+def _put_own(colour: Colour) -> str:
+    (key,) = _keys(1)
+    colour.call(put_call(key, _VALUE, expires_at=_soon(colour.backend), owner=key))
+    return key
+
+
+def _in_child(backend: Backend, key: str) -> str | None:
+    """What a forked child gets for a key; or in words what went wrong."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover - ends without a word to what measures
+        outcome: str | None = "failed"
+        try:
+            colour = colour_of(backend)  # with a loop of the child's own
+            outcome = _outcome(colour, key)
+            if outcome is None:
+                outcome = _uses_own(colour)
+        finally:
+            os.write(writer, json.dumps(outcome).encode())
+            os._exit(0)
+    os.close(writer)
+    try:
+        if not select.select([reader], [], [], _HUNG)[0]:
+            os.kill(pid, signal.SIGKILL)
+            return f"has hung for {_HUNG:.0f} seconds"
+        answer: str | None = json.loads(os.read(reader, 4096))
+        return answer
+    finally:
+        os.waitpid(pid, 0)
+        os.close(reader)
+
+
+def _uses_own(colour: Colour) -> str | None:
+    """Put and take in a child; None if that works, or is refused."""
+    try:
+        key = _put_own(colour)
+    except Unavailable:
+        return None
+    outcome = _outcome(colour, key)
+    return None if outcome == _VALUE.decode() else f"put a value and then got {outcome}"
+
+
+def _outcome(colour: Colour, key: str) -> str | None:
+    try:
+        value = colour.call(take_call(key))
+    except Unavailable:
+        return None
+    except OTTError as error:
+        return f"failed with {type(error).__name__}"
+    return None if value is None else bytes(value).decode("latin-1")
 
 
 def check_winners(answers: Sequence[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import queue
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ from ott_middleware.testing import (
     BackendContract,
     Clock,
     aassert_single_use,
+    assert_fork_safe,
     assert_single_use,
     assert_single_use_across,
+    races,
 )
 from ott_middleware.testing.races import _take_all
 
@@ -162,6 +165,195 @@ def test_two_keepers_of_one_key_are_caught() -> None:
 
     with pytest.raises(AssertionError):
         Contract().test_of_many_puts_one_wins("sync")
+
+
+class Forkless(MemoryBackend):
+    """As a store in memory that a fork copies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mine = super()._tokens()
+
+    def _tokens(self) -> Any:
+        return self.mine
+
+
+class Hangs(Backend):
+    """Has a lock that the thread of the parent holds for most of the time."""
+
+    def __init__(self) -> None:
+        self.store, self.lock = MemoryBackend(), threading.Lock()
+
+    def put(self, key: str, value: bytes, **keywords: Any) -> None:
+        self.store.put(key, value, **keywords)
+
+    def take(self, key: str) -> bytes | None:
+        with self.lock:
+            if threading.current_thread() is not threading.main_thread():
+                time.sleep(0.05)
+            return self.store.take(key)
+
+
+class RaisesAfterAFork(MemoryBackend):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pid = os.getpid()
+
+    def take(self, key: str) -> bytes | None:
+        if os.getpid() != self.pid:
+            raise KeyTaken
+        return super().take(key)
+
+
+class RefusesAfterAFork(RaisesAfterAFork):
+    def take(self, key: str) -> bytes | None:
+        try:
+            return super().take(key)
+        except KeyTaken:
+            raise BackendUnavailable from None
+
+    def put(self, key: str, value: bytes, **keywords: Any) -> None:
+        if os.getpid() != self.pid:
+            raise BackendUnavailable
+        super().put(key, value, **keywords)
+
+
+class ForgetsAfterAFork(RaisesAfterAFork):
+    def take(self, key: str) -> bytes | None:
+        return None if os.getpid() != self.pid else super().take(key)
+
+
+def _forkless() -> Backend:
+    races._HUNG = 2.0
+    return Forkless()
+
+
+def _hangs() -> Backend:
+    # In the process that is forked, where a few seconds are enough to be sure.
+    races._HUNG = 2.0
+    return Hangs()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    ("connect", "reason"),
+    [
+        (_forkless, "got the value of one token|has hung"),
+        (_hangs, "has hung for 2 seconds"),
+        (RaisesAfterAFork, "failed with KeyTaken"),
+        (ForgetsAfterAFork, "put a value and then got None"),
+    ],
+)
+def test_forks_catch_what_goes_through_them(connect: Callable[[], Backend], reason: str) -> None:
+    with pytest.raises(AssertionError, match=reason):
+        assert_fork_safe(connect)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_may_be_refused() -> None:
+    assert_fork_safe(RefusesAfterAFork, rounds=1)
+
+
+class LosesReplies(BackendContract):
+    """A client that repeats takes, or not, before a store whose reply is lost once."""
+
+    def __init__(self, kind: type[Losing]) -> None:
+        self.kind = kind
+
+    def make_backend(self, clock: Callable[[], float]) -> Backend:
+        return self.kind(clock=clock)
+
+    @contextlib.contextmanager
+    def lose_reply(self, backend: Backend) -> Iterator[Callable[[], int]]:
+        assert isinstance(backend, Losing)
+        before, backend.losing = backend.takes, True
+        yield lambda: backend.takes - before
+        backend.losing = False
+
+
+class Losing(MemoryBackend):
+    losing = False
+    takes = 0
+
+    def send(self, key: str) -> bytes | None:
+        self.takes += 1
+        value = super().take(key)
+        if self.losing:
+            self.losing = False
+            raise ConnectionResetError
+        return value
+
+    def take(self, key: str) -> bytes | None:
+        try:
+            return self.send(key)
+        except ConnectionResetError:
+            raise BackendUnavailable from None
+
+
+class Raw(Losing):
+    take = Losing.send
+
+
+class Repeats(Losing):
+    def take(self, key: str) -> bytes | None:
+        try:
+            return self.send(key)
+        except ConnectionResetError:
+            return self.send(key)
+
+
+class PutsBack(Losing):
+    def take(self, key: str) -> bytes | None:
+        try:
+            return self.send(key)
+        except ConnectionResetError:
+            self.put(key, b"value", expires_at=self.clock() + 60, owner="o", limit=None)
+            raise BackendUnavailable from None
+
+
+class InventsReplies(Losing):
+    def take(self, key: str) -> bytes | None:
+        try:
+            return self.send(key)
+        except ConnectionResetError:
+            return b"value"
+
+
+class SendsNothing(Losing):
+    def take(self, key: str) -> bytes | None:
+        return None if self.losing else self.send(key)
+
+
+class CallsItTaken(Losing):
+    def take(self, key: str) -> bytes | None:
+        try:
+            return self.send(key)
+        except ConnectionResetError:
+            raise KeyTaken from None
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+class TestLostReply:
+    @pytest.mark.parametrize("kind", [Losing, Raw])
+    def test_sent_once_passes(self, kind: type[Losing], colour: str) -> None:
+        LosesReplies(kind).test_a_take_is_never_sent_twice(colour)
+
+    @pytest.mark.parametrize(
+        ("kind", "reason"),
+        [
+            (Repeats, "one take was sent 2 times"),
+            (PutsBack, "it was not taken"),
+            (InventsReplies, "no reply had brought"),
+            (SendsNothing, "no take has reached the store"),
+        ],
+    )
+    def test_anything_else_is_noticed(self, kind: type[Losing], reason: str, colour: str) -> None:
+        with pytest.raises(AssertionError, match=reason):
+            LosesReplies(kind).test_a_take_is_never_sent_twice(colour)
+
+    def test_another_error_is_not_taken_for_it(self, colour: str) -> None:
+        with pytest.raises(KeyTaken):
+            LosesReplies(CallsItTaken).test_a_take_is_never_sent_twice(colour)
 
 
 # Those that keep the contract pass.
@@ -445,11 +637,14 @@ def test_what_a_backend_can_not_do_is_skipped() -> None:
         (contract.test_revoke_drops_what_an_owner_has, "no revoke"),
         (contract.test_full_is_full, "make_small_backend"),
         (contract.test_a_broken_connection_is_replaced, "break_connection"),
+        (contract.test_a_take_is_never_sent_twice, "lose_reply"),
     ):
         with pytest.raises(unittest.SkipTest, match=reason):
             test("sync")
     with pytest.raises(unittest.SkipTest, match="one process"):
         contract.test_of_many_processes_one_wins()
+    with pytest.raises(unittest.SkipTest, match="before_fork"):
+        contract.test_of_parent_and_forked_children_one_wins()
 
 
 def test_one_colour_is_enough() -> None:
@@ -512,7 +707,7 @@ def test_an_author_needs_three_lines(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "38 passed, 5 skipped" in done.stdout
+    assert "38 passed, 8 skipped" in done.stdout
 
 
 def test_the_suite_imports_without_pytest() -> None:

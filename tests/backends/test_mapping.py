@@ -25,6 +25,13 @@ class TestContractOverADict(BackendContract):
     def make_backend(self, clock: Callable[[], float]) -> Backend:
         return MappingBackend({}, threading.Lock(), clock=clock)
 
+    def before_fork(self) -> Callable[[], Backend]:
+        return _over_a_dict
+
+
+def _over_a_dict() -> Backend:
+    return MappingBackend({}, threading.Lock())
+
 
 class TestContractOverAShelf(BackendContract):
     rounds = ROUNDS

@@ -10,5 +10,8 @@ class TestMemory(BackendContract):
     def make_backend(self, clock: Callable[[], float]) -> Backend:
         return MemoryBackend(clock=clock)
 
+    def before_fork(self) -> Callable[[], Backend]:
+        return MemoryBackend
+
     def make_small_backend(self, clock: Callable[[], float]) -> Backend:
         return MemoryBackend(10, clock=clock)

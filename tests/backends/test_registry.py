@@ -39,7 +39,10 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_factories", dict(registry._factories))
 
 
-@pytest.mark.parametrize("url", ["memory://", "MEMORY://", "memory://?maxsize=7"])
+@pytest.mark.parametrize(
+    "url",
+    ["memory://", "MEMORY://", "memory://?maxsize=7", "memory://?maxsize=7&max_bytes=9000"],
+)
 def test_memory(url: str) -> None:
     backend = backend_of(url)
     assert isinstance(backend, MemoryBackend)
@@ -82,6 +85,7 @@ def test_a_url_s_password_is_in_no_repr() -> None:
         f"memory://{SECRET}",
         f"memory:///{SECRET}",
         f"memory://?maxsize={SECRET}",
+        f"memory://?max_bytes={SECRET}",
         f"memory://?{SECRET}=1",
         f"sqlite://{SECRET}/path",
         f"sqlite:///path?{SECRET}",
