@@ -10,16 +10,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
+from .client_text import MAX_SPELLED_PATH
 from .errors import ConfigurationError, InvalidOrigin, MissingOrNullOrigin
 from .http import Request
 
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#\\]*")
 _ORIGIN = re.compile(
+    # Longer than any host name: 64 kB of labels in `Host` or `Origin` are not looked at.
+    r"(?=.{1,512}\Z)"
     r"(?P<scheme>[a-z][a-z0-9+.\-]*)://"
     r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?|)"
     r"(?::(?P<port>[0-9]{1,5}))?"
 )
 _DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+
+
+# A token has at most 512 characters, and a percent-encoded one three times as many.
+_LONGEST_VALUE = 3 * 512
 
 
 def cut(query: str, name: str) -> tuple[str, tuple[str, ...]]:
@@ -34,8 +41,13 @@ def cut(query: str, name: str) -> tuple[str, tuple[str, ...]]:
     values: list[str] = []
     for part in query.split("&"):
         key, _, value = part.partition("=")
-        if unquote_to_bytes(key.encode("latin-1")) == wanted:
-            values.append(unquote_to_bytes(value.encode("latin-1")).decode("latin-1"))
+        # Attack: 64 kB of escapes as one key. No spelling of the name is longer than three times
+        # the name: a longer key is not decoded.
+        if len(key) <= 3 * len(name) and unquote_to_bytes(key.encode("latin-1")) == wanted:
+            # The same of a value: one that is too long for a token stays as it was sent.
+            if len(value) <= _LONGEST_VALUE:
+                value = unquote_to_bytes(value.encode("latin-1")).decode("latin-1")
+            values.append(value)
         else:
             kept.append(part)
     return "&".join(kept), tuple(values)
@@ -107,6 +119,10 @@ def browser_path(spelled: str | None, mount: bytes, path: bytes) -> str:
     if spelled is not None:
         # No browser sends a "#", but servers differ in whether it ends the path.
         for raw in (path_of(spelled.replace("#", "%23")), path_of(spelled)):
+            # Attack: 64 kB of escapes, decoded twice to be compared. Without its spelling such a
+            # path is encoded as any other.
+            if len(raw) > MAX_SPELLED_PATH:
+                continue
             said = _text(unquote_to_bytes(raw.encode("latin-1")))
             if said == _text(mount + path):
                 whole = _quote_spelled(raw)

@@ -15,6 +15,7 @@ from flask.sessions import SecureCookieSessionInterface, SessionInterface, Sessi
 from itsdangerous import BadSignature, TimestampSigner
 from werkzeug.http import dump_cookie
 
+from ..client_text import MAX_COOKIE_HEADER, MAX_COOKIE_VALUE
 from ..errors import ConfigurationError, SessionExpired, SessionUnavailable
 from ..http import Cookie, Request
 from .base import CookieAttributes, Session
@@ -139,7 +140,7 @@ class FlaskSession(MappedSession):
 
     def current(self, request: Request) -> Session | None:
         login = self._login()
-        cookies = self.app.request_class(environ_of(request)).cookies
+        request, cookies = self._with_own_cookies(request, login)
         cookie = cookies.get(self.cookie_names[0], "")
         if login is None:
             return self._by_values(request, cookie) if cookie else None
@@ -167,6 +168,31 @@ class FlaskSession(MappedSession):
                 expires_at=None,
                 persistent=True,
             )
+
+    def _with_own_cookies(
+        self, request: Request, login: FlaskLogin | None
+    ) -> tuple[Request, dict[str, str]]:
+        """The request as the app's interface is shown it, and the cookies of the session by name.
+
+        The app's own parser reads them, so that of several with one name the same one counts.
+        """
+        names = (*self.cookie_names, *((login.cookie_name,) if login else ()))
+        header = request.header("cookie") or ""
+        cookies: dict[str, str] = {}
+        if any(name in header for name in names):
+            sent = self.app.request_class(environ_of(request)).cookies
+            cookies = {
+                name: sent[name]
+                for name in names
+                if name in sent and len(sent[name]) <= MAX_COOKIE_VALUE
+            }
+        # Attack: a header of 64 kB, which Flask, its extensions and the app's callbacks would each
+        # parse, verify or look up. From a longer one than browsers send they get the cookies of the
+        # session alone, and none that is too long to be one.
+        if len(header) > MAX_COOKIE_HEADER:
+            pairs = (f"{name}={_as_sent(value)}" for name, value in cookies.items())
+            request = request.with_headers({"cookie": "; ".join(pairs) or None})
+        return request, cookies
 
     def _by_values(self, request: Request, cookie: str) -> Session | None:
         with self._context(request, self._is_in_view(request)) as opened:
