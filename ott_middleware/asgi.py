@@ -206,8 +206,7 @@ def _read_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
         name = raw_name.decode("latin-1").lower()
         values.setdefault(name, []).append(raw_value.decode("latin-1"))
     headers = {
-        name: ("; " if name == "cookie" else ", ").join(several)
-        for name, several in values.items()
+        name: ("; " if name == "cookie" else ", ").join(several) for name, several in values.items()
     }
     mount = scope.get("root_path", "")
     path = scope["path"] if scope["path"].startswith("/") else path_of(scope["path"])

@@ -52,9 +52,9 @@ def django_request(request: Request) -> Any:
 
     # A copy: what is noted on it (by `login`, by receivers of its signal) is not the app's.
     carrier: dict[str, Any] = {**request.carrier}
-    # Attacks: a Content-Type with 64 kB of parameters, and a cookie of 64 kB of backslashes, each of
-    # which takes Django's parsers seconds. There is no body here, so it needs no type; the cookies
-    # are parsed in linear time, and only for a receiver of a signal that asks for them.
+    # Attacks: a Content-Type with 64 kB of parameters, and a cookie of 64 kB of backslashes. Each
+    # takes Django's parsers seconds. There is no body here, so it needs no type; the cookies are
+    # parsed in linear time, and only for a receiver of a signal that asks for them.
     cookies = request.header("cookie") or ""
     if "REQUEST_METHOD" in carrier:
         carrier["wsgi.url_scheme"] = request.scheme

@@ -176,10 +176,12 @@ class FlaskSession(MappedSession):
 
         The app's own parser reads them, so that of several with one name the same one counts.
         """
-        names = (*self.cookie_names, *((login.cookie_name,) if login else ()))
         header = request.header("cookie") or ""
+        # What is absent or too long here is no session's, whatever the parser would make of it.
+        names = (*self.cookie_names, *((login.cookie_name,) if login else ()))
+        names = tuple(name for name in names if any(request.cookies(name)))
         cookies: dict[str, str] = {}
-        if any(name in header for name in names):
+        if names:
             sent = self.app.request_class(environ_of(request)).cookies
             cookies = {
                 name: sent[name]
