@@ -40,16 +40,28 @@ FOREIGN = [
 
 # What each module may import of the package, nearest the ground first. A module may import less.
 BASES = {"sessions.base", "backends.base"}
-PURE = {"errors", "http", "tokens", "secrets", "urls", "kinds", "answers", "pages", "body"}
+PURE = {
+    "errors",
+    "http",
+    "tokens",
+    "secrets",
+    "urls",
+    "kinds",
+    "answers",
+    "pages",
+    "body",
+    "client_text",
+}
 FRONTS = {"flow", "forward", "front", "handle", "keeper"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "http": {"errors"},
+    "client_text": set(),
+    "http": {"errors", "client_text"},
     "tokens": {"errors"},
     "secrets": {"errors"},
     "calls": {"errors"},
-    "urls": {"errors", "http"},
-    "kinds": {"http"},
+    "urls": {"errors", "http", "client_text"},
+    "kinds": {"http", "client_text"},
     "answers": {"http", "urls"},
     "pages": {"http", "errors"},
     "body": {"http", "errors"},
@@ -64,6 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sessions.environ": {"http"},
     "sessions.flask_login": {"errors", "sessions.mapped"},
     "sessions.flask": {
+        "client_text",
         "errors",
         "http",
         "sessions.base",
@@ -73,6 +86,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sessions.mapped",
     },
     "sessions.starlette": {
+        "client_text",
         "errors",
         "http",
         "sessions.auto",
@@ -82,7 +96,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "sessions.auto": {"errors", "sessions.base"},
     "sessions.django_project": {"errors"},
-    "sessions.django_request": {"http"},
+    "sessions.django_request": {"http", "client_text"},
     "sessions.django_store": {"http"},
     "sessions.django_user": {"sessions.base"},
     "sessions.django": {

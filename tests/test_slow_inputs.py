@@ -43,7 +43,7 @@ from ott_middleware import (
 FULL, HALF = 64 * 1024, 32 * 1024
 MOST = 0.020  # seconds
 # What is this quick is not compared: it is the price of any request, and the clock's own grain.
-QUICK = 0.008
+QUICK = MOST / 2
 TIMES_HARMLESS, TIMES_HALF = 3, 2.6
 
 DEAD = "A" * 32

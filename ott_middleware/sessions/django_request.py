@@ -35,7 +35,7 @@ class Cookies:
     def __contains__(self, name: str) -> bool:
         return last_cookie(self._header, name) is not None
 
-    def get(self, name: str, default: str | None = None) -> str | None:
+    def get(self, name: str, default: str = "") -> str:
         """The value of a cookie, or the default where there is none or it is too long."""
         value = last_cookie(self._header, name)
         return default if value is None else value
