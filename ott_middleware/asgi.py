@@ -208,12 +208,15 @@ class _Exchange:
 
 
 def _read_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
-    headers: dict[str, str] = {}
+    # Attack: thousands of headers of one name. Each value is appended to a list: a string would be
+    # copied for each of them, in quadratic time.
+    values: dict[str, list[str]] = {}
     for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        if name in headers:
-            value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
-        headers[name] = value
+        name = raw_name.decode("latin-1").lower()
+        values.setdefault(name, []).append(raw_value.decode("latin-1"))
+    headers = {
+        name: ("; " if name == "cookie" else ", ").join(several) for name, several in values.items()
+    }
     mount = scope.get("root_path", "")
     path = scope["path"] if scope["path"].startswith("/") else path_of(scope["path"])
     # Servers differ in whether the path includes the mount point; a prefix that ends inside a

@@ -6,8 +6,6 @@ import json
 import re
 from typing import Any, NoReturn
 
-from werkzeug.http import parse_options_header
-
 from .errors import BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationError
 from .http import Request
 
@@ -39,7 +37,9 @@ def parse_body(request: Request, raw: bytes) -> tuple[str, str | None]:
     content_type = request.header("content-type")
     if not raw or not content_type:
         raise ValidationError("body", "object", "undefined")
-    if parse_options_header(content_type)[0].lower() != "application/json":
+    # The media type alone counts, so that its parameters reach no parser: 64 kB of them would take
+    # one 30 milliseconds.
+    if content_type.partition(";")[0].strip(" \t").lower() != "application/json":
         raise UnsupportedMediaType
     body = _json(raw)
     if not isinstance(body, dict):

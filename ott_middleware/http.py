@@ -16,7 +16,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import quote
 
+from .client_text import cookie_values
 from .errors import ConfigurationError
 from .revocations import revocations
 
@@ -68,10 +70,10 @@ class Request:
     def cookies(self, name: str) -> list[str]:
         """Every value that the request carries for a cookie, as sent: quotes and escapes untouched.
 
-        (RFC 6265 section 5.4: a browser may send several cookies of one name.)
+        Empty as well where one of them is over 8 KiB or there are more than 32, as no browser has
+        them. (RFC 6265 section 5.4: a browser may send several cookies of one name.)
         """
-        pairs = (pair.partition("=") for pair in self.headers.get("cookie", "").split(";"))
-        return [value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name]
+        return cookie_values(self.headers.get("cookie", ""), name)
 
     @property
     def location(self) -> str:
@@ -148,7 +150,7 @@ class Response:
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_VALUE = re.compile(r"[^\x00-\x1f\x7f;]*")
+_VALUE = re.compile(r"[^\x00-\x1f\x7f;\u0100-\U0010ffff]*")
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
 _ATTRIBUTE = re.compile(r"[^\x00-\x1f\x7f-\U0010ffff;,]+")
 
@@ -175,7 +177,7 @@ def is_cookie_value(value: str) -> bool:
     Wider than RFC 6265 section 4.1.1, since a value is carried over as some app wrote it, but
     without what would end the value or the header.
     """
-    return _VALUE.fullmatch(value) is not None and all(ord(c) < 256 for c in value)
+    return _VALUE.fullmatch(value) is not None
 
 
 def _is_attribute(value: object) -> bool:
@@ -267,9 +269,15 @@ def merge_cookies(header: str, values: Mapping[str, str | None]) -> str | None:
     return "; ".join(kept) or None
 
 
+# All of visible ASCII but "#".
+_VISIBLE = "".join(map(chr, range(0x21, 0x7F))).replace("#", "")
+
+
 def visible(text: str) -> str:
     """Text with everything but visible ASCII percent-encoded, so that no header can be injected."""
-    return re.sub(r"[^!-\"$-~]", lambda match: f"%{ord(match[0]):02X}", text)
+    # Attack: a query of 64 kB of blanks. quote() encodes it twenty times as fast as a call for each
+    # match of a pattern would.
+    return quote(text.encode("latin-1", "replace"), safe=_VISIBLE)
 
 
 def iso_milliseconds(moment: datetime) -> str:

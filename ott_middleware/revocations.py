@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from array import array
+
+from .forks import renew_in_children
 
 
 class Revocations:
@@ -53,13 +54,11 @@ class Revocations:
             self._moment += 1
             table[hash(session_id) % self._slots] = self._moment
 
-    def renew_lock(self) -> None:
+    def renew_after_fork(self) -> None:
         """Give a forked child a lock of its own: the one it inherited may be locked for ever."""
         self._lock = threading.Lock()
 
 
 #: Of this process: all of its services and sites.
 revocations = Revocations()
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
-    os.register_at_fork(after_in_child=revocations.renew_lock)
+renew_in_children(revocations)

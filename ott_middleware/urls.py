@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, unquote, unquote_to_bytes
 
+from .client_text import MAX_SPELLED_PATH
 from .errors import ConfigurationError, InvalidOrigin, MissingOrNullOrigin
 from .http import Request
 
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#\\]*")
 _ORIGIN = re.compile(
+    # Longer than any host name: 64 kB of labels in `Host` or `Origin` are not looked at.
+    r"(?=.{1,512}\Z)"
     r"(?P<scheme>[a-z][a-z0-9+.\-]*)://"
     r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?|)"
     r"(?::(?P<port>[0-9]{1,5}))?"
@@ -150,6 +153,10 @@ def browser_path(spelled: str | None, mount: bytes, path: bytes) -> str:
     if spelled is not None:
         # No browser sends a "#", but servers differ in whether it ends the path.
         for raw in (path_of(spelled.replace("#", "%23")), path_of(spelled)):
+            # Attack: 64 kB of escapes, decoded twice to be compared. Without its spelling such a
+            # path is encoded as any other.
+            if len(raw) > MAX_SPELLED_PATH:
+                continue
             said = _text(unquote_to_bytes(raw.encode("latin-1")))
             if said == _text(mount + path):
                 whole = _quote_spelled(raw)

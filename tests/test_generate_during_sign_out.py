@@ -501,7 +501,7 @@ class TestRevocations:
     def test_a_lock_that_is_renewed_is_free(self) -> None:
         known = Revocations()
         with known._lock:
-            known.renew_lock()
+            known.renew_after_fork()
             known.note_ended("a")
         assert known.ended_since("a", 0)
 

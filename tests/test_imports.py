@@ -51,19 +51,21 @@ PURE = {
     "answers",
     "pages",
     "body",
+    "client_text",
 }
 FRONTS = {"flow", "forward", "front", "handle", "keeper"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "client_text": set(),
     "forks": set(),
     "revocations": {"forks"},
-    "http": {"errors", "revocations"},
+    "http": {"errors", "revocations", "client_text"},
     "tokens": {"errors"},
     "secrets": {"errors"},
     "calls": {"errors"},
-    "urls": {"errors", "http"},
+    "urls": {"errors", "http", "client_text"},
     "cutting": {"urls"},
-    "kinds": {"http"},
+    "kinds": {"http", "client_text"},
     "answers": {"http", "urls"},
     "pages": {"http", "errors"},
     "body": {"http", "errors"},
@@ -78,6 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sessions.environ": {"http"},
     "sessions.flask_login": {"errors", "sessions.mapped"},
     "sessions.flask": {
+        "client_text",
         "errors",
         "http",
         "sessions.base",
@@ -88,6 +91,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sessions.mapped",
     },
     "sessions.starlette": {
+        "client_text",
         "errors",
         "http",
         "sessions.auto",
@@ -100,7 +104,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sessions.hosts": {"sessions.auto"},
     "sessions.django_ends": set(),
     "sessions.django_project": {"errors"},
-    "sessions.django_request": {"http"},
+    "sessions.django_request": {"http", "client_text"},
     "sessions.django_store": {"http", "sessions.django_ends"},
     "sessions.django_user": {"sessions.base"},
     "sessions.django": {

@@ -12,18 +12,38 @@ from django.conf import settings
 from django.contrib.messages.storage import default_storage
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.wsgi import WSGIRequest
-from django.http import HttpRequest, parse_cookie
+from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware, rotate_token
+from django.utils.functional import SimpleLazyObject
 
-from ..http import Cookie, Request
+from ..client_text import last_cookie, parsed_cookies
+from ..http import Cookie, Request, visible
 
 _SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
-def cookies_of(request: Request) -> dict[str, str]:
-    """A request's cookies as Django reads them: of several with one name, the last."""
-    found: dict[str, str] = parse_cookie(request.header("cookie") or "")
-    return found
+class Cookies:
+    """A request's cookies as Django reads them: of several with one name, the last.
+
+    Each is read when it is asked for, and no other: on Pythons with CVE-2024-7592 Django's own
+    parser takes seconds for a header of 64 kB of backslashes.
+    """
+
+    def __init__(self, header: str) -> None:
+        self._header = header
+
+    def __contains__(self, name: str) -> bool:
+        return last_cookie(self._header, name) is not None
+
+    def get(self, name: str, default: str = "") -> str:
+        """The value of a cookie, or the default where there is none or it is too long."""
+        value = last_cookie(self._header, name)
+        return default if value is None else value
+
+
+def cookies_of(request: Request) -> Cookies:
+    """A request's cookies."""
+    return Cookies(request.header("cookie") or "")
 
 
 def django_request(request: Request) -> Any:
@@ -32,15 +52,28 @@ def django_request(request: Request) -> Any:
 
     # A copy: what is noted on it (by `login`, by receivers of its signal) is not the app's.
     carrier: dict[str, Any] = {**request.carrier}
+    # Attacks: a Content-Type with 64 kB of parameters, and a cookie of 64 kB of backslashes. Each
+    # takes Django's parsers seconds. There is no body here, so it needs no type; the cookies are
+    # parsed in linear time, and only for a receiver of a signal that asks for them.
+    cookies = request.header("cookie") or ""
     if "REQUEST_METHOD" in carrier:
         carrier["wsgi.url_scheme"] = request.scheme
-        carrier.update({"wsgi.input": BytesIO(), "CONTENT_LENGTH": "0"})
+        carrier.update({"wsgi.input": BytesIO(), "CONTENT_LENGTH": "0", "CONTENT_TYPE": ""})
+        cookies = cookies.encode("latin-1", "replace").decode("utf-8", "replace")
         asking = WSGIRequest(carrier)
     elif "headers" in carrier:
-        carrier.update({"method": request.method, "scheme": request.scheme})
+        headers = [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in request.headers.items()
+            if name != "content-type"
+        ]
+        carrier.update({"method": request.method, "scheme": request.scheme, "headers": headers})
+        # Servers pass any bytes; Django would fail over those that are no UTF-8.
+        carrier["query_string"] = visible(request.query).encode("ascii")
         asking = ASGIRequest(carrier, BytesIO())
     else:
         asking = HttpRequest()
+    asking.COOKIES = SimpleLazyObject(lambda: parsed_cookies(cookies))
     asking.user = AnonymousUser()
     return asking
 

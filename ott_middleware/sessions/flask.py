@@ -16,6 +16,7 @@ from flask.sessions import SecureCookieSessionInterface, SessionInterface, Sessi
 from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
 from werkzeug.http import dump_cookie
 
+from ..client_text import MAX_COOKIE_HEADER, MAX_COOKIE_VALUE
 from ..errors import ConfigurationError, SessionExpired, SessionUnavailable
 from ..http import Cookie, Request
 from .base import CallApp, CookieAttributes, Session
@@ -193,7 +194,7 @@ class FlaskSession(MappedSession):
 
     def current(self, request: Request) -> Session | None:
         login = self._login()
-        cookies = self.app.request_class(environ_of(request)).cookies
+        request, cookies = self._with_own_cookies(request, login)
         cookie = cookies.get(self.cookie_names[0], "")
         if login is None:
             return self._by_values(request, cookie) if cookie else None
@@ -221,6 +222,33 @@ class FlaskSession(MappedSession):
                 expires_at=None,
                 persistent=True,
             )
+
+    def _with_own_cookies(
+        self, request: Request, login: FlaskLogin | None
+    ) -> tuple[Request, dict[str, str]]:
+        """The request as the app's interface is shown it, and the cookies of the session by name.
+
+        The app's own parser reads them, so that of several with one name the same one counts.
+        """
+        header = request.header("cookie") or ""
+        # What is absent or too long here is no session's, whatever the parser would make of it.
+        names = (*self.cookie_names, *((login.cookie_name,) if login else ()))
+        names = tuple(name for name in names if any(request.cookies(name)))
+        cookies: dict[str, str] = {}
+        if names:
+            sent = self.app.request_class(environ_of(request)).cookies
+            cookies = {
+                name: sent[name]
+                for name in names
+                if name in sent and len(sent[name]) <= MAX_COOKIE_VALUE
+            }
+        # Attack: a header of 64 kB, which Flask, its extensions and the app's callbacks would each
+        # parse, verify or look up. From a longer one than browsers send they get the cookies of the
+        # session alone, and none that is too long to be one.
+        if len(header) > MAX_COOKIE_HEADER:
+            pairs = (f"{name}={_as_sent(value)}" for name, value in cookies.items())
+            request = request.with_headers({"cookie": "; ".join(pairs) or None})
+        return request, cookies
 
     def _by_values(self, request: Request, cookie: str) -> Session | None:
         with self._context(request, self._is_in_view(request)) as (opened, limits):

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from itsdangerous import BadSignature
 from starlette.applications import Starlette
 from starlette.middleware.sessions import SessionMiddleware
-from starlette.requests import cookie_parser
 from starlette.responses import Response
 
+from ..client_text import last_cookie
 from ..errors import ConfigurationError, SessionExpired, SessionUnavailable
 from ..http import Cookie, Request
 from .auto import layers_of
@@ -150,7 +150,7 @@ class StarletteSession(MappedSession):
 
     def current(self, request: Request) -> Session | None:
         # Which of several cookies of that name counts, the app decides in the same way.
-        value = cookie_parser(request.header("cookie") or "").get(self._name)
+        value = last_cookie(request.header("cookie") or "", self._name)
         if not value:
             return None
         opened = self._opened_cookie(value)
