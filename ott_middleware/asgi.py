@@ -212,6 +212,7 @@ def _read_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
     if mount and (path == mount or path.startswith(mount.rstrip("/") + "/")):
         path = path[len(mount.rstrip("/")) :]
     raw = scope.get("raw_path")
+    peer = scope.get("client")
     return Request(
         method=scope["method"].upper(),
         scheme=scope.get("scheme", "http"),
@@ -225,6 +226,9 @@ def _read_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
         headers=headers,
         links=links,
         carrier=scope,
+        client=peer[0]
+        if isinstance(peer, (list, tuple)) and peer and isinstance(peer[0], str)
+        else None,
     )
 
 

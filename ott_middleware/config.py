@@ -121,6 +121,8 @@ class TokenOptions:
 
     :ivar secret: 16 bytes and more (str or bytes), or a list of them, newest first: mixed into the
         keys that values are sealed with. The sides of a handoff that share a backend share it.
+        It also keys the names under which sessions are counted in the backend: without it, a
+        session id or user id that can be guessed is found in a dump by trying all of them.
     :ivar expires_in: a token's life in minutes, or a `timedelta`.
     :ivar generate_token: `(session, context) -> str`, sync or async: 1 to 512 characters of
         A-Z a-z 0-9 - _. Default: `secrets.token_urlsafe(24)`, 192 bits.
@@ -128,7 +130,8 @@ class TokenOptions:
         as base64url), or a function from the token to a str, sync or async; that function may be
         given as `{"type": "custom-hasher", "hash": function}` as well.
     :ivar max_per_session: live tokens per session and channel; one more retires the oldest. None
-        for no cap.
+        for no cap. Tokens for sessions that the adapter cannot verify are counted for the client's
+        network instead: at most 1,000.
     """
 
     secret: Secret | None = field(default=None, repr=False)
@@ -181,7 +184,8 @@ class Options:
     :ivar set_ott_header_on_new_session: an answer of the app that signs someone in carries a token
         in `set-ott`.
     :ivar revoke_on_sign_out: an answer of the app that ends a session revokes its live tokens.
-        Every answer to somebody who is signed in is looked at for that.
+        Every answer to somebody who is signed in is looked at for that. Needs an adapter that can
+        verify sessions.
     :ivar base_path: prefix of the two paths, as `"/api/auth"`.
     :ivar query_param: the link parameter's name; None turns links off.
     :ivar trusted_origins: whose pages may call: `https://app.example.com`,

@@ -110,6 +110,14 @@ class Flow:
                 f"revoke_on_sign_out: True, but {type(backend).__name__} can't revoke tokens; "
                 "leave it out, or use another backend"
             )
+        if revokes and not adapter.vouches:
+            # Tokens for such sessions are counted for a network and cannot be found by a session's
+            # id. Accepted, the option would leave every link live after the sign-out.
+            raise ConfigurationError(
+                f"revoke_on_sign_out: True, but {type(adapter).__name__} can't verify sessions: "
+                "give CookieSession a probe= or validate=, set vouches = True on an adapter of "
+                "your own whose current() finds live sessions only, or leave the option out"
+            )
         self._forwarding = Forwarding(
             keeper, generate=generate, revoke=revoke, offers=offers, revokes=revokes
         )
@@ -129,6 +137,8 @@ class Flow:
     def read_request(self, carrier: Any, links: tuple[str, ...] = ()) -> Request:
         """The request that a scope or environ describes, without its link parameters."""
         request = self._read_request(carrier, links)
+        # The token service, which may have another adapter, counts tokens by what this one can do.
+        request = replace(request, verifiable=bool(self.options.adapter.vouches))
         return replace(request, scheme=self._own.scheme(request)) if self.options.own else request
 
     def refuse_to_wait(self, name: str, twin: str) -> None:
@@ -276,6 +286,9 @@ class Flow:
             if own is None and not self.options.own:
                 warn_of_no_origin(error.bound_to)
             raise
+        # The adapter or a user's own token service may give the session another id, and verify's
+        # response shows the id.
+        self._keeper.check_id(session, (), "resolve")
         return session
 
     # Links.

@@ -7,6 +7,7 @@ strings, so that nothing is lost on its way through.
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,10 @@ class Request:
         soon as the flow has read it.
     :ivar carrier: the ASGI scope or WSGI environ, for adapters that need more; it holds the handle,
         `ott`, where it is the app that asks.
+    :ivar client: the client's address: the peer, or what a layer outside (ProxyFix,
+        `--proxy-headers`) made of it; None where there is none.
+    :ivar verifiable: whether the adapter of the middleware that read the request can verify
+        sessions; None for a request that no middleware read.
     """
 
     method: str
@@ -49,6 +54,9 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     links: tuple[str, ...] = field(default=(), repr=False)
     carrier: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    # An address is personal data: it must not reach a log by way of a repr.
+    client: str | None = field(default=None, repr=False)
+    verifiable: bool | None = field(default=None, repr=False)
 
     def header(self, name: str) -> str | None:
         """The value of a header by its lower-case name."""
@@ -76,6 +84,37 @@ class Request:
     def with_cookies(self, values: Mapping[str, str | None]) -> Request:
         """The same request with some cookies set, or with None removed."""
         return self.with_headers({"cookie": merge_cookies(self.headers.get("cookie", ""), values)})
+
+
+# Longer than any address with a scope and a port.
+_LONGEST_ADDRESS = 64
+_WITH_PORT = re.compile(r"\[(?P<v6>[^\[\]]*)\](?::[0-9]{1,5})?|(?P<v4>[0-9.]+):[0-9]{1,5}")
+
+
+def network_of(client: str | None) -> str:
+    """The network of a client's address: its /32 for IPv4, its /56 for IPv6, else `"unknown"`.
+
+    An IPv4 address that is mapped into IPv6 counts as IPv4; a port or a scope id does not count.
+    """
+    # Layers outside of the middleware may leave any text here. If such text named a network of its
+    # own, a client that can write into it would have any number of networks: whatever is not
+    # exactly one address (a list, a name, a socket's path) is the one network "unknown".
+    if client is None or len(client) > _LONGEST_ADDRESS:
+        return "unknown"
+    text = client.strip()
+    if with_port := _WITH_PORT.fullmatch(text):
+        text = with_port["v6"] or with_port["v4"] or ""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return "unknown"
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            # A subscriber has a /56 and chooses the other bits at will. Counted by the whole
+            # address, one client would be any number of networks.
+            return f"{ipaddress.IPv6Address(int(address) >> 72 << 72)}/56"
+        address = address.ipv4_mapped
+    return f"{address}/32"
 
 
 @dataclass(frozen=True, slots=True)

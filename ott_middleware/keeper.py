@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from .calls import Bind, Bound, Run, blocks, drive, hook_call, inline, is_async, on_running_loop
 from .errors import OTTError, SessionExpired, SessionUnavailable
 from .http import Cookie, Request, Response
-from .sessions.base import Session, SessionAdapter
+from .sessions.base import (
+    MAX_UNVERIFIED,
+    Session,
+    SessionAdapter,
+    cookie_values,
+    refuse_cookie_in_id,
+)
 
 logger = logging.getLogger("ott_middleware")
 
@@ -59,7 +65,30 @@ class SessionKeeper:
             return None
         if not isinstance(session, Session):
             raise SessionUnavailable(f"{self._name}.current returned a {type(session).__name__}")
+        # Attack: made-up cookies of the largest size fill the store. This line bounds a session
+        # that only its cookies prove; without it each could take 16 KiB.
+        if not self.adapter.vouches and sum(map(len, self._values(session))) > MAX_UNVERIFIED:
+            return None
+        # An adapter may keep the value out of `token`: the request's own cookies count as well.
+        sent = [value for name in self.adapter.cookie_names for value in request.cookies(name)]
+        self.check_id(session, sent, "current")
         return session
+
+    def check_id(self, session: Session, values: Iterable[str], method: str) -> None:
+        """Check that a session's id is neither one of its cookies nor one of these values.
+
+        :param method: the adapter's, which gave the session.
+        :raises SessionUnavailable: the id tells a cookie's value.
+        """
+        refuse_cookie_in_id(
+            session.id,
+            (session.token, *self._values(session), *values),
+            where=f"{self._name}.{method}",
+        )
+
+    def _values(self, session: Session) -> list[str]:
+        # The one cookie of an adapter may be JSON itself, with the session's id in it.
+        return cookie_values(session.token, several=len(self.adapter.cookie_names) != 1)
 
     def current_now(self, request: Request) -> Session | None:
         """`current` for a synchronous caller.
@@ -105,7 +134,10 @@ class SessionKeeper:
 
         :raises SessionUnavailable: the adapter failed.
         """
-        return await hook_call(f"{self._name}.establish", self._cookies(session, request))
+        cookies = await hook_call(f"{self._name}.establish", self._cookies(session, request))
+        # An adapter may keep the value out of `token`, and set the session's id as the cookie.
+        self.check_id(session, [cookie.value for cookie in cookies], "establish")
+        return cookies
 
     async def _cookies(self, session: Session, request: Request) -> tuple[Cookie, ...]:
         # Made whole in here: an iterable may fail, or hold what is no cookie, as late as this.

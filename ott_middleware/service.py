@@ -43,15 +43,35 @@ from .errors import (
     SessionNotFound,
     SessionUnavailable,
 )
-from .http import current_request, to_json
+from .http import current_request, network_of, to_json
 from .secrets import Secret
-from .sessions.base import Bounds, Session, SessionAdapter, bounded_by
-from .tokens import CHANNELS, NONCE_BYTES, backend_key, hashed, is_token, owner_of, seal, unseal
+from .sessions.base import (
+    SECRET_LENGTH,
+    Bounds,
+    Session,
+    SessionAdapter,
+    bounded_by,
+    cookie_values,
+    refuse_cookie_in_id,
+)
+from .tokens import (
+    CHANNELS,
+    NONCE_BYTES,
+    backend_key,
+    hashed,
+    is_token,
+    network_owner_of,
+    owner_of,
+    seal,
+    unseal,
+)
 from .urls import NamedOrigin, Origin, SeenOrigin
 
 logger = logging.getLogger("ott_middleware")
 
 MAX_SEALED = 16 * 1024
+# How many tokens a network may have for sessions that no adapter can verify.
+MAX_PER_NETWORK = 1000
 _TRIES = 5
 
 
@@ -247,7 +267,7 @@ class OneTimeTokens:
         with bounded_by(Bounds(_text(bound_to), expires_at)):
             exposed = self._exposed(session)
         plain = _pack(exposed, bound_to)
-        owner = owner_of(channel, session.id, self._secret)
+        owner, limit = self._owner_and_limit(channel, session)
         for _ in range(1 if plug_ins.generate_token else _TRIES):
             if plug_ins.generate_token is None:
                 token = _random_token()
@@ -280,7 +300,7 @@ class OneTimeTokens:
                         value,
                         expires_at=expires_at,
                         owner=owner,
-                        limit=self._options.max_per_session,
+                        limit=limit,
                     )
                 )
             except KeyTaken:
@@ -289,6 +309,21 @@ class OneTimeTokens:
         raise SessionUnavailable(
             "generate_token made a token that is live already; nothing was lost"
         )
+
+    def _owner_and_limit(self, channel: str, session: Session) -> tuple[str, int | None]:
+        """The owner that a session's tokens are counted for, and how many the owner may have."""
+        request = current_request()
+        # The session is one that the middleware's adapter found. This service's own adapter is
+        # asked about only where no middleware read the request.
+        verifiable = request.verifiable if request is not None else None
+        if verifiable is None:
+            verifiable = self._sessions.vouches
+        if request is not None and not verifiable:
+            # Each made-up cookie is a session of its own. Counted by session, an anonymous client
+            # could have any number of tokens, fill the store, and so have all users refused.
+            network = network_of(request.client)
+            return network_owner_of(channel, network, self._secret), MAX_PER_NETWORK
+        return owner_of(channel, session.id, self._secret), self._options.max_per_session
 
     def _exposed(self, session: Session) -> Session:
         name = f"{type(self._sessions).__name__}.expose"
@@ -299,7 +334,22 @@ class OneTimeTokens:
             raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
         if not isinstance(exposed, Session):
             raise SessionUnavailable(f"{name} returned a {type(exposed).__name__}")
+        # The id leaves unsealed (to hooks, events and the target); the session may come from the
+        # server's own code, which no adapter has looked at.
+        self._refuse_cookie_in_id(session, session.token, "generate")
+        self._refuse_cookie_in_id(exposed, session.token, name)
         return exposed
+
+    def _refuse_cookie_in_id(self, session: Session, token: str, where: str) -> None:
+        # Hand-made sessions may have one short text for both; those of requests are checked by the
+        # middleware, whatever their length.
+        several = len(self._sessions.cookie_names) != 1
+        refuse_cookie_in_id(
+            session.id,
+            (token, *cookie_values(token, several=several)),
+            where=where,
+            shortest=SECRET_LENGTH,
+        )
 
     async def _made(self, making: Awaitable[Any]) -> str:
         token = await hook_call("generate_token", making)
@@ -363,6 +413,8 @@ class OneTimeTokens:
             raise SessionUnavailable(f"resolve returned a {type(alive).__name__}")
         if alive.expired(self.clock()):
             raise SessionExpired
+        # `resolve` may give the session another id, and ids are shown and logged.
+        self._refuse_cookie_in_id(alive, alive.token, f"{type(self._sessions).__name__}.resolve")
         return alive
 
     async def _revoke(self, plug_ins: _PlugIns, session_id: str) -> int:

@@ -53,8 +53,25 @@ def backend_key(channel: str, stored: str) -> str:
 
 
 def owner_of(channel: str, session_id: str, secret: bytes | None) -> str:
-    """Who a backend counts a token for: an HMAC, so that a dump names no session."""
-    message = "\0".join((NAMESPACE, channel, session_id)).encode("utf-8", "surrogatepass")
+    """The owner that a backend counts a session's tokens for: an HMAC, never the id itself.
+
+    With a secret, a dump of the store does not tell which session or user a token belongs to.
+    Without one, the HMAC's key is a constant of this package: an id that can be guessed (a user id
+    of a few digits, an e-mail address) is found in a dump by trying all of them.
+    """
+    return _owner((NAMESPACE, channel, session_id), secret)
+
+
+def network_owner_of(channel: str, network: str, secret: bytes | None) -> str:
+    """The owner that a backend counts a network's tokens for; see `owner_of`."""
+    # An attacker chooses cookies, and may so choose session ids. The messages of sessions begin
+    # with the namespace and a zero byte, those of networks do not: no id names a network's owner,
+    # by which the tokens of all its clients could be revoked or retired.
+    return _owner((f"{NAMESPACE} network", channel, network), secret)
+
+
+def _owner(names: tuple[str, ...], secret: bytes | None) -> str:
+    message = "\0".join(names).encode("utf-8", "surrogatepass")
     return base64url(hmac.digest(secret or NAMESPACE.encode(), message, "sha256"))
 
 

@@ -233,6 +233,7 @@ def _read_request(environ: WSGIEnvironment, links: tuple[str, ...] = ()) -> Requ
     if not path.startswith("/"):
         path = path_of(path)
     raw_path = path.encode("latin-1", "replace")
+    client = environ.get("REMOTE_ADDR")
     return Request(
         method=environ["REQUEST_METHOD"].upper(),
         scheme=environ.get("wsgi.url_scheme", "http"),
@@ -246,6 +247,7 @@ def _read_request(environ: WSGIEnvironment, links: tuple[str, ...] = ()) -> Requ
         headers=headers,
         links=links,
         carrier=environ,
+        client=client if isinstance(client, str) else None,
     )
 
 

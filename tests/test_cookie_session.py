@@ -73,8 +73,8 @@ def test_any_value_is_a_session_and_a_warning_says_so(caplog: pytest.LogCaptureF
 def test_with_a_hook_the_adapter_vouches_and_warns_of_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert CookieSession("sid", validate=lambda values: {}).vouches
-    assert CookieSession("sid", probe="/me").vouches
+    assert CookieSession("sid", validate=lambda values: {}, renews_key=True).vouches
+    assert CookieSession("sid", probe="/me", renews_key=True).vouches
     assert caplog.records == []
 
 
@@ -172,6 +172,9 @@ def test_the_id_is_a_hash_of_names_and_values() -> None:
         (("sid",), {"secure": "no"}, "secure: 'no'; use True or False"),
         (("sid",), {"httponly": "false"}, "httponly: 'false'; use"),
         (("sid",), {"partitioned": 0}, "partitioned: 0; use"),
+        (("sid",), {"renews_key": "no"}, "renews_key: 'no'; use True or False"),
+        (("sid",), {"renews_key": 1}, "renews_key: 1; use"),
+        (("sid",), {"renews_key": None}, "renews_key: None; use"),
     ],
 )
 def test_bad_combinations_are_refused(names: Any, options: dict[str, Any], says: str) -> None:
@@ -323,7 +326,6 @@ def test_a_validate_that_fails_is_unavailable_and_nobody_is_told_why(
 
 def test_what_validate_repeats_of_a_cookie_stays_in_the_token(store: Store) -> None:
     store.answers[LONG] = {
-        "id": LONG,
         "user_id": LONG,
         "user": {
             "key": LONG,
@@ -347,12 +349,12 @@ def test_what_validate_repeats_of_a_cookie_stays_in_the_token(store: Store) -> N
 
 
 def test_a_number_is_recognised_as_well_and_said_once(store: Store, caplog: Any) -> None:
-    store.answers["1234567890"] = {"id": 1234567890, "user_id": 7, "user": {"paid": True}}
-    adapter = CookieSession("sid", validate=store.find)
+    store.answers["1234567890"] = {"user_id": 7, "user": {"no": 1234567890, "paid": True}}
+    adapter = CookieSession("sid", validate=store.find, renews_key=True)
     sessions = [current(adapter, "sid=1234567890") for _ in range(2)]
     assert [session.user_id for session in sessions] == ["7", "7"]
     assert "1234567890" not in repr((sessions[0].id, sessions[0]))
-    assert sessions[0].user == {"paid": True}
+    assert sessions[0].user == {"no": None, "paid": True}
     (record,) = caplog.records
     assert "repeats a cookie's value" in record.message
     assert "1234567890" not in record.message
@@ -394,7 +396,8 @@ def app() -> App:
 
 
 def probing(world: World, app: Any, **options: Any) -> Any:
-    return world.serve(app, session=CookieSession("sid", probe="/me"), **options)
+    session = CookieSession("sid", probe="/me", renews_key=True)
+    return world.serve(app, session=session, **options)
 
 
 COOKIE = {"cookie": f"sid={LONG}; other=1"}

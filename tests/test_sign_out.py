@@ -80,7 +80,7 @@ def cookie_house(world: World, **options: Any) -> House:
         user = live.get(values["sid"])
         return user and {"user_id": user, "id": f"session-{values['sid']}"}
 
-    session = CookieSession("sid", validate=validate)
+    session = CookieSession("sid", validate=validate, renews_key=True)
     site = world.serve(app, session=session, revoke_on_sign_out=True, **options)
     return House(site, {"cookie": "sid=a"})
 

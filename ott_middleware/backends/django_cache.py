@@ -85,7 +85,8 @@ class DjangoCacheBackend(Backend):
         self._process = os.getpid()
         logger.warning(
             "DjangoCacheBackend: tokens can't be revoked (signing out leaves them live until they "
-            "expire) and max_per_session has no effect%s",
+            "expire), and neither max_per_session nor the limit of a network's tokens has an "
+            "effect%s",
             _IN_ONE_PROCESS if type(cache).__name__ == "LocMemCache" else "",
         )
 

@@ -63,7 +63,8 @@ def duck_backend(store: Any) -> Backend:
         )
     logger.warning(
         "backend: %s has put and take alone, so that tokens can't be revoked (signing out leaves "
-        "them live until they expire) and max_per_session has no effect",
+        "them live until they expire), and neither max_per_session nor the limit of a network's "
+        "tokens has an effect",
         kind,
     )
     # Named like the object's own class: messages name a backend by its class.

@@ -141,8 +141,10 @@ class MemoryBackend(Backend):
         keys = self._owners.get(owner, {})
         if limit is None or len(keys) < limit:
             return
-        for key in list(keys):
-            self._expire(self._part(key))  # the expired ones do not count
+        # The expired ones do not count. Of many keys each part is looked at once, not once a key.
+        parts = self._parts if len(keys) > _PARTS else [self._part(key) for key in keys]
+        for part in parts:
+            self._expire(part)
         while len(keys) >= limit:
             self._remove(next(iter(keys)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,19 +11,69 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import unquote
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, SessionUnavailable
 from ..http import Cookie, Request, Response
 from ..tokens import base64url
 
 CallApp = Callable[[Request], "Response | Awaitable[Response]"]
+
+# The most bytes of cookie values for a session that its adapter cannot verify.
+MAX_UNVERIFIED = 4096
+# The least characters of a secret. Shorter values may stand in an id by chance.
+SECRET_LENGTH = 16
+# What cookie parsers leave around a value.
+_AROUND = ' \t\r\n"'
+
+
+def refuse_cookie_in_id(
+    session_id: str, values: Iterable[str], *, where: str, shortest: int = 1
+) -> None:
+    """Refuse an id that is one of these cookie values, or holds a long one.
+
+    :param where: names the function that gave the session.
+    :param shortest: characters; shorter values are left out.
+    :raises SessionUnavailable: the id tells a cookie's value.
+    """
+    plain = unquote(session_id).strip(_AROUND)
+    for each in values:
+        value = each.strip(_AROUND)
+        # A value that is longer than the id with each character percent-encoded cannot be in it:
+        # decoded all the same, a long cookie would cost time.
+        if not shortest <= len(value) <= 3 * len(session_id):
+            continue
+        value = unquote(value)
+        # Attack: ids go to scripts in verify's response, to hooks and to logs. An id that tells the
+        # cookie's value is refused; else each reader of one could send the cookie, and be the user.
+        if value == plain or (len(value) >= SECRET_LENGTH and value in plain):
+            raise SessionUnavailable(
+                f"{where}: a session's id must not be its cookie's value, since ids are shown and "
+                "logged; use another key of the session as its id, or a hash of the value"
+            )
+
+
+def cookie_values(token: str, *, several: bool = True) -> list[str]:
+    """The cookie values that a session's token holds.
+
+    :param several: whether a JSON object is the values of several cookies.
+    """
+    if several and token.startswith("{"):
+        try:
+            # Numbers are not converted: of thousands of digits, they would take long.
+            values = json.loads(token, parse_int=len, parse_float=len)
+        except (ValueError, RecursionError):
+            return [token]
+        return [value for value in values.values() if isinstance(value, str)]
+    return [token]
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
     """A signed-in session, as an adapter sees it.
 
-    :ivar id: names the session in logs and for `revoke`; never a cookie's value.
+    :ivar id: names the session in logs and for `revoke`. The middleware refuses a session whose id
+        is a cookie's value.
     :ivar token: the session cookie's value; for several cookies a JSON object name → value.
     :ivar user_id: who is signed in; None where the adapter can't know.
     :ivar user: what may be told about that user, as JSON values; None where nothing is known.
@@ -142,6 +193,8 @@ class SessionAdapter:
     suspends: bool = False
     #: Whether the blocking methods must run in asgiref's thread for thread-sensitive code.
     thread_sensitive: bool = False
+    #: Whether the app itself cannot see a session of the adapter's after the session has ended.
+    bounds_app: bool = True
     #: The names of the cookies that `establish` sets.
     cookie_names: tuple[str, ...] = ()
 

@@ -16,6 +16,7 @@ from ..errors import ConfigurationError, SessionUnavailable
 from ..http import Cookie, Request, Response, is_cookie_name, is_cookie_value
 from ..tokens import base64url
 from .base import (
+    MAX_UNVERIFIED,
     CallApp,
     CookieAttributes,
     Session,
@@ -23,6 +24,7 @@ from .base import (
     deletion,
     exposed_of,
     names_of,
+    refuse_cookie_in_id,
 )
 
 logger = logging.getLogger("ott_middleware")
@@ -38,22 +40,40 @@ _PATH = re.compile(r"/[A-Za-z0-9/:@!$&'()*+,;=._~-]*")
 class CookieSession(SessionAdapter):
     """Carries the values of named cookies from the generating request to the redeeming browser.
 
-    Both sides must share one session store: the cookies mean on one side what they mean on the
-    other. By itself it can't tell a live session from a dead cookie, so that any value that is not
-    empty counts as a session, and the adapter vouches for nothing. That is enough where a token for
-    a dead session does no harm: the redeeming app turns the dead cookie down itself, as always.
-    Pass `validate` or `probe` to have it asked instead, when a token is generated and again when it
-    is redeemed.
+    Both sites must share one session store: the cookies mean on one site what they mean on the
+    other. Pass `probe` or `validate`, which decide whether a user is signed in; they are asked when
+    a token is generated and again when it is redeemed. Without them any value that is not empty
+    counts as a session, and the adapter cannot verify any. Then:
+
+    - Cookies of more than 4 KiB together are no session.
+    - Tokens are counted for the client's network (/32 of IPv4, /56 of IPv6; at most 1,000, the
+      oldest makes way), not by `max_per_session`, and `revoke(session_id)` does not find them.
+    - `revoke_on_sign_out` is refused.
+
+    **Session fixation.** Source and target share the session's key, so it must not be a key that an
+    attacker knows. If an app keeps the key of a session at sign-in, an attacker can send a link
+    that puts a session of the attacker into a victim's browser; once the victim signs in there, the
+    attacker's browser is signed in as the victim. `probe` and `validate` keep out attackers who
+    have no account, and no others. The cure is in the app: it must give a new key at sign-in, as
+    Django's `login()` does, or keep the session in a signed cookie. Then pass `renews_key=True`.
+    Until then a warning says so at each start.
+
+    The bare name (`session="sessionid"`, which is `CookieSession("sessionid")`) is safe only where
+    the app gives a new key at sign-in, and both sites share the session store.
 
     :param names: the cookies; what a request has of them is carried.
-    :param validate: takes the cookies' values by name and returns None for a dead session, or a
-        mapping that may hold `id`, `user_id`, `user` (a mapping) and `expires_at` (an aware
-        datetime). May be `async def`.
-    :param probe: a path of the wrapped app that answers 2xx to who is signed in and something else
-        to others. It is asked in process, by a GET with only `Cookie`, `Host` and `Accept`; a JSON
-        object in its answer becomes the `user`, and that object's `id` the `user_id`.
+    :param validate: takes the cookies' values by name and returns None unless a user is signed in,
+        else a mapping that may hold `id`, `user_id`, `user` (a mapping) and `expires_at` (an aware
+        datetime). It must return None for an anonymous session, even if the store knows the
+        session. An `id` that is a cookie's value is refused. May be `async def`.
+    :param probe: a path of the wrapped app that responds with 2xx to signed-in users, and with
+        another status to all others, anonymous sessions included. It is asked in process, by a GET
+        with only `Cookie`, `Host` and `Accept`; a JSON object in the response becomes the `user`,
+        and that object's `id` the `user_id`.
     :param expose: the fields that the `user` has, beside its `id`, of those that `validate` or
         `probe` tell of. Default: all of them.
+    :param renews_key: whether the app gives a session a new key at sign-in, so that no key from
+        before a sign-in is signed in after it. True turns the warning of session fixation off.
     :param domain, path, secure, samesite, max_age, partitioned, httponly: the attributes of the
         cookies on the redeeming side; see `CookieAttributes`.
     :raises ConfigurationError: a name or an attribute that browsers drop; both hooks at once.
@@ -65,6 +85,7 @@ class CookieSession(SessionAdapter):
         validate: Validate | None = None,
         probe: str | None = None,
         expose: Iterable[str] | None = None,
+        renews_key: bool = False,
         domain: str | None = None,
         path: str = "/",
         secure: bool | None = None,
@@ -84,6 +105,8 @@ class CookieSession(SessionAdapter):
             raise ConfigurationError("validate and probe: pass one of them; both answer the same")
         if probe is not None and not (isinstance(probe, str) and _PATH.fullmatch(probe)):
             raise ConfigurationError(f"probe: {probe!r}; pass a path like '/me', without a query")
+        if not isinstance(renews_key, bool):  # "no" would count as yes
+            raise ConfigurationError(f"renews_key: {renews_key!r}; use True or False")
         self.attributes = CookieAttributes(
             domain=domain,
             path=path,
@@ -106,11 +129,24 @@ class CookieSession(SessionAdapter):
         # Under ASGI a probe suspends and a validate goes by its own word; without either, the
         # answer is in the request.
         self.blocks = probe is not None or (validate is not None and blocks(validate))
+        warnings = []
         if not self.vouches:
+            warnings.append(
+                "any value counts as a session; pass validate= or probe= to have dead cookies "
+                "refused"
+            )
+        if not renews_key:
+            # Attack: a link plants a session whose key the attacker knows, and the victim signs in
+            # to it. The adapter can only share the key; without this line the operator of an app
+            # that keeps keys at sign-in would never hear of it.
+            warnings.append(
+                "session fixation: an attacker's link can plant a session that the attacker shares "
+                "once the visitor signs in; make the app give a new session key at sign-in, then "
+                "pass renews_key=True"
+            )
+        if warnings:
             logger.warning(
-                "CookieSession(%s): any value counts as a session; pass validate= or probe= to "
-                "have dead cookies refused",
-                ", ".join(map(repr, names)),
+                "CookieSession(%s): %s", ", ".join(map(repr, names)), ". Also: ".join(warnings)
             )
 
     def bind(self, call_app: CallApp) -> None:
@@ -123,6 +159,10 @@ class CookieSession(SessionAdapter):
 
     def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
         values = self._values(request)
+        # Attack: made-up cookies of the largest size fill the store. This line bounds a session
+        # that only its cookies prove; without it each could take 16 KiB.
+        if not self.vouches and sum(map(len, values.values())) > MAX_UNVERIFIED:
+            return None
         return self._judge(values) if values else None
 
     def resolve(self, session: Session) -> Session | Awaitable[Session | None] | None:
@@ -169,8 +209,13 @@ class CookieSession(SessionAdapter):
             return None
         if not isinstance(answer, Mapping):
             raise TypeError(f"validate returned {type(answer).__name__}: return None or a mapping")
-        known = _without(values, answer)
-        if known != answer and not self._repeats:
+        given = answer.get("id")
+        session_id = str(given) if given else self._id(values)
+        # Also asked without a middleware, where nothing else would look at the id.
+        refuse_cookie_in_id(session_id, values.values(), where=f"{type(self).__name__}.validate")
+        told = {name: value for name, value in answer.items() if name != "id"}
+        known = _without(values, told)
+        if known != told and not self._repeats:
             self._repeats = True
             logger.warning(
                 "%s: what is told of the session repeats a cookie's value, which is left out there",
@@ -179,7 +224,7 @@ class CookieSession(SessionAdapter):
         user_id, user = known.get("user_id"), known.get("user")
         expires_at: datetime | None = answer.get("expires_at")
         return Session(
-            id=str(known["id"]) if known.get("id") else self._id(values),
+            id=session_id,
             token=self._pack(values),
             user_id=None if user_id is None else str(user_id),
             user=self._told(user),

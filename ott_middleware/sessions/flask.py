@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,19 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 import flask
 from flask.sessions import SecureCookieSessionInterface, SessionInterface, SessionMixin
-from itsdangerous import BadSignature, TimestampSigner
+from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
 from werkzeug.http import dump_cookie
 
 from ..errors import ConfigurationError, SessionExpired, SessionUnavailable
 from ..http import Cookie, Request
-from .base import CookieAttributes, Session
+from .base import CallApp, CookieAttributes, Session
 from .environ import environ_of
-from .framework import FrameworkSession, Match, earlier, session_id
+from .flask_lifetime import Limits, bound_interface, keeps_on_server, limits_of, watch_interface
+from .framework import FrameworkSession, Match, Mode, earlier, session_id
 from .hosts import exact_hosts, flask_hosts
+from .lifetime import END_KEY, earliest, moment_of, seconds_in, seconds_of
 from .mapped import Beginning, MappedSession, Person, User, id_of
 
 if TYPE_CHECKING:
     from .flask_login import FlaskLogin
+
+logger = logging.getLogger("ott_middleware")
+
+_FROM_NOW_ON = SessionInterface.get_expiration_time
 
 
 class FlaskSession(MappedSession):
@@ -46,12 +53,25 @@ class FlaskSession(MappedSession):
       `revoke_on_sign_out=True`.
     - The cookie changes whenever the app writes to the session, so that a session's `id` names the
       user's sessions at this site; `max_per_session` counts for these together.
-    - What a handoff makes is dated back, so that it never outlives the session that it came from.
+
+    A session that a handoff made, or brought along, ends with the one that it comes from, and after
+    `PERMANENT_SESSION_LIFETIME` at the latest, whatever the app writes to it: its end stands in the
+    session, under a key that the app does not see, and the app's session interface is made to open
+    no session that has ended and to save none without its end. (`bounds_app` is False, and a
+    warning is logged at start, where the interface is an object that takes no other methods, or
+    derives from Flask's own and is shared though it opens cookies in a way of its own.)
 
     :param app: the Flask app; its configuration is read as it is when a request comes, but for
         `SECRET_KEY`, which must be there (it seals sessions in transit, wherever they are kept).
     :param user: see `MappedSession`; where it is given, Flask-Login is not asked.
-    :param mode, expose, data, match, sources: see `FrameworkSession`. The fields of `expose` are
+    :param mode: see `FrameworkSession`. Default: `"share"` where the session is the cookie, as
+        Flask's own is; `"fork"` where a session interface keeps sessions on a server, as
+        Flask-Session does. Neither Flask-Session nor Flask-Login gives a session a new key at
+        sign-in: an attacker with an account could plant the key of their own session by a link, and
+        would know the key under which the victim signs in next. `"share"` is safe there only if
+        each sign-in of the app calls `app.session_interface.regenerate(session)`; asking for it
+        logs a warning at start.
+    :param expose, data, match, sources: see `FrameworkSession`. The fields of `expose` are
         attributes of Flask-Login's user; without it they come from the user's mapping where the
         session holds one, else from the session itself.
     :raises ConfigurationError: no Flask app, no `SECRET_KEY`, or a bad argument.
@@ -67,7 +87,7 @@ class FlaskSession(MappedSession):
         app: flask.Flask,
         *,
         user: User | None = None,
-        mode: str = "share",
+        mode: Mode | None = None,
         expose: Iterable[str] = (),
         data: Iterable[str] = (),
         match: Match | None = None,
@@ -88,6 +108,35 @@ class FlaskSession(MappedSession):
         :raises ConfigurationError: it has no `SECRET_KEY`.
         """
         return cls(app)
+
+    def bind(self, call_app: CallApp) -> None:
+        super().bind(call_app)
+        watch_interface(self.app, self._bound_interface)
+
+    def _bound_interface(self) -> None:
+        self.bounds_app = bound_interface(self.app) and (
+            self.mode == "fork" or keeps_on_server(self._interface) or self._opens_as_flask_does()
+        )
+        if not self.bounds_app:
+            logger.warning(
+                "FlaskSession: the app may see a session after its end, since %s opens cookies in "
+                "a way of its own; pass mode='fork', or derive it from Flask's SessionInterface",
+                type(self._interface).__name__,
+            )
+        if self._mode == "share" and keeps_on_server(self._interface):
+            logger.warning(
+                "FlaskSession: mode='share' allows session fixation, since %s keeps a session's "
+                "key at sign-in; leave mode out (each site then has a key of its own), or call "
+                "app.session_interface.regenerate(session) at each sign-in",
+                type(self._interface).__name__,
+            )
+
+    def _opens_as_flask_does(self) -> bool:
+        of_flask = SecureCookieSessionInterface.open_session
+        return type(self._interface).open_session is of_flask
+
+    def safe_mode(self) -> Mode:
+        return "fork" if keeps_on_server(self._interface) else "share"
 
     # The app may be told these after it is wrapped.
 
@@ -155,13 +204,13 @@ class FlaskSession(MappedSession):
             request = request.with_cookies({login.cookie_name: None})
         if not cookie and remembered is None:
             return None
-        with self._context(request, self._is_in_view(request)) as opened:
+        with self._context(request, self._is_in_view(request)) as (opened, limits):
             values = dict(opened or {})
             person = login.present()
             if person is None:
                 return None
             if cookie and id_of(values.get("_user_id")) == person.id:
-                return self._found(cookie, opened, person)
+                return self._found(cookie, opened, limits, person)
             if remembered != person.id:
                 return None  # known by something else than a session of this browser's
             return self.session_of(
@@ -174,28 +223,36 @@ class FlaskSession(MappedSession):
             )
 
     def _by_values(self, request: Request, cookie: str) -> Session | None:
-        with self._context(request, self._is_in_view(request)) as opened:
+        with self._context(request, self._is_in_view(request)) as (opened, limits):
             person = self.person_in(dict(opened or {}))
             # What the app's own view has done to its session counts before it is saved.
             live = self.person_in(dict(flask.session))
             if person is None or live is None or person.id != live.id:
                 return None
-            return self._found(cookie, opened, person)
+            return self._found(cookie, opened, limits, person)
 
-    def _found(self, cookie: str, opened: SessionMixin, person: Person) -> Session:
+    def _found(
+        self, cookie: str, opened: SessionMixin, limits: Limits, person: Person
+    ) -> Session | None:
         # A session that is kept on a server is named by its key. Any other changes its value with
         # every signature: nothing but its user is left to name it by.
         key = getattr(opened, "sid", None)
-        return self.session_of(
+        session = self.session_of(
             person,
             opened,
             id=session_id(self.kind, *(("key", key) if key else (person.id,))),
             token=cookie,
-            expires_at=self._end_of(cookie, opened),
+            expires_at=self._end_of(cookie, opened, limits),
             persistent=bool(opened.permanent),
         )
+        # Without a bounded interface it is only here that the end is judged.
+        return None if session.expired(time.time()) else session
 
-    def _end_of(self, cookie: str, opened: SessionMixin) -> datetime | None:
+    def _end_of(self, cookie: str, opened: SessionMixin, limits: Limits) -> datetime | None:
+        return earlier(moment_of(limits.end), self._framework_end(cookie, opened, limits))
+
+    def _framework_end(self, cookie: str, opened: SessionMixin, limits: Limits) -> datetime | None:
+        lifetime = self.app.permanent_session_lifetime
         signer = self._signer()
         if signer is not None:
             try:
@@ -203,9 +260,20 @@ class FlaskSession(MappedSession):
             except BadSignature:
                 pass  # another kind of cookie after all: a derived interface may do as it likes
             else:
-                return signed_at + self.app.permanent_session_lifetime
-        end = self._interface.get_expiration_time(self.app, opened)
-        return end.replace(tzinfo=timezone.utc) if end and end.tzinfo is None else end
+                return signed_at + lifetime
+        interface, end = self._interface, None
+        on_server = keeps_on_server(interface)
+        # Flask's own says "from now on", which is for the cookie and not for the store.
+        if not on_server or type(interface).get_expiration_time is not _FROM_NOW_ON:
+            end = interface.get_expiration_time(self.app, opened)
+        if end and end.tzinfo is None:
+            end = end.replace(tzinfo=timezone.utc)
+        if not on_server:
+            return end
+        # The store forgets the session that long after the app has saved it, which was some time
+        # ago: "from now on" would let a fork outlive the session that it comes from.
+        kept = moment_of(limits.kept) or moment_of(time.time() + lifetime.total_seconds())
+        return earlier(kept, end)
 
     # At redemption.
 
@@ -215,14 +283,20 @@ class FlaskSession(MappedSession):
         login = self._login()
         if session.token.startswith("{"):
             return self._remembered(session, login)
-        with self._elsewhere({self.cookie_names[0]: session.token}) as opened:
+        with self._elsewhere({self.cookie_names[0]: session.token}) as (opened, limits):
             values = dict(opened or {})
             person = login.person_in(values) if login else self.person_in(values)
             # Under the same key there may be somebody else by now.
             if person is None or person.id != session.user_id:
                 return None
-            end = earlier(self._end_of(session.token, opened), session.expires_at)
-            return self.lives_on(replace(session, expires_at=end), person, values)
+            end = earlier(self._end_of(session.token, opened, limits), session.expires_at)
+            session = replace(session, expires_at=end)
+            if session.expired(time.time()):
+                raise SessionExpired
+            # An interface may derive from Flask's own and keep a key all the same: the visitor
+            # would sign in under it next, while an attacker knows it.
+            has_key = self._mode is None and bool(getattr(opened, "sid", None))
+            return self.lives_on(session, person, values, fork=has_key)
 
     def _remembered(self, session: Session, login: FlaskLogin | None) -> Session | None:
         if login is None:
@@ -233,7 +307,7 @@ class FlaskSession(MappedSession):
         if person is None or person.id != session.user_id:
             return None
         # There is no session to share: a new one begins.
-        return Beginning.of(session, person.entry)
+        return Beginning.of(session, person.entry, data={})
 
     def person_known(self, person: Any) -> Person | None:
         login = self._login()
@@ -243,14 +317,19 @@ class FlaskSession(MappedSession):
             return login.person_known(person)
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
-        return [self._cookie(_as_sent(session.token))]
+        return [self._cookie(_as_sent(self._with_end(session)))]
 
     def begin(self, session: Session, request: Request) -> list[Cookie]:
         login = self._login()
         # Without the browser's cookies: the key of a session that it came with may be known to
         # somebody, who would be signed in with it.
         alone = request.with_headers({"cookie": None})
-        with self._context(alone, False) as opened:
+        now = time.time()
+        own_end = int(now + self.app.permanent_session_lifetime.total_seconds())
+        end = earliest(own_end, seconds_of(session.expires_at))
+        if end is None or end <= now:
+            raise SessionExpired
+        with self._context(alone, False) as (opened, _):
             if login is None:
                 opened.update(self.values_of(session))
             else:
@@ -258,37 +337,67 @@ class FlaskSession(MappedSession):
                 entry = session.entry if isinstance(session, Beginning) else {}
                 login.sign_in(str(session.user_id), entry)
             opened.permanent = session.persistent
+            # Last, so that no value of the session takes its place. It outlasts each response that
+            # dates the session anew, which the date of a signature or of a store does not.
+            opened[END_KEY] = end
             response = self.app.response_class()
             self._interface.save_session(self.app, opened, response)
         start = f"{self.cookie_names[0]}="
         for header in response.headers.getlist("Set-Cookie"):
             if header.startswith(start):
                 value = header[len(start) :].partition(";")[0]
-                return [self._cookie(self._dated_back(value, session.expires_at))]
+                return [self._cookie(self._dated_back(value, moment_of(end)))]
         raise SessionUnavailable("the app's session interface sets no cookie of its name")
 
     def _cookie(self, value: str) -> Cookie:
         return self._attributes().cookie(self.cookie_names[0], value)
+
+    def _with_end(self, session: Session) -> str:
+        """The cookie's value of a session that is shared, with the session's end in it."""
+        signer = self._signer()
+        if signer is None:
+            return session.token  # its key: both sites hold one session, which ends for both
+        try:
+            payload, signed_at = signer.unsign(session.token, return_timestamp=True)
+        except BadSignature:
+            return session.token  # a derived interface's own kind of cookie
+        serializer: Any = self._serializer()
+        values = serializer.load_payload(payload)
+        end = earliest(seconds_of(session.expires_at), seconds_in(values, END_KEY))
+        if end == values.get(END_KEY):
+            return session.token
+        # The signature keeps its date. Without the end beside it, the next response here would
+        # date the session anew, and it would outlive the one that it was copied from.
+        return _signed_at(
+            signer, serializer.dump_payload({**values, END_KEY: end}), int(signed_at.timestamp())
+        )
 
     def _dated_back(self, value: str, expires_at: datetime | None) -> str:
         """A cookie that is good no longer than the session it came from."""
         signer = self._signer()
         if signer is None or expires_at is None:
             return value
-        payload, signed_at = signer.unsign(value, return_timestamp=True)
+        try:
+            payload, signed_at = signer.unsign(value, return_timestamp=True)
+        except BadSignature:
+            return value  # a derived interface's own kind of cookie
         latest = int((expires_at - self.app.permanent_session_lifetime).timestamp())
         if signed_at.timestamp() <= latest:
             return value
-        signer.get_timestamp = lambda: max(0, latest)  # type: ignore[method-assign]  # no other way
-        return signer.sign(payload).decode("ascii")
+        return _signed_at(signer, payload, max(0, latest))
 
     def _signer(self) -> TimestampSigner | None:
+        serializer: Any = self._serializer()
+        if serializer is None:
+            return None
+        signer: TimestampSigner = serializer.make_signer(serializer.salt)
+        return signer
+
+    def _serializer(self) -> URLSafeTimedSerializer | None:
         interface = self._interface
         if not isinstance(interface, SecureCookieSessionInterface):
             return None
-        serializer: Any = interface.get_signing_serializer(self.app)
-        signer: TimestampSigner = serializer.make_signer(serializer.salt)
-        return signer
+        return interface.get_signing_serializer(self.app)
 
     # The app's contexts.
 
@@ -302,27 +411,34 @@ class FlaskSession(MappedSession):
         return flask.has_request_context() and flask.current_app == self.app
 
     @contextmanager
-    def _elsewhere(self, cookies: Mapping[str, str]) -> Iterator[Any]:
+    def _elsewhere(self, cookies: Mapping[str, str]) -> Iterator[tuple[Any, Limits]]:
         """The session that some browser has, which is not the one that is asking."""
         pairs = (f"{name}={_as_sent(value)}" for name, value in cookies.items())
         request = Request("GET", "http", "/", headers={"cookie": "; ".join(pairs)})
-        with self._context(request, self._has_view()) as opened:
-            yield opened
+        with self._context(request, self._has_view()) as found:
+            yield found
 
     @contextmanager
-    def _context(self, request: Request, in_view: bool) -> Iterator[Any]:
-        """The session of a request, within a context of the app.
+    def _context(self, request: Request, in_view: bool) -> Iterator[tuple[Any, Limits]]:
+        """The session of a request and its limits, within a context of the app.
 
         :param in_view: whether a view of the app is being run, whose context serves: to leave
             another one would tear down what the view still uses.
         """
         environ = environ_of(request)
         if in_view:
-            yield self._interface.open_session(self.app, self.app.request_class(environ))
+            opened = self._interface.open_session(self.app, self.app.request_class(environ))
+            yield opened, limits_of(self.app, environ, opened)
             return
         # The outer one is new for sure, while a request's own may be shared with what is around.
         with self.app.app_context(), self.app.request_context(environ):
-            yield flask.session._get_current_object()  # type: ignore[attr-defined]  # it is a proxy
+            opened = flask.session._get_current_object()  # type: ignore[attr-defined]  # it is a proxy
+            yield opened, limits_of(self.app, environ, opened)
+
+
+def _signed_at(signer: TimestampSigner, payload: bytes, seconds: int) -> str:
+    signer.get_timestamp = lambda: seconds  # type: ignore[method-assign]  # no other way
+    return signer.sign(payload).decode("ascii")
 
 
 def _as_sent(value: str) -> str:

@@ -16,11 +16,11 @@ import secrets as randomness
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ..calls import Waiting, blocks, is_async, on_loop
 from ..errors import ConfigurationError
-from ..http import Cookie, Request
+from ..http import Cookie, Request, to_json
 from ..tokens import NONCE_BYTES, seal_cookie, unseal_cookie
 from .base import Session, SessionAdapter, exposed_of, names_of, session_id, token_bounds
 
@@ -28,7 +28,11 @@ __all__ = ["FrameworkSession", "Match", "earlier", "exposed_of", "session_id"]
 
 logger = logging.getLogger("ott_middleware")
 
+# What decides who arrives, and for how long: it counts as it stands inside of the source's seal.
+_SEALED = ("id", "user_id", "user", "created_at", "expires_at", "persistent")
+
 Match = str | Callable[[Session], Any]
+Mode = Literal["share", "fork"]
 
 
 class FrameworkSession(SessionAdapter):
@@ -36,7 +40,8 @@ class FrameworkSession(SessionAdapter):
 
     :param mode: `"share"`: both sides hold the same session, which needs one session store (or,
         where the cookie is the session, one secret). `"fork"`: this side begins a session of its
-        own for the same user.
+        own for the same user, under a key that no other browser knows. Default: what is safe for
+        the sessions that the app keeps; `"share"`, unless the adapter says otherwise.
     :param expose: the fields of the user that leave this site with a token, beside the id.
     :param data: the keys of the session that leave this site with a token, and that are accepted
         where somebody arrives with one.
@@ -56,13 +61,13 @@ class FrameworkSession(SessionAdapter):
     def __init__(
         self,
         *,
-        mode: str = "share",
+        mode: str | None = None,  # an adapter's own signature says which
         expose: Iterable[str] = (),
         data: Iterable[str] = (),
         match: Match | None = None,
         sources: Sequence[FrameworkSession] = (),
     ) -> None:
-        if mode not in ("share", "fork"):
+        if mode not in (None, "share", "fork"):
             raise ConfigurationError(f"mode: {mode!r}; use 'share' or 'fork'")
         if match is not None and not (callable(match) or (isinstance(match, str) and match)):
             raise ConfigurationError(
@@ -74,7 +79,7 @@ class FrameworkSession(SessionAdapter):
                 raise ConfigurationError(
                     f"sources: holds a {type(source).__name__}; pass adapters of frameworks"
                 )
-        self.mode = mode
+        self._mode = mode
         self._exposed = names_of("expose", expose)
         self._data = names_of("data", data)
         self._match = match
@@ -87,7 +92,21 @@ class FrameworkSession(SessionAdapter):
                 self.resolve, thread_sensitive=any(each.thread_sensitive for each in sources)
             )
 
+    @property
+    def mode(self) -> str:
+        """`"share"` or `"fork"`."""
+        return self._mode or self.safe_mode()
+
     # What a framework's adapter defines, beside `current`.
+
+    def safe_mode(self) -> Mode:
+        """The mode where none was asked for.
+
+        An adapter whose framework keeps sessions on the server, and keeps a session's key when a
+        user signs in, must say `"fork"`: an attacker could plant the key of a session of their own
+        by a link, and would know the key under which the victim signs in.
+        """
+        return "share"
 
     def secrets(self) -> Sequence[str | bytes]:
         """The site's own secrets, newest first."""
@@ -125,13 +144,13 @@ class FrameworkSession(SessionAdapter):
     def expose(self, session: Session) -> Session:
         user = {"id": session.user_id} if session.user_id is not None else {}
         user.update(exposed_of(session.user or {}, self._exposed))
-        return replace(
+        left = replace(
             session,
-            token=self._sealed(session.token) if session.token else "",
             user=user or None,
             # The allow-list decides here, whoever made the session: nothing else leaves.
             data=exposed_of(session.data, self._data),
         )
+        return replace(left, token=self._sealed(session.token, left) if session.token else "")
 
     def resolve(self, session: Session) -> Session | Awaitable[Session | None] | None:
         session = self._accepted(session)
@@ -141,7 +160,8 @@ class FrameworkSession(SessionAdapter):
         for source in self._sources:
             there = source._opened(session)
             if there is not None:
-                return self._from_elsewhere(session, _of_same_user(there, source.alive(there)))
+                found = _of_same_user(there, source.alive(there))
+                return self._from_elsewhere(self._sealed_part(session, there, found), found)
         return self._from_elsewhere(session, session)
 
     async def _resolve_later(self, session: Session) -> Session | None:
@@ -154,6 +174,8 @@ class FrameworkSession(SessionAdapter):
             there = source._opened(session)
             if there is not None:
                 found = _of_same_user(there, await on_loop(source.alive)(there))
+                # From here on the values that came inside of the source's seal.
+                session = self._sealed_part(session, there, found)
                 break
         if found is None:
             return None
@@ -168,6 +190,17 @@ class FrameworkSession(SessionAdapter):
     def _accepted(self, session: Session) -> Session:
         # What this side does not name, no other side can plant in its sessions.
         return replace(session, data=exposed_of(session.data, self._data))
+
+    def _sealed_part(self, session: Session, opened: Session, found: Session | None) -> Session:
+        """A session that arrived, with nothing in it that stood outside of its source's seal.
+
+        :param opened: the session with the values that were sealed.
+        :param found: the session as its source knows it now.
+        """
+        # The data is not sealed, since it may be large: the source's own is taken instead. Else an
+        # attacker could add to a session of their own what this site's `data` lets in.
+        data = {} if found is None else json.loads(to_json(dict(found.data)))
+        return self._accepted(replace(opened, token=session.token, data=data))
 
     def _from_elsewhere(self, session: Session, found: Session | None) -> Session | None:
         """Somebody from elsewhere, as somebody of this side.
@@ -223,13 +256,24 @@ class FrameworkSession(SessionAdapter):
             persistent=known.persistent and session.persistent,
         )
 
-    def _sealed(self, cookie: str) -> str:
+    def _sealed(self, cookie: str, session: Session | None = None) -> str:
+        """A cookie's value, sealed.
+
+        :param session: what leaves with the value. What it says of the user and of the end is
+            sealed as well.
+        """
         bounds = token_bounds()
         # What a site is given with a token is of use for that token alone: bound to the token's
         # end and origin, it can't be brought back in another as long as the session lives.
-        plain = json.dumps([cookie, bounds and bounds.audience, bounds and bounds.moment])
+        plain: list[Any] = [cookie, bounds and bounds.audience, bounds and bounds.moment]
+        if session is not None:
+            # The token's own seal needs no secret of the site's: an attacker who can write to the
+            # store, and has an account, could put a victim's id, address or a later end beside
+            # the sealed cookie of their own session.
+            values = session.to_json()
+            plain.append({name: values[name] for name in _SEALED})
         sealed = seal_cookie(
-            plain.encode("ascii"),
+            to_json(plain),
             name=self._purpose,
             secret=self._keys()[0],
             nonce=randomness.token_bytes(NONCE_BYTES),
@@ -245,13 +289,17 @@ class FrameworkSession(SessionAdapter):
         plain = unseal_cookie(sealed[:-1], name=self._purpose, secrets=self._keys())
         if plain is None:
             return None
-        cookie, audience, until = json.loads(plain)
+        cookie, audience, until, *inside = json.loads(plain)
         bounds = token_bounds()
-        if bounds is None or until is None:
-            return replace(session, token=cookie)  # asked for by hand, without a token
-        if audience != bounds.audience or until <= bounds.moment:
+        # Without bounds `resolve()` was called outside of a redemption: nothing to compare with.
+        if (bounds is not None and until is not None) and (
+            audience != bounds.audience or until <= bounds.moment
+        ):
             return None
-        return replace(session, token=cookie)
+        if not inside:  # an adapter that seals these values in a way of its own
+            return replace(session, token=cookie)
+        # What stands outside of the seal is ignored, see `_sealed`.
+        return Session.from_json({**session.to_json(), **inside[0], "token": cookie})
 
     @property
     def _purpose(self) -> str:

@@ -15,7 +15,8 @@ from uuid import UUID
 
 from ..errors import ConfigurationError, SessionUnavailable
 from .base import Session
-from .framework import FrameworkSession, Match, exposed_of
+from .framework import FrameworkSession, Match, Mode, exposed_of
+from .lifetime import RESERVED_KEYS
 
 logger = logging.getLogger("ott_middleware")
 
@@ -81,7 +82,7 @@ class MappedSession(FrameworkSession):
         self,
         *,
         user: User | None = None,
-        mode: str = "share",
+        mode: Mode | None = None,
         expose: Iterable[str] = (),
         data: Iterable[str] = (),
         match: Match | None = None,
@@ -102,6 +103,10 @@ class MappedSession(FrameworkSession):
         self._user_keys = USER_KEYS if user is None else () if callable(user) else (user,)
         for name in self._data:
             # What came with a token would say who is signed in, past `match`.
+            if name in RESERVED_KEYS:
+                raise ConfigurationError(
+                    f"data: {name!r} is the end of a session and does not travel; leave it out"
+                )
             if name in self._user_keys or name in self.reserved:
                 raise ConfigurationError(
                     f"data: {name!r} may say who is signed in, and does not travel; leave it out, "
@@ -176,15 +181,19 @@ class MappedSession(FrameworkSession):
             data=exposed_of(values, self._data),
         )
 
-    def lives_on(self, session: Session, person: Person, values: Mapping[str, Any]) -> Session:
+    def lives_on(
+        self, session: Session, person: Person, values: Mapping[str, Any], *, fork: bool = False
+    ) -> Session:
         """A session that was found alive, as `alive` returns it.
 
         :param session: with its token.
         :param values: what is in it now.
+        :param fork: whether a new one begins in any mode.
         """
-        if self.mode == "share":
+        session = replace(session, data=exposed_of(values, self._data))
+        if self.mode == "share" and not fork:
             return session
-        return Beginning.of(session, person.entry, data=exposed_of(values, self._data))
+        return Beginning.of(session, person.entry)
 
     def values_of(self, session: Session) -> dict[str, Any]:
         """What a new session begins with.

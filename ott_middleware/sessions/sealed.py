@@ -28,6 +28,8 @@ from .base import (
 
 # RFC 6265 section 6.1: what a browser must store is 4096 bytes for name, value and attributes.
 _MAX_COOKIE = 4096
+# When a cookie was sealed; `created_at` tells when the session began, at another site perhaps.
+_SEALED_AT = "sealed_at"
 
 
 class SealedSession(SessionAdapter):
@@ -39,7 +41,9 @@ class SealedSession(SessionAdapter):
 
     :param secret: 16 bytes and more, or a list of them, newest first, for rotation.
     :param name: of the cookie.
-    :param lifetime: of a session, in seconds or as a `timedelta`.
+    :param lifetime: of a session, in seconds or as a `timedelta`. It holds for sessions that arrive
+        from another site as well, and stands inside of the seal: neither a session that lasts
+        longer there nor a copied cookie lasts longer here.
     :param remote_user: for WSGI apps that trust `REMOTE_USER`: a function of the session (or None)
         that returns its value, or None for nobody. What a client sends under that name, or under
         any of the headers that stand in for it, is removed.
@@ -125,8 +129,8 @@ class SealedSession(SessionAdapter):
             plain = unseal_cookie(value, name=self.name, secrets=self._secrets)
             if plain is None:
                 continue  # forged or foreign: as if it had not been sent
-            session = Session.from_json({**json.loads(plain), "token": value})
-            if session.expired(self._clock()):
+            session = self._limited(json.loads(plain), value)
+            if session is None or session.expired(self._clock()):
                 continue
             # Two people's: one may have been planted by the other, who wants to be acted for.
             if found is not None and not found.is_same_person(session):
@@ -168,14 +172,18 @@ class SealedSession(SessionAdapter):
                 user_id=user_id,
                 user=known,
             )
+        # Sealed with its end, which may have passed: whoever redeems the token is told so.
+        session = replace(session, expires_at=self._end(session))
         # Somebody else's cookie may be in it: the only one that is of use here is this side's own.
-        return replace(session, token=self._seal(session, self._end(session)))
+        return replace(session, token=self._seal(session))
 
     def establish(self, session: Session, request: Request) -> list[Cookie]:
         # Sealed anew: the browser gets a cookie of this side's newest secret, wherever the session
         # comes from.
         now, end = self._now(), self._end(session)
-        cookie = self.attributes.cookie(self.name, self._seal(session, end))
+        if end <= now:
+            raise SessionExpired
+        cookie = self.attributes.cookie(self.name, self._seal(replace(session, expires_at=end)))
         if not session.persistent:
             return [cookie]
         left = int((end - now).total_seconds())
@@ -203,7 +211,7 @@ class SealedSession(SessionAdapter):
             expires_at=now + self._lifetime,
             persistent=remember,
         )
-        value = self._seal(session, now + self._lifetime)
+        value = self._seal(session)
         return Session.from_json({**session.to_json(), "token": value})
 
     def end(self, request: Request) -> list[Cookie]:
@@ -214,10 +222,24 @@ class SealedSession(SessionAdapter):
         return datetime.fromtimestamp(self._clock(), timezone.utc)
 
     def _end(self, session: Session) -> datetime:
-        return session.expires_at or self._now() + self._lifetime
+        # A session may last for years where it comes from: here it lasts no longer than any other.
+        latest = self._now() + self._lifetime
+        return min(session.expires_at or latest, latest)
 
-    def _seal(self, session: Session, end: datetime) -> str:
-        values = {**session.to_json(), "expires_at": end.isoformat()}
+    def _limited(self, values: Mapping[str, Any], cookie: str) -> Session | None:
+        """The session in a cookie, which ends after this site's lifetime at the latest."""
+        session = Session.from_json({**values, "token": cookie})
+        sealed_at = values.get(_SEALED_AT) or values.get("created_at")
+        # A cookie that says neither may be of any age.
+        if sealed_at is None:
+            return None
+        # Judged again, since the lifetime may have been longer when the cookie was sealed: it
+        # would go on signing in for all of that time after the lifetime was shortened.
+        latest = datetime.fromisoformat(sealed_at) + self._lifetime
+        return replace(session, expires_at=min(session.expires_at or latest, latest))
+
+    def _seal(self, session: Session) -> str:
+        values = {**session.to_json(), _SEALED_AT: self._now().isoformat()}
         del values["token"]
         value = seal_cookie(
             to_json(values),

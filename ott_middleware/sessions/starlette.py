@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import functools
 import json
+import logging
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,13 +21,17 @@ from starlette.responses import Response
 from ..errors import ConfigurationError, SessionExpired, SessionUnavailable
 from ..http import Cookie, Request
 from .auto import layers_of
-from .base import CookieAttributes, Session
-from .framework import FrameworkSession, Match, earlier, session_id
+from .base import CallApp, CookieAttributes, Session
+from .framework import FrameworkSession, Match, Mode, earlier, session_id
 from .hosts import exact_hosts, hosts_of, layers_with_hosts
+from .lifetime import END_KEY, earliest, moment_of, seconds_in, seconds_of
 from .mapped import MappedSession, Person, User
+from .starlette_lifetime import bound_app, is_session_middleware
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+logger = logging.getLogger("ott_middleware")
 
 # RFC 6265 section 6.1: what a browser must store is 4096 bytes for name, value and attributes.
 _MAX_COOKIE = 4096 - 128
@@ -58,9 +62,13 @@ class StarletteSession(MappedSession):
       with a sign-out, use `revoke_on_sign_out=True`.
     - The cookie changes whenever the app writes to the session, so that a session's `id` names the
       user's sessions at this site; `max_per_session` counts for these together.
-    - What a handoff makes is dated back, so that it never outlives the session that it came from.
-      (When the app writes to it, it is dated anew, with a `Max-Age`: that is `SessionMiddleware`'s
-      own rule, for sessions that were to end with the browser as well.)
+    - A session that a handoff made, or brought along, ends with the one that it comes from, and
+      after `max_age` at the latest, whatever the app writes to it: its end stands in the session,
+      under a key that the app does not see. For that the app is given one more layer of middleware,
+      inside of `SessionMiddleware`. (`bounds_app` is False, and a warning is logged at start, where
+      the adapter was given options instead of an app and finds no `SessionMiddleware` in the app
+      that is wrapped. Whenever the app writes to the session, its cookie's `Max-Age` is
+      `SessionMiddleware`'s own, for sessions that were to end with the browser as well.)
 
     :param app: the app, in whatever it is wrapped, or its `SessionMiddleware`: the cookie's options
         are read from there.
@@ -83,7 +91,7 @@ class StarletteSession(MappedSession):
         app: Any = None,
         *,
         user: User | None = None,
-        mode: str = "share",
+        mode: Mode | None = None,
         expose: Iterable[str] = (),
         data: Iterable[str] = (),
         match: Match | None = None,
@@ -107,7 +115,20 @@ class StarletteSession(MappedSession):
         self.cookie_names = (self._name,)
         self.strict = self._attributes.strict
         self._clock = clock
+        self._app = app
         self._layers = layers_with_hosts(app)
+
+    def bind(self, call_app: CallApp) -> None:
+        super().bind(call_app)
+        app = self._app
+        if app is None:  # what is wrapped may be the app that the options are of
+            app = getattr(getattr(call_app, "__self__", None), "app", None)
+        self.bounds_app = bound_app(app, self._clock)
+        if not self.bounds_app:
+            logger.warning(
+                "StarletteSession: the app may see a session after its end; pass the app or its "
+                "SessionMiddleware instead of secret_key=, so that it can be kept from that"
+            )
 
     @classmethod
     def of_app(cls, app: Any) -> StarletteSession:
@@ -115,12 +136,9 @@ class StarletteSession(MappedSession):
 
         :raises ConfigurationError: it has none.
         """
-        middleware = _middleware_of(app)
-        if middleware is None:
+        if _middleware_of(app) is None:
             raise _no_middleware()
-        adapter = cls(middleware)
-        adapter._layers = layers_with_hosts(app)
-        return adapter
+        return cls(app)
 
     def own_hosts(self) -> frozenset[str]:
         """Return the exact names that the app's `TrustedHostMiddleware` allows."""
@@ -162,17 +180,39 @@ class StarletteSession(MappedSession):
         return self.lives_on(session, person, values)
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
-        return [self._attributes.cookie(self._name, session.token)]
+        try:
+            signed, signed_at = self._signer.unsign(session.token, return_timestamp=True)
+        except BadSignature:  # not from `alive`: a cookie that the app will not take
+            return [self._attributes.cookie(self._name, session.token)]
+        values = json.loads(b64decode(signed))
+        end = earliest(seconds_of(session.expires_at), seconds_in(values, END_KEY))
+        if end == values.get(END_KEY):
+            return [self._attributes.cookie(self._name, session.token)]
+        # The signature keeps its date. Without the end beside it, the app's next write would date
+        # the session anew, and it would outlive the one that it was copied from.
+        return [self._cookie({**values, END_KEY: end}, int(signed_at.timestamp()))]
 
     def begin(self, session: Session, request: Request) -> list[Cookie]:
         now = int(self._clock())
-        if self._max_age is not None and session.expires_at is not None:
-            # A signature is good for `max_age` from its date: dated back, it ends with the session.
-            now = min(now, int(session.expires_at.timestamp()) - self._max_age)
-        value = self._signed(self.values_of(session), now)
+        own_end = None if self._max_age is None else now + self._max_age
+        end = earliest(own_end, seconds_of(session.expires_at))
+        values = self.values_of(session)
+        if end is None:
+            return [self._cookie(values, now)]
+        if end <= now:
+            raise SessionExpired
+        if self._max_age is not None:
+            # A signature is good for `max_age` from its date: dated back, it ends with the session,
+            # in an app without this middleware too.
+            now = max(0, min(now, end - self._max_age))
+        # Last, so that no value of the session takes its place. It outlasts each write of the app.
+        return [self._cookie({**values, END_KEY: end}, now)]
+
+    def _cookie(self, values: Mapping[str, Any], signed_at: int) -> Cookie:
+        value = self._signed(values, signed_at)
         if len(self._name) + len(value) > _MAX_COOKIE:
             raise SessionUnavailable("the session is larger than a cookie can be: carry less data")
-        return [self._attributes.cookie(self._name, value)]
+        return self._attributes.cookie(self._name, value)
 
     def _opened_cookie(
         self, value: str
@@ -188,11 +228,12 @@ class StarletteSession(MappedSession):
         person = self.person_in(values)
         if person is None:
             return None
+        end = moment_of(seconds_in(values, END_KEY))
         if self._max_age is None:
-            return values, person, None
+            return values, person, end
         if signed_at.timestamp() > self._clock():
             return None  # SessionMiddleware takes nothing from the future either
-        return values, person, signed_at + timedelta(seconds=self._max_age)
+        return values, person, earlier(end, signed_at + timedelta(seconds=self._max_age))
 
     def _signed(self, values: Mapping[str, Any], signed_at: int) -> str:
         signer = copy.copy(self._signer)
@@ -229,10 +270,7 @@ def _middleware_of(layer: Any) -> SessionMiddleware | None:
     if not isinstance(layer, Starlette):
         return None
     for entry in layer.user_middleware:
-        factory: Any = entry.cls
-        while isinstance(factory, functools.partial):
-            factory = factory.func
-        if isinstance(factory, type) and issubclass(factory, SessionMiddleware):
+        if is_session_middleware(entry):
             # The stack is not built yet, or was thrown away: made once more, round nothing.
             made = entry.cls(_NOTHING, *entry.args, **entry.kwargs)
             return cast("SessionMiddleware", made)

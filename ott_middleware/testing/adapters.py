@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import unittest
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 from ..calls import drive, in_caller, inline, is_async, on_loop, run_on_own_loop
+from ..errors import SessionExpired
 from ..http import Cookie, Request, to_json
 from ..sessions.base import Session, SessionAdapter
 from .store import Clock
@@ -38,6 +41,8 @@ _RUBBISH = (
 # What a session from elsewhere may hold in place of a cookie's value. None of it can be a cookie.
 _FOREIGN = ("", ";", "other.AQIDBAUGBwgJCgsMDQ4PEBESExQ;", "{};", "\0", "☃")
 _SHORTEST = 8  # what is shorter may stand anywhere by accident
+# Seconds for which a session of another site may last: longer than those of any site here.
+_FAR = 50 * 366 * 86400
 
 
 class SessionAdapterContract:
@@ -53,16 +58,19 @@ class SessionAdapterContract:
                 return {"sid": STORE.new_session("alice")}
 
     Each test runs in both colours: the methods called by synchronous code, and on an event loop.
-    What is not defined is skipped: see `sign_out` and `anonymous`. The adapter must be one that the
-    sessions of a site with the same adapter may come to.
+    What is not defined is skipped: see `sign_out`, `anonymous` and `visit_app`. The adapter must be
+    one that the sessions of a site with the same adapter may come to.
 
     :cvar user_id: who `sign_in` signs in; None where the adapter can't know.
     :cvar follows_clock: whether the adapter's sessions expire by the clock that it was given; else
-        their expiry is not tested.
+        their expiry is not tested. Where the framework takes no clock, a fixture may set its time,
+        as by `monkeypatch.setattr(time, "time", clock)` in `make_adapter`.
+    :cvar lifetime: seconds that a session of this site lasts at most; None where it has no end.
     """
 
     user_id: str | None = "alice"
     follows_clock: bool = True
+    lifetime: float | None = None
 
     def make_adapter(self, clock: Callable[[], float]) -> SessionAdapter:
         """A new adapter that goes by `clock`."""
@@ -82,6 +90,18 @@ class SessionAdapterContract:
     def anonymous(self, adapter: SessionAdapter) -> Mapping[str, str]:
         """Begin a session in which nobody is signed in; the browser's cookies."""
         raise unittest.SkipTest("anonymous() is not defined")
+
+    def visit_app(
+        self, adapter: SessionAdapter, cookies: Mapping[str, str], *, clear: bool = False
+    ) -> tuple[str | None, Mapping[str, str]]:
+        """Visit the app itself, as a browser with these cookies: its own view of the session.
+
+        :param clear: have the app empty the session, and then put the same user and some new value
+            into it. Else the app writes some value to the session and leaves the rest.
+        :return: the user whom the app sees, before it changes anything; and the browser's cookies
+            after the response, those that it set included.
+        """
+        raise unittest.SkipTest("visit_app() is not defined")
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Run the tests in both colours."""
@@ -189,12 +209,90 @@ class SessionAdapterContract:
         exposed = asked.adapter.expose(session)
         assert exposed.expires_at is not None, "expose() forgot when the session ends"
         asked.clock.now = session.expires_at.timestamp() + 1
-        for name, found in (
-            ("current", asked.current(cookies)),
-            ("resolve", asked.arrive(session)),
-        ):
-            over = found is None or found.expired(asked.clock())
-            assert over, f"{name}() finds a session that has expired"
+        assert asked.current(cookies) is None, "current() finds a session that has expired"
+        assert asked.is_over(session), "resolve() finds a session that has expired"
+
+    # No session outlives the one that it comes from, nor this site's own lifetime.
+
+    def test_an_arrival_ends_with_its_parent(self, colour: str) -> None:
+        asked = self._asked(colour)
+        cookies, end = self._arrival(asked)
+        self._ends(asked, cookies, end)
+
+    def test_an_arrival_ends_with_this_site_s_lifetime(self, colour: str) -> None:
+        if self.lifetime is None:
+            raise unittest.SkipTest("this site's sessions have no end")
+        for far in (_FAR, None):
+            asked = self._asked(colour)
+            now = self._now(asked)
+            known = asked.adapter.expose(asked.somebody(self.sign_in(asked.adapter)))
+            lasting = replace(
+                known, token="", expires_at=None if far is None else _moment(now + far)
+            )
+            cookies = asked.browser({}, asked.establish(lasting, {}))
+            self._ends(asked, cookies, self._now(asked) + self.lifetime)
+
+    def test_an_arrival_that_the_app_writes_to_ends_no_later(self, colour: str) -> None:
+        asked = self._asked(colour)
+        cookies, end = self._arrival(asked)
+        self._ends(asked, self._visited(asked, cookies, end, clear=False), end)
+
+    def test_an_arrival_that_the_app_empties_ends_no_later(self, colour: str) -> None:
+        asked = self._asked(colour)
+        cookies, end = self._arrival(asked)
+        self._ends(asked, self._visited(asked, cookies, end, clear=True), end)
+
+    def _arrival(self, asked: _Asked) -> tuple[Mapping[str, str], float]:
+        """The cookies of a browser that a session arrived in, and when it has to end."""
+        parent = asked.somebody(self.sign_in(asked.adapter))
+        if parent.expires_at is None:
+            raise unittest.SkipTest("the session's end is not known")
+        end = parent.expires_at.timestamp()
+        if self.follows_clock:
+            # A copy that gets a full lifetime of its own would end after its parent.
+            asked.clock.now += min(100.0, (end - asked.clock()) / 2)
+        cookies = asked.browser({}, asked.establish(asked.arrive(parent), {}))
+        latest = end if self.lifetime is None else self._now(asked) + self.lifetime
+        return cookies, min(end, latest)
+
+    def _visited(
+        self, asked: _Asked, cookies: Mapping[str, str], end: float, *, clear: bool
+    ) -> Mapping[str, str]:
+        """The browser's cookies after some visits to the app, the last one just before the end."""
+        if not asked.adapter.bounds_app:
+            raise unittest.SkipTest("the adapter says that it does not bound what the app sees")
+        moments = [self._now(asked)]
+        if self.follows_clock:
+            moments += [(moments[0] + end) / 2, end - 1]
+        for moment in moments:
+            asked.clock.now = moment
+            user, cookies = self.visit_app(asked.adapter, cookies, clear=clear)
+            assert user == self.user_id, "the app does not see who arrived"
+        return cookies
+
+    def _ends(self, asked: _Asked, cookies: Mapping[str, str], end: float) -> None:
+        found = asked.somebody(cookies)
+        assert found.user_id == self.user_id
+        assert found.expires_at is not None, "current() does not know when an arrival ends"
+        late = found.expires_at.timestamp() - end
+        # Another clock goes on between two looks.
+        may_be = 0 if self.follows_clock else 1
+        assert late <= may_be, f"an arrival ends {late} s later than it may"
+        if not self.follows_clock:
+            return
+        asked.clock.now = end
+        assert asked.current(cookies) is None, "current() finds an arrival after its end"
+        assert asked.is_over(found), "resolve() finds an arrival after its end"
+        if not asked.adapter.bounds_app:
+            return
+        try:
+            user, _ = self.visit_app(asked.adapter, cookies)
+        except unittest.SkipTest:
+            return
+        assert user is None, "the app sees an arrival after its end"
+
+    def _now(self, asked: _Asked) -> float:
+        return asked.clock() if self.follows_clock else time.time()
 
     # What may be seen.
 
@@ -270,6 +368,14 @@ class _Asked:
         carried = json.loads(to_json(exposed.to_json()))
         return self.resolve(Session.from_json(carried))
 
+    def is_over(self, session: Session) -> bool:
+        """Whether a session that arrives has ended."""
+        try:
+            found = self.arrive(session)
+        except SessionExpired:
+            return True
+        return found is None or found.expired(self.clock())
+
     def resolve(self, session: Session) -> Session | None:
         """The session as it is now."""
         found = self._call(self.adapter.resolve, session)
@@ -308,6 +414,10 @@ class _Asked:
 
 def _request(cookies: Mapping[str, str]) -> Request:
     return Request("GET", "https", "/", headers={"host": "app.example"}).with_cookies(cookies)
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)
 
 
 def _text(values: Mapping[str, Any] | None) -> str:

@@ -58,6 +58,9 @@ class ClubSession(FrameworkSession):
         self.secret = [secret] if isinstance(secret, str) else list(secret)
         self.attributes = CookieAttributes(max_age=86400)
         self.asked: list[Any] = []
+        # Of a session that is begun here: seconds, and by which clock.
+        self.lifetime: float | None = None
+        self.clock: Callable[[], float] = lambda: NOW
 
     def value(self, key: str) -> str:
         return f"{key}.{_signed(key, self.secret[0])}"
@@ -92,8 +95,25 @@ class ClubSession(FrameworkSession):
 
     def begin(self, session: Session, request: Request) -> Iterable[Cookie]:
         key = self.store.add(session.user_id, **session.data)
-        self.store.sessions[key]["ends"] = session.expires_at and session.expires_at.timestamp()
+        ends = session.expires_at and session.expires_at.timestamp()
+        if self.lifetime is not None:
+            latest = self.clock() + self.lifetime
+            ends = latest if ends is None else min(ends, latest)
+        self.store.sessions[key]["ends"] = ends
         return [self.attributes.cookie("club", self.value(key))]
+
+    # The app, as a browser sees it.
+
+    def visit(self, cookies: Mapping[str, str], *, clear: bool) -> tuple[str | None, Any]:
+        values = self.store.sessions.get(cookies["club"].partition(".")[0], {})
+        if values.get("ends", 0) <= self.clock():
+            return None, cookies
+        user = values["user"]
+        if clear:
+            ends = values["ends"]
+            values.clear()
+            values.update(user=user, ends=ends, anew=True)
+        return user, cookies
 
     def _told(self, user: Mapping[str, Any]) -> dict[str, Any]:
         return {"id": user["id"], **exposed_of(user, self._exposed)}

@@ -7,19 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import flask
+import flask_login
 import pytest
+from cachelib import SimpleCache
+from flask_session import Session as ServerSide
+from harness import call_asgi, make_scope
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from ott_middleware import (
     CookieSession,
     FlaskSession,
+    OTTMiddleware,
+    Request,
     SealedSession,
+    Session,
     SessionAdapter,
     StarletteSession,
 )
@@ -83,11 +94,30 @@ class TestValidatedLater(Validated):
 
 
 class TestSealedSession(SessionAdapterContract):
+    lifetime = 3600.0
+    # Of the site where the session begins; its secret is this site's as well.
+    elsewhere = 600.0
+
     def make_adapter(self, clock: Callable[[], float]) -> SessionAdapter:
-        return SealedSession(SECRET, clock=clock)
+        self.clock = clock
+        return SealedSession(SECRET, lifetime=self.lifetime, clock=clock)
+
+    def visit_app(
+        self, adapter: Any, cookies: Mapping[str, str], *, clear: bool = False
+    ) -> tuple[str | None, Mapping[str, str]]:
+        # The app's view is its handle's session; a session that is emptied is one of its own.
+        found = adapter.current(Request("GET", "https", "/").with_cookies(cookies))
+        return found and found.user_id, cookies
 
     def sign_in(self, adapter: Any) -> Mapping[str, str]:
-        return {"ott_session": adapter.start({"id": "alice", "name": "Alice"}, remember=True).token}
+        begun = SealedSession(SECRET, lifetime=self.elsewhere, clock=self.clock)
+        return {"ott_session": begun.start({"id": "alice", "name": "Alice"}, remember=True).token}
+
+
+class TestLongSealedSession(TestSealedSession):
+    """Begun where sessions last longer than here."""
+
+    elsewhere = 10 * 86400.0
 
 
 class TestClubSession(SessionAdapterContract):
@@ -98,7 +128,19 @@ class TestClubSession(SessionAdapterContract):
 
     def make_adapter(self, clock: Callable[[], float]) -> SessionAdapter:
         self.clock = clock
-        return ClubSession(mode=self.mode)
+        return self.ticking(ClubSession(mode=self.mode))
+
+    lifetime = 3600.0
+
+    def ticking(self, adapter: ClubSession) -> ClubSession:
+        adapter.clock, adapter.lifetime = self.clock, self.lifetime
+        return adapter
+
+    def visit_app(
+        self, adapter: Any, cookies: Mapping[str, str], *, clear: bool = False
+    ) -> tuple[str | None, Mapping[str, str]]:
+        seen: tuple[str | None, Mapping[str, str]] = adapter.visit(cookies, clear=clear)
+        return seen
 
     def sign_in(self, adapter: Any) -> Mapping[str, str]:
         return self.begin(adapter, "1")
@@ -117,20 +159,60 @@ class TestForkedClubSession(TestClubSession):
     mode = "fork"
 
 
-class TestFlaskSession(SessionAdapterContract):
-    mode = "share"
-    follows_clock = False
+class Timed(SessionAdapterContract):
+    """Of a framework that takes no clock: its time is set."""
+
+    lifetime = 3600.0
+
+    @pytest.fixture(autouse=True)
+    def _time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.patch = monkeypatch
+
+    def set_time(self, clock: Callable[[], float]) -> None:
+        self.patch.setattr(time, "time", clock)
+        self.patch.setattr("cachelib.simple.time", clock)
+
+
+class TestFlaskSession(Timed):
+    mode: Any = "share"
 
     def make_adapter(self, clock: Callable[[], float]) -> SessionAdapter:
+        self.set_time(clock)
         app = flask.Flask(__name__)
         app.secret_key = SECRET
+        app.config["PERMANENT_SESSION_LIFETIME"] = timedelta(seconds=self.lifetime or 0)
+        self.set_up(app)
 
         @app.get("/session")
         def session() -> str:
+            flask.session.permanent = True
             flask.session.update(flask.request.args)
+            self.begin_login(flask.request.args.get("user_id"))
             return "set"
 
-        return FlaskSession(app, mode=self.mode)
+        @app.get("/visit")
+        def visit() -> Any:
+            user = self.user()
+            if "clear" in flask.request.args and user is not None:
+                flask.session.clear()
+                flask.session.permanent = True
+                flask.session["user_id"] = user
+                self.begin_login(user)
+            flask.session["visits"] = flask.session.get("visits", 0) + 1
+            return {"user": user}
+
+        adapter = FlaskSession(app, mode=self.mode)
+        OTTMiddleware(app.wsgi_app, session=adapter)
+        return adapter
+
+    def set_up(self, app: flask.Flask) -> None:
+        """The extensions of the app."""
+
+    def begin_login(self, user: str | None) -> None:
+        """What an extension keeps of who signs in."""
+
+    def user(self) -> Any:
+        return flask.session.get("user_id")
 
     def sign_in(self, adapter: Any) -> Mapping[str, str]:
         return self.begin(adapter, "user_id=alice")
@@ -139,25 +221,94 @@ class TestFlaskSession(SessionAdapterContract):
         return self.begin(adapter, "theme=dark")
 
     def begin(self, adapter: Any, values: str) -> Mapping[str, str]:
+        return self.ask(adapter, {}, f"/session?{values}")[1]
+
+    def visit_app(
+        self, adapter: Any, cookies: Mapping[str, str], *, clear: bool = False
+    ) -> tuple[str | None, Mapping[str, str]]:
+        answer, after = self.ask(adapter, cookies, f"/visit?{'clear' if clear else ''}")
+        return answer.get_json()["user"], after
+
+    def ask(self, adapter: Any, cookies: Mapping[str, str], path: str) -> tuple[Any, Any]:
         client = adapter.app.test_client()
-        client.get(f"/session?{values}")
-        cookie = client.get_cookie("session")
-        return {cookie.key: cookie.value}
+        for name, value in cookies.items():
+            client.set_cookie(name, value)
+        answer = client.get(path)
+        # The browser's clock is none of the test's: what counts is what the site takes.
+        cookie = answer.headers.get("Set-Cookie", "").partition(";")[0]
+        name, _, value = cookie.partition("=")
+        return answer, {**cookies, **({name: value} if name else {})}
 
 
 class TestForkedFlaskSession(TestFlaskSession):
     mode = "fork"
 
 
-class TestStarletteSession(SessionAdapterContract):
-    mode = "share"
+class TestFlaskLoginSession(TestFlaskSession):
+    def set_up(self, app: flask.Flask) -> None:
+        class User(flask_login.UserMixin):  # type: ignore[misc]  # its base has no types
+            def __init__(self, user_id: str) -> None:
+                self.id = user_id
+
+        self.make_user = User
+        flask_login.LoginManager(app).user_loader(User)
+
+    def begin_login(self, user: str | None) -> None:
+        if user is not None:
+            flask_login.login_user(self.make_user(user))
+
+    def user(self) -> Any:
+        return flask_login.current_user.get_id()
+
+
+class TestForkedFlaskLoginSession(TestFlaskLoginSession):
+    mode = "fork"
+
+
+class TestFlaskSessionOnAServer(TestFlaskSession):
+    """With Flask-Session."""
+
+    mode = None
+
+    def set_up(self, app: flask.Flask) -> None:
+        app.config.update(SESSION_TYPE="cachelib", SESSION_CACHELIB=SimpleCache())
+        ServerSide(app)
+
+    def sign_out(self, adapter: Any, cookies: Mapping[str, str]) -> None:
+        adapter.app.session_interface.cache.clear()
+
+
+class TestFlaskLoginSessionOnAServer(TestFlaskLoginSession):
+    mode = None
+    set_up_store = TestFlaskSessionOnAServer.set_up
+    sign_out = TestFlaskSessionOnAServer.sign_out
+
+    def set_up(self, app: flask.Flask) -> None:
+        super().set_up(app)
+        self.set_up_store(app)  # type: ignore[arg-type]  # it needs nothing of its class
+
+
+class TestStarletteSession(Timed):
+    mode: Any = "share"
 
     def make_adapter(self, clock: Callable[[], float]) -> SessionAdapter:
-        app = Starlette(middleware=[Middleware(SessionMiddleware, secret_key=SECRET)])
-        return StarletteSession(app, mode=self.mode)
+        self.set_time(clock)
+        lifetime = None if self.lifetime is None else int(self.lifetime)
+        self.app = Starlette(
+            routes=[Route("/visit", self.view)],
+            middleware=[Middleware(SessionMiddleware, secret_key=SECRET, max_age=lifetime)],
+        )
+        adapter = StarletteSession(self.app, mode=self.mode, clock=clock)
+        OTTMiddleware(self.app, session=adapter)
+        return adapter
 
-    # Signed by Starlette, and dated by the real clock.
-    follows_clock = False
+    async def view(self, request: Any) -> Any:
+        user = request.session.get("user_id")
+        if "clear" in request.query_params and user is not None:
+            request.session.clear()
+            request.session["user_id"] = user
+        request.session["visits"] = request.session.get("visits", 0) + 1
+        return JSONResponse({"user": user})
 
     def sign_in(self, adapter: Any) -> Mapping[str, str]:
         return asyncio.run(session_cookie(user_id="alice"))
@@ -165,8 +316,38 @@ class TestStarletteSession(SessionAdapterContract):
     def anonymous(self, adapter: Any) -> Mapping[str, str]:
         return asyncio.run(session_cookie(theme="dark"))
 
+    def visit_app(
+        self, adapter: Any, cookies: Mapping[str, str], *, clear: bool = False
+    ) -> tuple[str | None, Mapping[str, str]]:
+        cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        path = f"/visit?{'clear' if clear else ''}"
+        scope = make_scope("GET", path, {"host": "app.example", "cookie": cookie})
+        answer = asyncio.run(call_asgi(self.app, scope))
+        return answer.json()["user"], {**cookies, **answer.cookies}
+
 
 class TestForkedStarletteSession(TestStarletteSession):
+    mode = "fork"
+
+
+class Endless(TestStarletteSession):
+    """Of an app whose sessions have no end but the browser's."""
+
+    lifetime = None
+
+    def sign_in(self, adapter: Any) -> Mapping[str, str]:
+        # A session that a handoff made: no other has an end here.
+        ends = datetime.fromtimestamp(time.time() + 600, timezone.utc)
+        begun = Session("there", "", user_id="alice", expires_at=ends, persistent=False)
+        [cookie] = adapter.establish(begun, Request("GET", "https", "/"))
+        return {cookie.name: cookie.value}
+
+
+class TestEndlessStarletteSession(Endless):
+    pass
+
+
+class TestForkedEndlessStarletteSession(Endless):
     mode = "fork"
 
 

@@ -185,6 +185,55 @@ class ResolvesTheDead(Remembers):
         return session
 
 
+class BeginsAnew(Sound):
+    """Gives an arrival a lifetime of its own."""
+
+    def establish(self, session: Session, request: Request) -> Any:
+        return self.begin(replace(session, expires_at=None), request)
+
+
+class LastsAsLongAsItsParent(Sound):
+    """However long that is."""
+
+    def begin(self, session: Session, request: Request) -> Any:
+        self.lifetime = None
+        return super().begin(session, request)
+
+
+class KnowsNoEnd(Sound):
+    def current(self, request: Request) -> Session | None:
+        found = super().current(request)
+        # Of the first session, which the contract begins, it does.
+        first = found is not None and found.token == self.value(next(iter(self.store.sessions)))
+        return found if first or found is None else replace(found, expires_at=None)
+
+    def establish(self, session: Session, request: Request) -> Any:
+        return self.begin(session, request)
+
+
+class ShowsTheEndedToTheApp(Sound):
+    def visit(self, cookies: Mapping[str, str], *, clear: bool) -> Any:
+        return "1", cookies
+
+
+class ShowsTheAppNobody(Sound):
+    def visit(self, cookies: Mapping[str, str], *, clear: bool) -> Any:
+        return None, cookies
+
+
+class RenewsAtVisits(Sound):
+    def visit(self, cookies: Mapping[str, str], *, clear: bool) -> Any:
+        seen = super().visit(cookies, clear=clear)
+        for values in self.store.sessions.values():
+            values["ends"] = self.clock() + 3600
+        return seen
+
+
+class RenewsWhenEmptied(RenewsAtVisits):
+    def visit(self, cookies: Mapping[str, str], *, clear: bool) -> Any:
+        return (super() if clear else super(RenewsAtVisits, self)).visit(cookies, clear=clear)
+
+
 class ShowsItsCookie(Sound):
     def current(self, request: Request) -> Session | None:
         found = super().current(request)
@@ -240,6 +289,13 @@ BROKEN: list[tuple[type[ClubSession], str, str]] = [
     (SetsForeign, "what_is_no_session_of_here_is_never_a_cookie", "as the token"),
     (Remembers, "a_session_that_was_signed_out_is_not_found", "current() finds"),
     (ResolvesTheDead, "a_session_that_was_signed_out_is_not_found", "resolve() finds"),
+    (BeginsAnew, "an_arrival_ends_with_its_parent", "later than it may"),
+    (KnowsNoEnd, "an_arrival_ends_with_its_parent", "does not know when an arrival ends"),
+    (ShowsTheEndedToTheApp, "an_arrival_ends_with_its_parent", "the app sees an arrival"),
+    (LastsAsLongAsItsParent, "an_arrival_ends_with_this_site_s_lifetime", "later than it may"),
+    (RenewsAtVisits, "an_arrival_that_the_app_writes_to_ends_no_later", "later than it may"),
+    (ShowsTheAppNobody, "an_arrival_that_the_app_writes_to_ends_no_later", "does not see who"),
+    (RenewsWhenEmptied, "an_arrival_that_the_app_empties_ends_no_later", "later than it may"),
     (ShowsItsCookie, "nothing_but_the_token_holds_a_cookie", "repr of a session holds"),
     (ShowsItToTheUser, "nothing_but_the_token_holds_a_cookie", "user of a session holds"),
     (ShowsItInData, "nothing_but_the_token_holds_a_cookie", "data of a session holds"),
@@ -251,7 +307,7 @@ def contract_of(kind: type[ClubSession]) -> Any:
     class Contract(OfClub):
         def make_adapter(self, clock: Callable[[], float]) -> Any:
             self.clock = clock
-            return kind(expose=["via"], data=["csrf"])
+            return self.ticking(kind(expose=["via"], data=["csrf"]))
 
     return Contract()
 
@@ -290,6 +346,27 @@ def test_an_adapter_that_does_not_vouch_may_believe_anything() -> None:
     contract.test_a_forged_cookie_is_nobody("sync")
     with pytest.raises(BaseException, match="does not vouch"):
         contract.test_a_session_that_was_signed_out_is_not_found("sync")
+
+
+def test_an_adapter_that_does_not_bound_its_app_says_so() -> None:
+    class Unbounded(ShowsTheEndedToTheApp):
+        bounds_app = False
+
+    contract = contract_of(Unbounded)
+    contract.test_an_arrival_ends_with_its_parent("sync")
+    for how in ("writes_to", "empties"):
+        with pytest.raises(BaseException, match="does not bound what the app sees"):
+            getattr(contract, f"test_an_arrival_that_the_app_{how}_ends_no_later")("sync")
+
+
+def test_an_app_that_is_not_visited_is_not_judged() -> None:
+    contract = contract_of(Sound)
+    contract.visit_app = lambda *args, **how: SessionAdapterContract.visit_app(
+        contract, *args, **how
+    )
+    contract.test_an_arrival_ends_with_its_parent("sync")
+    with pytest.raises(BaseException, match="not defined"):
+        contract.test_an_arrival_that_the_app_writes_to_ends_no_later("sync")
 
 
 def test_cookies_that_are_deleted_are_sent_no_more() -> None:
