@@ -166,8 +166,9 @@ class OwnSite:
 
         :raises InvalidTarget: an audience is named, and a token can't be bound to it.
         """
-        # Searched first: splitting every query would take a long time for a long one.
-        if not _names_audience(f"&{request.query}"):
+        # Searched first: splitting every query would take a long time for a long one. Behind a `;`
+        # an audience is found as well, though it is no parameter.
+        if not _names_audience(f"&{request.query}".replace(";", "&")):
             return None
         # Refused, never ignored: a token that was meant to be bound would be bound to nothing.
         values = cut(request.query, _AUDIENCE)[1] if len(request.query) <= _MAX_QUERY else ()

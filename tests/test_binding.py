@@ -516,6 +516,8 @@ class TestGenerateAudience:
             "audience=https://evil.example",
             "audience=https://x@b.example",
             "audience=https://b.example&audience=https://a.example",
+            "x=1;audience=https://b.example",
+            "audience=https://b.example;x=1",
             "audience=https://b.example&audience=",
             "audience=https://b.example&%61udience=https://d.example",
             # The wildcard, and what matches it.
