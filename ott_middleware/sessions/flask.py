@@ -324,7 +324,8 @@ class FlaskSession(MappedSession):
             # An interface may derive from Flask's own and keep a key all the same: the visitor
             # would sign in under it next, while an attacker knows it.
             has_key = self._mode is None and bool(getattr(opened, "sid", None))
-            return self.lives_on(session, person, values, fork=has_key)
+            live = self.lives_on(session, person, values, fork=has_key)
+            return replace(live, token=self._with_end(live)) if live.token else live
 
     def _remembered(self, session: Session, login: FlaskLogin | None) -> Session | None:
         if login is None:
@@ -345,7 +346,7 @@ class FlaskSession(MappedSession):
             return login.person_known(person)
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
-        return [self._cookie(_as_sent(self._with_end(session)))]
+        return [self._cookie(_as_sent(session.token))]
 
     def begin(self, session: Session, request: Request) -> list[Cookie]:
         login = self._login()

@@ -134,8 +134,8 @@ def _bound(interface: SessionInterface) -> None:
         if end is not None:
             added[END_KEY] = end
         if keeps_on_server(interface):
-            until = int(time.time() + app.permanent_session_lifetime.total_seconds())
-            added[KEPT_KEY] = until if end is None else min(until, end)
+            lifetime = app.permanent_session_lifetime.total_seconds()
+            added[KEPT_KEY] = int(time.time() + lifetime)
         if not added:
             save_session(app, session, response)
             return

@@ -40,8 +40,10 @@ def seconds_of(moment: datetime | None) -> int | None:
 
 
 def moment_of(seconds: float | None) -> datetime | None:
-    """Unix seconds as an aware datetime."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
+    """Unix seconds as an aware datetime, in the year 9999 at the latest."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(min(seconds, _LATEST), timezone.utc)
 
 
 def earliest(*ends: int | None) -> int | None:

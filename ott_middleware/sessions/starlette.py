@@ -177,20 +177,11 @@ class StarletteSession(MappedSession):
         session = replace(session, expires_at=earlier(expires_at, session.expires_at))
         if session.expired(self._clock()):
             raise SessionExpired
-        return self.lives_on(session, person, values)
+        live = self.lives_on(session, person, values)
+        return replace(live, token=self._with_end(live)) if live.token else live
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
-        try:
-            signed, signed_at = self._signer.unsign(session.token, return_timestamp=True)
-        except BadSignature:  # not from `alive`: a cookie that the app will not take
-            return [self._attributes.cookie(self._name, session.token)]
-        values = json.loads(b64decode(signed))
-        end = earliest(seconds_of(session.expires_at), seconds_in(values, END_KEY))
-        if end == values.get(END_KEY):
-            return [self._attributes.cookie(self._name, session.token)]
-        # The signature keeps its date. Without the end beside it, the app's next write would date
-        # the session anew, and it would outlive the one that it was copied from.
-        return [self._cookie({**values, END_KEY: end}, int(signed_at.timestamp()))]
+        return [self._attributes.cookie(self._name, session.token)]
 
     def begin(self, session: Session, request: Request) -> list[Cookie]:
         now = int(self._clock())
@@ -213,6 +204,17 @@ class StarletteSession(MappedSession):
         if len(self._name) + len(value) > _MAX_COOKIE:
             raise SessionUnavailable("the session is larger than a cookie can be: carry less data")
         return self._attributes.cookie(self._name, value)
+
+    def _with_end(self, session: Session) -> str:
+        """The cookie's value of a session that is shared, with the session's end in it."""
+        signed, signed_at = self._signer.unsign(session.token, return_timestamp=True)
+        values = json.loads(b64decode(signed))
+        end = earliest(seconds_of(session.expires_at), seconds_in(values, END_KEY))
+        if end == values.get(END_KEY):
+            return session.token
+        # The signature keeps its date. Without the end beside it, the app's next write would date
+        # the session anew, and it would outlive the one that it was copied from.
+        return self._cookie({**values, END_KEY: end}, int(signed_at.timestamp())).value
 
     def _opened_cookie(
         self, value: str

@@ -8,6 +8,8 @@ import logging
 import time
 from base64 import b64decode, b64encode
 from collections import UserDict
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import flask
@@ -617,3 +619,38 @@ def test_starlette_a_socket_is_opened_by_no_ended_session(clock: Clock) -> None:
     live, ended = live_and_ended(clock)
     for cookie, who in ((live, "7"), (ended, None)):
         assert json.loads(asyncio.run(heard(app, cookie))) == who
+
+
+# Both.
+
+
+def test_shared_what_is_told_of_a_session_has_its_end(clock: Clock) -> None:
+    app = make_app()
+    serializer = SecureCookieSessionInterface().get_signing_serializer(app)
+    assert serializer is not None
+    for session, cookie in (
+        (FlaskSession(app), str(serializer.dumps({"user_id": "7"}))),
+        (StarletteSession(secret_key=SECRET, clock=clock), starlette_cookie({"user_id": "7"})),
+    ):
+        found = session.current(asking(cookie))
+        assert found is not None
+        known = replace(found, expires_at=moment(clock.now + HOUR))
+        arrived = session.resolve(session.expose(known))
+        assert isinstance(arrived, Session)
+        # A client may be told the cookie's value, and set the cookie by itself.
+        told = session.current(asking(arrived.token))
+        assert told is not None
+        assert told.expires_at == moment(clock.now + HOUR)
+        clock.now += HOUR
+        assert session.current(asking(arrived.token)) is None
+
+
+def test_a_lifetime_beyond_all_dates_is_one(clock: Clock) -> None:
+    app = make_app()
+    app.config["PERMANENT_SESSION_LIFETIME"] = timedelta(days=365 * 7000)
+    with_store(app)
+    session = FlaskSession(app)
+    OTTMiddleware(app.wsgi_app, session=session)
+    found = session.current(asking(cookie_of(session, None)))
+    assert found is not None
+    assert found.expires_at is not None

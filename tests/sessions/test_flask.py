@@ -858,7 +858,12 @@ def test_without_an_app_around() -> None:
     tokens = OneTimeTokens(MemoryBackend(), sessions=site.adapter)
     session = site.current()
     assert session is not None
-    assert tokens.verify(tokens.generate(session)).token == site.cookie()
+    arrived = tokens.verify(tokens.generate(session))
+    # The same session, with its end among its values.
+    assert arrived.token != site.cookie()
+    again = site.current(arrived.token)
+    assert again is not None
+    assert (again.id, again.expires_at) == (session.id, session.expires_at)
 
 
 def test_an_environ_is_made_of_either_kind_of_request() -> None:
