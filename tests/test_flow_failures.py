@@ -178,6 +178,7 @@ def test_a_user_that_is_no_json(world: World, caplog: Log, user: Any) -> None:
 
 class Broken(Backend):
     blocks = False
+    shared = False
 
     def __init__(self, world: World, failure: Any) -> None:
         self.clock, self.failure = world.clock, failure

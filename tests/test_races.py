@@ -180,7 +180,7 @@ def test_redeeming_races_revoking_and_nothing_leaks() -> None:
             assert len(backend) == 0
     finally:
         crowd.end()
-    assert backend._owners == {}
+    assert backend._tokens().owners == {}
 
 
 def test_of_many_puts_of_one_key_one_is_kept() -> None:
@@ -199,7 +199,7 @@ def test_of_many_puts_of_one_key_one_is_kept() -> None:
     finally:
         crowd.end()
     assert len(backend) == 0
-    assert backend._owners == {}
+    assert backend._tokens().owners == {}
 
 
 def test_the_store_is_never_overfull_and_the_cap_holds() -> None:
@@ -218,8 +218,8 @@ def test_the_store_is_never_overfull_and_the_cap_holds() -> None:
         for owner in "abcdefgh":
             crowd.round(owner)
             assert len(backend) <= 10
-            assert max(map(len, backend._owners.values())) <= 3
-            assert sum(map(len, backend._owners.values())) == len(backend)
+            assert max(map(len, backend._tokens().owners.values())) <= 3
+            assert sum(map(len, backend._tokens().owners.values())) == len(backend)
     finally:
         crowd.end()
     assert len(backend) == 10

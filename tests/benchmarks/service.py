@@ -41,7 +41,7 @@ def session(number: int) -> Session:
 
 
 def service(clock: Clock, outstanding: int) -> OneTimeTokens:
-    backend = MemoryBackend(maxsize=2 * max(OUTSTANDING), clock=clock)
+    backend = MemoryBackend(2 * max(OUTSTANDING), 1 << 30, clock=clock)
     tokens = OneTimeTokens(backend, sessions=CookieSession("sid"), store_token="hashed")
     for number in range(outstanding):
         tokens.generate(session(number))

@@ -1,0 +1,201 @@
+"""What is called in a forked child, called here: each object is usable, or refuses, afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import SyncToAsync
+
+from ott_middleware import (
+    BackendUnavailable,
+    CookieSession,
+    MappingBackend,
+    MemoryBackend,
+    OTTMiddleware,
+    RedisBackend,
+    SQLAlchemyBackend,
+    SQLiteBackend,
+    calls,
+    forks,
+)
+from ott_middleware.backends import sqlite_file
+from ott_middleware.backends.redis_wire import _OneProcess
+from ott_middleware.testing import races
+
+from .redis_servers import URL
+
+LATER: dict[str, Any] = {"expires_at": time.time() + 600, "owner": "owner", "limit": None}
+
+
+class Thing:
+    renewed = prepared = 0
+
+    def renew_after_fork(self) -> None:
+        self.renewed += 1
+
+
+class Prepared(Thing):
+    def prepare_for_fork(self) -> None:
+        self.prepared += 1
+
+
+def test_what_is_registered_is_told_as_long_as_it_is_referenced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forks, "_registered", type(forks._registered)())
+    things = [Thing(), Prepared()]
+    for thing in [*things, Thing()]:
+        forks.renew_in_children(thing)
+    forks._prepare()
+    forks._renew()
+    assert [(each.prepared, each.renewed) for each in things] == [(0, 1), (1, 1)]
+
+
+def test_memory() -> None:
+    backend = MemoryBackend()
+    backend.put("key", b"value", **LATER)
+    backend._by_process[-1] = backend._tokens()
+    backend.renew_after_fork()
+    assert backend.take("key") is None
+
+
+@pytest.mark.parametrize("lock", [threading.Lock(), multiprocessing.Lock()])
+def test_mapping(lock: Any) -> None:
+    held: dict[str, bytes] = {"theirs": b"beside"}
+    backend = MappingBackend(held, lock)
+    backend.put("key", b"value", **LATER)
+    backend._pid = -1
+    assert backend.take("key") is None
+    assert list(held) == ["theirs"]
+
+    class Shared(dict[str, bytes]):
+        pass
+
+    backend = MappingBackend(Shared(), lock)
+    backend.put("key", b"value", **LATER)
+    backend.renew_after_fork()
+    if isinstance(lock, type(threading.Lock())):
+        with pytest.raises(BackendUnavailable, match="pass a multiprocessing"):
+            backend.take("key")
+    else:
+        assert backend.take("key") == b"value"
+
+
+def test_redis() -> None:
+    backend = RedisBackend(URL)
+    wire: Any = backend._sync
+    pool = wire._pool
+    wire.renew_after_fork()
+    assert wire._pool is not pool
+    loops: Any = backend._async
+    loops._held["loop"] = "held"
+    loops._pid = -1
+
+    async def main() -> None:
+        await loops.close()  # not its own: nothing is closed
+        loops.renew_after_fork()
+        assert (loops._held, loops._inherited) == ({}, [{"loop": "held"}])
+
+    asyncio.run(main())
+    used = _OneProcess()
+    used.check()
+    used.check()
+    used._pid = -1
+    with pytest.raises(BackendUnavailable, match="asyncio client was first used"):
+        used.check()
+
+
+def test_sqlalchemy(tmp_path: Path) -> None:
+    backend = SQLAlchemyBackend(f"sqlite:///{tmp_path / 'tokens.db'}")
+    backend.create_table()
+    backend.prepare_for_fork()
+    backend.renew_after_fork()
+    assert backend.take("key") is None
+    backend._at_work.add("a thread")
+    backend.prepare_for_fork()
+    backend.renew_after_fork()
+    with pytest.raises(BackendUnavailable, match="use SQLiteBackend"):
+        backend.take("key")
+    for engine in backend._inherited[::2]:
+        engine.dispose()  # type: ignore[attr-defined]  # kept as objects
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[sqlite_file.File]:
+    backend = SQLiteBackend(tmp_path / "tokens.db")
+    backend.take("key")
+    yield backend._file
+    backend.close()
+
+
+def test_sqlite_file(file: sqlite_file.File, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "_refused", [])
+    monkeypatch.setattr(sqlite_file, "_all_files", lambda: [file])
+    connection = file._connection
+    file._holder = threading.get_ident()
+    assert not file.hold(time.monotonic() + 60)
+    file._holder = None
+    sqlite_file._before_fork()
+    assert file._lock.locked()
+    sqlite_file._after_fork_in_child()
+    file.refuse()  # it is closed: nothing to refuse
+    assert not file._refused
+    file.run(lambda connection: None, "NORMAL")
+    file._lock.acquire()
+    monkeypatch.setattr(sqlite_file, "_FORK_WAIT", 0.01)
+    sqlite_file._before_fork()
+    sqlite_file._after_fork_in_child()
+    assert sqlite_file._refused == [file]
+    with pytest.raises(BackendUnavailable, match="amid an operation"):
+        file.run(lambda connection: None, "NORMAL")
+    file._refused = False
+    assert file._connection is not connection
+
+
+def test_probes_and_executor(monkeypatch: pytest.MonkeyPatch) -> None:
+    app: Any = OTTMiddleware(
+        lambda environ, start_response: [], session=CookieSession("sid"), interface="wsgi"
+    )
+    probes = app._probes
+    app.renew_after_fork()
+    assert app._probes is not probes
+    before = SyncToAsync.single_thread_executor
+    monkeypatch.setattr(SyncToAsync, "single_thread_executor", before)
+    calls._renew_executor()
+    assert SyncToAsync.single_thread_executor is not before
+
+
+class Outcomes(MemoryBackend):
+    outcome: Any = b"redeemed"
+
+    def take(self, key: str) -> bytes | None:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome and super().take(key)
+
+
+def test_what_a_child_of_the_contract_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([None, "has hung"])
+    monkeypatch.setattr(races, "_in_child", lambda backend, key: next(told))
+    answers: queue.Queue[Any] = queue.Queue()
+    races._fork_all(Outcomes, 1, 1, answers)
+    assert answers.get_nowait() == [[None, "redeemed"]]
+    races._fork_all(Outcomes, 3, 1, answers)
+    assert answers.get_nowait() == [["has hung", "redeemed"]]
+    backend = Outcomes()
+    colour = races.colour_of(backend)
+    assert races._uses_own(colour) is None
+    backend.outcome = None
+    assert races._uses_own(colour) == "put a value and then got None"
+    backend.outcome = BackendUnavailable()
+    assert races._outcome(colour, "key") is None
+    backend.put = lambda *_, **__: (_ for _ in ()).throw(BackendUnavailable())  # type: ignore[method-assign]  # as a child that is refused
+    assert races._uses_own(colour) is None
