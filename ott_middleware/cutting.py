@@ -152,7 +152,9 @@ class _Cutter:
         self._name, self._raw_name = name, name.encode("ascii")
         values = set(links)
         if ";" in query:
-            pairs = (part.partition("=") for part in re.split("[&;]", query))
+            # Most parts need no closer look: there may be tens of thousands.
+            parts = query.replace(";", "&").split("&")
+            pairs = (part.partition("=") for part in parts if name in part or "%" in part)
             values |= {value_of(value) for key, _, value in pairs if is_named(key, name)}
         # A client could make any text disappear by a link of that value: only what may be a token,
         # and is long enough to be no word, is looked for.

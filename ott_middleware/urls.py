@@ -70,10 +70,14 @@ def _divide(query: str, name: str) -> tuple[str, list[str]]:
     kept: list[str] = []
     values: list[str] = []
     for part in query.split("&"):
+        # Most parts need no closer look: there may be tens of thousands.
+        if name not in part and "%" not in part:
+            kept.append(part)
+            continue
         key, _, value = part.partition("=")
         if is_named(key, name):
             values.append(value)
-        elif ";" in part and (name in part or "%" in part):
+        elif ";" in part:
             rest = [each for each in part.split(";") if not is_named(each.partition("=")[0], name)]
             if rest:
                 kept.append(";".join(rest))
@@ -90,7 +94,8 @@ def cut_target(target: str, name: str) -> str:
     """
     path, question_mark, query = target.partition("?")
     parts = query.split("#")
-    kept = [_divide(part, name)[0] for part in parts]
+    # A part that cannot name the parameter stays: there may be tens of thousands of them too.
+    kept = [_divide(part, name)[0] if name in part or "%" in part else part for part in parts]
     if kept == parts:
         return target
     return path + (question_mark if kept[0] else "") + "#".join(kept)

@@ -359,14 +359,19 @@ def test_an_adapter_that_does_not_bound_its_app_says_so() -> None:
             getattr(contract, f"test_an_arrival_that_the_app_{how}_ends_no_later")("sync")
 
 
-def test_an_app_that_is_not_visited_is_not_judged() -> None:
+def test_an_app_by_another_clock_is_visited_at_once() -> None:
     contract = contract_of(Sound)
-    contract.visit_app = lambda *args, **how: SessionAdapterContract.visit_app(
-        contract, *args, **how
-    )
+    contract.follows_clock = False
+    contract.test_an_arrival_that_the_app_writes_to_ends_no_later("sync")
+
+
+def test_an_app_that_is_not_visited_is_not_judged() -> None:
+    contract = contract_of(ShowsTheEndedToTheApp)
+    type(contract).visit_app = SessionAdapterContract.visit_app
     contract.test_an_arrival_ends_with_its_parent("sync")
-    with pytest.raises(BaseException, match="not defined"):
-        contract.test_an_arrival_that_the_app_writes_to_ends_no_later("sync")
+    contract.test_an_arrival_that_the_app_writes_to_ends_no_later("sync")
+    with pytest.raises(NotImplementedError, match=r"Contract must define visit_app\("):
+        contract.visit_app(contract.make_adapter(lambda: 0), {})
 
 
 def test_cookies_that_are_deleted_are_sent_no_more() -> None:
