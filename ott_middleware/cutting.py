@@ -20,7 +20,7 @@ from collections.abc import Iterable, MutableMapping
 from functools import lru_cache
 from typing import Any
 
-from .urls import cut, cut_target, is_named, letters_of, value_of
+from .urls import cut, cut_target, divide, is_named, letters_of, value_of
 
 
 class _Kind(enum.Enum):
@@ -125,12 +125,15 @@ def cut_request(carrier: MutableMapping[str, Any], query: str, name: str) -> tup
     :param carrier: the scope or environ.
     :param query: its query.
     :param name: of the parameter.
-    :return: the percent-decoded values of the links in order. Where the query has no parameter of
-        that name, nothing was changed.
+    :return: the percent-decoded values of the links in order, each once. Where the query has no
+        parameter of that name, nothing was changed.
     """
-    rest, links = cut(query, name)
+    rest, spelled, others = divide(query, name)
+    # Each once: a client can repeat one value thousands of times.
+    links = tuple(map(value_of, dict.fromkeys(spelled)))
     if rest != query:
-        _Cutter(name, query, rest, links).cut_all(carrier)
+        values = (*links, *map(value_of, dict.fromkeys(others)))
+        _Cutter(name, query, rest, values).cut_all(carrier)
     return links
 
 
@@ -145,17 +148,11 @@ class _Cutter:
     :param name: of the parameter.
     :param query: the request's query, before the cut.
     :param rest: the query after the cut.
-    :param links: the values that were cut as links.
+    :param values: the values that were cut.
     """
 
-    def __init__(self, name: str, query: str, rest: str, links: tuple[str, ...]) -> None:
+    def __init__(self, name: str, query: str, rest: str, values: tuple[str, ...]) -> None:
         self._name, self._raw_name = name, name.encode("ascii")
-        values = set(links)
-        if ";" in query:
-            # Most parts need no closer look: there may be tens of thousands.
-            parts = query.replace(";", "&").split("&")
-            pairs = (part.partition("=") for part in parts if name in part or "%" in part)
-            values |= {value_of(value) for key, _, value in pairs if is_named(key, name)}
         # A client could make any text disappear by a link of that value: only what may be a token,
         # and is long enough to be no word, is looked for.
         self._values = frozenset(value for value in values if _TOKEN.fullmatch(value))

@@ -752,7 +752,7 @@ def seconds_for(source: str, filling: str, size: int) -> float:
 def test_the_time_grows_with_the_length(source: str, filling: str) -> None:
     half, whole = (seconds_for(source, FILLINGS[filling], size) for size in (32_768, 65_536))
     # What takes less than a millisecond is too short for a ratio.
-    assert whole < max(2.6 * half, 0.001)
+    assert whole < max(2.6 * half, 0.005)
     assert whole < 0.5
 
 
@@ -802,7 +802,7 @@ def test_the_time_grows_with_the_number_of_values(kind: str) -> None:
             if kind == "deep":
                 break
         spent.append(best)
-    assert spent[1] < max(2.6 * spent[0], 0.001)
+    assert spent[1] < max(2.6 * spent[0], 0.005)
     assert spent[1] < 0.5
 
 

@@ -334,16 +334,20 @@ def sealed_app(interface: str) -> Timed:
     return _of_world(interface, session=SealedSession(SECRET, name="sid"))
 
 
+def is_probe_of_a_dead_session(seen: Seen) -> bool:
+    return seen.path == "/probe" and seen.headers.get("cookie") != "sid=x"
+
+
 def _of_world(interface: str, **options: Any) -> Timed:
     def app(seen: Seen) -> Reply:
         if seen.path == "/session":
             _ = seen.carrier.get("ott") and seen.ott.session
-        return Reply(401 if seen.path == "/probe" else 200)
+        return Reply(401 if is_probe_of_a_dead_session(seen) else 200)
 
     async def async_app(seen: Seen) -> Reply:
         if seen.path == "/session" and "ott" in seen.carrier:
             await seen.ott.asession()
-        return Reply(401 if seen.path == "/probe" else 200)
+        return Reply(401 if is_probe_of_a_dead_session(seen) else 200)
 
     if interface == "asgi":
         app = async_app  # type: ignore[assignment]  # either will do
