@@ -140,7 +140,8 @@ class Flow:
         """The request that a scope or environ describes, without its link parameters."""
         request = self._read_request(carrier, links)
         # The token service, which may have another adapter, counts tokens by what this one can do.
-        request = replace(request, verifiable=bool(self.options.adapter.vouches))
+        verifiable = bool(self.options.adapter.vouches)
+        request = replace(request, verifiable=verifiable, began=revocations.now())
         return replace(request, scheme=self._own.scheme(request)) if self.options.own else request
 
     def refuse_to_wait(self, name: str, twin: str) -> None:
@@ -216,7 +217,7 @@ class Flow:
             raise ClientRequestsDisabled
         audience = self._own.named_audience(request)
         # A sign-out by hand may have revoked the session's tokens while the adapter was asked.
-        if revocations.revoked_since(session.id, request.began):
+        if revocations.revoked_since(session.id, request.began or 0):
             raise Unauthorized
         token = await self._generate(session, expires_in=None, audience=audience, channel="handoff")
         await self.confirm(session, request)

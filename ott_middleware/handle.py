@@ -30,7 +30,7 @@ class Handle:
     #: A copy of the scope or environ; set by the front.
     carrier: Any
     #: `Request.began`, where the flow has read the request before the app was asked.
-    began: int
+    began: int | None
 
     @property
     def session(self) -> Session | None:

@@ -20,7 +20,6 @@ from urllib.parse import quote
 
 from .client_text import cookie_values
 from .errors import ConfigurationError
-from .revocations import revocations
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -46,7 +45,8 @@ class Request:
         `--proxy-headers`) made of it; None where there is none.
     :ivar verifiable: whether the adapter of the middleware that read the request can verify
         sessions; None for a request that no middleware read.
-    :ivar began: the moment of `revocations` at which the request came in.
+    :ivar began: the count of revocations when the request came in; None for a request that no
+        middleware read.
     """
 
     method: str
@@ -61,7 +61,7 @@ class Request:
     # An address is personal data: it must not reach a log by way of a repr.
     client: str | None = field(default=None, repr=False)
     verifiable: bool | None = field(default=None, repr=False)
-    began: int = field(default_factory=revocations.now, repr=False, compare=False)
+    began: int | None = field(default=None, repr=False, compare=False)
 
     def header(self, name: str) -> str | None:
         """The value of a header by its lower-case name."""

@@ -352,7 +352,9 @@ class OneTimeTokens:
         # of a request that came in before; tokens that an app revoked by hand, to this one only,
         # for the app may revoke the old ones and generate a new one in one request.
         if not revocations.revoked_since(session.id, began) and (
-            request is None or not revocations.ended_since(session.id, request.began)
+            request is None
+            or request.began is None
+            or not revocations.ended_since(session.id, request.began)
         ):
             return
         try:

@@ -59,7 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client_text": set(),
     "forks": set(),
     "revocations": {"forks"},
-    "http": {"errors", "revocations", "client_text"},
+    "http": {"errors", "client_text"},
     "tokens": {"errors"},
     "secrets": {"errors"},
     "calls": {"errors"},
