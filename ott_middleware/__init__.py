@@ -6,11 +6,9 @@ Independent of the Better Auth project, whose one-time-token plugin's wire forma
 import importlib
 import typing
 
-from .asgi import ASGIMiddleware
 from .backends.base import Backend
 from .backends.memory import MemoryBackend
 from .backends.registry import register_backend
-from .config import GenerationContext, Options, TokenOptions
 from .errors import (
     BackendFull,
     BackendUnavailable,
@@ -37,26 +35,30 @@ from .errors import (
     UnsupportedMediaType,
     ValidationError,
 )
-from .handle import Handle, SigningHandle
-from .http import Cookie, Request, Response
+from .flow.handle import Handle, SigningHandle
+from .http.cookies import Cookie, CookieAttributes
+from .http.messages import Request, Response
+from .interfaces.asgi import ASGIMiddleware
+from .interfaces.wsgi import WSGIMiddleware
 from .middleware import OTTMiddleware
-from .service import OneTimeTokens
-from .sessions.base import CookieAttributes, Session, SessionAdapter
+from .options import Options
+from .sessions.base import Session, SessionAdapter
 from .sessions.cookie import CookieSession
 from .sessions.framework import FrameworkSession
 from .sessions.sealed import SealedSession
-from .token_service import TokenService
-from .wsgi import WSGIMiddleware
+from .tokens.options import GenerationContext, TokenOptions
+from .tokens.protocol import TokenService
+from .tokens.service import OneTimeTokens
 
 if typing.TYPE_CHECKING:
     from .backends.django_cache import DjangoCacheBackend
     from .backends.mapping import MappingBackend
-    from .backends.redis import RedisBackend
-    from .backends.sqlalchemy import SQLAlchemyBackend
-    from .backends.sqlite import SQLiteBackend
-    from .sessions.django import DjangoSession
-    from .sessions.flask import FlaskSession
-    from .sessions.starlette import StarletteSession
+    from .backends.redis.backend import RedisBackend
+    from .backends.sqlalchemy.backend import SQLAlchemyBackend
+    from .backends.sqlite.backend import SQLiteBackend
+    from .sessions.django.adapter import DjangoSession
+    from .sessions.flask.adapter import FlaskSession
+    from .sessions.starlette.adapter import StarletteSession
 
 __version__ = "0.1.0"
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from asgiref.compatibility import guarantee_single_callable
 
-from .asgi import ASGIApp, ASGIMiddleware
-from .config import OptionValues
 from .errors import ConfigurationError
-from .wsgi import WSGIMiddleware
+from .interfaces.asgi import ASGIMiddleware
+from .interfaces.asgi_types import ASGIApp
+from .interfaces.wsgi import WSGIMiddleware
+from .options import OptionValues
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -7,9 +7,16 @@ from harness import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ott_middleware.answers import cors, set_cookies, with_session, with_token, without
-from ott_middleware.http import Cookie, Headers, Request
-from ott_middleware.urls import OriginPattern
+from ott_middleware.http.cookies import Cookie
+from ott_middleware.http.messages import Headers, Request
+from ott_middleware.http.origins import OriginPattern
+from ott_middleware.http.response_headers import (
+    cors,
+    set_cookies,
+    with_session,
+    with_token,
+    without,
+)
 
 LATIN_1 = st.text(st.characters(max_codepoint=255))
 TRUSTED = [OriginPattern.parse("trusted_origins", "https://*.friend.example")]

@@ -30,8 +30,8 @@ from ott_middleware import (
     MemoryBackend,
     SealedSession,
     SessionAdapter,
-    asgi,
 )
+from ott_middleware.interfaces import asgi, asgi_probe
 
 SECRET = "a secret of thirty-two characters"
 ALICE = {"cookie": "sid=alice-cookie"}
@@ -383,7 +383,7 @@ def test_the_app_is_asked_in_process() -> None:
         await send({"type": "http.response.body", "body": b'{"id": ', "more_body": True})
         await send({"type": "http.response.debug"})
         await send({"type": "http.response.body", "body": b'"alice"}'})
-        with pytest.raises(asgi._Enough):
+        with pytest.raises(asgi_probe._Enough):
             await send({"type": "http.response.body"})
         messages.append(await receive())
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from harness import FETCH, NAVIGATION, Answer, Members, Reply, Site, World, person
 
-from ott_middleware import MemoryBackend, own
+from ott_middleware import MemoryBackend
+from ott_middleware.flow import own_site as own
 
 A, B, C = "https://a.example", "https://b.example", "https://c.example"
 A_HTTP = "http://a.example"

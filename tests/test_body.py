@@ -9,14 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ott_middleware.body import MAX_BODY, check_length, parse_body
-from ott_middleware.errors import (
-    BadRequest,
-    PayloadTooLarge,
-    UnsupportedMediaType,
-    ValidationError,
-)
-from ott_middleware.http import Request
+from ott_middleware.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationError
+from ott_middleware.http.messages import Request
+from ott_middleware.http.verify_body import MAX_BODY, check_length, parse_body
 
 
 def parse(raw: bytes, content_type: str | None = "application/json") -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 
-from ott_middleware.calls import (
+from ott_middleware.concurrency import (
     backend_call,
     blocks,
     drive,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from starlette.requests import cookie_parser
 
 from ott_middleware import Request
-from ott_middleware.client_text import (
+from ott_middleware.http.client_text import (
     MAX_ACCEPT,
     MAX_COOKIE_VALUE,
     MAX_SAME_NAME,
@@ -17,7 +17,7 @@ from ott_middleware.client_text import (
     last_cookie,
     parsed_cookies,
 )
-from ott_middleware.kinds import accepts_html
+from ott_middleware.http.fetch_metadata import accepts_html
 
 HEADERS = st.lists(
     st.sampled_from([*' \t\xa0;;==,"\\ab', "sid", "sid=", "; sid=", '"a"', "\\012", "\\0", "\x85"])

@@ -22,9 +22,10 @@ from ott_middleware import (
     SealedSession,
     TokenOptions,
 )
-from ott_middleware.config import OptionValues, hasher_of, seconds_of
-from ott_middleware.tokens import hashed
-from ott_middleware.urls import HandoffTarget, Origin, OriginPattern
+from ott_middleware.http.origins import HandoffTarget, Origin, OriginPattern
+from ott_middleware.options import OptionValues
+from ott_middleware.tokens.names import hashed
+from ott_middleware.tokens.options import hasher_of, seconds_of
 
 SECRET = "a secret of thirty-two characters"
 

@@ -36,10 +36,9 @@ from ott_middleware import (
     Session,
     SessionUnavailable,
     WSGIMiddleware,
-    asgi,
-    wsgi,
 )
-from ott_middleware.calls import is_async
+from ott_middleware.concurrency import is_async
+from ott_middleware.interfaces import asgi, wsgi
 
 LONG = "long-cookie-value-0123456789"
 

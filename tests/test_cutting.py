@@ -26,7 +26,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ott_middleware import OTTMiddleware
-from ott_middleware.cutting import cut_request
+from ott_middleware.http.cutting import cut_request
 
 T = "tokenABC-_0123456789tokenXYZ_abc"
 OTHER = "anotherANOTHER-another_another12"

@@ -24,7 +24,7 @@ from harness import (
 )
 
 from ott_middleware import Backend, MemoryBackend, OneTimeTokens, SealedSession, WSGIMiddleware
-from ott_middleware.forward import Forward
+from ott_middleware.flow.forward import Forward
 
 SECRET = "a secret of thirty-two characters"
 ALICE = {"cookie": "sid=alice-cookie"}

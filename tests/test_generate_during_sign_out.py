@@ -27,14 +27,8 @@ from harness import (
     set_cookie,
 )
 
-from ott_middleware import (
-    MemoryBackend,
-    OneTimeTokens,
-    SealedSession,
-    Unauthorized,
-    WSGIMiddleware,
-)
-from ott_middleware.revocations import Revocations, revocations
+from ott_middleware import MemoryBackend, OneTimeTokens, SealedSession, Unauthorized, WSGIMiddleware
+from ott_middleware.tokens.revocations import Revocations, revocations
 
 ALICE = {"cookie": "sid=alice-cookie"}
 GONE = set_cookie("sid", "", max_age=0)

@@ -28,7 +28,7 @@ from ott_middleware import (
     SessionUnavailable,
     Unauthorized,
 )
-from ott_middleware.calls import is_async
+from ott_middleware.concurrency import is_async
 
 ALICE = person("alice")
 COOKIE = {"cookie": "sid=alice-cookie"}

@@ -13,22 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ott_middleware.context import answering, current_request
 from ott_middleware.errors import ConfigurationError
-from ott_middleware.http import (
-    PRIVATE,
-    Cookie,
-    Request,
-    Response,
-    answering,
-    current_request,
-    is_cookie_name,
-    is_cookie_value,
-    iso_milliseconds,
-    json_response,
-    merge_cookies,
-    to_json,
-    visible,
-)
+from ott_middleware.http.cookies import Cookie, is_cookie_name, is_cookie_value, merge_cookies
+from ott_middleware.http.encoding import iso_milliseconds, to_json, visible
+from ott_middleware.http.messages import PRIVATE, Request, Response, json_response
 
 LATIN_1 = st.text(st.characters(max_codepoint=255))
 COOKIE_NAMES = st.text("ab-_!%", min_size=1, max_size=3)

@@ -15,8 +15,8 @@ from ott_middleware import (
     SessionExpired,
     SessionUnavailable,
 )
-from ott_middleware.calls import drive, inline, on_loop, sync_colour
-from ott_middleware.keeper import SessionKeeper
+from ott_middleware.concurrency import drive, inline, on_loop, sync_colour
+from ott_middleware.flow.session_guard import SessionKeeper
 
 ALICE = person("alice")
 

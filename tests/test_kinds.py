@@ -4,8 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ott_middleware.http import Request
-from ott_middleware.kinds import accepts_html, is_navigation, is_speculative, never_redeems
+from ott_middleware.http.fetch_metadata import (
+    accepts_html,
+    is_navigation,
+    is_speculative,
+    never_redeems,
+)
+from ott_middleware.http.messages import Request
 
 LATIN_1 = st.text(st.characters(max_codepoint=255))
 

@@ -21,14 +21,15 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount
 
 from ott_middleware import ConfigurationError, Cookie, OTTMiddleware, SealedSession
-from ott_middleware.config import Options
-from ott_middleware.http import Request
-from ott_middleware.own import OwnSite, listening_port
+from ott_middleware.flow.own_site import OwnSite, listening_port
+from ott_middleware.http.messages import Request
+from ott_middleware.http.origins import HandoffTarget, Origin, OriginPattern, is_loopback
+from ott_middleware.http.urls import resolved_path
+from ott_middleware.options import Options
 from ott_middleware.sessions.base import SessionAdapter
-from ott_middleware.sessions.flask import FlaskSession
+from ott_middleware.sessions.flask.adapter import FlaskSession
 from ott_middleware.sessions.hosts import exact_hosts, hosts_of, layers_with_hosts
-from ott_middleware.sessions.starlette import StarletteSession
-from ott_middleware.urls import HandoffTarget, Origin, OriginPattern, is_loopback, resolved_path
+from ott_middleware.sessions.starlette.adapter import StarletteSession
 
 A, B, C = "https://a.example", "https://b.example", "https://c.example"
 SECRET = "a secret of thirty-two characters"
@@ -256,7 +257,7 @@ class TestFrameworkHosts:
 
     def test_django_session(self) -> None:
         django_project.configure()
-        from ott_middleware.sessions.django import DjangoSession
+        from ott_middleware.sessions.django.adapter import DjangoSession
 
         with override_settings(ALLOWED_HOSTS=["a.example", ".b.example"]):
             assert DjangoSession().own_hosts() == {"a.example"}

@@ -7,7 +7,7 @@ from harness import SECRET, Members, person
 
 from ott_middleware import MemoryBackend, OneTimeTokens
 from ott_middleware.sessions.base import session_id
-from ott_middleware.tokens import owner_of
+from ott_middleware.tokens.names import owner_of
 
 # Ids that an attacker can list: user ids, or what is derived from them without a secret.
 GUESSES = [str(number) for number in range(10_000)]

@@ -16,8 +16,8 @@ from ott_middleware.errors import (
     SessionExpired,
     SessionUnavailable,
 )
-from ott_middleware.http import Response
-from ott_middleware.pages import arrival_page, error_page
+from ott_middleware.http.messages import Response
+from ott_middleware.http.pages import arrival_page, error_page
 
 
 class Document(HTMLParser):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ott_middleware import Response, SealedSession
-from ott_middleware.answers import guarded, private, with_session, with_token
-from ott_middleware.http import Cookie
+from ott_middleware.http.cookies import Cookie
+from ott_middleware.http.response_headers import guarded, private, with_session, with_token
 
 # Each has a cache, in front of some app, that goes by it rather than by Cache-Control.
 CACHED = (

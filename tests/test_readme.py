@@ -19,7 +19,8 @@ from harness import NAVIGATION, Reply, Seen, World
 
 import ott_middleware
 from ott_middleware import CookieSession, MemoryBackend
-from ott_middleware.config import Options, OptionValues, TokenOptions
+from ott_middleware.options import Options, OptionValues
+from ott_middleware.tokens.options import TokenOptions
 
 README = ROOT / "README.md"
 HEADINGS = [

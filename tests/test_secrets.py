@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ott_middleware import ConfigurationError
-from ott_middleware.secrets import parse_secrets
+from ott_middleware.crypto import parse_secrets
 
 SHORT = "fifteen bytes!!"
 

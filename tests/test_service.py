@@ -27,7 +27,7 @@ from ott_middleware import (
     SessionNotFound,
     SessionUnavailable,
 )
-from ott_middleware.urls import SeenOrigin
+from ott_middleware.http.origins import SeenOrigin
 
 ALICE = Session(id="session-of-alice", token="cookie-of-alice", user_id="alice")
 BOB = Session(id="session-of-bob", token="cookie-of-bob", user_id="bob")

@@ -8,7 +8,7 @@ import pytest
 from harness import FETCH, NOW, Members, Reply, Seen, Site, World, person
 
 from ott_middleware import MemoryBackend
-from ott_middleware.answers import clears_cookies, set_cookies
+from ott_middleware.http.response_headers import clears_cookies, set_cookies
 
 ALICE = {"cookie": "sid=alice-cookie"}
 PAST = "Thu, 01 Jan 1970 00:00:00 GMT"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ott_middleware import ConfigurationError, CookieAttributes, Request, Session, SessionAdapter
-from ott_middleware.sessions.base import deletion
+from ott_middleware.http.cookies import deletion
 
 SECRET_VALUES = ("the-cookie", "Alice Liddell", "diagnosis")
 

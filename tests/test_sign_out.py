@@ -40,7 +40,7 @@ from ott_middleware import (
     SessionUnavailable,
     WSGIMiddleware,
 )
-from ott_middleware.keeper import PROBE
+from ott_middleware.context import PROBE
 from ott_middleware.sessions.framework import session_id
 
 GONE = set_cookie("sid", "", max_age=0)

@@ -11,19 +11,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ott_middleware.tokens import (
-    backend_key,
+from ott_middleware.crypto import (
     base64url,
     derive,
-    hashed,
-    is_token,
     key_id,
-    owner_of,
     seal,
     seal_cookie,
     unseal,
     unseal_cookie,
 )
+from ott_middleware.tokens.names import backend_key, hashed, is_token, owner_of
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 OLD, NEW, OTHER = b"the older secret", b"the newer secret", b"somebody else's secret"
@@ -231,7 +228,7 @@ def test_a_secret_with_the_same_id_does_not_hide_the_right_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Four bytes may coincide: as all of them do here.
-    monkeypatch.setattr("ott_middleware.tokens.key_id", lambda secret: b"same")
+    monkeypatch.setattr("ott_middleware.crypto.key_id", lambda secret: b"same")
     assert opened(sealed(OLD), NEW, OLD) == (PLAIN, EXPIRES)
     value = seal_cookie(PLAIN, name="sid", secret=OLD, nonce=NONCE)
     assert unseal_cookie(value, name="sid", secrets=(NEW, OLD)) == PLAIN
@@ -239,7 +236,7 @@ def test_a_secret_with_the_same_id_does_not_hide_the_right_one(
 
 def test_another_versions_seals_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as later:
-        later.setattr("ott_middleware.tokens._VERSION", 2)
+        later.setattr("ott_middleware.crypto._VERSION", 2)
         token, session = sealed(), cookie()
         assert opened(token, OLD) == (PLAIN, EXPIRES)
         assert read(session) == PLAIN

@@ -35,12 +35,12 @@ from ott_middleware import (
     Session,
     SessionAdapter,
     SQLiteBackend,
-    asgi,
-    wsgi,
 )
-from ott_middleware.http import answering, network_of
+from ott_middleware.context import answering
+from ott_middleware.http.addresses import network_of
+from ott_middleware.interfaces import asgi, wsgi
 from ott_middleware.sessions.base import session_id
-from ott_middleware.tokens import network_owner_of, owner_of
+from ott_middleware.tokens.names import network_owner_of, owner_of
 
 MOST = 1000
 

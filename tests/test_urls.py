@@ -9,19 +9,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ott_middleware.errors import ConfigurationError, InvalidOrigin, MissingOrNullOrigin
-from ott_middleware.http import Request
-from ott_middleware.urls import (
-    Origin,
-    OriginPattern,
+from ott_middleware.http.messages import Request
+from ott_middleware.http.origins import Origin, OriginPattern, check_origin, is_among, own_origin
+from ott_middleware.http.urls import (
     add_parameter,
     browser_path,
-    check_origin,
     cut,
     cut_target,
     cut_url,
-    is_among,
     on_this_host,
-    own_origin,
     path_of,
     spellings_of,
 )

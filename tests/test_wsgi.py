@@ -26,7 +26,7 @@ from harness import (
 )
 
 from ott_middleware import CookieSession, MemoryBackend, Response, SealedSession, WSGIMiddleware
-from ott_middleware import wsgi as front
+from ott_middleware.interfaces import wsgi as front
 
 SECRET = "a secret of thirty-two characters"
 ALICE = {"cookie": "sid=alice-cookie"}

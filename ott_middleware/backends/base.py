@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..calls import in_thread, is_async
+from ..concurrency import in_thread, is_async
 from ..errors import NotSupported
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import ConfigurationError, OTTError
 from .base import Backend
-from .duck import PutTake, duck_backend
+from .put_take import PutTake, duck_backend
 
 #: The group of entry points, named after their schemes, that are factories like those of
 #: `register_backend`.
@@ -131,7 +131,7 @@ def _memory(url: str) -> Backend:
 
 
 def _sqlite(url: str) -> Backend:
-    from .sqlite import SQLiteBackend
+    from .sqlite.backend import SQLiteBackend
 
     parts = urlsplit(url)
     path = unquote(parts.path)[1:]
@@ -144,13 +144,13 @@ def _sqlite(url: str) -> Backend:
 
 
 def _redis(url: str) -> Backend:
-    from .redis import RedisBackend
+    from .redis.backend import RedisBackend
 
     return RedisBackend(url)
 
 
 def _sqlalchemy(url: str) -> Backend:
-    from .sqlalchemy import SQLAlchemyBackend
+    from .sqlalchemy.backend import SQLAlchemyBackend
 
     return SQLAlchemyBackend(url)
 

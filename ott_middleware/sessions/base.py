@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
+from ..crypto import base64url
 from ..errors import ConfigurationError, SessionUnavailable
-from ..http import Cookie, Request, Response
-from ..tokens import base64url
+from ..http.cookies import Cookie
+from ..http.messages import Request, Response
 
 CallApp = Callable[[Request], "Response | Awaitable[Response]"]
+
 
 # The most bytes of cookie values for a session that its adapter cannot verify.
 MAX_UNVERIFIED = 4096
@@ -147,36 +147,6 @@ class Session:
 _FIELDS = tuple(each.name for each in fields(Session))
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What holds for the token that `expose` or `resolve` is asked for.
-
-    :ivar audience: the origin that alone may redeem it, or None.
-    :ivar moment: Unix seconds: when it is made, its end; when it is redeemed, now.
-    """
-
-    audience: str | None
-    moment: float
-
-
-_bounds: ContextVar[Bounds | None] = ContextVar("ott_bounds", default=None)
-
-
-def token_bounds() -> Bounds | None:
-    """The bounds of the token that is being made or redeemed in this context, if one is."""
-    return _bounds.get()
-
-
-@contextmanager
-def bounded_by(bounds: Bounds) -> Iterator[None]:
-    """Make `bounds` those of the token in question."""
-    reset = _bounds.set(bounds)
-    try:
-        yield
-    finally:
-        _bounds.reset(reset)
-
-
 class SessionAdapter:
     """How one application keeps its sessions. Derive from it; the methods may be `async def`.
 
@@ -242,80 +212,6 @@ class SessionAdapter:
         Ages need no care here: no cookie is let outlive its session.
         """
         raise TypeError(f"{type(self).__name__} must define establish()")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CookieAttributes:
-    """The attributes of an adapter's cookies, which are the adapter's arguments.
-
-    :ivar domain: None for this host alone.
-    :ivar path: the path that the cookie is sent for.
-    :ivar secure: None for what the request came by.
-    :ivar samesite: `Lax`, `Strict` or `None` (the word), in any case; empty to leave it to the
-        browser.
-    :ivar max_age: seconds; None for a cookie that ends with the browser session.
-    :ivar partitioned: for use in third-party frames (CHIPS); needs `secure=True`.
-    :ivar httponly: whether scripts are kept from reading it.
-    """
-
-    domain: str | None = None
-    path: str = "/"
-    secure: bool | None = None
-    samesite: str = "Lax"
-    max_age: int | None = None
-    partitioned: bool = False
-    httponly: bool = True
-
-    @property
-    def strict(self) -> bool:
-        """Whether browsers hold the cookie back on arrivals by a link."""
-        return self.samesite.capitalize() == "Strict"
-
-    def cookie(self, name: str, value: str) -> Cookie:
-        """A cookie with these attributes.
-
-        :raises ConfigurationError: a combination that browsers drop.
-        """
-        secure = self.secure
-        if secure is None and name.lower().startswith(("__host-", "__secure-")):
-            secure = True  # without it the prefix makes browsers drop the cookie
-        return Cookie(
-            name,
-            value,
-            max_age=self.max_age,
-            domain=self.domain,
-            path=self.path,
-            secure=secure,
-            httponly=self.httponly,
-            samesite=self.samesite.capitalize(),
-            partitioned=self.partitioned,
-        )
-
-    def check(self, names: Iterable[str]) -> None:
-        """:raises ConfigurationError: one of the names and these attributes do not go together."""
-        if not isinstance(self.samesite, str):
-            raise ConfigurationError(
-                f"samesite: {self.samesite!r}; use 'Lax', 'Strict' or 'None' (the word)"
-            )
-        if self.max_age is not None and (
-            isinstance(self.max_age, bool) or not isinstance(self.max_age, int) or self.max_age <= 0
-        ):
-            raise ConfigurationError(
-                f"max_age: {self.max_age!r}; use a positive number of seconds, or None"
-            )
-        switches = {"httponly": self.httponly, "partitioned": self.partitioned}
-        if self.secure is not None:
-            switches["secure"] = self.secure
-        for switch, value in switches.items():
-            if not isinstance(value, bool):  # "no" would count as yes
-                raise ConfigurationError(f"{switch}: {value!r}; use True or False")
-        for name in names:
-            self.cookie(name, "")
-
-
-def deletion(cookie: Cookie) -> Cookie:
-    """The cookie that makes a browser forget `cookie`."""
-    return replace(cookie, value="", max_age=0)
 
 
 def session_id(*parts: str) -> str:

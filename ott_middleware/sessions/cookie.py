@@ -11,17 +11,16 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
-from ..calls import blocks, is_async
+from ..concurrency import blocks, is_async
+from ..crypto import base64url
 from ..errors import ConfigurationError, SessionUnavailable
-from ..http import Cookie, Request, Response, is_cookie_name, is_cookie_value
-from ..tokens import base64url
+from ..http.cookies import Cookie, CookieAttributes, deletion, is_cookie_name, is_cookie_value
+from ..http.messages import Request, Response
 from .base import (
     MAX_UNVERIFIED,
     CallApp,
-    CookieAttributes,
     Session,
     SessionAdapter,
-    deletion,
     exposed_of,
     names_of,
     refuse_cookie_in_id,

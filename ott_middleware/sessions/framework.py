@@ -18,11 +18,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-from ..calls import Waiting, blocks, is_async, on_loop
+from ..concurrency import Waiting, blocks, is_async, on_loop
+from ..context import token_bounds
+from ..crypto import NONCE_BYTES, seal_cookie, unseal_cookie
 from ..errors import ConfigurationError
-from ..http import Cookie, Request, to_json
-from ..tokens import NONCE_BYTES, seal_cookie, unseal_cookie
-from .base import Session, SessionAdapter, exposed_of, names_of, session_id, token_bounds
+from ..http.cookies import Cookie
+from ..http.encoding import to_json
+from ..http.messages import Request
+from .base import Session, SessionAdapter, exposed_of, names_of, session_id
 
 __all__ = ["FrameworkSession", "Match", "earlier", "exposed_of", "session_id"]
 

@@ -11,20 +11,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ..calls import Waiting, blocks, is_async
+from ..concurrency import Waiting, blocks, is_async
+from ..crypto import NONCE_BYTES, Secret, parse_secrets, seal_cookie, unseal_cookie
 from ..errors import ConfigurationError, SessionExpired
-from ..http import Cookie, Request, is_cookie_name, to_json
-from ..secrets import Secret, parse_secrets
-from ..tokens import NONCE_BYTES, seal_cookie, unseal_cookie
-from .base import (
-    CookieAttributes,
-    Session,
-    SessionAdapter,
-    deletion,
-    exposed_of,
-    names_of,
-    session_id,
-)
+from ..http.cookies import Cookie, CookieAttributes, deletion, is_cookie_name
+from ..http.encoding import to_json
+from ..http.messages import Request
+from .base import Session, SessionAdapter, exposed_of, names_of, session_id
 
 # RFC 6265 section 6.1: what a browser must store is 4096 bytes for name, value and attributes.
 _MAX_COOKIE = 4096

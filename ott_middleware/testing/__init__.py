@@ -10,10 +10,10 @@ import sys
 
 # Before it is imported: where pytest runs, a failed test of the contract shows what it compared.
 _explain = getattr(sys.modules.get("pytest"), "register_assert_rewrite", lambda *_: None)
-_explain(f"{__name__}.contract", f"{__name__}.adapters")
+_explain(f"{__name__}.backend_contract", f"{__name__}.adapter_contract")
 
-from .adapters import SessionAdapterContract  # noqa: E402 - see above
-from .contract import BackendContract  # noqa: E402 - see above
+from .adapter_contract import SessionAdapterContract  # noqa: E402 - see above
+from .backend_contract import BackendContract  # noqa: E402 - see above
 from .races import (  # noqa: E402 - see above
     aassert_single_use,
     assert_fork_safe,

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..backends.base import Backend
 from ..errors import OTTError, Unavailable
-from .colours import SECONDS, Colour, acall, arace, colour_of, put_call, take_call
+from .sync_async import SECONDS, Colour, acall, arace, colour_of, put_call, take_call
 
 _VALUE = b"redeemed"
 _HUNG = 20.0  # seconds after which a forked child has hung

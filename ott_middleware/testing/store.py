@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from ..errors import BackendFull, KeyTaken, OTTError, Unavailable
-from .colours import Call, Colour, put_call, take_call
+from .sync_async import Call, Colour, put_call, take_call
 
 # How often a call is repeated after the connection broke, and after how many seconds.
 _TRIES = 20

@@ -670,7 +670,7 @@ def test_a_hung_race_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
             released.wait(10)
             return super().take(key)
 
-    monkeypatch.setattr("ott_middleware.testing.colours.SECONDS", 0.1)
+    monkeypatch.setattr("ott_middleware.testing.sync_async.SECONDS", 0.1)
     try:
         with pytest.raises(AssertionError, match="hung"):
             assert_single_use(Hangs())

@@ -410,7 +410,7 @@ print(in_child(lambda: sum(app._probes.acquire(blocking=False) for _ in range(10
     def test_thread_sensitive_code_runs_in_a_child(self, tmp_path: Path) -> None:
         # asgiref's one thread for such code is not there in a child.
         program = """
-from ott_middleware.calls import on_loop
+from ott_middleware.concurrency import on_loop
 class Sensitive:
     thread_sensitive = True
     def method(self):

@@ -26,7 +26,8 @@ from ott_middleware import (
     SQLAlchemyBackend,
     SQLiteBackend,
 )
-from ott_middleware.backends import sql_table, sqlite
+from ott_middleware.backends.sqlalchemy import table as sql_table
+from ott_middleware.backends.sqlite import backend as sqlite
 from ott_middleware.sessions.cookie import CookieSession
 
 from .sql_servers import Database, database

@@ -23,11 +23,11 @@ from ott_middleware import (
     RedisBackend,
     SQLAlchemyBackend,
     SQLiteBackend,
-    calls,
     forks,
 )
-from ott_middleware.backends import sqlite_file
-from ott_middleware.backends.redis_wire import _OneProcess
+from ott_middleware import concurrency as calls
+from ott_middleware.backends.redis.wire import _OneProcess
+from ott_middleware.backends.sqlite import file as sqlite_file
 from ott_middleware.testing import races
 
 from .redis_servers import URL

@@ -27,9 +27,9 @@ from ott_middleware import (
     NotSupported,
     SQLAlchemyBackend,
 )
-from ott_middleware.backends.sql_alive import _quiet
-from ott_middleware.backends.sql_engine import failures
-from ott_middleware.backends.sqlalchemy import token_table
+from ott_middleware.backends.sqlalchemy.alive import _quiet
+from ott_middleware.backends.sqlalchemy.backend import token_table
+from ott_middleware.backends.sqlalchemy.engine import failures
 from ott_middleware.testing import BackendContract, Clock
 
 from .colours import ROUNDS, World
@@ -210,13 +210,13 @@ def test_a_url_without_a_driver_gets_one_that_is_there(url: str, driver: str) ->
 
 
 def test_a_url_without_a_driver_that_is_there_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ott_middleware.backends.sql_engine.find_spec", lambda name: None)
+    monkeypatch.setattr("ott_middleware.backends.sqlalchemy.engine.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match="mysql:// needs MySQLdb; install it"):
         SQLAlchemyBackend("mysql://u@h/d")
 
 
 def test_what_the_url_says_goes_before_the_timeout() -> None:
-    from ott_middleware.backends.sql_engine import _connect_args
+    from ott_middleware.backends.sqlalchemy.engine import _connect_args
 
     url = sqlalchemy.make_url("postgresql://h/d?connect_timeout=60&options=-c%20jit=off")
     assert _connect_args(url, "psycopg", 0.25) == {"tcp_user_timeout": 250}
@@ -577,7 +577,7 @@ def test_the_server_is_asked_where_its_silence_tells_nothing(
     driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("ott_middleware.backends.sql_alive.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ott_middleware.backends.sqlalchemy.alive.time.monotonic", lambda: now[0])
     with database(driver, tmp_path) as place:
         backend = SQLAlchemyBackend(place.url, table=place.table)
         backend.create_table()

@@ -27,7 +27,7 @@ from ott_middleware import (
     KeyTaken,
     SQLiteBackend,
 )
-from ott_middleware.backends import sqlite
+from ott_middleware.backends.sqlite import backend as sqlite
 from ott_middleware.testing import BackendContract, Clock
 
 from .colours import ROUNDS, World
@@ -344,7 +344,7 @@ def test_a_file_system_without_a_wal_is_refused(
 ) -> None:
     connect = sqlite3.connect
     monkeypatch.setattr(
-        "ott_middleware.backends.sqlite_file.sqlite3.connect",
+        "ott_middleware.backends.sqlite.file.sqlite3.connect",
         lambda path, **options: connect(f"file:{path}?vfs=unix-dotfile", uri=True, **options),
     )
     with pytest.raises(BackendUnavailable, match="SQLite: the file system has no place for a WAL"):

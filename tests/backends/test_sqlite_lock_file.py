@@ -14,7 +14,7 @@ from tempfile import gettempdir
 import pytest
 
 from ott_middleware import BackendUnavailable, SQLiteBackend
-from ott_middleware.backends import sqlite_file
+from ott_middleware.backends.sqlite import file as sqlite_file
 
 from .test_sqlite import in_child, put
 

@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ott_middleware import Backend, RedisBackend, SQLAlchemyBackend, SQLiteBackend
-from ott_middleware.backends import sqlite as statements
-from ott_middleware.backends.redis_scripts import HEADER, PUT
+from ott_middleware.backends.redis.scripts import HEADER, PUT
+from ott_middleware.backends.sqlite import backend as statements
 
 REDIS = os.environ.get("OTT_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
 POSTGRES = os.environ.get("OTT_TEST_POSTGRES_URL", "postgresql+psycopg://root@127.0.0.1:5432/test")

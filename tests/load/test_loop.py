@@ -21,13 +21,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 
-from ott_middleware import (
-    Backend,
-    MappingBackend,
-    RedisBackend,
-    SQLAlchemyBackend,
-    SQLiteBackend,
-)
+from ott_middleware import Backend, MappingBackend, RedisBackend, SQLAlchemyBackend, SQLiteBackend
 
 from . import harness
 from .engines import SCALE, need_redis_server, url_of

@@ -31,8 +31,8 @@ from ott_middleware import (
     SessionAdapter,
     StarletteSession,
 )
-from ott_middleware.sessions import auto
-from ott_middleware.sessions.auto import adapter_of, layers_of
+from ott_middleware.sessions import detect as auto
+from ott_middleware.sessions.detect import adapter_of, layers_of
 
 SECRET = "s" * 32
 

@@ -47,7 +47,8 @@ from ott_middleware import (
     SessionAdapter,
     SessionNotFound,
 )
-from ott_middleware.sessions import django_store, django_user
+from ott_middleware.sessions.django import store as django_store
+from ott_middleware.sessions.django import user as django_user
 from ott_middleware.testing import SessionAdapterContract
 
 HERE, THERE = "http://here.example", "http://there.example"

@@ -31,7 +31,8 @@ from django.http import HttpRequest
 from django.test import override_settings
 
 from ott_middleware import ConfigurationError, DjangoSession, Request, Session
-from ott_middleware.sessions import django_store, django_user
+from ott_middleware.sessions.django import store as django_store
+from ott_middleware.sessions.django import user as django_user
 
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 LOOSE_BACKEND = f"{__name__}.LooseBackend"

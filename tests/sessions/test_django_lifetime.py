@@ -45,7 +45,8 @@ from ott_middleware import (
     Session,
     SessionExpired,
 )
-from ott_middleware.sessions import django_ends, django_store
+from ott_middleware.sessions.django import ends as django_ends
+from ott_middleware.sessions.django import store as django_store
 
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 ENGINES = ("db", "cache", "cached_db", "file", "signed_cookies")

@@ -24,7 +24,7 @@ from django.contrib.sessions.models import Session as Stored
 from django.http import HttpRequest
 
 from ott_middleware import DjangoSession, Request, Session
-from ott_middleware.sessions import django_user
+from ott_middleware.sessions.django import user as django_user
 
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 FAR = datetime.now(timezone.utc) + timedelta(days=10)

@@ -36,8 +36,8 @@ from ott_middleware import (
     SessionUnavailable,
     StarletteSession,
 )
-from ott_middleware.asgi import _read_request
-from ott_middleware.sessions.environ import environ_of
+from ott_middleware.interfaces.asgi import _read_request
+from ott_middleware.sessions.wsgi_environ import environ_of
 
 SECRET, OTHER = "s" * 32, "another " * 4
 BROWSER = {"User-Agent": "Browser/1", "Accept": "text/html"}

@@ -23,7 +23,7 @@ from ott_middleware import (
     Session,
     SessionAdapter,
 )
-from ott_middleware.sessions.base import Bounds, bounded_by
+from ott_middleware.context import Bounds, bounded_by
 from ott_middleware.sessions.framework import session_id
 
 from .club import PEOPLE, ClubSession, Store

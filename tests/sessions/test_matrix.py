@@ -11,7 +11,8 @@ from harness import Answer
 from visitor import Visitor
 
 from ott_middleware import MemoryBackend, Session
-from ott_middleware.tokens import backend_key, unseal
+from ott_middleware.crypto import unseal
+from ott_middleware.tokens.names import backend_key
 
 from .sites import (
     KINDS,

@@ -18,7 +18,7 @@ from flask.sessions import SecureCookieSessionInterface
 from harness import moment
 
 from ott_middleware import FlaskSession, Request, Session, SessionExpired, StarletteSession
-from ott_middleware.sessions.base import Bounds, bounded_by
+from ott_middleware.context import Bounds, bounded_by
 
 from .club import ClubSession
 from .test_starlette import sealed_by_starlette

@@ -39,8 +39,8 @@ from ott_middleware import (
     SessionExpired,
     StarletteSession,
 )
+from ott_middleware.crypto import NONCE_BYTES, seal_cookie
 from ott_middleware.testing.store import Clock
-from ott_middleware.tokens import NONCE_BYTES, seal_cookie
 
 SECRET, OTHER = "s" * 32, "another " * 4
 HOUR, YEAR = 3600, 366 * 86400

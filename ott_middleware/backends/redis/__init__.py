@@ -1,0 +1,5 @@
+"""Tokens in Redis or Valkey."""
+
+from .backend import RedisBackend
+
+__all__ = ["RedisBackend"]

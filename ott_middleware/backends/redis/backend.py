@@ -1,0 +1,246 @@
+"""Tokens in Redis or Valkey: for many workers on many hosts.
+
+Each operation is one command, and so one round trip: `take` is a `GETDEL`, `put` and `revoke` are
+scripts. A command whose answer is lost is not sent again: where the server had consumed the token,
+it stays consumed, and the client is told that the backend is unavailable.
+
+What the server must be set to: `maxmemory-policy noeviction`, since any other drops live tokens
+when memory is short; `appendonly yes`, if tokens are to outlive a restart of the server (with
+`appendfsync everysec` a crash may lose the last second: a token put in it is lost, and one taken in
+it could come back; `always` rules that out, as does running without any persistence). A replica
+that is promoted may have missed the last takes in the same way: `min-replicas-to-write` and
+`min-replicas-max-lag` bound that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConfigurationError, KeyTaken, NotSupported
+from ..base import Backend
+from . import wire as wire
+from .scripts import HEADER, PUT, REVOKE, Script
+from .url import options_of, wires_of_url
+
+if TYPE_CHECKING:
+    import redis.asyncio
+
+    Client = redis.Redis | redis.RedisCluster | redis.asyncio.Redis | redis.asyncio.RedisCluster
+
+_TAKEN = "a live token has that key"
+
+
+class RedisBackend(Backend):
+    """Tokens in Redis 6.2 and later, or Valkey, by redis-py (the extra `redis`).
+
+    Made of a URL it has both colours; its connections are opened when they are first needed, for
+    each process and each event loop, and are its own. A client of redis-py has one colour; pass two
+    for both. With a synchronous one alone, asynchronous callers wait in a thread; an asynchronous
+    one alone serves ASGI apps only, and in the event loop that it belongs to. For Sentinel pass
+    `Sentinel(...).master_for(...)`, for a cluster a `RedisCluster`. A client stays open: close it
+    yourself. Its own retries of commands are not used, its timeouts are.
+
+    All keys begin with `{prefix}:`, and so live in one shard of a cluster. Each has a TTL.
+
+    :param store: `redis://[[user]:password@]host[:port][/db]`, `rediss://...` for TLS,
+        `unix:///path`, or a client. In a URL's query may stand `prefix`, `timeout`,
+        `connect_timeout`, `max_connections` (they win over the arguments), `db`, `client_name`,
+        `ssl_ca_certs`, `ssl_ca_path`, `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs` and
+        `ssl_check_hostname`.
+    :param other: a second client, of the other colour.
+    :param prefix: what this backend's keys begin with: 1 to 64 of A-Z a-z 0-9 - _ . : /.
+    :param timeout: how many seconds to wait for an answer, and for a free connection. With a URL.
+    :param connect_timeout: how many seconds to wait for a connection to open. With a URL.
+    :param max_connections: of one process or event loop. With a URL.
+    :param clock: tells the time in Unix seconds.
+    :raises ConfigurationError: a bad argument, or redis-py is not installed.
+    """
+
+    def __init__(
+        self,
+        store: str | Client,
+        other: Client | None = None,
+        *,
+        prefix: str = "ott",
+        timeout: float = 2.0,
+        connect_timeout: float = 2.0,
+        max_connections: int = 50,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        try:
+            import redis.asyncio
+        except ModuleNotFoundError:
+            raise ConfigurationError(
+                "redis: RedisBackend needs redis-py; pip install 'ott_middleware[redis]'"
+            ) from None
+        self._errors = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
+        self._sync: wire.Wire | None
+        self._async: wire.AsyncWire | None
+        if isinstance(store, str):
+            if other is not None:
+                raise ConfigurationError("redis: a URL has both colours; leave out the client")
+            own, settings = options_of(store)
+            prefix = own.pop("prefix", prefix)
+            limits = {
+                "timeout": timeout,
+                "connect_timeout": connect_timeout,
+                "max_connections": max_connections,
+                **own,
+            }
+            for name, value in limits.items():
+                _check_positive(name, value)
+            self._sync, self._async = wires_of_url(
+                store,
+                timeout=limits["timeout"],
+                socket_timeout=limits["timeout"],
+                socket_connect_timeout=limits["connect_timeout"],
+                max_connections=int(limits["max_connections"]),
+                **settings,
+            )
+        else:
+            self._sync, self._async = wire.wires_of_client(store)
+            if other is not None:
+                sync, asynchronous = wire.wires_of_client(other)
+                if (self._sync is None) == (sync is None):
+                    raise ConfigurationError("redis: two clients of one colour; pass one of each")
+                self._sync, self._async = self._sync or sync, self._async or asynchronous
+        if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z0-9_.:/-]{1,64}", prefix):
+            raise ConfigurationError(f"prefix: {prefix!r}; use 1 to 64 of A-Z a-z 0-9 - _ . : /")
+        self.clock = clock
+        # In braces: a cluster keeps all keys with one such tag together, as scripts need them.
+        self._prefix = f"{{{prefix}}}"
+
+    @property
+    def async_only(self) -> bool:
+        return self._sync is None
+
+    def put(
+        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
+    ) -> None:
+        script = self._put(key, value, expires_at, owner, limit)
+        if script is not None and not self._run(*script):
+            raise KeyTaken(_TAKEN)
+
+    def take(self, key: str) -> bytes | None:
+        # Atomic: the server runs one command after the other, and this one reads and deletes.
+        token_key = self._token_key(key)
+        return self._opened(self._send(token_key, "GETDEL", token_key))
+
+    def revoke(self, owner: str) -> int:
+        return int(self._run(*self._revoke(owner)))
+
+    def close(self) -> None:
+        """Close the connections that synchronous callers opened, if they are this backend's own."""
+        if self._sync is not None:
+            self._sync.close()
+
+    async def aput(
+        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
+    ) -> None:
+        if self._async is None:
+            await super().aput(key, value, expires_at=expires_at, owner=owner, limit=limit)
+            return
+        script = self._put(key, value, expires_at, owner, limit)
+        if script is not None and not await self._arun(self._async, *script):
+            raise KeyTaken(_TAKEN)
+
+    async def atake(self, key: str) -> bytes | None:
+        if self._async is None:
+            return await super().atake(key)
+        token_key = self._token_key(key)
+        return self._opened(await self._asend(self._async, token_key, "GETDEL", token_key))
+
+    async def arevoke(self, owner: str) -> int:
+        if self._async is None:
+            return await super().arevoke(owner)
+        return int(await self._arun(self._async, *self._revoke(owner)))
+
+    async def aclose(self) -> None:
+        """Close also those of the event loop that runs. Those of others close with their loop."""
+        if self._async is not None:
+            await self._async.close()
+        self.close()
+
+    # What to ask of the server, and what its answers mean: the same for both colours.
+
+    def _token_key(self, key: str) -> bytes:
+        return f"{self._prefix}:token:{key}".encode()
+
+    def _owner_key(self, owner: str) -> bytes:
+        return f"{self._prefix}:owner:{owner}".encode()
+
+    def _put(
+        self, key: str, value: bytes, expires_at: float, owner: str, limit: int | None
+    ) -> tuple[Script, tuple[bytes, ...], tuple[Any, ...]] | None:
+        now = self.clock()
+        if expires_at <= now:
+            return None
+        milliseconds = math.ceil((expires_at - now) * 1000)
+        return (
+            PUT,
+            (self._token_key(key), self._owner_key(owner)),
+            (repr(expires_at), _mark(owner), value, repr(now), milliseconds, limit or 0),
+        )
+
+    def _revoke(self, owner: str) -> tuple[Script, tuple[bytes, ...], tuple[Any, ...]]:
+        return REVOKE, (self._owner_key(owner),), (_mark(owner), repr(self.clock()))
+
+    def _opened(self, held: bytes | None) -> bytes | None:
+        if held is None or len(held) < HEADER.size:
+            return None
+        _, expires_at, _ = HEADER.unpack_from(held)
+        return held[HEADER.size :] if expires_at > self.clock() else None
+
+    # To the server and back.
+
+    def _run(self, script: Script, keys: tuple[bytes, ...], arguments: tuple[Any, ...]) -> Any:
+        try:
+            return self._send(keys[0], *script.by_digest(keys, arguments))
+        except wire.UnknownScript:
+            # The server has not seen it yet, and did nothing.
+            return self._send(keys[0], *script.in_full(keys, arguments))
+
+    async def _arun(
+        self,
+        to: wire.AsyncWire,
+        script: Script,
+        keys: tuple[bytes, ...],
+        arguments: tuple[Any, ...],
+    ) -> Any:
+        try:
+            return await self._asend(to, keys[0], *script.by_digest(keys, arguments))
+        except wire.UnknownScript:
+            return await self._asend(to, keys[0], *script.in_full(keys, arguments))
+
+    def _send(self, key: bytes, *command: Any) -> Any:
+        if self._sync is None:
+            raise NotSupported(
+                "RedisBackend has an asynchronous client alone: await the asynchronous twin, or "
+                "pass a synchronous client as well"
+            )
+        try:
+            return self._sync.send(key, *command)
+        except self._errors as error:
+            failure = wire.failure(error)
+        raise failure  # outside, so that the driver's text does not go with it
+
+    async def _asend(self, to: wire.AsyncWire, key: bytes, *command: Any) -> Any:
+        try:
+            return await to.send(key, *command)
+        except self._errors as error:
+            failure = wire.failure(error)
+        raise failure
+
+
+def _mark(owner: str) -> bytes:
+    return hashlib.sha256(owner.encode()).digest()[:16]
+
+
+def _check_positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ConfigurationError(f"{name}: {value!r}; use a positive number")

@@ -1,0 +1,105 @@
+"""From a URL to the wires of a Redis server."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from ...errors import ConfigurationError
+from .wire import AsyncWire, LoopWire, PoolWire, Wire
+
+
+def wires_of_url(url: str, **settings: Any) -> tuple[Wire, AsyncWire]:
+    """Both colours, made of a URL; nothing is opened yet.
+
+    :raises ConfigurationError: no URL of a Redis server. The text does not show it.
+    """
+    import redis.asyncio
+
+    parts = _split(url)
+    path = unquote(parts.path).strip("/")
+    if parts.scheme not in ("redis", "rediss", "unix") or parts.fragment:
+        raise ConfigurationError(
+            "redis: use redis://, rediss:// (TLS) or unix://, with %23 for a # in the password"
+        )
+    if parts.scheme != "unix" and path and not path.isdecimal():
+        raise ConfigurationError("redis: the path is the database's number, as redis://host:6379/0")
+    # Handed over apart from the URL: pools show their settings in their repr.
+    credentials = redis.UsernamePasswordCredentialProvider(
+        username=parts.username and unquote(parts.username),
+        password=unquote(parts.password or ""),
+    )
+    if "@" in parts.netloc:
+        settings["credential_provider"] = credentials
+    plain = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    # RESP2: there is no use for what servers push over RESP3, and one thing less to agree on.
+    settings = {"protocol": 2, **settings}
+
+    def make(module: Any) -> Any:
+        return module.BlockingConnectionPool.from_url(plain, **settings)
+
+    failure = None
+    try:
+        pool = make(redis)
+        # Made to be thrown away: wrong settings come out now, and not with the first token.
+        pool.connection_class(**pool.connection_kwargs)
+    except Exception as error:
+        failure = type(error).__name__
+    if failure is not None:
+        raise _unusable(failure)
+    return PoolWire(pool, partial(make, redis)), LoopWire(partial(make, redis.asyncio))
+
+
+_OWN = {
+    "prefix": str,
+    "timeout": float,
+    "connect_timeout": float,
+    "max_connections": int,
+}
+_DRIVERS = {
+    "client_name": str,
+    "db": int,
+    "ssl_ca_certs": str,
+    "ssl_ca_path": str,
+    "ssl_cert_reqs": str,
+    "ssl_certfile": str,
+    "ssl_check_hostname": lambda text: {"true": True, "false": False}[text.lower()],
+    "ssl_keyfile": str,
+}
+
+
+def options_of(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a URL's query asks of the backend, and of the driver.
+
+    :raises ConfigurationError: an option that there is not, or a bad value.
+    """
+    own: dict[str, Any] = {}
+    drivers: dict[str, Any] = {}
+    for name, text in parse_qsl(_split(url).query, keep_blank_values=True):
+        kinds, found = (_OWN, own) if name in _OWN else (_DRIVERS, drivers)
+        if name not in kinds:
+            # Not shown: it may be what comes after a question mark in a password.
+            raise ConfigurationError(
+                "redis: an option in the URL is none of " + ", ".join({**_OWN, **_DRIVERS})
+            )
+        try:
+            found[name] = kinds[name](text)  # type: ignore[operator]  # each is called with a str
+        except (ValueError, KeyError):
+            raise ConfigurationError(f"redis: the URL's {name} has a bad value") from None
+    return own, drivers
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        failure = type(error).__name__
+    raise _unusable(failure)  # outside: an error of urllib's may quote a piece of the password
+
+
+def _unusable(failure: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"redis: that URL can't be used ({failure}); write redis://user:password@host:6379/0, "
+        "with %-escapes for what is special in the password"
+    )

@@ -1,0 +1,237 @@
+"""Tokens in a table of PostgreSQL, MariaDB, MySQL or SQLite, by SQLAlchemy 2.
+
+The engine decides who redeems a token: of all who delete its row, one is told that it did. Every
+statement is committed at once, and none is sent again once the server may have received it: where
+the answer to a take is lost, so is the token, and the client is told that the backend is
+unavailable.
+
+What the engine must be set to, as it is by default: PostgreSQL `synchronous_commit = on` (or
+stricter), MariaDB and MySQL `innodb_flush_log_at_trx_commit = 1`, SQLite `synchronous = FULL`. With
+less, a crash of the server may bring back a token redeemed just before. A replica that is promoted
+may have missed the last takes in the same way, unless replication is synchronous.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import URL, Connection, Engine, MetaData, Table
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from ...concurrency import in_thread
+from ...errors import BackendUnavailable, ConfigurationError, NotSupported
+from ...forks import renew_in_children
+from ..base import Backend
+from .engine import engine_of, failures, refuse_memory
+from .table import Statements, token_table
+
+__all__ = ["SQLAlchemyBackend", "token_table"]
+
+T = TypeVar("T")
+
+
+class SQLAlchemyBackend(Backend):
+    """Tokens in a table (the extra `sqlalchemy`, and a driver).
+
+    With a synchronous driver it has both colours, the asynchronous one in threads. With an
+    asynchronous one (`asyncpg`, `psycopg_async`, `aiomysql`, `asyncmy`, `aiosqlite`) it serves ASGI
+    apps only, and in the event loop that first used it.
+
+    The table is made by `create_table()`, or by your migrations: see `token_table`.
+
+    :param store: a URL of SQLAlchemy, or an engine. An engine stays open: close it yourself; its
+        timeouts are yours to set, and `pool_pre_ping=True` is what keeps the first call after a
+        restart of the server from failing. It is used in autocommit mode. After a fork its
+        connections are given up in the child. (Those to an SQLite file are closed before the fork;
+        where one is in use at that moment, or the driver is asynchronous, the child refuses to use
+        the file. `SQLiteBackend` has no such limit.)
+    :param table: the name of the table, or what `token_table` made.
+    :param timeout: how many seconds to wait for a free connection, for a connection to open, and
+        for an answer. With a URL, whose own parameters go first. (A synchronous driver of
+        PostgreSQL relies on the server for the last of them: a server that is frozen, and neither
+        answers nor closes its connections, holds the caller up.)
+    :param clock: tells the time in Unix seconds.
+    :ivar table: the `Table`.
+    :raises ConfigurationError: a bad argument.
+    """
+
+    def __init__(
+        self,
+        store: str | URL | Engine | AsyncEngine,
+        *,
+        table: str | Table = "ott_tokens",
+        timeout: float = 5.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        usable = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+        if not usable or not 0 < timeout < math.inf:
+            raise ConfigurationError(f"timeout: {timeout!r}; use a positive number of seconds")
+        if not isinstance(table, (str, Table)) or table == "":
+            raise ConfigurationError(f"table: {table!r}; use a name, or what token_table() made")
+        if isinstance(store, (str, URL)):
+            self._engine = engine_of(store, timeout)
+            self._own = True
+        elif isinstance(store, (Engine, AsyncEngine)):
+            refuse_memory(store.url)
+            self._engine = store.execution_options(isolation_level="AUTOCOMMIT")
+            self._own = False
+        else:
+            raise ConfigurationError(
+                f"store: a {type(store).__name__}; use a URL, or an engine of SQLAlchemy"
+            )
+        self._is_sqlite = self._engine.dialect.name == "sqlite"
+        self._refused = False
+        self.clock = clock
+        self.table = token_table(MetaData(), table) if isinstance(table, str) else table
+        self._statements = Statements(self.table, self._engine.dialect.name)
+        self._timeout = timeout
+        self._pid = os.getpid()
+        self._at_work: set[object] = set()
+        self._inherited: list[object] = []
+        renew_in_children(self)
+
+    @property
+    def async_only(self) -> bool:
+        return isinstance(self._engine, AsyncEngine)
+
+    def create_table(self) -> None:
+        """Make the table, unless it is there. Several workers may do so at once."""
+        self._run(self._statements.create)
+
+    async def acreate_table(self) -> None:
+        """`create_table`, awaited."""
+        await self._arun(self._statements.create)
+
+    def put(
+        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
+    ) -> None:
+        if (now := self.clock()) < expires_at:
+            self._run(self._put(key, value, expires_at, owner, limit, now))
+
+    def take(self, key: str) -> bytes | None:
+        return self._live(self._run(lambda connection: self._statements.take(connection, key)))
+
+    def revoke(self, owner: str) -> int:
+        now = self.clock()
+        return self._run(lambda connection: self._statements.revoke(connection, owner, now))
+
+    def close(self) -> None:
+        """Close the connections, if they are this backend's own."""
+        if isinstance(self._engine, AsyncEngine):
+            raise NotSupported("SQLAlchemyBackend has an asynchronous engine: await aclose()")
+        if self._own:
+            self._engine.dispose()
+
+    async def aput(
+        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
+    ) -> None:
+        if (now := self.clock()) < expires_at:
+            await self._arun(self._put(key, value, expires_at, owner, limit, now))
+
+    async def atake(self, key: str) -> bytes | None:
+        statements = self._statements
+        return self._live(await self._arun(lambda connection: statements.take(connection, key)))
+
+    async def arevoke(self, owner: str) -> int:
+        now, statements = self.clock(), self._statements
+        return await self._arun(lambda connection: statements.revoke(connection, owner, now))
+
+    async def aclose(self) -> None:
+        if not isinstance(self._engine, AsyncEngine):
+            await in_thread(self.close)
+        elif self._own:
+            await self._engine.dispose()
+
+    def _put(
+        self,
+        key: str,
+        value: bytes,
+        expires_at: float,
+        owner: str,
+        limit: int | None,
+        now: float,
+    ) -> Callable[[Connection], None]:
+        put = self._statements.put
+        return lambda connection: put(connection, key, value, expires_at, owner, limit, now)
+
+    def _live(self, row: tuple[bytes, float] | None) -> bytes | None:
+        return row[0] if row is not None and row[1] > self.clock() else None
+
+    # To the database and back.
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        if isinstance(self._engine, AsyncEngine):
+            raise NotSupported(
+                "SQLAlchemyBackend has an asynchronous engine: await the asynchronous twin, or "
+                "use a synchronous driver"
+            )
+        self._part_from_parent()
+        me = object()
+        self._at_work.add(me)
+        try:
+            with failures(), self._engine.connect() as connection:
+                return work(connection)
+        finally:
+            self._at_work.discard(me)
+
+    async def _arun(self, work: Callable[[Connection], T]) -> T:
+        if not isinstance(self._engine, AsyncEngine):
+            return await in_thread(self._run, work)
+        self._part_from_parent()
+        engine = self._engine
+
+        async def connected() -> T:
+            async with engine.connect() as connection:
+                return await connection.run_sync(work)
+
+        with failures():
+            # Drivers have not a timeout for everything.
+            return await asyncio.wait_for(connected(), 3 * self._timeout)
+
+    # Forks.
+
+    def prepare_for_fork(self) -> None:
+        """Close what SQLite has open. Called before a fork."""
+        if self._is_sqlite and not self._at_work and not isinstance(self._engine, AsyncEngine):
+            self._engine.dispose()
+
+    def renew_after_fork(self) -> None:
+        """Leave the connections to the parent. Called in a forked child."""
+        engine = self._engine
+        pool = (engine.sync_engine if isinstance(engine, AsyncEngine) else engine).pool
+        # Kept, since some drivers say farewell to the server on a connection that is forgotten, and
+        # an event loop's selector, which is the parent's as well, is told to forget it.
+        self._inherited += [engine, pool]
+        if self._is_sqlite and (self._at_work or _open_connections(pool)):
+            # SQLite's memory in the child says that the child has the locks that the parent has.
+            # Another connection would be let through, and one token could be redeemed twice.
+            self._refused = True
+        elif self._own:
+            # A new one, with locks of its own: another thread may have held one of the old.
+            self._engine = engine_of(engine.url, self._timeout)
+        else:
+            # Connections that two processes use answer either of them with what the other has
+            # asked: one user could be signed in by the token of another.
+            pool_of = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+            pool_of.dispose(close=False)
+        self._at_work = set()
+        self._pid = os.getpid()
+
+    def _part_from_parent(self) -> None:
+        if self._pid != os.getpid():
+            self.renew_after_fork()  # a fork that Python knows nothing of
+        if self._refused:
+            raise BackendUnavailable(
+                "the database: the process was forked while its SQLite file was open; use "
+                "SQLiteBackend, or fork before the first token is made"
+            )
+
+
+def _open_connections(pool: object) -> int:
+    # Pools that keep none have no such methods.
+    return sum(getattr(pool, name, int)() for name in ("checkedin", "checkedout"))

@@ -1,0 +1,131 @@
+"""From a URL to an engine that waits for nothing for ever; and what its errors mean."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from ...errors import BackendFull, BackendUnavailable, ConfigurationError
+from .alive import watch
+
+# For URLs that name no driver, the modules that may be there, the best first.
+_DRIVERS = {
+    "postgresql": {"psycopg": "psycopg", "psycopg2": "psycopg2"},
+    "mysql": {"pymysql": "pymysql", "mysqldb": "MySQLdb"},
+    "mariadb": {"pymysql": "pymysql", "mysqldb": "MySQLdb"},
+}
+_DISK_FULL = ("53100", "1114", "database or disk is full")
+
+
+def engine_of(given: str | URL, timeout: float) -> Engine | AsyncEngine:
+    """An engine of our own: asynchronous if the URL's driver is.
+
+    :raises ConfigurationError: no such engine. The text tells nothing of the URL but its scheme.
+    """
+    try:
+        url = make_url(given)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(
+            "store: that is no URL; write one as postgresql+psycopg://user@host/database"
+        ) from None
+    refuse_memory(url)
+    if "+" not in url.drivername:
+        for driver, module in _DRIVERS.get(url.drivername, {}).items():
+            if find_spec(module) is not None:
+                url = url.set(drivername=f"{url.drivername}+{driver}")
+                break
+    try:
+        dialect = url.get_dialect()
+        make: Any = create_async_engine if dialect.is_async else create_engine
+        engine: Engine | AsyncEngine = make(
+            url,
+            connect_args=_connect_args(url, dialect.driver, timeout),
+            hide_parameters=True,
+            # Each statement is committed by itself: a round trip for each, and nothing to undo.
+            isolation_level="AUTOCOMMIT",
+            pool_reset_on_return=None,
+            pool_timeout=timeout,
+        )
+    except NoSuchModuleError:
+        raise ConfigurationError(f"store: SQLAlchemy knows no {url.drivername}://") from None
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"store: {url.drivername}:// needs {error.name}; install it"
+        ) from None
+    watch(engine.sync_engine if isinstance(engine, AsyncEngine) else engine)
+    return engine
+
+
+def refuse_memory(url: URL) -> None:
+    """Refuse databases that are another one for each connection."""
+    in_memory = url.database in (None, "", ":memory:") or "memory" in url.query.get("mode", "")
+    if url.get_backend_name() == "sqlite" and in_memory:
+        raise ConfigurationError(
+            "store: an SQLite database in memory is another one for each connection; use "
+            "MemoryBackend(), or a file"
+        )
+
+
+def _connect_args(url: URL, driver: str, timeout: float) -> dict[str, Any]:
+    """How long the driver, and the server for it, may take. What the URL says goes first."""
+    seconds, milliseconds = math.ceil(timeout), math.ceil(timeout * 1000)
+    libpq = {
+        "connect_timeout": max(2, seconds),  # libpq takes less for two
+        "tcp_user_timeout": milliseconds,
+        "options": f"-c statement_timeout={milliseconds}",
+    }
+    mysql = {
+        "connect_timeout": seconds,
+        "init_command": f"SET SESSION innodb_lock_wait_timeout = {seconds}",
+    }
+    bounded = {**mysql, "read_timeout": 2 * seconds, "write_timeout": 2 * seconds}
+    arguments: dict[str, dict[str, Any]] = {
+        "psycopg": libpq,
+        "psycopg_async": libpq,
+        "psycopg2": libpq,
+        "asyncpg": {"timeout": timeout, "command_timeout": timeout},
+        "pymysql": bounded,
+        "mysqldb": bounded,
+        "aiomysql": mysql,
+        "asyncmy": mysql,
+        "pysqlite": {"timeout": timeout},
+        "aiosqlite": {"timeout": timeout},
+    }
+    wanted = arguments.get(driver, {})
+    return {name: value for name, value in wanted.items() if name not in url.query}
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Turn what the engine raises into this package's errors.
+
+    Neither the driver's text nor the statement's arguments go along.
+    """
+    try:
+        yield
+    except PoolTimeout:
+        raise BackendUnavailable("the database: no connection was free in time") from None
+    except DBAPIError as error:
+        raise _failure(error.orig) from None
+    except (SQLAlchemyError, OSError, TimeoutError, asyncio.TimeoutError) as error:
+        raise _failure(error) from None
+
+
+def _failure(error: BaseException | None) -> Exception:
+    first = (getattr(error, "args", None) or ("",))[0]
+    # MariaDB and MySQL number their errors, the others have the standard's codes at most.
+    code = first if isinstance(first, int) else getattr(error, "sqlstate", None)
+    text = f"the database: {type(error).__name__}" + (f" ({code})" if code else "")
+    if str(code) in _DISK_FULL or first in _DISK_FULL:
+        return BackendFull(text)
+    missing = str(code) in ("42P01", "1146") or str(first).startswith("no such table")
+    return BackendUnavailable(f"{text}: call create_table()" if missing else text)

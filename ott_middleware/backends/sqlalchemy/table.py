@@ -1,0 +1,212 @@
+"""The table of `SQLAlchemyBackend`, and what is asked of it.
+
+Every statement stands for itself and is committed by itself, so that no lock is held from one to
+the next: there is nothing to wait for, and no deadlock between two calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Column,
+    ColumnElement,
+    Connection,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    bindparam,
+    cast,
+    delete,
+    insert,
+    select,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from ...errors import KeyTaken
+
+# Keys and owners are stored by their SHA-256: of one length, and compared byte by byte, whatever
+# the engine's collations make of capitals and trailing blanks.
+_DIGEST = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")
+
+# Every sixteenth put drops up to 64 expired rows: more than were put, so that they never pile up,
+# and few enough to hold nobody up.
+_SWEEP_EVERY = 16
+_SWEEP = 64
+_RETIRED = 1000
+_TRIES = 5
+
+
+def token_table(metadata: MetaData, name: str = "ott_tokens") -> Table:
+    """The table, as part of your metadata: for your migrations, and to be given to the backend.
+
+    ``SQLAlchemyBackend(engine, table=token_table(Base.metadata))``
+    """
+    return Table(
+        name,
+        metadata,
+        Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
+        Column("key_hash", _DIGEST, nullable=False, unique=True),
+        Column("owner_hash", _DIGEST, nullable=False),
+        Column("value", LargeBinary(65_535), nullable=False),
+        Column("expires_at", Double(), nullable=False),
+        Index(f"{name}_owner_hash", "owner_hash", "id"),
+        Index(f"{name}_expires_at", "expires_at"),
+        mysql_engine="InnoDB",
+        mariadb_engine="InnoDB",
+    )
+
+
+class Statements:
+    """The operations of a backend, on a connection in autocommit mode.
+
+    :param backend_name: the name of the dialect.
+    """
+
+    def __init__(self, table: Table, backend_name: str = "") -> None:
+        columns = table.c
+        self._table = table
+        self._turn = itertools.count()
+        key: BindParameter[bytes] = bindparam("key")
+        owner: BindParameter[bytes] = bindparam("owner")
+        now: BindParameter[float] = bindparam("now")
+        self._insert = (
+            insert(table)
+            .values(
+                key_hash=key,
+                owner_hash=owner,
+                value=bindparam("value_"),
+                expires_at=bindparam("expiry"),
+            )
+            .inline()
+        )
+
+        loose = backend_name in ("mysql", "mariadb")
+
+        def as_bytes(column: Column[bytes]) -> ColumnElement[bytes]:
+            return cast(column, LargeBinary) if loose else column
+
+        def equals(column: Column[bytes], value: BindParameter[bytes]) -> ColumnElement[bool]:
+            # In a table that was made by hand, with columns of text, MariaDB and MySQL compare by
+            # the column's collation: other case and other accents would be equal, and one token be
+            # redeemed as another. Compared as bytes as well, they are not. (Both are asked, since
+            # only the first uses the index. The other engines compare bytes with bytes alone.)
+            return (column == value) & (as_bytes(column) == value) if loose else column == value
+
+        of_key = equals(columns.key_hash, key)
+        self._drop_expired = delete(table).where(of_key, columns.expires_at <= now)
+        self._delete_returning = (
+            delete(table)
+            .where(of_key)
+            .returning(columns.value, columns.expires_at, as_bytes(columns.key_hash))
+        )
+        self._look = select(
+            columns.id, columns.value, columns.expires_at, as_bytes(columns.key_hash)
+        ).where(of_key)
+        self._delete = delete(table).where(columns.id == bindparam("row"))
+        self._delete_all = delete(table).where(columns.id.in_(bindparam("rows", expanding=True)))
+        live = (equals(columns.owner_hash, owner), columns.expires_at > now)
+        self._revoke = delete(table).where(*live)
+        self._beyond = (
+            select(columns.id)
+            .where(*live)
+            .order_by(columns.id.desc())
+            .offset(bindparam("kept", type_=Integer()))
+            .limit(_RETIRED)
+        )
+        self._expired = (
+            select(columns.id)
+            .where(columns.expires_at <= now)
+            .order_by(columns.expires_at)
+            .limit(_SWEEP)
+        )
+
+    def create(self, connection: Connection) -> None:
+        """Make the table and its indexes where they are not there."""
+        for _ in range(_TRIES):
+            # One that several workers make at once fails for all but one, who may be at it still.
+            with suppress(DBAPIError):
+                self._create(connection)
+                return
+        self._create(connection)
+
+    def _create(self, connection: Connection) -> None:
+        self._table.create(connection, checkfirst=True)
+        for index in sorted(self._table.indexes, key=lambda index: str(index.name)):
+            index.create(connection, checkfirst=True)
+
+    def put(
+        self,
+        connection: Connection,
+        key: str,
+        value: bytes,
+        expires_at: float,
+        owner: str,
+        limit: int | None,
+        now: float,
+    ) -> None:
+        """Keep a value."""
+        if next(self._turn) % _SWEEP_EVERY == 0:
+            # Others may be at the same rows. They are dropped sooner or later, by one of us.
+            with suppress(DBAPIError):
+                self._drop(connection, self._expired, {"now": now})
+        row = {"key": _digest(key), "owner": _digest(owner), "value_": value, "expiry": expires_at}
+        try:
+            # The unique key decides, and so no live value is ever overwritten.
+            connection.execute(self._insert, row)
+        except IntegrityError:
+            expired = {"key": row["key"], "now": now}
+            if not connection.execute(self._drop_expired, expired).rowcount:
+                raise KeyTaken("a live token has that key") from None
+            try:
+                connection.execute(self._insert, row)
+            except IntegrityError:
+                raise KeyTaken("a live token has that key") from None
+        if limit is not None:
+            # Whoever of several looks last sees the rows of all, and drops what is beyond.
+            owned = {"owner": row["owner"], "now": now, "kept": limit}
+            self._drop(connection, self._beyond, owned)
+
+    def take(self, connection: Connection, key: str) -> tuple[bytes, float] | None:
+        """Remove a row; its value and expiry, for one caller alone."""
+        if connection.dialect.delete_returning:
+            # The engine locks the row that it deletes: who comes second finds none.
+            deleted = connection.execute(self._delete_returning, {"key": _digest(key)}).first()
+            if deleted is None or not _is_same(deleted[2], key):
+                return None
+            return bytes(deleted[0]), float(deleted[1])
+        row = connection.execute(self._look, {"key": _digest(key)}).first()
+        if row is None or not _is_same(row[3], key):
+            return None
+        # Many may have seen the row. Whom the engine tells that it deleted it has it, no one else.
+        won = connection.execute(self._delete, {"row": row[0]}).rowcount == 1
+        return (bytes(row[1]), float(row[2])) if won else None
+
+    def revoke(self, connection: Connection, owner: str, now: float) -> int:
+        """Drop an owner's live rows, and count them."""
+        return connection.execute(self._revoke, {"owner": _digest(owner), "now": now}).rowcount
+
+    def _drop(self, connection: Connection, which: Any, arguments: dict[str, Any]) -> None:
+        rows = connection.execute(which, arguments).scalars().all()
+        if rows:
+            # By their primary keys and in their order: each waits for others, none in a circle.
+            connection.execute(self._delete_all, {"rows": sorted(rows)})
+
+
+def _is_same(found: Any, key: str) -> bool:
+    # A collation may call equal what is not, and then one token would be redeemed as another. So
+    # what was found must be what was asked for, byte for byte, whatever the engine says.
+    return isinstance(found, bytes) and found == _digest(key)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

@@ -1,0 +1,5 @@
+"""Tokens in an SQLite file."""
+
+from .backend import SQLiteBackend
+
+__all__ = ["SQLiteBackend"]

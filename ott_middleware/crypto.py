@@ -1,0 +1,145 @@
+"""Secrets as an option: one, or several for rotation."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import struct
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from .errors import ConfigurationError
+
+Secret = str | bytes | Sequence[str | bytes]
+
+_CURE = (
+    "use 16 bytes and more, as `python -c 'import secrets; print(secrets.token_urlsafe(32))'` "
+    "prints, or a list of such, newest first"
+)
+
+
+def parse_secrets(option: str, given: object) -> tuple[bytes, ...]:
+    """Secrets as bytes, newest first.
+
+    :raises ConfigurationError: none, one of under 16 bytes, or one that is no text. The error does
+        not show it.
+    """
+    several = [given] if isinstance(given, (str, bytes)) else given
+    if not isinstance(several, Sequence) or not several:
+        raise ConfigurationError(f"{option}: a {type(given).__name__}; {_CURE}")
+    secrets: list[bytes] = []
+    for secret in several:
+        if not isinstance(secret, (str, bytes)):
+            raise ConfigurationError(f"{option}: holds a {type(secret).__name__}; {_CURE}")
+        try:
+            raw = secret.encode() if isinstance(secret, str) else secret
+        except UnicodeEncodeError:
+            # Not chained: that error carries the secret.
+            raise ConfigurationError(f"{option}: holds text that is no UTF-8; {_CURE}") from None
+        # 128 bits at the very least: a short secret can be found by trying.
+        if len(raw) < 16:
+            raise ConfigurationError(f"{option}: one of {len(raw)} bytes is too short; {_CURE}")
+        secrets.append(raw)
+    return tuple(secrets)
+
+
+NONCE_BYTES = 12
+
+
+_VERSION = 1
+_HEADER = struct.Struct(">B4sQ12s")  # version, key id, expiry in ms, nonce
+_NO_SECRET = b"\0\0\0\0"
+
+
+def base64url(raw: bytes) -> str:
+    """Unpadded base64url (RFC 4648 section 5)."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def key_id(secret: bytes | None) -> bytes:
+    """Four bytes that tell which secret sealed a value, and nothing else of use about it."""
+    if secret is None:
+        return _NO_SECRET
+    return hmac.digest(secret, b"ott_middleware key id", "sha256")[:4]
+
+
+def derive(material: bytes, secret: bytes | None, purpose: str) -> bytes:
+    """A 256-bit key by HKDF-SHA256 (RFC 5869); `purpose` keeps one use's key from another's."""
+    info = f"ott_middleware {purpose}".encode("ascii")
+    return HKDF(hashes.SHA256(), length=32, salt=secret, info=info).derive(material)
+
+
+def _associated(key: str, header: bytes) -> bytes:
+    # Version, key id and expiry stand outside the ciphertext: binding them here keeps who can
+    # write to the store from prolonging a value or moving it under another key. The key carries
+    # the namespace.
+    return header + key.encode("utf-8")
+
+
+def seal(
+    plain: bytes, *, token: str, key: str, expires_at: float, secret: bytes | None, nonce: bytes
+) -> bytes:
+    """Seal what a backend shall hold under `key` until `expires_at` (Unix seconds).
+
+    :param nonce: 12 random bytes. The sealing key is used once: even a repeated one is safe.
+    """
+    header = _HEADER.pack(_VERSION, key_id(secret), int(expires_at * 1000), nonce)
+    cipher = AESGCM(derive(token.encode("ascii"), secret, "token seal"))
+    return header + cipher.encrypt(nonce, plain, _associated(key, header))
+
+
+def unseal(
+    value: bytes, *, token: str, key: str, secrets: Sequence[bytes]
+) -> tuple[bytes, float] | None:
+    """What was sealed and its expiry (Unix seconds), or None where no secret opens it.
+
+    :param secrets: newest first; with none, only values sealed without a secret open.
+    """
+    if len(value) < _HEADER.size:
+        return None
+    header = value[: _HEADER.size]
+    version, said, milliseconds, nonce = _HEADER.unpack(header)
+    if version != _VERSION:
+        return None
+    for secret in secrets or (None,):
+        if key_id(secret) != said:
+            continue
+        cipher = AESGCM(derive(token.encode("ascii"), secret, "token seal"))
+        try:
+            plain = cipher.decrypt(nonce, value[_HEADER.size :], _associated(key, header))
+        except InvalidTag:
+            continue
+        return plain, milliseconds / 1000
+    return None
+
+
+def seal_cookie(plain: bytes, *, name: str, secret: bytes, nonce: bytes) -> str:
+    """Seal a session into a cookie's value."""
+    header = bytes([_VERSION]) + key_id(secret) + nonce
+    cipher = AESGCM(derive(secret, None, "cookie seal"))
+    return base64url(header + cipher.encrypt(nonce, plain, header + name.encode("ascii")))
+
+
+def unseal_cookie(value: str, *, name: str, secrets: Sequence[bytes]) -> bytes | None:
+    """What `seal_cookie` sealed under the same name with one of the secrets, or None."""
+    try:
+        raw = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        return None
+    # One spelling for one seal: decoders let other alphabets and spare bits at the end pass.
+    if base64url(raw) != value:
+        return None
+    header, sealed = raw[:17], raw[17:]
+    for secret in secrets:
+        if header[:5] != bytes([_VERSION]) + key_id(secret):
+            continue
+        cipher = AESGCM(derive(secret, None, "cookie seal"))
+        try:
+            return cipher.decrypt(header[5:], sealed, header + name.encode("ascii"))
+        except (InvalidTag, ValueError):
+            continue
+    return None

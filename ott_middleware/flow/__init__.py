@@ -1,0 +1,1 @@
+"""The HTTP policy: which requests the middleware responds to itself, and how."""

@@ -1,0 +1,201 @@
+"""Which site this is: the origins that are its own, and those that it hands visitors over to.
+
+There are two notions of an own origin, and they must not be mixed up:
+
+- for the Origin rule: the scheme and Host of the request will do. A page is of the same origin as
+  its request, whatever the site is called.
+- for bound tokens: the origin must be *configured*. Host, Origin and a body are the client's to
+  choose. A site that was sent a link could claim to be the target here, and get this site's cookie.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from ..errors import ConfigurationError, InvalidTarget, SessionUnavailable
+from ..http.messages import Request
+from ..http.origins import Origin, SeenOrigin, is_loopback, origin_of_host, own_origin
+from ..http.urls import cut, spellings_of
+from ..options import Options
+from ..sessions.hosts import exact_hosts, hosts_of
+
+logger = logging.getLogger("ott_middleware")
+
+_AUDIENCE = "audience"
+_names_audience = re.compile(spellings_of(_AUDIENCE)).search
+# An origin has at most 253 characters of host; with this much beside it a query is no accident.
+_MAX_QUERY = 4096
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+# What has been warned of in this process.
+_warned: list[Origin] = []
+
+
+class OwnSite:
+    """The site that a middleware serves.
+
+    :raises ConfigurationError: a handoff target is this site itself.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._own = options.own
+        self._adapter = options.adapter
+        self._layers = options.host_layers
+        self._targets = options.targets
+        exact = (target.origin.exact for target in options.targets)
+        self._target_origins = frozenset(origin for origin in exact if origin is not None)
+        for origin in () if self._own else sorted(self._target_origins, key=str):
+            if self._is_named_now(origin):
+                raise ConfigurationError(
+                    f"handoff_targets: {origin} is this site's own by the host names that its "
+                    "framework allows; leave it out of one of the two, or pass public_origin= with "
+                    "this site's origins"
+                )
+
+    def _is_named_now(self, origin: Origin) -> bool:
+        # Every name of this machine counts as own, so that here it proves nothing: two sites of
+        # one machine may be told apart by their ports.
+        try:
+            return not is_loopback(origin.host) and self._is_named(origin)
+        except SessionUnavailable:
+            return False  # asked again, and reported, when a token is redeemed
+
+    def same_origin(self, request: Request) -> Origin | None:
+        """Return the own origin for the Origin rule."""
+        if len(self._own) > 1:
+            return origin_of_host(request, self._own)
+        return own_origin(request, self._own[0] if self._own else None)
+
+    def scheme(self, request: Request) -> str:
+        """Return the scheme that browsers see."""
+        own = self.same_origin(request) if self._own else None
+        if own is not None:
+            return own.scheme
+        # No own origin: where all that are listed are https, cookies stay Secure. Where all are
+        # http, what the server says stands: it may be https after all.
+        if self._own and all(each.scheme == "https" for each in self._own):
+            return "https"
+        return request.scheme
+
+    def configured(self, request: Request) -> str | None:
+        """Return the origin that this site is configured to be at this request, or None.
+
+        Tokens that are bound to that origin, and no others, can be redeemed here for a session.
+        """
+        seen = self.same_origin(request)
+        if seen is None or self._own:
+            return None if seen is None else str(seen)
+        if not self._is_own(seen, request):
+            return None
+        # An Origin with the scheme that the app sees says that there is no TLS proxy: a page that
+        # came by http must not redeem what was meant for https.
+        insecure = Origin.parse(request.header("origin")) == seen
+        return str(seen) if insecure else SeenOrigin(seen)
+
+    def _is_own(self, origin: Origin, request: Request) -> bool:
+        """Return whether the origin of a Host is an own one without `public_origin`."""
+        # The app may see http where the browser sees https: a target in either scheme is a target.
+        # Without this, a target on the same machine could come with its own Host and be this site.
+        seen_as = {origin, Origin.parse(f"https{str(origin).removeprefix(origin.scheme)}")} - {None}
+        if seen_as & self._target_origins:
+            return False
+        if not is_loopback(origin.host):
+            return self._is_named(origin)
+        # A wildcard (`http://localhost:*`) says nothing about a single origin: the port at which
+        # the server listens tells this site from the other ones.
+        port = origin.port or _DEFAULT_PORTS.get(origin.scheme)
+        return port == str(listening_port(request)) or not any(
+            target.origin.matches(each) for target in self._targets for each in seen_as if each
+        )
+
+    def _is_named(self, origin: Origin) -> bool:
+        """Return whether the framework's configuration names the host of an origin."""
+        # A name without a port stands for the scheme's own port: at any other port of the same
+        # host there may be another site, and only the client says which one it asked. (A proxy may
+        # add its own port, which is that of https, to the Host of a request that is http here.)
+        default = not origin.port or (origin.scheme, origin.port) == ("http", "443")
+        host = origin.host if default else f"{origin.host}:{origin.port}"
+        return host in self._named_hosts()
+
+    def _named_hosts(self) -> frozenset[str]:
+        try:
+            return exact_hosts(self._adapter.own_hosts()) | exact_hosts(hosts_of(self._layers))
+        except Exception as error:
+            # Nothing was taken yet: the link is still good when the adapter is.
+            raise SessionUnavailable(
+                f"{type(self._adapter).__name__}.own_hosts or the app's host names failed with "
+                f"{type(error).__name__}; return a list of names"
+            ) from error
+
+    def is_own(self, origin: Origin, request: Request) -> bool:
+        """Return whether a token may be bound to an origin since it is this site's own."""
+        if self._own:
+            return origin in self._own
+        seen = self.same_origin(request)
+        if seen is not None and seen.covers(origin) and self._is_own(seen, request):
+            return True
+        # Another name of this site; never http where the browser came by https.
+        return (
+            origin.scheme in ("https", request.scheme)
+            and origin not in self._target_origins
+            and self._is_named(origin)
+        )
+
+    def link_target(self, url: str, request: Request) -> Origin:
+        """Return the origin of a URL that may be linked to.
+
+        :raises InvalidTarget: no absolute URL, or neither a target nor this site's own.
+        """
+        # Browsers drop tabs and newlines and read a backslash as a slash: such a URL could point
+        # to another host, or to another path, than the one that is judged here.
+        origin = Origin.of_url(url) if url.isprintable() and "\\" not in url else None
+        if origin is None:
+            raise InvalidTarget("not an absolute URL: pass one like 'https://b.example/welcome'")
+        # A link is as good as a password to the site that it points to.
+        allowed = any(target.allows(origin, url) for target in self._targets)
+        if not (allowed or self.is_own(origin, request)):
+            raise InvalidTarget(
+                f"{origin}: name it (and where there is a path prefix, that path) in "
+                "handoff_targets, or in public_origin if it is this site's own"
+            )
+        return origin
+
+    def named_audience(self, request: Request) -> str | None:
+        """Return the origin that a generate request wants its token to be bound to, or None.
+
+        :raises InvalidTarget: an audience is named, and a token can't be bound to it.
+        """
+        # Searched first: splitting every query would take a long time for a long one. Behind a `;`
+        # an audience is found as well, though it is no parameter.
+        if not _names_audience(f"&{request.query}".replace(";", "&")):
+            return None
+        # Refused, never ignored: a token that was meant to be bound would be bound to nothing.
+        values = cut(request.query, _AUDIENCE)[1] if len(request.query) <= _MAX_QUERY else ()
+        origins = {Origin.parse(value) for value in values}
+        origin = origins.pop() if len(origins) == 1 else None
+        if origin is None or not (origin in self._target_origins or self.is_own(origin, request)):
+            raise InvalidTarget
+        return str(origin)
+
+
+def listening_port(request: Request) -> Any:
+    """Return the port that the server says it listens at, or None."""
+    server = request.carrier.get("server")
+    if isinstance(server, Iterable) and not isinstance(server, str):
+        return [*server, None, None][1]
+    return request.carrier.get("SERVER_PORT")
+
+
+def warn_of_no_origin(bound_to: Origin) -> None:
+    """Warn, once a process, that bound tokens can't be redeemed at this site."""
+    if _warned:
+        return
+    _warned.append(bound_to)
+    logger.warning(
+        "a token bound to %s was refused: nothing says which site this is, and a request's Host "
+        "proves nothing; pass public_origin= with this site's own origin, or a list of them, as "
+        "browsers see them",
+        bound_to,
+    )

@@ -1,0 +1,208 @@
+"""The session adapter as the flow uses it: what it says is checked, what it sets is bounded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..concurrency import (
+    Bind,
+    Bound,
+    Run,
+    blocks,
+    drive,
+    hook_call,
+    inline,
+    is_async,
+    on_running_loop,
+)
+from ..errors import OTTError, SessionExpired, SessionUnavailable
+from ..http.cookies import Cookie
+from ..http.messages import Request
+from ..sessions.base import (
+    MAX_UNVERIFIED,
+    Session,
+    SessionAdapter,
+    cookie_values,
+    refuse_cookie_in_id,
+)
+
+logger = logging.getLogger("ott_middleware")
+
+
+class SessionKeeper:
+    """Guards one adapter for one front.
+
+    :param adapter: already bound to the app.
+    :param bind: how its functions are made awaitable.
+    :param clock: tells the time in Unix seconds.
+    :param run: how a synchronous front runs a coroutine; None on a front with a loop.
+    """
+
+    def __init__(
+        self,
+        adapter: SessionAdapter,
+        *,
+        bind: Bind,
+        clock: Callable[[], float],
+        run: Run[Session | None] | None = None,
+    ) -> None:
+        self.adapter = adapter
+        self._run = run
+        self.now = clock
+        self._name = type(adapter).__name__
+        self._current = bind(adapter.current)
+        self._current_now = inline(adapter.current)
+        self._establish = bind(adapter.establish)
+        remote_user = getattr(adapter, "remote_user", None)
+        self._remote_user = bind(remote_user) if remote_user is not None else None
+
+    async def current(self, request: Request, look: Bound | None = None) -> Session | None:
+        """The live session that the request carries, or None.
+
+        :raises SessionUnavailable: the adapter failed.
+        """
+        session = await hook_call(f"{self._name}.current", (look or self._current)(request))
+        if session is None or (isinstance(session, Session) and session.expired(self.now())):
+            return None
+        if not isinstance(session, Session):
+            raise SessionUnavailable(f"{self._name}.current returned a {type(session).__name__}")
+        # Attack: made-up cookies of the largest size fill the store. This line bounds a session
+        # that only its cookies prove; without it each could take 16 KiB.
+        if not self.adapter.vouches and sum(map(len, self._values(session))) > MAX_UNVERIFIED:
+            return None
+        # An adapter may keep the value out of `token`: the request's own cookies count as well.
+        sent = [value for name in self.adapter.cookie_names for value in request.cookies(name)]
+        self.check_id(session, sent, "current")
+        return session
+
+    def check_id(self, session: Session, values: Iterable[str], method: str) -> None:
+        """Check that a session's id is neither one of its cookies nor one of these values.
+
+        :param method: the adapter's, which gave the session.
+        :raises SessionUnavailable: the id tells a cookie's value.
+        """
+        refuse_cookie_in_id(
+            session.id,
+            (session.token, *self._values(session), *values),
+            where=f"{self._name}.{method}",
+        )
+
+    def _values(self, session: Session) -> list[str]:
+        # The one cookie of an adapter may be JSON itself, with the session's id in it.
+        return cookie_values(session.token, several=len(self.adapter.cookie_names) != 1)
+
+    def current_now(self, request: Request) -> Session | None:
+        """`current` for a synchronous caller.
+
+        :raises RuntimeError: the adapter must wait, and nothing here can.
+        """
+        if self._run is not None:
+            return self._run(self.current(request))
+        waits = blocks(self.adapter.current) and on_running_loop()
+        if waits or is_async(self.adapter.current):
+            raise RuntimeError(f"{self._name} must wait for its answer: use `await asession()`")
+        return drive(self.current(request, self._current_now))
+
+    async def vouched(self, request: Request) -> Session | None:
+        """The session that the adapter knows to be alive; None where it can't know."""
+        return await self.current(request) if self.adapter.vouches else None
+
+    async def quietly(self, request: Request) -> Session | None:
+        """`current` where a failing adapter must not keep the app from answering."""
+        try:
+            return await self.current(request)
+        except OTTError as error:
+            logger.error("%s: %s", type(error).__name__, error)
+            return None
+
+    def exposed(self, session: Session) -> Session:
+        """Return what may be told of a session to another site.
+
+        :raises SessionUnavailable: the adapter failed.
+        """
+        name = f"{self._name}.expose"
+        try:
+            exposed: Any = self.adapter.expose(session)
+        except Exception as error:
+            # Only the type: the text of an adapter's exception may quote a cookie.
+            raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
+        if not isinstance(exposed, Session):
+            raise SessionUnavailable(f"{name} returned a {type(exposed).__name__}")
+        return exposed
+
+    async def establish(self, session: Session, request: Request) -> tuple[Cookie, ...]:
+        """The cookies that sign in the browser behind `request`, none longer than the session.
+
+        :raises SessionUnavailable: the adapter failed.
+        """
+        cookies = await hook_call(f"{self._name}.establish", self._cookies(session, request))
+        # An adapter may keep the value out of `token`, and set the session's id as the cookie.
+        self.check_id(session, [cookie.value for cookie in cookies], "establish")
+        return cookies
+
+    async def _cookies(self, session: Session, request: Request) -> tuple[Cookie, ...]:
+        # Made whole in here: an iterable may fail, or hold what is no cookie, as late as this.
+        cookies = await self._establish(session, request)
+        return tuple(self._bounded(cookie, session, request) for cookie in cookies)
+
+    def _bounded(self, cookie: Cookie, session: Session, request: Request) -> Cookie:
+        secure = cookie.secure if cookie.secure is not None else request.scheme == "https"
+        max_age = cookie.max_age
+        if max_age == 0:
+            pass  # a deletion
+        elif not session.persistent:
+            max_age = None  # it was not to outlive the browser there, so it does not here
+        elif max_age is not None and session.expires_at is not None:
+            left = int(session.expires_at.timestamp() - self.now())
+            if left < 1:
+                # No cookie lives for less than a second: an age of 0 would delete one instead.
+                raise SessionExpired
+            max_age = min(max_age, left)
+        return replace(cookie, secure=secure, max_age=max_age)
+
+    def begin(self, user: Mapping[str, Any] | str, remember: bool) -> Session:
+        """A new session for a user, where the adapter can begin one."""
+        session: Session = self._starter.start(user, remember=remember)
+        return session
+
+    def end(self, request: Request) -> tuple[Cookie, ...]:
+        """The cookies that end the session in the browser."""
+        secure = request.scheme == "https"
+        return tuple(
+            replace(cookie, secure=secure if cookie.secure is None else cookie.secure)
+            for cookie in self._starter.end(request)
+        )
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether sessions are the adapter's own to begin and to end."""
+        return hasattr(self.adapter, "start")
+
+    @property
+    def _starter(self) -> Any:
+        return self.adapter
+
+    @property
+    def sets_remote_user(self) -> bool:
+        """Whether the app is told by `REMOTE_USER` who is signed in."""
+        return self._remote_user is not None
+
+    async def remote_user(self, session: Session | None) -> str | None:
+        """What `REMOTE_USER` shall be; None for nobody."""
+        if session is None or self._remote_user is None:
+            return None
+        try:
+            name: Any = await hook_call("remote_user", self._remote_user(session))
+        except OTTError as error:
+            logger.error("%s: %s", type(error).__name__, error)
+            return None
+        if name is None:
+            return None
+        # An app that trusts the name must not be given one that it could take for another's.
+        if not isinstance(name, str) or not name or not name.isprintable():
+            logger.error("remote_user returned no printable name: the request goes on as nobody's")
+            return None
+        return name.encode("utf-8").decode("latin-1")  # as PEP 3333 wants native strings

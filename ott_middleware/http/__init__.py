@@ -1,0 +1,1 @@
+"""Values and rules of HTTP: pure functions and frozen values, without I/O, clock or logging."""

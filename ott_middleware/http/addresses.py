@@ -1,0 +1,40 @@
+"""Requests, responses and cookies as frozen values, and the request that is being answered.
+
+Text here is what HTTP's bytes are: one character (U+0000 to U+00FF) a byte, as in WSGI's native
+strings, so that nothing is lost on its way through.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+# Longer than any address with a scope and a port.
+_LONGEST_ADDRESS = 64
+_WITH_PORT = re.compile(r"\[(?P<v6>[^\[\]]*)\](?::[0-9]{1,5})?|(?P<v4>[0-9.]+):[0-9]{1,5}")
+
+
+def network_of(client: str | None) -> str:
+    """The network of a client's address: its /32 for IPv4, its /56 for IPv6, else `"unknown"`.
+
+    An IPv4 address that is mapped into IPv6 counts as IPv4; a port or a scope id does not count.
+    """
+    # Layers outside of the middleware may leave any text here. If such text named a network of its
+    # own, a client that can write into it would have any number of networks: whatever is not
+    # exactly one address (a list, a name, a socket's path) is the one network "unknown".
+    if client is None or len(client) > _LONGEST_ADDRESS:
+        return "unknown"
+    text = client.strip()
+    if with_port := _WITH_PORT.fullmatch(text):
+        text = with_port["v6"] or with_port["v4"] or ""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return "unknown"
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            # A subscriber has a /56 and chooses the other bits at will. Counted by the whole
+            # address, one client would be any number of networks.
+            return f"{ipaddress.IPv6Address(int(address) >> 72 << 72)}/56"
+        address = address.ipv4_mapped
+    return f"{address}/32"

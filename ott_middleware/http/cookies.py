@@ -1,0 +1,197 @@
+"""Requests, responses and cookies as frozen values, and the request that is being answered.
+
+Text here is what HTTP's bytes are: one character (U+0000 to U+00FF) a byte, as in WSGI's native
+strings, so that nothing is lost on its way through.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ..errors import ConfigurationError
+
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+_VALUE = re.compile(r"[^\x00-\x1f\x7f;\u0100-\U0010ffff]*")
+_DOMAIN = re.compile(r"\.?[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
+_ATTRIBUTE = re.compile(r"[^\x00-\x1f\x7f-\U0010ffff;,]+")
+
+
+def is_cookie_name(name: object) -> bool:
+    """Whether a cookie can have that name (RFC 6265 section 4.1.1: a token)."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def is_cookie_value(value: str) -> bool:
+    """Whether a value can be written into a header as it stands.
+
+    Wider than RFC 6265 section 4.1.1, since a value is carried over as some app wrote it, but
+    without what would end the value or the header.
+    """
+    return _VALUE.fullmatch(value) is not None
+
+
+def _is_attribute(value: object) -> bool:
+    return isinstance(value, str) and _ATTRIBUTE.fullmatch(value) is not None
+
+
+def _is_domain(value: object) -> bool:
+    return isinstance(value, str) and _DOMAIN.fullmatch(value) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """One `Set-Cookie`.
+
+    :ivar max_age: seconds; None for a cookie that ends with the browser session.
+    :ivar secure: None for what the request came by: set over https, not over http.
+    :ivar samesite: `Lax`, `Strict` or `None` (the word); empty to leave it to the browser.
+    :raises ConfigurationError: a combination that browsers drop without a word.
+    """
+
+    name: str
+    value: str = field(repr=False)
+    max_age: int | None = None
+    domain: str | None = None
+    path: str = "/"
+    secure: bool | None = None
+    httponly: bool = True
+    samesite: str = "Lax"
+    partitioned: bool = False
+
+    def __post_init__(self) -> None:
+        if not is_cookie_name(self.name):
+            raise ConfigurationError(
+                f"cookie name {self.name!r} is not a token (RFC 6265 section 4.1.1): "
+                "use letters, digits, - and _"
+            )
+        if not is_cookie_value(self.value):
+            # Never shown: it may be a secret. Written out, it would end the header or the value.
+            raise ValueError(f"cookie {self.name!r} has a value that no Set-Cookie can carry")
+        self._check_attributes()
+
+    def _check_attributes(self) -> None:
+        # RFC 6265bis sections 4.1.2 and 4.1.3: what browsers drop must fail here, not in silence.
+        def refuse(what: str, cure: str) -> None:
+            raise ConfigurationError(f"cookie {self.name!r}: {what}; {cure}")
+
+        if self.samesite not in ("Lax", "Strict", "None", ""):
+            refuse(f"samesite={self.samesite!r}", "use 'Lax', 'Strict' or 'None'")
+        if not _is_attribute(self.path) or not self.path.startswith("/"):
+            refuse(f"path={self.path!r}", "use a path that starts with /")
+        if self.domain is not None and not _is_domain(self.domain):
+            refuse(f"domain={self.domain!r}", "use a host name, or None for this host alone")
+        # Not `isinstance`: True is an int, and "Max-Age=True" is no age.
+        if self.max_age is not None and type(self.max_age) is not int:
+            refuse(f"max_age={self.max_age!r}", "use whole seconds, or None")
+        if self.samesite == "None" and self.secure is not True:
+            refuse("SameSite=None without Secure is dropped by browsers", "pass secure=True")
+        if self.partitioned and self.secure is not True:
+            refuse("Partitioned without Secure is dropped by browsers", "pass secure=True")
+        lowered = self.name.lower()
+        if lowered.startswith(("__secure-", "__host-")) and self.secure is not True:
+            refuse("its prefix demands Secure", "pass secure=True")
+        if lowered.startswith("__host-") and (self.domain is not None or self.path != "/"):
+            refuse("__Host- allows neither a Domain nor another Path than /", "leave them out")
+
+    def header(self) -> tuple[str, str]:
+        """The cookie as a header's name and value (RFC 6265 section 4.1)."""
+        parts = [f"{self.name}={self.value}"]
+        if self.max_age is not None:
+            parts.append(f"Max-Age={self.max_age}")
+            if self.max_age <= 0:
+                parts.append("Expires=Thu, 01 Jan 1970 00:00:00 GMT")
+        if self.domain is not None:
+            parts.append(f"Domain={self.domain}")
+        parts.append(f"Path={self.path}")
+        parts += [word for word, on in (("Secure", self.secure), ("HttpOnly", self.httponly)) if on]
+        if self.samesite:
+            parts.append(f"SameSite={self.samesite}")
+        if self.partitioned:
+            parts.append("Partitioned")
+        return "Set-Cookie", "; ".join(parts)
+
+
+def merge_cookies(header: str, values: Mapping[str, str | None]) -> str | None:
+    """A `Cookie` header with some cookies set, or with None removed; None when none are left."""
+    pairs = (pair.strip(" \t") for pair in header.split(";"))
+    kept = [pair for pair in pairs if pair and pair.partition("=")[0].strip(" \t") not in values]
+    kept += [f"{name}={value}" for name, value in values.items() if value is not None]
+    return "; ".join(kept) or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CookieAttributes:
+    """The attributes of an adapter's cookies, which are the adapter's arguments.
+
+    :ivar domain: None for this host alone.
+    :ivar path: the path that the cookie is sent for.
+    :ivar secure: None for what the request came by.
+    :ivar samesite: `Lax`, `Strict` or `None` (the word), in any case; empty to leave it to the
+        browser.
+    :ivar max_age: seconds; None for a cookie that ends with the browser session.
+    :ivar partitioned: for use in third-party frames (CHIPS); needs `secure=True`.
+    :ivar httponly: whether scripts are kept from reading it.
+    """
+
+    domain: str | None = None
+    path: str = "/"
+    secure: bool | None = None
+    samesite: str = "Lax"
+    max_age: int | None = None
+    partitioned: bool = False
+    httponly: bool = True
+
+    @property
+    def strict(self) -> bool:
+        """Whether browsers hold the cookie back on arrivals by a link."""
+        return self.samesite.capitalize() == "Strict"
+
+    def cookie(self, name: str, value: str) -> Cookie:
+        """A cookie with these attributes.
+
+        :raises ConfigurationError: a combination that browsers drop.
+        """
+        secure = self.secure
+        if secure is None and name.lower().startswith(("__host-", "__secure-")):
+            secure = True  # without it the prefix makes browsers drop the cookie
+        return Cookie(
+            name,
+            value,
+            max_age=self.max_age,
+            domain=self.domain,
+            path=self.path,
+            secure=secure,
+            httponly=self.httponly,
+            samesite=self.samesite.capitalize(),
+            partitioned=self.partitioned,
+        )
+
+    def check(self, names: Iterable[str]) -> None:
+        """:raises ConfigurationError: one of the names and these attributes do not go together."""
+        if not isinstance(self.samesite, str):
+            raise ConfigurationError(
+                f"samesite: {self.samesite!r}; use 'Lax', 'Strict' or 'None' (the word)"
+            )
+        if self.max_age is not None and (
+            isinstance(self.max_age, bool) or not isinstance(self.max_age, int) or self.max_age <= 0
+        ):
+            raise ConfigurationError(
+                f"max_age: {self.max_age!r}; use a positive number of seconds, or None"
+            )
+        switches = {"httponly": self.httponly, "partitioned": self.partitioned}
+        if self.secure is not None:
+            switches["secure"] = self.secure
+        for switch, value in switches.items():
+            if not isinstance(value, bool):  # "no" would count as yes
+                raise ConfigurationError(f"{switch}: {value!r}; use True or False")
+        for name in names:
+            self.cookie(name, "")
+
+
+def deletion(cookie: Cookie) -> Cookie:
+    """The cookie that makes a browser forget `cookie`."""
+    return replace(cookie, value="", max_age=0)

@@ -1,0 +1,60 @@
+"""What kind of request it is, by its method and Fetch Metadata.
+
+(W3C Fetch Metadata Request Headers; https://fetch.spec.whatwg.org for the modes and destinations.)
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
+
+from .client_text import MAX_ACCEPT
+from .messages import Request
+
+_FRAMES = frozenset({"iframe", "frame", "embed", "object"})
+_METADATA = ("sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user")
+
+
+def is_speculative(request: Request) -> bool:
+    """Whether a browser or a proxy fetches ahead of a person who may never come."""
+    said = (request.header(name) or "" for name in ("sec-purpose", "purpose", "x-moz"))
+    return any("prefetch" in word or "prerender" in word for word in map(str.lower, said))
+
+
+def never_redeems(request: Request) -> bool:
+    """Whether nobody stands behind the request who could be signed in by it."""
+    # A token burnt by a link preview's HEAD, an image or a frame would be missing when the person
+    # clicks; a frame would also let another site sign its visitors in here unseen.
+    return (
+        request.method in ("HEAD", "OPTIONS")
+        or request.header("sec-fetch-mode") == "no-cors"
+        or request.header("sec-fetch-dest") in _FRAMES
+    )
+
+
+def is_navigation(request: Request) -> bool:
+    """Whether a person opened the URL: the answer is the page that they will see."""
+    if request.method != "GET":
+        return False
+    if any(request.header(name) is not None for name in _METADATA):
+        mode, destination = request.header("sec-fetch-mode"), request.header("sec-fetch-dest")
+        return mode == "navigate" and destination == "document"
+    return accepts_html(request)
+
+
+def accepts_html(request: Request) -> bool:
+    """Whether the `Accept` header names HTML (RFC 9110 section 12.5.1); one over 1 KiB does not."""
+    accept = request.header("accept") or ""
+    # Attack: `Accept: a<60,000 blanks>b` takes the parser 6 seconds, since its pattern is quadratic
+    # in blanks. No browser sends more than the bound; without it, one request would hold a worker.
+    return len(accept) <= MAX_ACCEPT and _names_html(accept)
+
+
+# Both the kind of a request and the form of an error depend on it: it is parsed once for both.
+@lru_cache(maxsize=64)
+def _names_html(accept: str) -> bool:
+    accepted = parse_accept_header(accept, MIMEAccept)
+    kinds = (kind.partition(";")[0].lower() for kind, quality in accepted if quality > 0)
+    return "text/html" in kinds

@@ -1,0 +1,143 @@
+"""Requests, responses and cookies as frozen values, and the request that is being answered.
+
+Text here is what HTTP's bytes are: one character (U+0000 to U+00FF) a byte, as in WSGI's native
+strings, so that nothing is lost on its way through.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .client_text import cookie_values
+from .cookies import is_cookie_name, merge_cookies
+from .encoding import to_json, visible
+
+Headers = tuple[tuple[str, str], ...]
+
+
+# What every answer of the middleware carries: a token or a session is on one of its two ends.
+PRIVATE: Headers = (("Cache-Control", "no-store"), ("Referrer-Policy", "no-referrer"))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One incoming request, whichever interface it came by.
+
+    :ivar method: in upper case.
+    :ivar scheme: `http` or `https`, as the server or `public_origin` says.
+    :ivar path: below the application's mount point, percent-decoded text.
+    :ivar target: the whole path as browsers see it, percent-encoded; always a path on this host.
+    :ivar query: without the link parameter, otherwise byte for byte.
+    :ivar headers: by lower-case name; repeated ones are joined.
+    :ivar links: the link parameters that were cut from the query: one value for each, blank as
+        soon as the flow has read it.
+    :ivar carrier: the ASGI scope or WSGI environ, for adapters that need more; it holds the handle,
+        `ott`, where it is the app that asks.
+    :ivar client: the client's address: the peer, or what a layer outside (ProxyFix,
+        `--proxy-headers`) made of it; None where there is none.
+    :ivar verifiable: whether the adapter of the middleware that read the request can verify
+        sessions; None for a request that no middleware read.
+    :ivar began: the count of revocations when the request came in; None for a request that no
+        middleware read.
+    """
+
+    method: str
+    scheme: str
+    path: str
+    # These hold cookies, tokens and whatever else a client sends: none of it may reach a log.
+    target: str = field(default="/", repr=False)
+    query: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    links: tuple[str, ...] = field(default=(), repr=False)
+    carrier: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    # An address is personal data: it must not reach a log by way of a repr.
+    client: str | None = field(default=None, repr=False)
+    verifiable: bool | None = field(default=None, repr=False)
+    began: int | None = field(default=None, repr=False, compare=False)
+
+    def header(self, name: str) -> str | None:
+        """The value of a header by its lower-case name."""
+        return self.headers.get(name)
+
+    def cookies(self, name: str) -> list[str]:
+        """Every value that the request carries for a cookie, as sent: quotes and escapes untouched.
+
+        Empty as well where one of them is over 8 KiB or there are more than 32, as no browser has
+        them. (RFC 6265 section 5.4: a browser may send several cookies of one name.)
+        """
+        return cookie_values(self.headers.get("cookie", ""), name)
+
+    @property
+    def location(self) -> str:
+        """This request's URL without the link parameter: a path and query on this host."""
+        return f"{self.target}?{visible(self.query)}" if self.query else self.target
+
+    def with_headers(self, changes: Mapping[str, str | None]) -> Request:
+        """The same request with some headers set, or with None removed."""
+        headers = {**self.headers, **changes}
+        kept = {name: value for name, value in headers.items() if value is not None}
+        return dataclasses.replace(self, headers=kept)
+
+    def with_cookies(self, values: Mapping[str, str | None]) -> Request:
+        """The same request with some cookies set, or with None removed."""
+        return self.with_headers({"cookie": merge_cookies(self.headers.get("cookie", ""), values)})
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer: status, headers in order, body.
+
+    :raises ValueError: what no server can send.
+    """
+
+    status: int
+    # A Set-Cookie or a Location may stand in the headers, a token in the body.
+    headers: Headers = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        # A hook's may be anything, and half of an answer can't be taken back. No value is shown.
+        if type(self.status) is not int or not 100 <= self.status <= 999:
+            raise ValueError("Response.status: use a number from 100 to 999")
+        if not isinstance(self.body, bytes):
+            raise ValueError("Response.body: use bytes")
+        if not isinstance(self.headers, (tuple, list)) or not all(map(_is_header, self.headers)):
+            raise ValueError("Response.headers: use pairs of strings that HTTP can carry")
+
+    def with_headers(self, *more: tuple[str, str]) -> Response:
+        """The same answer with headers added."""
+        return dataclasses.replace(self, headers=(*self.headers, *more))
+
+
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+def _is_header(pair: object) -> bool:
+    """Whether it is a name and a value of RFC 9110 section 5, in latin-1."""
+    return (
+        isinstance(pair, tuple)
+        and len(pair) == 2
+        and is_cookie_name(pair[0])  # both are tokens
+        and isinstance(pair[1], str)
+        and _FIELD_VALUE.fullmatch(pair[1]) is not None
+    )
+
+
+def json_response(status: int, value: object, *headers: tuple[str, str]) -> Response:
+    """A JSON answer that nothing may store or sniff."""
+    body = to_json(value)
+    return Response(
+        status,
+        (
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            *PRIVATE,
+            ("X-Content-Type-Options", "nosniff"),
+            *headers,
+        ),
+        body,
+    )

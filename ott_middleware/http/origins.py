@@ -1,0 +1,258 @@
+"""Query strings, paths and origins: pure functions, and the rules that keep them on this host.
+
+The strings are those of `ott_middleware.http.messages`: one character a byte.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..errors import ConfigurationError, InvalidOrigin, MissingOrNullOrigin
+from .messages import Request
+from .urls import _AUTHORITY, resolved_path
+
+_ORIGIN = re.compile(
+    # Longer than any host name: 64 kB of labels in `Host` or `Origin` are not looked at.
+    r"(?=.{1,512}\Z)"
+    r"(?P<scheme>[a-z][a-z0-9+.\-]*)://"
+    r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?|)"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+)
+_DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A web origin (RFC 6454), normalised: lower case, without the scheme's own port."""
+
+    scheme: str
+    host: str
+    port: str
+
+    @classmethod
+    def parse(cls, text: str | None) -> Origin | None:
+        """An origin by its serialisation; None for anything else, `null` included."""
+        # Not only lower(): it makes "k" of the Kelvin sign, and a host of what is none.
+        match = _ORIGIN.fullmatch(text.lower()) if text and text.isascii() else None
+        if match is None:
+            return None
+        scheme, host, port = match["scheme"], match["host"], match["port"] or ""
+        if not host and scheme in _DEFAULT_PORTS:
+            return None
+        if port:
+            if int(port) > 65535:
+                return None
+            port = "" if _DEFAULT_PORTS.get(scheme) == str(int(port)) else str(int(port))
+        return cls(scheme, host, port)
+
+    @classmethod
+    def of_url(cls, url: str | None) -> Origin | None:
+        """The origin of an absolute URL; None for anything else."""
+        match = _AUTHORITY.match(url) if url else None
+        return cls.parse(match[0]) if match else None
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}" + (f":{self.port}" if self.port else "")
+
+    def covers(self, named: Origin) -> bool:
+        """Whether this origin, as the app sees itself, is the one that was named.
+
+        Behind a proxy that ends TLS, an app at `https://H` sees `http://H`: the same place. The
+        reverse never is: what was meant for `http://H` could be read by anyone on the way.
+        """
+        secured = Origin.parse(f"https{str(self)[4:]}") if self.scheme == "http" else None
+        return named in (self, secured)
+
+
+class SeenOrigin(str):
+    """An origin as the app itself sees it, which a TLS proxy may have changed: see `covers`."""
+
+    __slots__ = ()
+
+
+class NamedOrigin(str):
+    """An origin that a server named in its request: only a token bound to that origin will do."""
+
+    __slots__ = ()
+
+
+def own_origin(request: Request, public_origin: Origin | None) -> Origin | None:
+    """Return this site's own origin by the Origin rule: the configured one, else scheme and Host.
+
+    That a page is of the same origin as its request needs no more, but a Host is no proof of which
+    site this is.
+    """
+    if public_origin is not None:
+        return public_origin
+    host = request.header("host")
+    return Origin.parse(f"{request.scheme}://{host}") if host else None
+
+
+def origin_of_host(request: Request, public_origins: Iterable[Origin]) -> Origin | None:
+    """Return the one of several public origins that the request's Host names, or None."""
+    host = request.header("host")
+    named = [own for own in public_origins if Origin.parse(f"{own.scheme}://{host}") == own]
+    # One host may be listed with both schemes: the scheme of the request decides then.
+    same_scheme = (own for own in named if own.scheme == request.scheme)
+    return next(same_scheme, named[0] if named else None)
+
+
+_LOOPBACK = re.compile(
+    r"(?:.+\.)?localhost|\[::1\]|127(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}"
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host (of an `Origin`) can only be this machine (RFC 6761 section 6.3)."""
+    return _LOOPBACK.fullmatch(host.removesuffix(".")) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class OriginPattern:
+    """One entry of `trusted_origins`: an origin, with `*.` before its host or `*` for its port."""
+
+    scheme: str
+    host: str
+    port: str
+    subdomains: bool
+
+    @classmethod
+    def parse(cls, option: str, text: object) -> OriginPattern:
+        """:raises ConfigurationError: the text is no origin, or would trust everyone."""
+
+        def refuse(cure: str) -> ConfigurationError:
+            return ConfigurationError(f"{option}: {text!r} is not an origin; {cure}")
+
+        example = "write one like 'https://app.example.com', without a path"
+        if not isinstance(text, str):
+            raise refuse(example)
+        plain = text
+        if any_port := plain.endswith(":*"):
+            plain = plain[:-2]
+        scheme, mark, host = plain.partition("://")
+        if subdomains := host.startswith("*."):
+            host = host[2:]
+        origin = Origin.parse(f"{scheme}{mark}{host}")
+        if origin is None:
+            raise refuse(example)
+        # A wildcard right above a top-level domain would trust whoever registers a name there; so
+        # would one above its other spelling, with a dot at the end.
+        if subdomains and "." not in origin.host[:-1] and origin.host != "localhost":
+            raise refuse("name the domain that the wildcard stands in, as 'https://*.example.com'")
+        return cls(origin.scheme, origin.host, "*" if any_port else origin.port, subdomains)
+
+    def matches(self, origin: Origin) -> bool:
+        """Whether the origin is this one, or below it."""
+        # The dot is part of the comparison: evil-example.com is not below example.com.
+        host = (
+            origin.host.endswith("." + self.host) if self.subdomains else origin.host == self.host
+        )
+        return host and origin.scheme == self.scheme and self.port in ("*", origin.port)
+
+    def __str__(self) -> str:
+        host = f"*.{self.host}" if self.subdomains else self.host
+        return f"{self.scheme}://{host}" + (f":{self.port}" if self.port else "")
+
+    @property
+    def exact(self) -> Origin | None:
+        """The one origin that matches; None where there is a wildcard."""
+        if self.subdomains or self.port == "*":
+            return None
+        return Origin(self.scheme, self.host, self.port)
+
+    def overlaps(self, other: OriginPattern) -> bool:
+        """Return whether an origin could match both patterns."""
+        if self.scheme != other.scheme or not (
+            self.port == other.port or "*" in self.port + other.port
+        ):
+            return False
+        return self._has_host_of(other) or other._has_host_of(self)
+
+    def _has_host_of(self, other: OriginPattern) -> bool:
+        if not self.subdomains:
+            return not other.subdomains and self.host == other.host
+        host = "." + other.host if other.subdomains else other.host
+        return host.endswith("." + self.host)
+
+
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()+,;=:@\-]+)+/?")
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffTarget:
+    """One entry of `handoff_targets`.
+
+    :ivar origin: the origin; wildcards count for links only.
+    :ivar prefix: what the path of a link must begin with; None for any path.
+    """
+
+    origin: OriginPattern
+    prefix: str | None = None
+
+    @classmethod
+    def parse(cls, option: str, text: object) -> HandoffTarget:
+        """:raises ConfigurationError: the text is no origin, or its path can be no prefix."""
+        scheme, mark, rest = text.partition("://") if isinstance(text, str) else ("", "", "")
+        host, slash, path = rest.partition("/")
+        if not slash:
+            return cls(OriginPattern.parse(option, text))
+        origin, prefix = OriginPattern.parse(option, f"{scheme}{mark}{host}"), slash + path
+        if prefix == "/":
+            return cls(origin)
+        # Compared as text with what a browser makes of a URL: another spelling would never match.
+        if (
+            origin.scheme not in ("http", "https")
+            or not _PREFIX.fullmatch(prefix)
+            or {".", ".."} & set(prefix.split("/"))
+        ):
+            raise ConfigurationError(
+                f"{option}: {text!r} has no path that can be a prefix; write one like "
+                "'https://b.example/app/', without a query, escapes and dot segments"
+            )
+        return cls(origin, prefix)
+
+    def allows(self, origin: Origin, url: str) -> bool:
+        """Return whether a link may point to a URL of that origin."""
+        if not self.origin.matches(origin):
+            return False
+        if self.prefix is None:
+            return True
+        path = resolved_path(url)
+        if path is None:
+            return False
+        # /app is no prefix of /application: another app may live there.
+        inside = self.prefix if self.prefix.endswith("/") else self.prefix + "/"
+        return path == self.prefix or path.startswith(inside)
+
+
+def is_among(origin: Origin, patterns: Iterable[OriginPattern]) -> bool:
+    """Whether one of the patterns matches."""
+    return any(pattern.matches(origin) for pattern in patterns)
+
+
+def check_origin(request: Request, own: Origin | None, trusted: Iterable[OriginPattern]) -> None:
+    """The Origin rule: refuse what a page of an untrusted origin made the browser send.
+
+    `Origin` (RFC 6454 section 7), else `Referer`, else Fetch Metadata (W3C Fetch Metadata Request
+    Headers) tells who asks. A request with none of them comes from no browser, and nobody's
+    cookies ride along unasked.
+
+    :raises InvalidOrigin: the origin is known and not trusted.
+    :raises MissingOrNullOrigin: a browser asks and the origin is not known.
+    """
+    site = request.header("sec-fetch-site")
+    origin, referer = request.header("origin"), request.header("referer")
+    if origin == "null":
+        # Sandboxed frames and some redirects send null; only the browser's own word helps then.
+        if site != "same-origin":
+            raise MissingOrNullOrigin
+        return
+    if origin is not None or referer is not None:
+        source = Origin.parse(origin) if origin is not None else Origin.of_url(referer)
+        if source is None or not ((own and own.covers(source)) or is_among(source, trusted)):
+            raise InvalidOrigin
+        return
+    if site not in (None, "same-origin", "none"):
+        raise MissingOrNullOrigin

@@ -1,0 +1,1 @@
+"""The two interfaces, ASGI and WSGI: bytes in, bytes out, no policy."""

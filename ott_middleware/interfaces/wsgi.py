@@ -1,0 +1,330 @@
+"""The WSGI front: environ in, `Request`; `Response`, `start_response` out; and the pass-through.
+
+No policy lives here. (PEP 3333.)
+"""
+
+from __future__ import annotations
+
+import contextvars
+import io
+import re
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from ..context import PROBE, answering, current_request
+from ..errors import BadRequest, LengthRequired, PayloadTooLarge, SessionUnavailable
+from ..flow.flow import Flow
+from ..flow.forward import Edit
+from ..flow.handle import attach
+from ..forks import renew_in_children
+from ..http.cutting import cut_request
+from ..http.messages import Request, Response
+from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
+from ..options import Options, OptionValues
+from .fast_path import call_directly
+from .probe import NOBODY, PROBE_BYTES, PROBE_SECONDS
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from typing_extensions import Unpack
+
+
+class WSGIMiddleware:
+    """One-time tokens around a WSGI app.
+
+    :param app: the app; it should be wrapped by nothing that needs to see tokens or sessions first.
+    :param options: see `Options`.
+    :raises ConfigurationError: a bad option.
+    """
+
+    def __init__(self, app: WSGIApplication, **options: Unpack[OptionValues]) -> None:
+        built = Options.build(options, app)
+        self.app = app
+        built.adapter.bind(self._call_app)
+        self.flow = Flow(built, read_request=_read_request, asynchronous=False)
+        self._handle = self.flow.handle
+        self._param = built.query_param
+        self.renew_after_fork()
+        renew_in_children(self)
+        self._front = self._made_front()
+        call_directly(self, WSGIMiddleware, self._front)
+
+    def renew_after_fork(self) -> None:
+        """Count the probes anew. Called in a forked child."""
+        # The parent's are in threads that a child does not have: their places would be taken for
+        # ever, and the semaphore's own lock with them.
+        self._probes = threading.BoundedSemaphore(_MOST_PROBES)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request, or pass it on."""
+        return self._front(environ, start_response)
+
+    def _made_front(self) -> WSGIApplication:
+        if self.flow.watches:  # every answer must be seen
+            return self._answer
+        # Every request of the app pays for what stands in here: its names are looked up once.
+        app, answer, new_handle, mark = self.app, self._answer, self._handle, PATH_MARK
+        name = self._param or NO_PARAM
+        begins, names_it = f"&{name}", re.compile(spellings_of(name)).search
+
+        def front(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            try:
+                query, path = environ["QUERY_STRING"], environ["PATH_INFO"]
+            except KeyError:  # PEP 3333 lets a server leave out what is empty
+                return answer(environ, start_response)
+            # The quick look first: has a parameter that begins so, or an escape. (For more than one
+            # character `in` takes longer than rpartition().)
+            if mark in path or (
+                query
+                and (
+                    (
+                        ("%" in (query := "&" + query) or query.rpartition(begins)[1])
+                        and names_it(query)
+                    )
+                    # A parser that splits at ";" would find a token that no "&" stands before.
+                    or (";" in query and names_it(query.replace(";", "&")))
+                )
+            ):
+                del query  # a failing app may have its callers' variables reported somewhere
+                return answer(environ, start_response)
+            handle = new_handle()
+            handle.carrier = environ.copy()  # attach(), without the price of a call
+            environ["ott"] = handle
+            return app(environ, start_response)
+
+        return front
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        flow = self.flow
+        query = environ.get("QUERY_STRING", "")
+        links = cut_request(environ, query, self._param) if self._param is not None else ()
+        del query
+        request = flow.read_request(environ, links)
+        del links
+        handle = self._handle()
+        with answering(request):
+            outcome = flow.run(flow.answer(request, _reader(environ), handle))
+        if isinstance(outcome, Response):
+            return _start(outcome, request, start_response)
+        del request  # it holds the token, which may be a live one still
+        for name, value in outcome.headers.items():
+            key = f"HTTP_{name.upper().replace('-', '_')}"
+            environ.pop(key, None)
+            if value is not None:
+                environ[key] = value
+        if flow.sets_remote_user:
+            _set_remote_user(environ, outcome.remote_user)
+        attach(handle, environ)
+        if outcome.edit is not None:
+            start_response = self._editing(start_response, outcome.edit)
+        return self.app(environ, start_response)
+
+    def _editing(self, start_response: StartResponse, edit: Edit) -> StartResponse:
+        def edited(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            changed = self.flow.run(edit(int(status[:3]), tuple(headers)))
+            if exc_info is None:
+                return start_response(status, list(changed))
+            return start_response(status, list(changed), exc_info)
+
+        return edited
+
+    def _call_app(self, request: Request) -> Response:
+        """Ask the app, in process, on behalf of the request that is being answered."""
+        current = current_request()
+        carrier = current.carrier if current is not None else {}
+        if PROBE in carrier:
+            return NOBODY
+        host = (current and current.header("host")) or "localhost"
+        environ: WSGIEnvironment = {
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.version": (1, 0),
+            "wsgi.errors": io.StringIO(),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            # What the server said of this connection holds for it as well.
+            **{name: carrier[name] for name in _SURROUNDINGS if name in carrier},
+            "wsgi.url_scheme": current.scheme if current is not None else "http",
+            "REQUEST_METHOD": request.method,
+            "PATH_INFO": request.path,
+            "QUERY_STRING": "",
+            "CONTENT_LENGTH": "0",
+            "HTTP_HOST": host,
+            "wsgi.input": io.BytesIO(),
+            **{f"HTTP_{k.upper().replace('-', '_')}": v for k, v in request.headers.items()},
+            PROBE: True,
+        }
+        # The view that is asked may look at its handle, as always; it hears of nobody.
+        attach(self._handle(), environ)
+        # A call that hangs can't be ended, only left behind: in a thread of its own, and not in any
+        # number of them.
+        if not self._probes.acquire(blocking=False):
+            raise SessionUnavailable(f"probe: {_MOST_PROBES} are without an answer")
+        asked = _Asked(self.app, environ, self._probes.release)
+        # In a context of its own: what the app keeps in its context (a user who was looked up) is
+        # about the request that is being answered, and the question is about another's cookies.
+        thread = threading.Thread(target=contextvars.Context().run, args=(asked.run,), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more threads
+            self._probes.release()
+            raise SessionUnavailable("probe: no thread to ask the app in") from error
+        thread.join(PROBE_SECONDS)
+        if thread.is_alive():
+            raise SessionUnavailable(f"probe: no answer within {PROBE_SECONDS} s")
+        if asked.failure is not None:
+            raise SessionUnavailable(f"probe: the app failed: {asked.failure}")
+        if asked.status is None:
+            raise SessionUnavailable("probe: the app did not call start_response")
+        return Response(int(asked.status[:3]), body=bytes(asked.body))
+
+
+_MOST_PROBES = 64
+_SURROUNDINGS = (
+    "SCRIPT_NAME",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "REMOTE_ADDR",
+    "wsgi.version",
+    "wsgi.errors",
+    "wsgi.multithread",
+    "wsgi.multiprocess",
+    "wsgi.run_once",
+)
+
+
+class _Asked:
+    """One request that the middleware makes of the app, and its answer."""
+
+    def __init__(
+        self, app: WSGIApplication, environ: WSGIEnvironment, release: Callable[[], None]
+    ) -> None:
+        self._app, self._environ, self._release = app, environ, release
+        self.status: str | None = None
+        self.body = bytearray()
+        self.failure: str | None = None
+
+    def run(self) -> None:
+        try:
+            answer = self._app(self._environ, self._start_response)
+            try:
+                for chunk in answer:
+                    self._write(chunk)
+                    if len(self.body) >= PROBE_BYTES:
+                        break
+            finally:
+                if hasattr(answer, "close"):
+                    answer.close()
+        except BaseException as error:
+            # Whatever ended the app (an exit, a cancellation), this is not an answer. Nobody stands
+            # above in this thread to hear of it.
+            self.failure = type(error).__name__
+        finally:
+            self._release()
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], Any]:
+        self.status = status
+        return self._write
+
+    def _write(self, chunk: bytes) -> None:
+        self.body += chunk[: PROBE_BYTES - len(self.body)]
+
+
+def _read_request(environ: WSGIEnvironment, links: tuple[str, ...] = ()) -> Request:
+    headers = {
+        key[5:].replace("_", "-").lower(): value
+        for key, value in environ.items()
+        if key.startswith("HTTP_")
+    }
+    for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(key):
+            headers[key.replace("_", "-").lower()] = environ[key]
+    path = environ.get("PATH_INFO", "")
+    if not path.startswith("/"):
+        path = path_of(path)
+    raw_path = path.encode("latin-1", "replace")
+    client = environ.get("REMOTE_ADDR")
+    return Request(
+        method=environ["REQUEST_METHOD"].upper(),
+        scheme=environ.get("wsgi.url_scheme", "http"),
+        path=raw_path.decode("utf-8", "replace"),
+        target=browser_path(
+            environ.get("RAW_URI") or environ.get("REQUEST_URI"),
+            environ.get("SCRIPT_NAME", "").encode("latin-1", "replace"),
+            raw_path,
+        ),
+        query=environ.get("QUERY_STRING", ""),
+        headers=headers,
+        links=links,
+        carrier=environ,
+        client=client if isinstance(client, str) else None,
+    )
+
+
+def _reader(environ: WSGIEnvironment) -> Callable[[int], Awaitable[bytes]]:
+    async def read(limit: int) -> bytes:
+        length = environ.get("CONTENT_LENGTH")
+        if length:
+            return _read(environ["wsgi.input"], int(length), exactly=True)
+        if environ.get("wsgi.input_terminated"):
+            body = _read(environ["wsgi.input"], limit + 1, exactly=False)
+            if len(body) > limit:
+                raise PayloadTooLarge
+            return body
+        # HTTP/1 without a length and without chunks is without a body (RFC 9112 section 6.3); what
+        # else comes without a length has an end that only the server knows.
+        protocol = environ.get("SERVER_PROTOCOL", "")
+        if environ.get("HTTP_TRANSFER_ENCODING") or not protocol.startswith(("HTTP/1", "HTTP/0")):
+            raise LengthRequired
+        return b""
+
+    return read
+
+
+def _read(stream: Any, length: int, *, exactly: bool) -> bytes:
+    body = bytearray()
+    while len(body) < length:
+        try:
+            chunk = stream.read(length - len(body))
+        except OSError as error:
+            raise BadRequest from error  # the client is gone half-way
+        if not chunk:
+            break
+        body += chunk
+    if exactly and len(body) < length:
+        raise BadRequest
+    return bytes(body)
+
+
+_REMOTE_USER_HEADERS = frozenset(
+    {"REMOTE_USER", "X_REMOTE_USER", "X_FORWARDED_USER", "X_AUTH_REQUEST_USER"}
+)
+
+
+def _set_remote_user(environ: WSGIEnvironment, name: str | None) -> None:
+    """Make `REMOTE_USER` say what it should, and nothing else say it."""
+    for key in list(environ):
+        # Servers differ in what they do to case, dashes and underscores; apps in what they read.
+        folded = key.upper().replace("-", "_")
+        smuggled = folded.startswith("HTTP_") and folded[5:] in _REMOTE_USER_HEADERS
+        if smuggled or folded in ("REMOTE_USER", "AUTH_TYPE"):
+            del environ[key]
+    if name is not None:
+        environ["REMOTE_USER"] = name
+
+
+def _start(response: Response, request: Request, start_response: StartResponse) -> Iterable[bytes]:
+    try:
+        phrase = HTTPStatus(response.status).phrase
+    except ValueError:
+        phrase = "Unknown"
+    start_response(f"{response.status} {phrase}", list(response.headers))
+    return [b"" if request.method == "HEAD" else response.body]

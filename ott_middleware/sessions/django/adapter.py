@@ -1,0 +1,358 @@
+"""Django's sessions, as the project's own engine and `django.contrib.auth` have them.
+
+Django decides, and is asked by its own functions: the engine of `SESSION_ENGINE` loads the session,
+`django.contrib.auth.get_user` says whose it is (the backend that signed them in, `is_active`, the
+hash that changes with the password), `login` begins a new one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.contrib.auth import (
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+    get_user_model,
+    login,
+)
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CSRF_SESSION_KEY
+
+from ...context import current_request
+from ...errors import ConfigurationError, SessionExpired, SessionNotFound
+from ...http.cookies import Cookie, CookieAttributes
+from ...http.messages import Request
+from ..base import CallApp, Session
+from ..framework import FrameworkSession, Match, earlier, exposed_of, session_id
+from ..hosts import django_hosts, exact_hosts
+from .ends import END_KEY, keep_ends, now
+from .project import check_apps, check_layers, engine
+from .request import answering, cookies_of, cookies_set_by, django_request, renew_csrf
+from .store import database, end_of, is_key, is_self_contained, limit, reading, tells_end
+from .user import SignedIn, as_json, described, id_of, user_by_field, user_by_id, user_of
+
+# What says who is signed in, for how long and with which forms: nobody brings that along.
+_RESERVED = {
+    SESSION_KEY,
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    CSRF_SESSION_KEY,
+    "_session_expiry",
+    END_KEY,
+}
+# What of a session goes under the seal, so that the source alone says it.
+_SEALED = ("id", "user_id", "user", "created_at", "expires_at", "persistent")
+
+logger = logging.getLogger("ott_middleware")
+
+_S = TypeVar("_S", bound=Session)
+
+
+class DjangoSession(FrameworkSession):
+    """The sessions of a Django project, whatever its engine and its user model.
+
+    The cookie's name and attributes are those of the settings (`SESSION_COOKIE_…`). Make it when
+    the settings are there: in `wsgi.py` or `asgi.py`, after `get_wsgi_application()`.
+
+    In mode `"fork"` signing out on one side leaves the other signed in; a change of the password
+    and a deactivated user end both, and the new session ends when the one that it comes from
+    would have ended at that time, or after this site's `SESSION_COOKIE_AGE` where that is sooner.
+    That end stands in the session, and holds whatever the app does to it but `flush()` (which
+    `logout` calls): not `set_expiry()`, `clear()`, a later change, nor `SESSION_SAVE_EVERY_REQUEST`
+    make it last longer. For that the adapter gives the project's session store class, whichever it
+    is, methods that keep the end; sessions that the app begins itself are left as they are. Where
+    the engine does not derive from Django's `SessionBase`, a warning says so at start, and
+    `bounds_app` is False: then the app may see a session that has ended, and the adapter does not.
+
+    Mode `"fork"` needs sessions that tell when they end. All of Django's engines do, except `cache`
+    on a cache other than Redis and local memory; use `cached_db` there.
+
+    A session's `id` is made of its key. With the engine `signed_cookies`, where the cookie is the
+    session and changes whenever it does, it is made of the user and the hash of the password: it
+    names all sessions of that user. `max_per_session` then counts by user, and `revoke` drops the
+    tokens of all; and since nothing ends such a session on the server, only
+    `revoke_on_sign_out=True` ends its tokens at sign-out.
+
+    :param mode, expose, data, match, sources: see `FrameworkSession`. `expose` names attributes of
+        the user; dates, UUIDs and the like leave as text. A `match` by a field is a look-up in the
+        user model's default manager: exactly one user, whose value is the very text (or whole
+        number) that arrived, whatever the column's collation holds for equal. The same goes for
+        ids. A function may compare otherwise, regardless of case for example; it returns a saved
+        user, or None.
+    :param same_store: False where a `"fork"` comes from a site with the same secret and the same
+        users, but a session store of its own. The session cannot be looked up then; that the user
+        is active and has the same password decides.
+    :param auth_backend: which of `AUTHENTICATION_BACKENDS` signs in who arrives from elsewhere;
+        default: the first that knows them.
+    :param domain, path, secure, samesite, httponly: of the cookie; default: the settings.
+        Django sets the cookie again by its settings, so better change these.
+    :param max_age: of the cookie, in seconds; default, and at most: until the session ends.
+    :param partitioned: see `CookieAttributes`.
+    :raises ConfigurationError: no settings, or a bad argument.
+    """
+
+    kind = "django"
+    thread_sensitive = True
+
+    def __init__(
+        self,
+        *,
+        mode: str = "share",
+        expose: Iterable[str] = (),
+        data: Iterable[str] = (),
+        match: Match | None = None,
+        sources: Sequence[FrameworkSession] = (),
+        same_store: bool = True,
+        auth_backend: str | None = None,
+        domain: str | None = None,
+        path: str | None = None,
+        secure: bool | None = None,
+        samesite: str | None = None,
+        max_age: int | None = None,
+        partitioned: bool = False,
+        httponly: bool | None = None,
+    ) -> None:
+        super().__init__(mode=mode, expose=expose, data=data, match=match, sources=sources)
+        self._store = engine()
+        if taken := _RESERVED.intersection(self._data):
+            raise ConfigurationError(f"data: {min(taken)!r} is Django's own; leave it out")
+        if not same_store and mode == "share":
+            raise ConfigurationError(
+                "same_store: mode 'share' needs one session store; pass mode='fork' where there "
+                "are two"
+            )
+        if auth_backend is not None and auth_backend not in settings.AUTHENTICATION_BACKENDS:
+            raise ConfigurationError(
+                f"auth_backend: {auth_backend!r}; name one of settings.AUTHENTICATION_BACKENDS"
+            )
+        if mode == "fork" and same_store and not tells_end(self._store):
+            raise ConfigurationError(
+                "mode: 'fork', but sessions of this SESSION_ENGINE do not tell when they end, so "
+                "that a new one could outlast the one that it comes from; use "
+                "'django.contrib.sessions.backends.cached_db', the engine 'cache' on Redis, or "
+                "mode='share'"
+            )
+        self.bounds_app = keep_ends(self._store)
+        self._same_store = same_store
+        self._auth_backend = auth_backend
+        self.attributes = CookieAttributes(
+            domain=settings.SESSION_COOKIE_DOMAIN if domain is None else domain,
+            path=settings.SESSION_COOKIE_PATH if path is None else path,
+            # Off in the settings is Django's default, not a wish: over https it is on.
+            secure=(bool(settings.SESSION_COOKIE_SECURE) or None) if secure is None else secure,
+            samesite=(settings.SESSION_COOKIE_SAMESITE or "") if samesite is None else samesite,
+            max_age=max_age,
+            partitioned=partitioned,
+            httponly=bool(settings.SESSION_COOKIE_HTTPONLY) if httponly is None else httponly,
+        )
+        self.cookie_names = (settings.SESSION_COOKIE_NAME,)
+        self.attributes.check(self.cookie_names)
+        self.strict = self.attributes.strict
+
+    @classmethod
+    def of_app(cls, app: object) -> DjangoSession:
+        """The adapter of the project whose handler `app` is.
+
+        :raises ConfigurationError: it keeps no sessions, or knows no users.
+        """
+        adapter = cls()
+        check_layers()
+        return adapter
+
+    def bind(self, call_app: CallApp) -> None:
+        check_apps(self._match)
+        if not self.bounds_app:
+            logger.warning(
+                "%s: sessions that a handoff began may be seen by the app after they have ended: "
+                "derive the SessionStore of SESSION_ENGINE from Django's SessionBase",
+                type(self).__name__,
+            )
+        super().bind(call_app)
+
+    def own_hosts(self) -> frozenset[str]:
+        """Return the exact names in `ALLOWED_HOSTS`."""
+        return exact_hosts(django_hosts())
+
+    def secrets(self) -> Sequence[str | bytes]:
+        """`SECRET_KEY`, and its fallbacks."""
+        return (settings.SECRET_KEY, *getattr(settings, "SECRET_KEY_FALLBACKS", ()))
+
+    def current(self, request: Request) -> Session | None:
+        key = cookies_of(request).get(self.cookie_names[0], "")
+        if not is_key(self._store, key):
+            return None
+        with database(request):
+            return self._signed_in(key)
+
+    def expose(self, session: Session) -> Session:
+        exposed = super().expose(replace(session, token=""))
+        if not session.token:
+            return exposed
+        more = (session.backend, session.auth_hash) if isinstance(session, SignedIn) else ("", "")
+        values = exposed.to_json()
+        # Under the same seal as the key stands what decides who is signed in, for how long and with
+        # what. The token's own seal needs no secret of this site's: whoever can write to the
+        # backend could put a victim's id, or another end, beside the sealed key of a session of
+        # their own. The data is only named here, by digests, since it may be long.
+        inside = {name: values[name] for name in _SEALED}
+        digests = {name: _digest(name, value) for name, value in values["data"].items()}
+        sealed = self._sealed(json.dumps([session.token, *more, inside, digests]))
+        return replace(exposed, token=sealed)
+
+    def _opened(self, session: Session) -> Session | None:
+        own = super()._opened(session)
+        if own is None:
+            return None
+        token, backend, auth_hash, *more = json.loads(own.token)
+        if len(more) != 2:  # of an earlier release, which left the user's id outside of the seal
+            return None
+        inside, digests = more
+        # Nothing that stands outside of the seal counts, see `expose`.
+        kept = {
+            name: value
+            for name, value in session.data.items()
+            if digests.get(name) == _digest(name, value)
+        }
+        found = Session.from_json({**inside, "token": token, "data": kept})
+        return SignedIn.of(found, backend=backend, auth_hash=auth_hash)
+
+    def resolve(self, session: Session) -> Any:
+        with database(current_request()):  # `match` may ask it as well
+            return super().resolve(session)
+
+    def alive(self, session: Session) -> Session | None:
+        with database(current_request()):
+            if not self._same_store:
+                user = user_of(SignedIn.of(session).values)
+                if user is None:
+                    return None
+                told = {**(session.user or {}), **described(user, self._exposed)}
+                return self._within_lifetime(replace(session, token="", user=told))
+            found = self._signed_in(session.token)
+        # Somebody else may have signed in by the same key meanwhile.
+        if found is None or found.user_id != session.user_id:
+            return None
+        # Two engines measure a session's age by the settings of the site that looks. The end that
+        # the source saw, and sealed, holds too; this site's may be later.
+        found = replace(found, expires_at=earlier(found.expires_at, session.expires_at))
+        return found if self.mode == "share" else self._within_lifetime(replace(found, token=""))
+
+    def known(self, session: Session, person: Any) -> Session | None:
+        with database(current_request()):
+            if self._match == "id":
+                return self._arrived(session, person)
+            user = user_by_field(self._match, person) if isinstance(self._match, str) else person
+            if user is None:
+                return None
+            if not isinstance(user, get_user_model()) or user.pk is None:
+                raise TypeError("match returned no saved user of this project, and not None")
+            return self._arrived(session, id_of(user))
+
+    def share(self, session: Session, request: Request) -> list[Cookie]:
+        cookie = self._cookie(session.token, session)
+        if settings.CSRF_USE_SESSIONS or cookies_of(request).get(cookie.name) == session.token:
+            return [cookie]  # the forms that go with this session stay good
+        asking, response = HttpRequest(), HttpResponse()
+        renew_csrf(request, asking, response)
+        return [cookie, *cookies_set_by(response)]
+
+    def begin(self, session: Session, request: Request) -> list[Cookie]:
+        with database(request):
+            own: SignedIn | None
+            if isinstance(session, SignedIn):
+                own = session
+            else:  # carried here by a token service of somebody's own
+                own = self._arrived(session, session.user_id)
+            user = None if own is None else user_of(own.values)
+            if own is None or user is None:
+                raise SessionNotFound  # the user was deactivated at this very moment
+            own = self._within_lifetime(own)
+            end = own.expires_at
+            if end is None or end - now() < timedelta(seconds=1):
+                raise SessionExpired  # no cookie and no cache keeps less than a second
+            asking, response = django_request(request), HttpResponse()
+            # A fresh one: whoever planted the visitor's own knows its key.
+            asking.session = store = self._store()
+            limit(store, end, persistent=own.persistent)
+            with answering(asking, response):
+                login(asking, user, backend=own.backend)
+            store.update(dict(own.data))
+            renew_csrf(request, asking, response)
+            store.save()
+        return [self._cookie(store.session_key, own), *cookies_set_by(response)]
+
+    def _signed_in(self, key: str) -> SignedIn | None:
+        """The session with that key, if somebody is signed in by it."""
+        store = reading(self._store, key)
+        values = dict(store.items())
+        # Somebody's session is not anybody's sign-in.
+        user = user_of(values) if SESSION_KEY in values else None
+        if user is None:
+            return None
+        end = end_of(store)
+        if end is None:
+            return None
+        auth_hash = str(values.get(HASH_SESSION_KEY, ""))
+        named = (id_of(user), auth_hash) if is_self_contained(self._store) else (key,)
+        told = {name: as_json(value) for name, value in exposed_of(values, self._data).items()}
+        return SignedIn(
+            id=session_id(self.kind, *named),
+            token=key,
+            user_id=id_of(user),
+            user=described(user, self._exposed),
+            expires_at=end,
+            persistent=not store.get_expire_at_browser_close(),
+            data=told,
+            backend=values[BACKEND_SESSION_KEY],
+            auth_hash=auth_hash,
+        )
+
+    def _arrived(self, session: Session, user_id: object) -> SignedIn | None:
+        """Somebody's session from elsewhere, as one of a user of this side, if it lets them in."""
+        found = user_by_id(user_id, self._auth_backend)
+        if found is None:
+            return None
+        user, backend = found
+        arrived = SignedIn.of(
+            session,
+            token="",
+            user_id=id_of(user),
+            user={**(session.user or {}), **described(user, self._exposed)},
+            backend=backend,
+            auth_hash=user.get_session_auth_hash(),
+        )
+        return self._within_lifetime(arrived)
+
+    def _within_lifetime(self, session: _S) -> _S:
+        """A session to begin here, bounded by this site's settings.
+
+        It ends no later than a session that is begun now, and with the browser where those do.
+        """
+        return replace(
+            session,
+            expires_at=earlier(session.expires_at, self._latest()),
+            persistent=session.persistent and not settings.SESSION_EXPIRE_AT_BROWSER_CLOSE,
+        )
+
+    def _latest(self) -> datetime:
+        age: int = self._store().get_session_cookie_age()
+        return now() + timedelta(seconds=age)
+
+    def _cookie(self, key: str, session: Session) -> Cookie:
+        cookie = self.attributes.cookie(self.cookie_names[0], key)
+        if not session.persistent or session.expires_at is None:
+            return cookie
+        end = min(session.expires_at, self._latest())
+        left = max(1, int((end - now()).total_seconds()))
+        return replace(cookie, max_age=min(cookie.max_age or left, left))
+
+
+def _digest(name: str, value: Any) -> str:
+    return session_id("data", name, json.dumps(value, sort_keys=True))

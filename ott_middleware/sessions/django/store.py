@@ -1,0 +1,156 @@
+"""Django's sessions as they lie in their store: read without a trace, and when they end."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from django.conf import settings
+from django.contrib.sessions.backends.base import VALID_KEY_CHARS, SessionBase
+from django.contrib.sessions.backends.cache import SessionStore as CacheStore
+from django.contrib.sessions.backends.cached_db import SessionStore as CachedDatabaseStore
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.contrib.sessions.backends.file import SessionStore as FileStore
+from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
+from django.core import signing
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.redis import RedisCache
+from django.db import connections
+from django.utils.timezone import get_default_timezone, make_naive
+
+from ...http.messages import Request
+from .ends import aware, end_in, keep_ends, now, set_end
+
+# What no engine of Django's has issued never reaches a store: databases and caches have limits of
+# their own, and some answer with an error or a warning to what exceeds them.
+_KEY = re.compile(r"[A-Za-z0-9_.-]{8,128}")
+# Where the key is the session itself, it is as long as a cookie may be.
+_LONG_KEY = re.compile(r"[!#-+\--:<-\[\]-~]{8,4096}")
+
+
+def is_self_contained(store: Any) -> bool:
+    """Whether the key is the session: another one after every change, and never withdrawn."""
+    return issubclass(store, CookieStore)
+
+
+def is_key(store: Any, key: str) -> bool:
+    """Whether a cookie's value may be a session's key in that store."""
+    if not issubclass(store, (DatabaseStore, CacheStore, FileStore)):
+        return _LONG_KEY.fullmatch(key) is not None
+    if _KEY.fullmatch(key) is None:
+        return False
+    if store._get_new_session_key is not SessionBase._get_new_session_key:
+        return True  # an engine with keys of its own
+    # Django's keys have no capitals. A table, a cache in a table or a file system may find them in
+    # another case, too. Then one session would have several keys: several ids here, a cap on its
+    # tokens for each, and a sign-out that revokes the tokens of one.
+    return set(key) <= set(VALID_KEY_CHARS)
+
+
+def reading(store: Any, key: str) -> Any:
+    """A session to be read only."""
+    session = store(key)
+    # Engines replace what has expired by a new, empty session. Who merely looks leaves no trace.
+    session.create = session.delete = lambda *_: None
+    return session
+
+
+def end_of(session: Any) -> datetime | None:
+    """When a session ends in its store; None if it is there under another key only.
+
+    Where a cache does not tell when it drops a session, the session counts as saved just now.
+    """
+    end = _stored_end(session)
+    own_end = end_in(session)
+    return end if end is None or own_end is None else min(end, own_end)
+
+
+def _stored_end(session: Any) -> datetime | None:
+    saved: dict[str, datetime] = {}
+    if isinstance(session, DatabaseStore):
+        rows = session.model.objects.filter(session_key=session.session_key)
+        row = rows.values_list("session_key", "expire_date").first()
+        if row is not None:
+            # The column's collation may hold the cookie's value and this key for equal. Only the
+            # key itself is a session's; see `is_key` for what another spelling would be good for.
+            return aware(row[1]) if row[0] == session.session_key else None
+    elif isinstance(session, FileStore):
+        saved = {"modification": session._last_modification()}
+    elif isinstance(session, CookieStore):
+        # The signature was verified when it was loaded; its time stands before it.
+        signed = signing.b62_decode(session.session_key.split(":")[-2])
+        saved = {"modification": datetime.fromtimestamp(signed, timezone.utc)}
+    if isinstance(session, (CacheStore, CachedDatabaseStore)):
+        # Asked now, the session would seem to have been saved now: each look, and each session that
+        # begins from it, would get `SESSION_COOKIE_AGE` anew.
+        left = _seconds_left(session._cache, session.cache_key)
+        if left is not None:
+            return now() + timedelta(seconds=left)
+    end = aware(session.get_expiry_date(**saved))
+    if isinstance(session, CookieStore):
+        # This engine never looks at a longer age that the session asks for.
+        oldest = timedelta(seconds=session.get_session_cookie_age())
+        end = min(end, saved["modification"] + oldest)
+    return end
+
+
+def _seconds_left(cache: Any, key: str) -> float | None:
+    """The seconds until a cache drops a key; None if the cache does not tell."""
+    if isinstance(cache, LocMemCache):
+        drops_at = cache._expire_info.get(cache.make_and_validate_key(key))
+        return None if drops_at is None else drops_at - time.time()
+    if isinstance(cache, RedisCache):
+        name = cache.make_and_validate_key(key)
+        left = cache._cache.get_client(name).pttl(name)
+    elif hasattr(cache, "pttl"):  # django-redis
+        left = cache.pttl(key)
+    else:
+        return None
+    return None if left is None or left < 0 else left / 1000
+
+
+def tells_end(store: Any) -> bool:
+    """Whether the sessions of a store tell when they end, so that none outlives another."""
+    if issubclass(store, CacheStore):
+        cache = store()._cache
+        return isinstance(cache, (LocMemCache, RedisCache)) or hasattr(cache, "pttl")
+    return issubclass(store, (DatabaseStore, FileStore, CookieStore))
+
+
+def limit(session: Any, until: datetime, *, persistent: bool) -> None:
+    """Have a new session end no later, and with the browser where it is not persistent."""
+    keep_ends(type(session))
+    set_end(session, until)
+    # By Django's own means as well: they hold in processes that do not have this package.
+    moment = until if settings.USE_TZ else make_naive(until, get_default_timezone())
+    session.set_expiry(moment if persistent else 0)
+
+
+@contextmanager
+def database(request: Request | None) -> Iterator[None]:
+    """Cares for the database's connections as Django does at the edges of a request.
+
+    :param request: on whose behalf the database is asked, where that is known.
+    """
+    # Django renews and closes them at the edges of its own requests, and our answers are none: a
+    # connection that was lost would stay lost, one that we opened would stay open. Within a
+    # request of the app (its handle is there) a connection is the view's, and may be in use.
+    if request is None or "ott" in request.carrier:
+        yield
+        return
+    _close_old()
+    try:
+        yield
+    finally:
+        _close_old()
+
+
+def _close_old() -> None:
+    for connection in connections.all(initialized_only=True):
+        # Whose transaction is open is not ours to end, whatever thread we were called in.
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()

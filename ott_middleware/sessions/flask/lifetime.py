@@ -1,0 +1,168 @@
+"""Makes a Flask app's session interface keep the end of a session, whatever the app does to it."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import flask
+from flask.sessions import SecureCookieSessionInterface, SessionInterface
+
+from ..lifetime import END_KEY, KEPT_KEY, earliest, put_quietly, seconds_in, take_quietly
+
+_BOUNDED = "_ott_bounded"
+_EXTENSION = "ott_middleware"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of an open session, in Unix seconds.
+
+    :ivar end: when the session ends; None where it has no limit beside the framework's own.
+    :ivar kept: until when the store keeps the session unless the app saves it again; None if
+        unknown.
+    """
+
+    end: int | None = None
+    kept: int | None = None
+
+
+NO_LIMITS = Limits()
+
+
+def limits_of(app: flask.Flask, environ: Mapping[str, Any], session: Any) -> Limits:
+    """The limits of the session that was opened for a request.
+
+    :param environ: of that request.
+    """
+    # A bounded interface has moved them from the session to the request.
+    limits = environ.get(_place(app))
+    if isinstance(limits, Limits):
+        return limits
+    return NO_LIMITS if session is None else _limits_in(session)
+
+
+def keeps_on_server(interface: SessionInterface) -> bool:
+    """Whether the interface keeps sessions on the server, and only a key in the cookie."""
+    return not isinstance(interface, SecureCookieSessionInterface)
+
+
+def watch_interface(app: flask.Flask, check: Callable[[], None]) -> None:
+    """Call `check` now, and again whenever the app has got another session interface."""
+    known: list[SessionInterface] = []
+    checks: list[Callable[[], None]] | None = app.extensions.get(_EXTENSION)
+    check()
+    if checks is not None:
+        checks.append(check)
+        return
+    checks = app.extensions[_EXTENSION] = [check]
+    request_context = app.request_context
+    known.append(app.session_interface)
+
+    def request_context_bounded(environ: Any) -> Any:
+        # Extensions may replace the interface after the app was wrapped: its successor would open
+        # sessions that have ended. An identity test is all that a request pays for.
+        if app.session_interface is not known[0]:
+            for each in checks:
+                each()
+            known[0] = app.session_interface
+        return request_context(environ)
+
+    app.request_context = request_context_bounded  # type: ignore[method-assign]  # of this app alone
+
+
+def bound_interface(app: flask.Flask) -> bool:
+    """Have the app's interface open no session that has ended, and save none without its end.
+
+    The methods of the object are replaced, so that it stays what it is, for `isinstance` as well.
+
+    :return: False where the object takes no other methods.
+    """
+    interface = app.session_interface
+    if getattr(interface, _BOUNDED, False):
+        return True
+    if "session_interface" not in vars(app):
+        # The class's own interface serves other apps of the process, which were not wrapped.
+        interface = copy.copy(interface)
+    try:
+        setattr(interface, _BOUNDED, True)
+        _bound(interface)
+    except AttributeError:  # slots
+        return False
+    app.session_interface = interface
+    return True
+
+
+def _bound(interface: SessionInterface) -> None:
+    open_session, save_session = interface.open_session, interface.save_session
+    upsert = getattr(interface, "_upsert_session", None)
+
+    def open_bounded(app: flask.Flask, request: Any) -> Any:
+        session = open_session(app, request)
+        if session is None or (END_KEY not in session and KEPT_KEY not in session):
+            return session
+        limits = _limits_in(session)
+        if limits.end is not None and limits.end <= time.time():
+            # A session that outlives its parent: the app gets the session of a visitor without a
+            # cookie. To empty this one instead would leave the visitor an old key.
+            environ = {**request.environ, "HTTP_COOKIE": ""}
+            session = open_session(app, type(request)(environ))
+            # An interface that goes by something else than a cookie would open it once more.
+            return session if session is None or END_KEY not in session else None
+        # Out of the session, where `session.clear()` of the app would delete the end.
+        take_quietly(session, (END_KEY, KEPT_KEY))
+        request.environ[_place(app)] = limits
+        return session
+
+    def save_bounded(app: flask.Flask, session: Any, response: Any) -> None:
+        limits = NO_LIMITS
+        if flask.has_request_context():
+            limits = flask.request.environ.get(_place(app), NO_LIMITS)
+        # A session that the app has emptied is deleted; a value of ours would keep it.
+        if not session:
+            save_session(app, session, response)
+            return
+        # The end is put back whatever the app has done to the values meanwhile: without it, a
+        # single `clear()` or write would make the session one of this site's full lifetime.
+        added = {}
+        end = earliest(limits.end, seconds_in(session, END_KEY))
+        if end is not None:
+            added[END_KEY] = end
+        if keeps_on_server(interface):
+            lifetime = app.permanent_session_lifetime.total_seconds()
+            added[KEPT_KEY] = int(time.time() + lifetime)
+        if not added:
+            save_session(app, session, response)
+            return
+        put_quietly(session, added)
+        try:
+            save_session(app, session, response)
+        finally:
+            take_quietly(session, added)
+
+    def upsert_bounded(session_lifetime: timedelta, session: Any, store_id: str) -> Any:
+        end = seconds_in(session, END_KEY)
+        if end is not None:
+            # Flask-Session's store has an expiry of its own, which is the session's end as well.
+            left = timedelta(seconds=max(1, math.ceil(end - time.time())))
+            session_lifetime = min(session_lifetime, left)
+        return upsert(session_lifetime, session, store_id)  # type: ignore[misc]  # it is there
+
+    methods: Any = interface
+    methods.open_session, methods.save_session = open_bounded, save_bounded
+    if upsert is not None:
+        methods._upsert_session = upsert_bounded
+
+
+def _limits_in(session: Any) -> Limits:
+    return Limits(seconds_in(session, END_KEY), seconds_in(session, KEPT_KEY))
+
+
+def _place(app: flask.Flask) -> str:
+    # Of several apps that a dispatcher asks with one environ, each has a session of its own.
+    return f"ott.session_limits.{id(app)}"

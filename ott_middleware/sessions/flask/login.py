@@ -1,0 +1,105 @@
+"""Flask-Login's users: who is signed in by it, and how somebody is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import flask
+import flask_login
+from flask_login.config import COOKIE_NAME
+from flask_login.utils import decode_cookie
+
+from ...errors import SessionNotFound
+from ..dict_session import Person, id_of
+
+logger = logging.getLogger("ott_middleware")
+
+
+class FlaskLogin:
+    """The Flask-Login of one app. Whatever loads a user is called within a context of that app.
+
+    :param app: with a `login_manager`.
+    :param fields: the attributes of a user that may be told.
+    """
+
+    def __init__(self, app: flask.Flask, fields: Iterable[str]) -> None:
+        self._app = app
+        self._manager: Any = app.login_manager  # type: ignore[attr-defined]  # Flask-Login puts it there
+        self._fields = tuple(fields)
+        self.cookie_name: str = app.config.get("REMEMBER_COOKIE_NAME", COOKIE_NAME)
+
+    def present(self) -> Person | None:
+        """Who is asking, as Flask-Login judges the request that the context is of.
+
+        By its own loading: it knows the remember cookie, and strong session protection, by which a
+        cookie that turns up in another browser is nobody's.
+        """
+        return self._person(flask_login.current_user._get_current_object(), {})
+
+    def person_in(self, values: Mapping[str, Any]) -> Person | None:
+        """Whose a session is, in whatever browser."""
+        kept = {name: values[name] for name in ("_fresh", "_id") if name in values}
+        return self._loaded(id_of(values.get("_user_id")), kept)
+
+    def person_known(self, person: Any) -> Person | None:
+        """Somebody by their id, or by the app's own object of them."""
+        if hasattr(person, self._manager.id_attribute):
+            # Asked for in any case: the object may be of somebody whom the app lets in no more.
+            person = self._id(person)
+        user_id = id_of(person)
+        if user_id is None:
+            logger.error(
+                "FlaskSession: match returned a %s; return the id of a user, or the user",
+                type(person).__name__,
+            )
+        return self._loaded(user_id, {})
+
+    def person_remembered(self, cookie: str) -> Person | None:
+        """Somebody by their remember cookie alone."""
+        return self._loaded(self.remembered(cookie), {})
+
+    def remembered(self, cookie: str) -> str | None:
+        """The id in a remember cookie; None if this app did not sign it."""
+        try:
+            user_id: str | None = decode_cookie(cookie, key=self._app.secret_key)
+        except TypeError:  # signatures are compared as ASCII, and this one is none
+            return None
+        return user_id
+
+    def sign_in(self, user_id: str, values: Mapping[str, Any]) -> None:
+        """Sign somebody in to the session of the context's request.
+
+        :param values: of the session that this one comes from; none where that is another site's.
+        :raises SessionNotFound: the app does not let them in any more.
+        """
+        # Fresh is who has just shown a password, in this browser. A cookie that was copied into
+        # another browser is not fresh there, and a link does not make it so.
+        fresh = (
+            values.get("_fresh") is True
+            and values.get("_id") == self._manager._session_identifier_generator()
+        )
+        user = self._load(user_id)
+        if user is None or not flask_login.login_user(user, fresh=fresh):
+            raise SessionNotFound
+
+    def _loaded(self, user_id: str | None, kept: Mapping[str, Any]) -> Person | None:
+        return None if user_id is None else self._person(self._load(user_id), kept)
+
+    def _load(self, user_id: str) -> Any:
+        # None where the app finds its users by other means only.
+        return self._manager._user_callback and self._manager._user_callback(user_id)
+
+    def _person(self, user: Any, kept: Mapping[str, Any]) -> Person | None:
+        if user is None or not user.is_authenticated or not user.is_active:
+            return None
+        user_id = id_of(self._id(user))
+        if user_id is None:
+            return None
+        # Read here, where the app's database can be asked.
+        fields = {name: getattr(user, name) for name in self._fields if hasattr(user, name)}
+        return Person(user_id, fields, {"_user_id": user_id, **kept})
+
+    def _id(self, user: Any) -> Any:
+        return getattr(user, self._manager.id_attribute)()

@@ -1,0 +1,5 @@
+"""The session adapter for Starlette and FastAPI apps with SessionMiddleware."""
+
+from .adapter import StarletteSession
+
+__all__ = ["StarletteSession"]

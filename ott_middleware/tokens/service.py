@@ -1,0 +1,478 @@
+"""The token service: generate, verify and revoke, over a backend and a session adapter."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import secrets as randomness
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from ..backends.registry import AnyBackend, backend_of
+from ..concurrency import (
+    Bind,
+    Bound,
+    backend_call,
+    blocks,
+    drive,
+    hook_call,
+    in_caller,
+    inline,
+    is_async,
+    on_loop,
+    run_on_own_loop,
+)
+from ..context import Bounds, bounded_by, current_request
+from ..crypto import NONCE_BYTES, Secret, seal, unseal
+from ..errors import (
+    BackendUnavailable,
+    ConfigurationError,
+    InvalidToken,
+    KeyTaken,
+    OTTError,
+    SessionExpired,
+    SessionNotFound,
+    SessionUnavailable,
+    Unauthorized,
+)
+from ..http.addresses import network_of
+from ..http.encoding import to_json
+from ..http.origins import NamedOrigin, Origin, SeenOrigin
+from ..sessions.base import (
+    SECRET_LENGTH,
+    Session,
+    SessionAdapter,
+    cookie_values,
+    refuse_cookie_in_id,
+)
+from .names import CHANNELS, backend_key, hashed, is_token, network_owner_of, owner_of
+from .options import (
+    GenerateToken,
+    GenerationContext,
+    StoreToken,
+    TokenOptions,
+    hasher_of,
+    seconds_of,
+)
+from .revocations import revocations
+
+logger = logging.getLogger("ott_middleware")
+
+MAX_SEALED = 16 * 1024
+# How many tokens a network may have for sessions that no adapter can verify.
+MAX_PER_NETWORK = 1000
+_TRIES = 5
+
+
+def _random_token() -> str:
+    return randomness.token_urlsafe(24)
+
+
+class BoundElsewhere(InvalidToken):
+    """The token is bound to another origin than the one it was redeemed for. It is burnt.
+
+    :param bound_to: the origin that the token is bound to.
+    """
+
+    def __init__(self, bound_to: Origin) -> None:
+        self.bound_to = bound_to
+        super().__init__()
+
+
+@dataclass(frozen=True, slots=True)
+class _PlugIns:
+    """The functions of others that the service awaits, bound for one colour."""
+
+    put: Bound
+    take: Bound
+    revoke: Bound
+    resolve: Bound
+    generate_token: Bound | None
+    hasher: Bound | None
+
+
+class OneTimeTokens:
+    """Single-use tokens in a backend, each attached to a session.
+
+    :param backend: where tokens wait: a `Backend`, an object with `put` and `take`, or a URL.
+    :param sessions: says at redemption whether the session is still alive.
+    :param secret, expires_in, generate_token, store_token, max_per_session: see `TokenOptions`.
+    :param clock: tells the time in Unix seconds; default: the backend's clock.
+    :raises ConfigurationError: a bad option.
+    """
+
+    def __init__(
+        self,
+        backend: AnyBackend,
+        *,
+        sessions: SessionAdapter,
+        secret: Secret | None = None,
+        expires_in: float | timedelta = 3,
+        generate_token: GenerateToken | None = None,
+        store_token: StoreToken = "plain",
+        max_per_session: int | None = 10,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        options = TokenOptions(
+            secret=secret,
+            expires_in=expires_in,
+            generate_token=generate_token,
+            store_token=store_token,
+            max_per_session=max_per_session,
+        )
+        self.backend = backend = backend_of(backend)
+        # One clock for what sets an expiry and what judges it.
+        of_backend: Callable[[], float] = getattr(backend, "clock", time.time)
+        self.clock = clock or of_backend
+        self._options = options
+        self._secrets = options.secrets
+        self._secret = self._secrets[0] if self._secrets else None
+        if self._secret is None and getattr(backend, "shared", True):
+            # Without a secret a value is sealed under its token alone. An attacker who can write to
+            # the store seals a session of any user under a token of their own, and redeems it.
+            logger.warning(
+                "%s without secret=: whoever can write to that store can sign in as any user. "
+                "Pass secret= (16 bytes or more, the same on all sites that share the store)",
+                type(backend).__name__,
+            )
+        if inspect.iscoroutinefunction(getattr(sessions, "expose", None)):
+            raise ConfigurationError(
+                f"sessions: {type(sessions).__name__}.expose() is async; make it a plain function"
+            )
+        self._sessions = sessions
+        hasher = hasher_of(store_token)
+        # The built-in one is no plug-in: it is called where it is needed.
+        self._hashes = hasher is hashed
+        self._hasher = None if self._hashes else hasher
+        hooks = (generate_token, self._hasher)
+        self._hooks_wait = any(is_async(hook) for hook in hooks if hook is not None)
+        self._resolve_waits = is_async(sessions.resolve)
+        self._sync = self._plug_ins(inline, asynchronous=False)
+        self._async = self._plug_ins(on_loop, asynchronous=True)
+
+    @property
+    def blocks(self) -> bool:
+        """Whether `generate` may wait: for the backend, or for a hook that is a coroutine."""
+        return self._hooks_wait or blocks(self.backend.put)
+
+    def generate(
+        self,
+        session: Session,
+        *,
+        expires_in: float | timedelta | None = None,
+        audience: str | None = None,
+        channel: str = "handoff",
+    ) -> str:
+        """A new token for a session.
+
+        :param expires_in: minutes, or a `timedelta`; default: the service's.
+        :param audience: the origin that alone may redeem it.
+        :param channel: the door that it opens.
+        :raises BackendFull: no room.
+        :raises BackendUnavailable: the backend does not answer.
+        :raises SessionUnavailable: a hook failed, or the session is too large to carry.
+        """
+        waits = self._hooks_wait
+        token: str = self._run(waits, self._generate, session, expires_in, audience, channel)
+        return token
+
+    async def agenerate(
+        self,
+        session: Session,
+        *,
+        expires_in: float | timedelta | None = None,
+        audience: str | None = None,
+        channel: str = "handoff",
+    ) -> str:
+        """`generate`, awaited."""
+        return await self._generate(self._async, session, expires_in, audience, channel)
+
+    def verify(
+        self, token: str, *, audience: str | None = None, channel: str = "handoff"
+    ) -> Session:
+        """Redeem a token. Whatever the outcome, a token that was found is burnt.
+
+        :param audience: the origin for which it is redeemed. A token that is bound to an origin is
+            invalid without that very origin; one that is bound to none is valid with any.
+        :param channel: the door through which it came.
+        :raises InvalidToken: unknown, used, expired, or meant for somewhere else.
+        :raises SessionNotFound: the session ended meanwhile.
+        :raises SessionExpired: the session expired meanwhile.
+        :raises BackendUnavailable: the backend does not answer.
+        :raises SessionUnavailable: the adapter or a hook failed.
+        """
+        # An adapter may learn only when it is bound to an app whether it suspends.
+        waits = self._hooks_wait or self._resolve_waits or self._sessions.suspends
+        session: Session = self._run(waits, self._verify, token, audience, channel)
+        return session
+
+    async def averify(
+        self, token: str, *, audience: str | None = None, channel: str = "handoff"
+    ) -> Session:
+        """`verify`, awaited."""
+        return await self._verify(self._async, token, audience, channel)
+
+    def revoke(self, session_id: str) -> int:
+        """Drop the live tokens of a session, by its `id`; returns how many there were.
+
+        :raises NotSupported: the backend cannot.
+        :raises BackendUnavailable: the backend does not answer.
+        """
+        count: int = self._run(False, self._revoke, session_id)
+        return count
+
+    async def arevoke(self, session_id: str) -> int:
+        """`revoke`, awaited."""
+        return await self._revoke(self._async, session_id)
+
+    def _run(
+        self, waits: bool, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any
+    ) -> Any:
+        if waits:
+            return run_on_own_loop(function(self._plug_ins(in_caller, asynchronous=False), *args))
+        return drive(function(self._sync, *args))
+
+    def _plug_ins(self, bind: Bind, *, asynchronous: bool) -> _PlugIns:
+        backend, hooks = self.backend, self._options
+        prefix = "a" if asynchronous else ""
+        return _PlugIns(
+            put=bind(getattr(backend, prefix + "put")),
+            take=bind(getattr(backend, prefix + "take")),
+            revoke=bind(getattr(backend, prefix + "revoke")),
+            resolve=bind(self._sessions.resolve),
+            generate_token=bind(hooks.generate_token) if hooks.generate_token else None,
+            hasher=bind(self._hasher) if self._hasher else None,
+        )
+
+    async def _generate(
+        self,
+        plug_ins: _PlugIns,
+        session: Session,
+        expires_in: float | timedelta | None,
+        audience: str | None,
+        channel: str,
+    ) -> str:
+        began = revocations.now()
+        if channel not in CHANNELS:
+            raise ValueError(f"channel: {channel!r}; there are {', '.join(CHANNELS)}")
+        bound_to = None if audience is None else Origin.parse(audience)
+        if audience is not None and bound_to is None:
+            raise ValueError(f"audience: {audience!r}; use an origin, as 'https://app.example.com'")
+        lifetime = seconds_of(
+            "expires_in", self._options.expires_in if expires_in is None else expires_in
+        )
+        expires_at = self.clock() + lifetime
+        with bounded_by(Bounds(_text(bound_to), expires_at)):
+            exposed = self._exposed(session)
+        plain = _pack(exposed, bound_to)
+        owner, limit = self._owner_and_limit(channel, session)
+        for _ in range(1 if plug_ins.generate_token else _TRIES):
+            if plug_ins.generate_token is None:
+                token = _random_token()
+            else:
+                context = GenerationContext(
+                    request=current_request(),
+                    channel=channel,
+                    audience=audience,
+                    expires_at=expires_at,
+                )
+                token = await self._made(plug_ins.generate_token(session, context))
+            key = backend_key(channel, await self._stored(plug_ins, token))
+            value = seal(
+                plain,
+                token=token,
+                key=key,
+                expires_at=expires_at,
+                secret=self._secret,
+                nonce=randomness.token_bytes(NONCE_BYTES),
+            )
+            if len(value) > MAX_SEALED:
+                raise SessionUnavailable(
+                    f"the session takes {len(value)} bytes, more than {MAX_SEALED}: "
+                    "carry less in its user and data"
+                )
+            try:
+                await backend_call(
+                    plug_ins.put(
+                        key,
+                        value,
+                        expires_at=expires_at,
+                        owner=owner,
+                        limit=limit,
+                    )
+                )
+            except KeyTaken:
+                continue  # somebody's live token: it stays theirs, and another is made
+            await self._refuse_ended(plug_ins, session, key, began)
+            return token
+        raise SessionUnavailable(
+            "generate_token made a token that is live already; nothing was lost"
+        )
+
+    def _owner_and_limit(self, channel: str, session: Session) -> tuple[str, int | None]:
+        """The owner that a session's tokens are counted for, and how many the owner may have."""
+        request = current_request()
+        # The session is one that the middleware's adapter found. This service's own adapter is
+        # asked about only where no middleware read the request.
+        verifiable = request.verifiable if request is not None else None
+        if verifiable is None:
+            verifiable = self._sessions.vouches
+        if request is not None and not verifiable:
+            # Each made-up cookie is a session of its own. Counted by session, an anonymous client
+            # could have any number of tokens, fill the store, and so have all users refused.
+            network = network_of(request.client)
+            return network_owner_of(channel, network, self._secret), MAX_PER_NETWORK
+        return owner_of(channel, session.id, self._secret), self._options.max_per_session
+
+    async def _refuse_ended(
+        self, plug_ins: _PlugIns, session: Session, key: str, began: int
+    ) -> None:
+        """Take a new token back whose session was revoked while the token was generated.
+
+        :param began: the moment before the generation.
+        :raises Unauthorized: the session was revoked.
+        """
+        request = current_request()
+        # A sign-out revokes the tokens that are in the store by then. One that arrives there later
+        # would outlive the session, and sign in as its user. A session that ended is refused to all
+        # of a request that came in before; tokens that an app revoked by hand, to this one only,
+        # for the app may revoke the old ones and generate a new one in one request.
+        if not revocations.revoked_since(session.id, began) and (
+            request is None
+            or request.began is None
+            or not revocations.ended_since(session.id, request.began)
+        ):
+            return
+        try:
+            await backend_call(plug_ins.take(key))
+        except OTTError as error:
+            # No client was given the token: it waits for its end unknown.
+            logger.error("token not taken back: %s: %s", type(error).__name__, error)
+        raise Unauthorized(
+            "the session ended while the token was generated: sign in again, then generate one"
+        )
+
+    def _exposed(self, session: Session) -> Session:
+        name = f"{type(self._sessions).__name__}.expose"
+        try:
+            exposed: Any = self._sessions.expose(session)
+        except Exception as error:
+            # The text of somebody else's exception may quote a cookie: its type must do.
+            raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
+        if not isinstance(exposed, Session):
+            raise SessionUnavailable(f"{name} returned a {type(exposed).__name__}")
+        # The id leaves unsealed (to hooks, events and the target); the session may come from the
+        # server's own code, which no adapter has looked at.
+        self._refuse_cookie_in_id(session, session.token, "generate")
+        self._refuse_cookie_in_id(exposed, session.token, name)
+        return exposed
+
+    def _refuse_cookie_in_id(self, session: Session, token: str, where: str) -> None:
+        # Hand-made sessions may have one short text for both; those of requests are checked by the
+        # middleware, whatever their length.
+        several = len(self._sessions.cookie_names) != 1
+        refuse_cookie_in_id(
+            session.id,
+            (token, *cookie_values(token, several=several)),
+            where=where,
+            shortest=SECRET_LENGTH,
+        )
+
+    async def _made(self, making: Awaitable[Any]) -> str:
+        token = await hook_call("generate_token", making)
+        if not is_token(token):
+            raise SessionUnavailable(
+                f"generate_token returned a {type(token).__name__} that is no token: "
+                "return 1 to 512 characters of A-Z a-z 0-9 - _"
+            )
+        return str(token)
+
+    async def _stored(self, plug_ins: _PlugIns, token: str) -> str:
+        if plug_ins.hasher is None:
+            return hashed(token) if self._hashes else token
+        stored = await hook_call("store_token", plug_ins.hasher(token))
+        if not (isinstance(stored, str) and stored.isascii() and 0 < len(stored) <= 512):
+            raise SessionUnavailable("store_token must return 1 to 512 ASCII characters")
+        return stored
+
+    async def _verify(
+        self, plug_ins: _PlugIns, token: str, audience: str | None, channel: str
+    ) -> Session:
+        # What has not the form of a token reaches neither a hook nor the backend.
+        if not is_token(token) or channel not in CHANNELS:
+            raise InvalidToken
+        key = backend_key(channel, await self._stored(plug_ins, token))
+        # The one irreversible step, and the one that decides who wins. Nothing below puts back.
+        value = await backend_call(plug_ins.take(key))
+        if value is None:
+            raise InvalidToken
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise BackendUnavailable(f"take() returned a {type(value).__name__}, not bytes")
+        opened = unseal(bytes(value), token=token, key=key, secrets=self._secrets)
+        if opened is None:
+            logger.error("a stored token could not be opened: give all sides the same secret")
+            raise InvalidToken
+        plain, expires_at = opened
+        # The backend's promise, checked: its clock or its expiry may be off.
+        if expires_at <= self.clock():
+            raise InvalidToken
+        session, bound_to = _unpack(plain)
+        # Judged after the take: a token that turns up elsewhere has leaked, and is better burnt.
+        if bound_to is not None:
+            here = Origin.parse(audience)
+            # An origin that is named or configured is compared to the letter. Only what the app
+            # itself saw as http may have been https for the browser, behind a TLS proxy.
+            seen = isinstance(audience, SeenOrigin)
+            if here is None or not (here.covers(bound_to) if seen else here == bound_to):
+                raise BoundElsewhere(bound_to)
+        elif isinstance(audience, NamedOrigin):
+            # A site that was given a visitor's unbound token could present it at the server of
+            # another site, as if the visitor were there. A server that names its audience is told
+            # of tokens that were meant for it; without this, of any token.
+            raise InvalidToken
+        with bounded_by(Bounds(_text(bound_to), self.clock())):
+            alive = await hook_call(
+                f"{type(self._sessions).__name__}.resolve", plug_ins.resolve(session)
+            )
+        if alive is None:
+            raise SessionNotFound
+        if not isinstance(alive, Session):
+            raise SessionUnavailable(f"resolve returned a {type(alive).__name__}")
+        if alive.expired(self.clock()):
+            raise SessionExpired
+        # `resolve` may give the session another id, and ids are shown and logged.
+        self._refuse_cookie_in_id(alive, alive.token, f"{type(self._sessions).__name__}.resolve")
+        return alive
+
+    async def _revoke(self, plug_ins: _PlugIns, session_id: str) -> int:
+        # Before the backend is asked: a token that is put after this line is seen and taken back.
+        revocations.note_revoked(session_id)
+        # Tokens from before a rotation are counted for an owner of the older secret.
+        owners = [
+            owner_of(channel, session_id, secret)
+            for channel in CHANNELS
+            for secret in self._secrets or (None,)
+        ]
+        return sum([await backend_call(plug_ins.revoke(owner)) for owner in owners])
+
+
+def _text(origin: Origin | None) -> str | None:
+    return None if origin is None else str(origin)
+
+
+def _pack(session: Session, audience: Origin | None) -> bytes:
+    try:
+        return to_json({"session": session.to_json(), "audience": _text(audience)})
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SessionUnavailable(
+            "the session's user and data must be JSON values to be carried"
+        ) from error
+
+
+def _unpack(plain: bytes) -> tuple[Session, Origin | None]:
+    values = json.loads(plain)
+    return Session.from_json(values["session"]), Origin.parse(values["audience"])
