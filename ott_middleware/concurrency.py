@@ -204,7 +204,7 @@ def run_on_own_loop(coroutine: Coroutine[Any, Any, T]) -> T:
         coroutine.close()
 
 
-def sync_colour(*hooks: Callable[..., Any] | None) -> tuple[Bind, Run[Any]]:
+def choose_sync_calls(*hooks: Callable[..., Any] | None) -> tuple[Bind, Run[Any]]:
     """How synchronous callers bind functions and run coroutines, given the hooks in play."""
     if any(is_async(hook) for hook in hooks if hook is not None):
         return in_caller, run_on_own_loop
@@ -220,7 +220,7 @@ def on_running_loop() -> bool:
     return True
 
 
-async def backend_call(awaitable: Awaitable[T]) -> T:
+async def call_backend(awaitable: Awaitable[T]) -> T:
     """Await a backend; whatever it raises of its own means that it is not available."""
     try:
         return await awaitable
@@ -230,7 +230,7 @@ async def backend_call(awaitable: Awaitable[T]) -> T:
         raise BackendUnavailable(f"the backend failed with {type(error).__name__}") from error
 
 
-async def hook_call(name: str, awaitable: Awaitable[T]) -> T:
+async def call_hook(name: str, awaitable: Awaitable[T]) -> T:
     """Await an adapter or a hook; whatever it raises of its own means that it failed."""
     try:
         return await awaitable
@@ -241,8 +241,8 @@ async def hook_call(name: str, awaitable: Awaitable[T]) -> T:
         raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
 
 
-def judged(function: Bound, returns: type) -> Bound:
-    """A function of a token service. Anybody may have written it: it is judged as a backend is."""
+def check_service_call(function: Bound, returns: type) -> Bound:
+    """A function of a token service. Anybody may have written it: it is checked as a backend is."""
 
     async def call(*args: Any, **keywords: Any) -> Any:
         try:

@@ -22,7 +22,7 @@ def current_request() -> Request | None:
 
 
 @contextmanager
-def answering(request: Request) -> Iterator[None]:
+def using_request(request: Request) -> Iterator[None]:
     """Make `request` the current one."""
     reset = _current.set(request)
     try:
@@ -56,7 +56,7 @@ def token_bounds() -> Bounds | None:
 
 
 @contextmanager
-def bounded_by(bounds: Bounds) -> Iterator[None]:
+def using_bounds(bounds: Bounds) -> Iterator[None]:
     """Make `bounds` those of the token in question."""
     reset = _bounds.set(bounds)
     try:

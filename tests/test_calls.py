@@ -11,20 +11,20 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 
 from ott_middleware.concurrency import (
-    backend_call,
     blocks,
+    call_backend,
+    call_hook,
+    check_service_call,
+    choose_sync_calls,
     drive,
-    hook_call,
     in_caller,
     in_thread,
     inline,
     is_async,
-    judged,
     name_of,
     on_loop,
     on_running_loop,
     run_on_own_loop,
-    sync_colour,
 )
 from ott_middleware.errors import (
     BackendFull,
@@ -464,7 +464,7 @@ def test_errors_of_a_coroutine_come_out() -> None:
     ],
 )
 def test_one_asynchronous_hook_decides_the_colour(hooks: Any, colour: Any) -> None:
-    assert sync_colour(*hooks) == colour
+    assert choose_sync_calls(*hooks) == colour
 
 
 def test_whether_a_loop_runs() -> None:
@@ -485,9 +485,9 @@ async def gives(outcome: Any) -> Any:
 
 
 def test_what_works_is_passed_on() -> None:
-    assert drive(backend_call(gives(7))) == 7
-    assert drive(hook_call("name", gives(7))) == 7
-    assert drive(judged(inline(lambda *args, **keywords: 7), int)(1, a=2)) == 7
+    assert drive(call_backend(gives(7))) == 7
+    assert drive(call_hook("name", gives(7))) == 7
+    assert drive(check_service_call(inline(lambda *args, **keywords: 7), int)(1, a=2)) == 7
 
 
 @pytest.mark.parametrize("error", [KeyError("secret"), ValueError("secret"), StopAsyncIteration()])
@@ -497,10 +497,10 @@ def test_other_peoples_failures_are_named_by_their_type_alone(error: Exception) 
 
     kind = type(error).__name__
     for failure, expected, text in [
-        (backend_call(gives(error)), BackendUnavailable, f"the backend failed with {kind}"),
-        (hook_call("hook", gives(error)), SessionUnavailable, f"hook failed with {kind}"),
+        (call_backend(gives(error)), BackendUnavailable, f"the backend failed with {kind}"),
+        (call_hook("hook", gives(error)), SessionUnavailable, f"hook failed with {kind}"),
         (
-            judged(inline(failing), int)(),
+            check_service_call(inline(failing), int)(),
             BackendUnavailable,
             f"the token service failed with {kind}",
         ),
@@ -518,9 +518,9 @@ def test_errors_with_an_answer_of_their_own_are_passed_on() -> None:
             raise error
 
         for failure in (
-            backend_call(gives(error)),
-            hook_call("hook", gives(error)),
-            judged(inline(failing), int)(),
+            call_backend(gives(error)),
+            call_hook("hook", gives(error)),
+            check_service_call(inline(failing), int)(),
         ):
             with pytest.raises(type(error)) as caught:
                 drive(failure)
@@ -530,20 +530,20 @@ def test_errors_with_an_answer_of_their_own_are_passed_on() -> None:
 def test_a_backend_may_say_more_than_a_hook() -> None:
     taken = KeyTaken()
     with pytest.raises(KeyTaken):
-        drive(backend_call(gives(taken)))
+        drive(call_backend(gives(taken)))
     # From a hook these are failures like any other: no request is answered with them.
     for error in (taken, ConfigurationError("x")):
         with pytest.raises(SessionUnavailable):
-            drive(hook_call("hook", gives(error)))
+            drive(call_hook("hook", gives(error)))
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), KeyboardInterrupt(), SystemExit()])
 def test_what_ends_a_task_or_a_process_is_nobodys_failure(error: BaseException) -> None:
-    for failure in (backend_call(gives(error)), hook_call("hook", gives(error))):
+    for failure in (call_backend(gives(error)), call_hook("hook", gives(error))):
         with pytest.raises(type(error)):
             drive(failure)
 
 
 def test_a_service_that_returns_something_else_has_failed() -> None:
     with pytest.raises(BackendUnavailable, match=r"^the token service returned a NoneType$"):
-        drive(judged(inline(lambda: None), str)())
+        drive(check_service_call(inline(lambda: None), str)())

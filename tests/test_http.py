@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ott_middleware.context import answering, current_request
+from ott_middleware.context import current_request, using_request
 from ott_middleware.errors import ConfigurationError
 from ott_middleware.http.cookies import Cookie, is_cookie_name, is_cookie_value, merge_cookies
 from ott_middleware.http.encoding import iso_milliseconds, to_json, visible
@@ -192,12 +192,12 @@ def test_responses_grow_by_copies_and_show_their_status_alone() -> None:
 def test_the_current_request_is_that_of_the_context() -> None:
     outer, inner = request(host="outer"), request(host="inner")
     assert current_request() is None
-    with answering(outer):
+    with using_request(outer):
         assert current_request() is outer
-        with answering(inner):
+        with using_request(inner):
             assert current_request() is inner
         assert current_request() is outer
-        with contextlib.suppress(KeyError), answering(inner):
+        with contextlib.suppress(KeyError), using_request(inner):
             raise KeyError
         assert current_request() is outer
         assert contextvars.copy_context().run(current_request) is outer

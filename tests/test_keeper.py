@@ -15,8 +15,8 @@ from ott_middleware import (
     SessionExpired,
     SessionUnavailable,
 )
-from ott_middleware.concurrency import drive, inline, on_loop, sync_colour
-from ott_middleware.flow.session_guard import SessionKeeper
+from ott_middleware.concurrency import choose_sync_calls, drive, inline, on_loop
+from ott_middleware.flow.session_guard import SessionGuard
 
 ALICE = person("alice")
 
@@ -26,8 +26,8 @@ def request(cookie: str | None = "sid=alice-cookie", **more: Any) -> Request:
     return Request("GET", more.pop("scheme", "http"), "/", headers=headers, **more)
 
 
-def keep(adapter: Any, **more: Any) -> SessionKeeper:
-    return SessionKeeper(adapter, bind=more.pop("bind", inline), clock=Clock(), **more)
+def keep(adapter: Any, **more: Any) -> SessionGuard:
+    return SessionGuard(adapter, bind=more.pop("bind", inline), clock=Clock(), **more)
 
 
 class Says(Members):
@@ -47,15 +47,15 @@ class Says(Members):
 
 
 def test_current_is_who_the_adapter_says() -> None:
-    keeper = keep(Members(ALICE))
-    assert drive(keeper.current(request())) is ALICE
-    assert drive(keeper.current(request(None))) is None
-    assert keeper.current_now(request()) is ALICE
+    guard = keep(Members(ALICE))
+    assert drive(guard.current(request())) is ALICE
+    assert drive(guard.current(request(None))) is None
+    assert guard.current_now(request()) is ALICE
 
 
 def test_an_expired_session_is_nobody_s_whatever_the_adapter_says() -> None:
-    keeper = keep(Says(person("alice", expires_at=moment(NOW))))
-    assert drive(keeper.current(request())) is None
+    guard = keep(Says(person("alice", expires_at=moment(NOW))))
+    assert drive(guard.current(request())) is None
 
 
 @pytest.mark.parametrize("lie", ["alice", {"id": "alice"}, True, 0, ""])
@@ -65,25 +65,25 @@ def test_what_is_no_session_is_the_adapter_s_failure(lie: Any) -> None:
 
 
 def test_a_failure_is_named_by_its_type_alone() -> None:
-    keeper = keep(Says(LookupError("sid=alice-cookie")))
+    guard = keep(Says(LookupError("sid=alice-cookie")))
     with pytest.raises(
         SessionUnavailable, match=r"Says\.current failed with LookupError"
     ) as caught:
-        drive(keeper.current(request()))
+        drive(guard.current(request()))
     assert "cookie" not in str(caught.value)
 
 
 def test_only_an_adapter_that_can_tell_vouches() -> None:
     adapter = Members(ALICE)
-    keeper = keep(adapter)
-    assert drive(keeper.vouched(request())) is ALICE
+    guard = keep(adapter)
+    assert drive(guard.vouched(request())) is ALICE
     adapter.vouches = False  # type: ignore[misc]  # the class says it, here one instance
-    assert drive(keeper.vouched(request())) is None
+    assert drive(guard.vouched(request())) is None
 
 
 def test_quietly_logs_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    keeper = keep(Says(ValueError("sid=alice-cookie")))
-    assert drive(keeper.quietly(request())) is None
+    guard = keep(Says(ValueError("sid=alice-cookie")))
+    assert drive(guard.quietly(request())) is None
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert "Says.current failed with ValueError" in record.message
@@ -98,10 +98,10 @@ def test_on_a_loop_an_adapter_that_waits_must_be_awaited() -> None:
         blocks = True
 
     async def ask(adapter: Members) -> None:
-        keeper = keep(adapter, bind=on_loop)
+        guard = keep(adapter, bind=on_loop)
         with pytest.raises(RuntimeError, match="await asession"):
-            keeper.current_now(request())
-        assert await keeper.current(request()) is ALICE
+            guard.current_now(request())
+        assert await guard.current(request()) is ALICE
 
     asyncio.run(ask(WaitingMembers(ALICE)))
     asyncio.run(ask(Blocks(ALICE)))
@@ -112,8 +112,8 @@ def test_in_a_thread_of_an_asynchronous_app_a_blocking_adapter_may_block() -> No
         blocks = True
 
     async def ask() -> None:
-        keeper = keep(Blocks(ALICE), bind=on_loop)
-        assert await asyncio.to_thread(keeper.current_now, request()) is ALICE
+        guard = keep(Blocks(ALICE), bind=on_loop)
+        assert await asyncio.to_thread(guard.current_now, request()) is ALICE
         waiting = keep(WaitingMembers(ALICE), bind=on_loop)
         # Its loop is another thread's.
         with pytest.raises(RuntimeError, match="await asession"):
@@ -124,9 +124,9 @@ def test_in_a_thread_of_an_asynchronous_app_a_blocking_adapter_may_block() -> No
 
 def test_a_synchronous_front_waits_for_an_adapter_that_waits() -> None:
     adapter = WaitingMembers(ALICE)
-    bind, run = sync_colour(adapter.current)
-    keeper = keep(adapter, bind=bind, run=run)
-    assert keeper.current_now(request()) is ALICE
+    bind, run = choose_sync_calls(adapter.current)
+    guard = keep(adapter, bind=bind, run=run)
+    assert guard.current_now(request()) is ALICE
 
 
 # Cookies.
@@ -215,12 +215,12 @@ def test_cookies_that_fail_half_way_are_the_adapter_s_failure() -> None:
 
 
 def test_beginning_and_ending() -> None:
-    keeper = keep(SealedSession(b"0" * 32))
-    assert keeper.signs_in
+    guard = keep(SealedSession(b"0" * 32))
+    assert guard.signs_in
     assert not keep(Members()).signs_in
-    assert keeper.begin("alice", True).user_id == "alice"
+    assert guard.begin("alice", True).user_id == "alice"
     for scheme in ("http", "https"):
-        (cookie,) = keeper.end(request(scheme=scheme))
+        (cookie,) = guard.end(request(scheme=scheme))
         assert cookie.max_age == 0
         assert cookie.secure is (scheme == "https")
     (stated,) = keep(SealedSession(b"0" * 32, secure=True)).end(request())
@@ -236,9 +236,9 @@ def named(answer: Any) -> str | None:
             raise answer
         return answer
 
-    keeper = keep(SealedSession(b"0" * 32, remote_user=remote_user))
-    assert keeper.sets_remote_user
-    return drive(keeper.remote_user(ALICE))
+    guard = keep(SealedSession(b"0" * 32, remote_user=remote_user))
+    assert guard.sets_remote_user
+    return drive(guard.remote_user(ALICE))
 
 
 def test_a_name_is_written_as_wsgi_has_it() -> None:
@@ -264,8 +264,8 @@ def test_a_remote_user_that_fails_is_nobody(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_nobody_has_no_name() -> None:
-    keeper = keep(SealedSession(b"0" * 32, remote_user=lambda session: "everybody"))
-    assert drive(keeper.remote_user(None)) is None
+    guard = keep(SealedSession(b"0" * 32, remote_user=lambda session: "everybody"))
+    assert drive(guard.remote_user(None)) is None
     plain = keep(Members(ALICE))
     assert not plain.sets_remote_user
     assert drive(plain.remote_user(ALICE)) is None

@@ -36,7 +36,7 @@ from ott_middleware import (
     SessionAdapter,
     SQLiteBackend,
 )
-from ott_middleware.context import answering
+from ott_middleware.context import using_request
 from ott_middleware.http.addresses import network_of
 from ott_middleware.interfaces import asgi, wsgi
 from ott_middleware.sessions.base import session_id
@@ -231,7 +231,7 @@ def test_without_a_request_there_is_no_network(backend: Owners) -> None:
     assert backend.puts == [(owner_of("handoff", "s", None), 7)]
     assert tokens.revoke("s") == 1
     # A request that no middleware read: the service's own adapter is asked.
-    with answering(Request("GET", "http", "/", client="203.0.113.7")):
+    with using_request(Request("GET", "http", "/", client="203.0.113.7")):
         tokens.generate(session)
     assert backend.puts[-1] == (network_owner_of("handoff", "203.0.113.7/32", None), MOST)
 

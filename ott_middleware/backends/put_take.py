@@ -37,7 +37,7 @@ _METHODS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
 }
 
 
-def duck_backend(store: Any) -> Backend:
+def put_take_backend(store: Any) -> Backend:
     """A backend of an object that has only `put(key, value, *, expires_at)` and `take(key)`.
 
     Both are synchronous, or both coroutine functions. That `take` gives a value to one caller
@@ -76,7 +76,7 @@ def _name(store: object) -> str:
     return f"the class {store.__name__}" if isinstance(store, type) else f"a {type(store).__name__}"
 
 
-class _Duck(Backend):
+class _PutTake(Backend):
     can_revoke = False
 
     def __init__(self, store: Any) -> None:
@@ -98,7 +98,7 @@ class _Duck(Backend):
         self.close()
 
 
-class _Sync(_Duck):
+class _Sync(_PutTake):
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
@@ -109,7 +109,7 @@ class _Sync(_Duck):
         return value
 
 
-class _Async(_Duck):
+class _Async(_PutTake):
     async def aput(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import ConfigurationError, OTTError
 from .base import Backend
-from .put_take import PutTake, duck_backend
+from .put_take import PutTake, put_take_backend
 
 #: The group of entry points, named after their schemes, that are factories like those of
 #: `register_backend`.
@@ -47,7 +47,7 @@ def backend_of(given: Any) -> Backend:
         return _of_url(given)
     if Backend in type(given).__mro__:
         return _complete(given)
-    return duck_backend(given)
+    return put_take_backend(given)
 
 
 def _of_url(url: str) -> Backend:

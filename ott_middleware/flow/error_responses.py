@@ -12,17 +12,17 @@ from ..http.pages import error_page
 logger = logging.getLogger("ott_middleware")
 
 
-def json_refusal(error: RequestError) -> Response:
+def json_error_response(error: RequestError) -> Response:
     """An error as JSON."""
     _log(error)
     body = {"message": error.message, "code": error.code}
     return json_response(error.status, body, *error.headers)
 
 
-def refusal(request: Request, error: RequestError) -> Response:
+def error_response(request: Request, error: RequestError) -> Response:
     """An error as a page or as JSON, by what the request accepts."""
     if not accepts_html(request):
-        return json_refusal(error)
+        return json_error_response(error)
     _log(error)
     return error_page(error, request.location)
 

@@ -14,7 +14,14 @@ from dataclasses import replace
 from typing import Any
 
 from ..backends.memory import MemoryBackend
-from ..concurrency import hook_call, inline, judged, on_loop, on_running_loop, sync_colour
+from ..concurrency import (
+    call_hook,
+    check_service_call,
+    choose_sync_calls,
+    inline,
+    on_loop,
+    on_running_loop,
+)
 from ..context import PROBE
 from ..errors import (
     ClientRequestsDisabled,
@@ -44,11 +51,11 @@ from ..tokens.names import hashed, is_token
 from ..tokens.protocol import TokenService
 from ..tokens.revocations import revocations
 from ..tokens.service import BoundElsewhere, OneTimeTokens
-from .error_responses import json_refusal, refusal
+from .error_responses import error_response, json_error_response
 from .forward import Forward, Forwarding
 from .handle import Handle, handle_class
 from .own_site import OwnSite, warn_of_no_origin
-from .session_guard import SessionKeeper
+from .session_guard import SessionGuard
 
 Read = Callable[[int], Awaitable[bytes]]
 
@@ -92,7 +99,7 @@ class Flow:
         if not asynchronous:
             _refuse_async_only(getattr(self.tokens, "backend", None))
         hook = options.on_invalid if callable(options.on_invalid) else None
-        bind, self.run = sync_colour(adapter.current, adapter.establish, hook)
+        bind, self.run = choose_sync_calls(adapter.current, adapter.establish, hook)
         self._asynchronous = asynchronous
         if asynchronous:
             bind = on_loop
@@ -101,13 +108,13 @@ class Flow:
         generate, verify, revoke = (
             bind(getattr(self.tokens, prefix + name)) for name in ("generate", "verify", "revoke")
         )
-        self._generate = generate = judged(generate, str)
-        self._verify = judged(verify, Session)
+        self._generate = generate = check_service_call(generate, str)
+        self._verify = check_service_call(verify, Session)
         self._on_invalid = bind(hook) if hook else None
         clock = getattr(self.tokens, "clock", time.time)
         run = None if asynchronous else self.run
-        self._keeper = keeper = SessionKeeper(adapter, bind=bind, clock=clock, run=run)
-        if asynchronous and keeper.sets_remote_user:
+        self._guard = guard = SessionGuard(adapter, bind=bind, clock=clock, run=run)
+        if asynchronous and guard.sets_remote_user:
             raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
         offers, revokes = options.set_ott_header_on_new_session, options.revoke_on_sign_out
         backend = getattr(self.tokens, "backend", None)
@@ -125,16 +132,16 @@ class Flow:
                 "your own whose current() finds live sessions only, or leave the option out"
             )
         self._forwarding = Forwarding(
-            keeper, generate=generate, revoke=revoke, offers=offers, revokes=revokes
+            guard, generate=generate, revoke=revoke, offers=offers, revokes=revokes
         )
         self.confirm, self.asks_again = self._forwarding.confirm, self._forwarding.asks_again
-        self.current = keeper.current
-        self.current_now = keeper.current_now
-        self.begin_session = keeper.begin
-        self.sets_remote_user = keeper.sets_remote_user
-        self.handle = handle_class(self, signs_in=keeper.signs_in)
+        self.current = guard.current
+        self.current_now = guard.current_now
+        self.begin_session = guard.begin
+        self.sets_remote_user = guard.sets_remote_user
+        self.handle = handle_class(self, signs_in=guard.signs_in)
         #: Whether every request takes the long way, since its answer must be seen.
-        self.watches = keeper.signs_in or keeper.sets_remote_user or offers or revokes
+        self.watches = guard.signs_in or guard.sets_remote_user or offers or revokes
         self._read_request = read_request
         paths = f"{options.base_path}/one-time-token/"
         self._methods = {f"{paths}generate": "GET", f"{paths}verify": "POST"}
@@ -204,7 +211,7 @@ class Flow:
             else:
                 response = await self._answer_verify(request, read)
         except RequestError as error:
-            response = json_refusal(error)
+            response = json_error_response(error)
         return response.with_headers(*cors)
 
     async def _answer_generate(self, request: Request) -> Response:
@@ -239,11 +246,11 @@ class Flow:
         if self.options.disable_set_session_cookie:
             if not session.token:
                 # It is begun just now: the value that the client asks for is that of its cookie.
-                cookies = await self._keeper.establish(session, request)
+                cookies = await self._guard.establish(session, request)
                 session = replace(session, token=_token_of(cookies))
             return self._verified(session)
         response = self._verified(session)
-        cookies = await self._keeper.establish(session, request)
+        cookies = await self._guard.establish(session, request)
         return response.with_headers(*(cookie.header() for cookie in cookies))
 
     async def _answer_server(self, token: str, audience: str, request: Request) -> Response:
@@ -260,7 +267,7 @@ class Flow:
         # The other site kept the token of a link, and asks here: with a cookie, or the value of
         # one, it would be the visitor at this site. Nothing is established and `token` is left
         # out, whatever the options say.
-        return self._verified(self._keeper.exposed(session), tells_token=False)
+        return self._verified(self._guard.exposed(session), tells_token=False)
 
     def _verified(self, session: Session, *, tells_token: bool = True) -> Response:
         user = None if session.user is None else dict(session.user)
@@ -300,7 +307,7 @@ class Flow:
             raise
         # The adapter or a user's own token service may give the session another id, and verify's
         # response shows the id.
-        self._keeper.check_id(session, (), "resolve")
+        self._guard.check_id(session, (), "resolve")
         return session
 
     # Links.
@@ -318,7 +325,7 @@ class Flow:
             if not navigation:
                 check_origin(request, self._own.same_origin(request), self.options.trusted)
             # Asked before anything is taken: should the adapter fail, the link is still good.
-            present = await self._keeper.vouched(request)
+            present = await self._guard.vouched(request)
             token = _single(links)
             if navigation and self._is_held_back(request, token):
                 return self._arrival(request, token)
@@ -331,11 +338,11 @@ class Flow:
                     if navigation
                     else await self._forwarding.plain(request, handle)
                 )
-            cookies = await self._keeper.establish(session, request)
+            cookies = await self._guard.establish(session, request)
         except DeadToken as error:
             return await self._dead(request, handle, error, navigation, present)
         except RequestError as error:
-            return refusal(request, error)
+            return error_response(request, error)
         if navigation:
             return self._clean(request, *(cookie.header() for cookie in cookies))
         return await self._forwarding.redeemed(request, handle, session, cookies)
@@ -382,13 +389,13 @@ class Flow:
                 else await self._forwarding.plain(request, handle)
             )
         if self._on_invalid is None:
-            return refusal(request, error)
+            return error_response(request, error)
         try:
-            response = await hook_call("on_invalid", self._on_invalid(request, error))
+            response = await call_hook("on_invalid", self._on_invalid(request, error))
             if not isinstance(response, Response):
                 raise SessionUnavailable(f"on_invalid returned a {type(response).__name__}")
         except RequestError as failure:
-            return refusal(request, failure)
+            return error_response(request, failure)
         return replace(response, headers=answers.guarded(response.headers))
 
 

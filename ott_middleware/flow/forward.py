@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..concurrency import Bound, backend_call
-from ..context import PROBE, answering
+from ..concurrency import Bound, call_backend
+from ..context import PROBE, using_request
 from ..errors import OTTError, SessionExpired, Unauthorized
 from ..http import response_headers as answers
 from ..http.cookies import Cookie
@@ -16,7 +16,7 @@ from ..http.messages import Headers, Request
 from ..sessions.base import Session
 from ..tokens.revocations import revocations
 from .handle import Handle, SigningHandle, is_gone
-from .session_guard import SessionKeeper
+from .session_guard import SessionGuard
 
 logger = logging.getLogger("ott_middleware")
 
@@ -50,7 +50,7 @@ class Forward:
 class Forwarding:
     """Prepares requests for the app.
 
-    :param keeper: the session adapter, guarded.
+    :param guard: the session adapter, guarded.
     :param generate, revoke: of the token service, bound.
     :param offers: whether an answer that signs someone in carries a token.
     :param revokes: whether an answer that ends a session revokes its tokens.
@@ -58,20 +58,20 @@ class Forwarding:
 
     def __init__(
         self,
-        keeper: SessionKeeper,
+        guard: SessionGuard,
         *,
         generate: Bound,
         revoke: Bound,
         offers: bool,
         revokes: bool = False,
     ) -> None:
-        self._keeper = keeper
+        self._guard = guard
         self._generate = generate
         self._revoke = revoke
         self._offers = offers
         self._revokes = revokes
         #: Whether a session is asked for again after a token was generated for it.
-        self.asks_again = revokes and keeper.adapter.vouches and not keeper.signs_in
+        self.asks_again = revokes and guard.adapter.vouches and not guard.signs_in
 
     async def confirm(self, session: Session, request: Request) -> None:
         """Refuse a token that was generated just now, where the session ended meanwhile.
@@ -82,7 +82,7 @@ class Forwarding:
         :raises Unauthorized: the session ended; its tokens are revoked.
         :raises SessionUnavailable: the adapter failed.
         """
-        if self.asks_again and is_gone(session, await self._keeper.current(request)):
+        if self.asks_again and is_gone(session, await self._guard.current(request)):
             await self._revoke_tokens(session)
             raise Unauthorized
 
@@ -98,13 +98,13 @@ class Forwarding:
         before: Session | None = None
         if (offers or revokes) and request.header("cookie"):
             # Before the app is asked: signing in may end the session that was there.
-            before = await self._keeper.quietly(request)
+            before = await self._guard.quietly(request)
         watched_session = before if revokes else None
         offered: tuple[Session, str] | None = None
 
         async def edit(status: int, headers: Headers) -> Headers:
             nonlocal offered
-            with answering(request):
+            with using_request(request):
                 headers = await self._signed(request, handle, headers)
                 await self._ended(request, handle, watched_session, headers)
                 # A WSGI app may begin its answer anew, to sign in nobody or somebody else.
@@ -123,11 +123,11 @@ class Forwarding:
         changed = changed.with_headers(dict.fromkeys(_CONDITIONAL))
         handle.redeem("handoff", session, changed)
         # Asked of the new cookies: where the session is one of this side's own, so is its id.
-        before = await self._keeper.quietly(changed) if self._revokes else None
+        before = await self._guard.quietly(changed) if self._revokes else None
 
         async def edit(status: int, headers: Headers) -> Headers:
             # No token is offered for this answer: each would beget the next, without end.
-            with answering(changed):
+            with using_request(changed):
                 headers = await self._signed(changed, handle, headers)
                 await self._ended(changed, handle, before, headers)
             return answers.with_session(headers, cookies)
@@ -143,12 +143,12 @@ class Forwarding:
         changes: Mapping[str, str | None],
         edit: Edit | None,
     ) -> Forward:
-        if not self._keeper.sets_remote_user:
+        if not self._guard.sets_remote_user:
             return Forward(changes, edit)
         session = handle.known_session()
         if session is None:
-            session = await self._keeper.quietly(request)
-        return Forward(changes, edit, await self._keeper.remote_user(session))
+            session = await self._guard.quietly(request)
+        return Forward(changes, edit, await self._guard.remote_user(session))
 
     async def _signed(self, request: Request, handle: Handle, headers: Headers) -> Headers:
         """The answer with the cookies of `sign_in` or `sign_out`, where the app called one."""
@@ -160,13 +160,13 @@ class Forwarding:
         session = handle.known_session()
         cookies: Iterable[Cookie]
         if session is None:
-            cookies = self._keeper.end(request)
+            cookies = self._guard.end(request)
         else:
             try:
-                cookies = await self._keeper.establish(session, request)
+                cookies = await self._guard.establish(session, request)
             except SessionExpired:
                 # Begun for a second or two, and over before a cookie went out.
-                cookies = self._keeper.end(request)
+                cookies = self._guard.end(request)
         # A shared cache that stored this response would sign its other visitors in, or out.
         return (*answers.private(headers), *(cookie.header() for cookie in cookies))
 
@@ -180,8 +180,8 @@ class Forwarding:
             return  # done
         try:
             # Asked anew even where no cookie changes: a session that the server keeps ends there.
-            changed = answers.next_request(request, headers, self._keeper.now())
-            after = await self._keeper.current(changed)
+            changed = answers.next_request(request, headers, self._guard.now())
+            after = await self._guard.current(changed)
         except OTTError as error:
             # Not known to have ended; if it has, `resolve` will say so.
             logger.error("sign-out not looked for: %s: %s", type(error).__name__, error)
@@ -194,7 +194,7 @@ class Forwarding:
         # Before the backend is asked: a token that is put after this line is seen and taken back.
         revocations.note_ended(session.id)
         try:
-            await backend_call(self._revoke(session.id))
+            await call_backend(self._revoke(session.id))
         except OTTError as error:
             logger.error("tokens not revoked at sign-out: %s: %s", type(error).__name__, error)
 
@@ -209,10 +209,10 @@ class Forwarding:
 
         :param earlier: what was offered for the same session's sake before.
         """
-        if not answers.set_cookies(headers, self._keeper.now()):
+        if not answers.set_cookies(headers, self._guard.now()):
             return None
-        request = answers.next_request(request, headers, self._keeper.now())
-        after = await self._keeper.quietly(request)
+        request = answers.next_request(request, headers, self._guard.now())
+        after = await self._guard.quietly(request)
         if after is None or (before is not None and before.is_same_person(after)):
             return None
         if earlier is not None and earlier[0].id == after.id:

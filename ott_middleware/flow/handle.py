@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..context import answering
+from ..context import using_request
 from ..errors import Unauthorized
 from ..http.messages import Request
 from ..sessions.base import Session
@@ -47,7 +47,7 @@ class Handle:
         except AttributeError:
             pass
         request = self.request
-        with answering(request):
+        with using_request(request):
             self._session: Session | None = self._flow.current_now(request)
         return self._session
 
@@ -58,7 +58,7 @@ class Handle:
         except AttributeError:
             pass
         request = self.request
-        with answering(request):
+        with using_request(request):
             self._session = await self._flow.current(request)
         return self._session
 
@@ -114,7 +114,7 @@ class Handle:
         session = session or self.session
         if session is None:
             raise Unauthorized
-        with answering(self.request):
+        with using_request(self.request):
             token = self._flow.tokens.generate(
                 session, expires_in=expires_in, audience=audience, channel=channel
             )
@@ -134,7 +134,7 @@ class Handle:
         session = session or await self.asession()
         if session is None:
             raise Unauthorized
-        with answering(self.request):
+        with using_request(self.request):
             token = await self._flow.tokens.agenerate(
                 session, expires_in=expires_in, audience=audience, channel=channel
             )

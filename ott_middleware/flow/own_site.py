@@ -149,7 +149,7 @@ class OwnSite:
         :raises InvalidTarget: no absolute URL, or neither a target nor this site's own.
         """
         # Browsers drop tabs and newlines and read a backslash as a slash: such a URL could point
-        # to another host, or to another path, than the one that is judged here.
+        # to another host, or to another path, than the one that is checked here.
         origin = Origin.of_url(url) if url.isprintable() and "\\" not in url else None
         if origin is None:
             raise InvalidTarget("not an absolute URL: pass one like 'https://b.example/welcome'")

@@ -12,8 +12,8 @@ from ..concurrency import (
     Bound,
     Run,
     blocks,
+    call_hook,
     drive,
-    hook_call,
     inline,
     is_async,
     on_running_loop,
@@ -32,7 +32,7 @@ from ..sessions.base import (
 logger = logging.getLogger("ott_middleware")
 
 
-class SessionKeeper:
+class SessionGuard:
     """Guards one adapter for one front.
 
     :param adapter: already bound to the app.
@@ -64,7 +64,7 @@ class SessionKeeper:
 
         :raises SessionUnavailable: the adapter failed.
         """
-        session = await hook_call(f"{self._name}.current", (look or self._current)(request))
+        session = await call_hook(f"{self._name}.current", (look or self._current)(request))
         if session is None or (isinstance(session, Session) and session.expired(self.now())):
             return None
         if not isinstance(session, Session):
@@ -111,7 +111,7 @@ class SessionKeeper:
         return await self.current(request) if self.adapter.vouches else None
 
     async def quietly(self, request: Request) -> Session | None:
-        """`current` where a failing adapter must not keep the app from answering."""
+        """`current` where a failing adapter must not keep the app from using_request."""
         try:
             return await self.current(request)
         except OTTError as error:
@@ -138,7 +138,7 @@ class SessionKeeper:
 
         :raises SessionUnavailable: the adapter failed.
         """
-        cookies = await hook_call(f"{self._name}.establish", self._cookies(session, request))
+        cookies = await call_hook(f"{self._name}.establish", self._cookies(session, request))
         # An adapter may keep the value out of `token`, and set the session's id as the cookie.
         self.check_id(session, [cookie.value for cookie in cookies], "establish")
         return cookies
@@ -195,7 +195,7 @@ class SessionKeeper:
         if session is None or self._remote_user is None:
             return None
         try:
-            name: Any = await hook_call("remote_user", self._remote_user(session))
+            name: Any = await call_hook("remote_user", self._remote_user(session))
         except OTTError as error:
             logger.error("%s: %s", type(error).__name__, error)
             return None

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from ..context import PROBE, answering, current_request
+from ..context import PROBE, current_request, using_request
 from ..errors import BadRequest, PayloadTooLarge, SessionUnavailable
 from ..flow.flow import Flow
 from ..flow.forward import Edit, Forward
@@ -100,7 +100,7 @@ class ASGIMiddleware:
         request = self.flow.read_request(scope, links)
         del links
         handle = self._handle()
-        with answering(request):
+        with using_request(request):
             outcome = await self.flow.answer(request, _reader(receive), handle)
         if isinstance(outcome, Response):
             await _send(outcome, request, send)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from ..context import PROBE, answering, current_request
+from ..context import PROBE, current_request, using_request
 from ..errors import BadRequest, LengthRequired, PayloadTooLarge, SessionUnavailable
 from ..flow.flow import Flow
 from ..flow.forward import Edit
@@ -104,7 +104,7 @@ class WSGIMiddleware:
         request = flow.read_request(environ, links)
         del links
         handle = self._handle()
-        with answering(request):
+        with using_request(request):
             outcome = flow.run(flow.answer(request, _reader(environ), handle))
         if isinstance(outcome, Response):
             return _start(outcome, request, start_response)

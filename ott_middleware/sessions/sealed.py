@@ -140,7 +140,7 @@ class SealedSession(SessionAdapter):
 
     def resolve(self, session: Session) -> Session | None:
         # The session is in the token's seal, which only this package writes; whether it has
-        # expired is judged for every adapter alike.
+        # expired is checked for every adapter alike.
         if self._match is None:
             return self._arrived(session, None)
         user = self._match(session)

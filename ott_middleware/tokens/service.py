@@ -16,17 +16,17 @@ from ..backends.registry import AnyBackend, backend_of
 from ..concurrency import (
     Bind,
     Bound,
-    backend_call,
     blocks,
+    call_backend,
+    call_hook,
     drive,
-    hook_call,
     in_caller,
     inline,
     is_async,
     on_loop,
     run_on_own_loop,
 )
-from ..context import Bounds, bounded_by, current_request
+from ..context import Bounds, current_request, using_bounds
 from ..crypto import NONCE_BYTES, Secret, seal, unseal
 from ..errors import (
     BackendUnavailable,
@@ -266,7 +266,7 @@ class OneTimeTokens:
             "expires_in", self._options.expires_in if expires_in is None else expires_in
         )
         expires_at = self.clock() + lifetime
-        with bounded_by(Bounds(_text(bound_to), expires_at)):
+        with using_bounds(Bounds(_text(bound_to), expires_at)):
             exposed = self._exposed(session)
         plain = _pack(exposed, bound_to)
         owner, limit = self._owner_and_limit(channel, session)
@@ -296,7 +296,7 @@ class OneTimeTokens:
                     "carry less in its user and data"
                 )
             try:
-                await backend_call(
+                await call_backend(
                     plug_ins.put(
                         key,
                         value,
@@ -348,7 +348,7 @@ class OneTimeTokens:
         ):
             return
         try:
-            await backend_call(plug_ins.take(key))
+            await call_backend(plug_ins.take(key))
         except OTTError as error:
             # No client was given the token: it waits for its end unknown.
             logger.error("token not taken back: %s: %s", type(error).__name__, error)
@@ -383,7 +383,7 @@ class OneTimeTokens:
         )
 
     async def _made(self, making: Awaitable[Any]) -> str:
-        token = await hook_call("generate_token", making)
+        token = await call_hook("generate_token", making)
         if not is_token(token):
             raise SessionUnavailable(
                 f"generate_token returned a {type(token).__name__} that is no token: "
@@ -394,7 +394,7 @@ class OneTimeTokens:
     async def _stored(self, plug_ins: _PlugIns, token: str) -> str:
         if plug_ins.hasher is None:
             return hashed(token) if self._hashes else token
-        stored = await hook_call("store_token", plug_ins.hasher(token))
+        stored = await call_hook("store_token", plug_ins.hasher(token))
         if not (isinstance(stored, str) and stored.isascii() and 0 < len(stored) <= 512):
             raise SessionUnavailable("store_token must return 1 to 512 ASCII characters")
         return stored
@@ -407,7 +407,7 @@ class OneTimeTokens:
             raise InvalidToken
         key = backend_key(channel, await self._stored(plug_ins, token))
         # The one irreversible step, and the one that decides who wins. Nothing below puts back.
-        value = await backend_call(plug_ins.take(key))
+        value = await call_backend(plug_ins.take(key))
         if value is None:
             raise InvalidToken
         if not isinstance(value, (bytes, bytearray, memoryview)):
@@ -434,8 +434,8 @@ class OneTimeTokens:
             # another site, as if the visitor were there. A server that names its audience is told
             # of tokens that were meant for it; without this, of any token.
             raise InvalidToken
-        with bounded_by(Bounds(_text(bound_to), self.clock())):
-            alive = await hook_call(
+        with using_bounds(Bounds(_text(bound_to), self.clock())):
+            alive = await call_hook(
                 f"{type(self._sessions).__name__}.resolve", plug_ins.resolve(session)
             )
         if alive is None:
@@ -457,7 +457,7 @@ class OneTimeTokens:
             for channel in CHANNELS
             for secret in self._secrets or (None,)
         ]
-        return sum([await backend_call(plug_ins.revoke(owner)) for owner in owners])
+        return sum([await call_backend(plug_ins.revoke(owner)) for owner in owners])
 
 
 def _text(origin: Origin | None) -> str | None:

@@ -36,7 +36,7 @@ class Database(NamedTuple):
     """A table's place."""
 
     url: URL
-    keeper: sqlalchemy.Engine
+    guard: sqlalchemy.Engine
     table: str
 
     @property
@@ -65,19 +65,19 @@ def database(drivername: str, folder: Path) -> Iterator[Database]:
         url = URL.create(drivername, database=str(folder / "tokens.db"))
     else:
         url = make_url({"postgresql": POSTGRES, "mysql": MYSQL}[base]).set(drivername=drivername)
-    keeper = sqlalchemy.create_engine(url.set(drivername=DRIVERS[drivername]))
+    guard = sqlalchemy.create_engine(url.set(drivername=DRIVERS[drivername]))
     try:
-        keeper.connect().close()
+        guard.connect().close()
     except sqlalchemy.exc.DBAPIError:
-        keeper.dispose()
+        guard.dispose()
         absent(f"no {base} at {url.host}:{url.port}: set OTT_TEST_POSTGRES_URL, OTT_TEST_MYSQL_URL")
     table = f"ott_test_{uuid.uuid4().hex[:12]}"
     try:
-        yield Database(url, keeper, table)
+        yield Database(url, guard, table)
     finally:
-        with keeper.begin() as connection:
+        with guard.begin() as connection:
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
-        keeper.dispose()
+        guard.dispose()
 
 
 class Line:

@@ -90,9 +90,9 @@ def slow_redis(folder: Path) -> Any:
 def slow_database(engine: str, driver: str) -> Callable[[Path], Any]:
     @contextmanager
     def slow(folder: Path) -> Any:
-        keeper = sqlalchemy.create_engine(url_of(engine, folder), isolation_level="AUTOCOMMIT")
+        guard = sqlalchemy.create_engine(url_of(engine, folder), isolation_level="AUTOCOMMIT")
         table = f"ott_load_{secrets.token_hex(6)}"
-        SQLAlchemyBackend(keeper, table=table).create_table()
+        SQLAlchemyBackend(guard, table=table).create_table()
         said = {
             "postgresql": [
                 f"CREATE FUNCTION {table}_slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep({SLOW}); RETURN NEW; END $$",  # noqa: E501 - one statement of SQL
@@ -103,16 +103,16 @@ def slow_database(engine: str, driver: str) -> Callable[[Path], Any]:
             ],
         }[engine]
         try:
-            with keeper.connect() as connection:
+            with guard.connect() as connection:
                 for statement in said:
                     connection.exec_driver_sql(statement)
-            yield SQLAlchemyBackend(keeper.url.set(drivername=driver), table=table)
+            yield SQLAlchemyBackend(guard.url.set(drivername=driver), table=table)
         finally:
-            with keeper.connect() as connection:
+            with guard.connect() as connection:
                 connection.exec_driver_sql(f"DROP TABLE {table}")
                 if engine == "postgresql":
                     connection.exec_driver_sql(f"DROP FUNCTION {table}_slow")
-            keeper.dispose()
+            guard.dispose()
 
     return slow
 

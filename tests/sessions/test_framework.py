@@ -23,7 +23,7 @@ from ott_middleware import (
     Session,
     SessionAdapter,
 )
-from ott_middleware.context import Bounds, bounded_by
+from ott_middleware.context import Bounds, using_bounds
 from ott_middleware.sessions.framework import session_id
 
 from .club import PEOPLE, ClubSession, Store
@@ -321,7 +321,7 @@ def test_a_seal_is_good_for_its_own_token_alone(world: World, audience: str | No
 
 def test_the_bounds_hold_where_there_are_some() -> None:
     club = ClubSession()
-    with bounded_by(Bounds("https://b.example", NOW + 180)):
+    with using_bounds(Bounds("https://b.example", NOW + 180)):
         left = exposed(club)
     for audience, now, opens in [
         ("https://b.example", NOW, True),
@@ -329,7 +329,7 @@ def test_the_bounds_hold_where_there_are_some() -> None:
         ("https://a.example", NOW, False),
         (None, NOW, False),
     ]:
-        with bounded_by(Bounds(audience, now)):
+        with using_bounds(Bounds(audience, now)):
             assert (club._opened(left) is not None) == opens
     assert club._opened(left) is not None
 

@@ -18,7 +18,7 @@ from flask.sessions import SecureCookieSessionInterface
 from harness import moment
 
 from ott_middleware import FlaskSession, Request, Session, SessionExpired, StarletteSession
-from ott_middleware.context import Bounds, bounded_by
+from ott_middleware.context import Bounds, using_bounds
 
 from .club import ClubSession
 from .test_starlette import sealed_by_starlette
@@ -189,7 +189,7 @@ def test_an_end_that_was_sealed_is_judged_when_the_token_is_redeemed() -> None:
 
 def test_the_seal_of_one_token_is_of_no_use_with_another() -> None:
     ours = flask_session()
-    with bounded_by(Bounds("https://b.example", time.time() + 60)):
+    with using_bounds(Bounds("https://b.example", time.time() + 60)):
         left = exposed(ours, flask_cookie(MALLORY))
     for audience, now, opens in [
         ("https://b.example", time.time(), True),
@@ -197,7 +197,7 @@ def test_the_seal_of_one_token_is_of_no_use_with_another() -> None:
         (None, time.time(), False),
         ("https://b.example", time.time() + 61, False),
     ]:
-        with bounded_by(Bounds(audience, now)):
+        with using_bounds(Bounds(audience, now)):
             assert (ours._opened(left) is not None) is opens
 
 

@@ -504,7 +504,7 @@ def test_who_is_matched_to_nobody_is_refused(
 
 
 def test_what_came_along_never_says_who_is_signed_in() -> None:
-    # Only the function knows where the user is, so that the names of data cannot be judged.
+    # Only the function knows where the user is, so that the names of data cannot be checked.
     ours = adapter(user=lambda s: s.get("admin") or s.get("who"), data=["admin"], match=dict)
     session = Session("s", "", user_id="7", data={"admin": "root", "who": "7"})
     with pytest.raises(SessionUnavailable, match="name somebody else"):

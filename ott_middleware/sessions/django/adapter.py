@@ -34,7 +34,7 @@ from ..framework import FrameworkSession, Match, earlier, exposed_of, session_id
 from ..hosts import django_hosts, exact_hosts
 from .ends import END_KEY, keep_ends, now
 from .project import check_apps, check_layers, engine
-from .request import answering, cookies_of, cookies_set_by, django_request, renew_csrf
+from .request import cookies_of, cookies_set_by, django_request, renew_csrf, using_request
 from .store import database, end_of, is_key, is_self_contained, limit, reading, tells_end
 from .user import SignedIn, as_json, described, id_of, user_by_field, user_by_id, user_of
 
@@ -281,7 +281,7 @@ class DjangoSession(FrameworkSession):
             # A fresh one: whoever planted the visitor's own knows its key.
             asking.session = store = self._store()
             limit(store, end, persistent=own.persistent)
-            with answering(asking, response):
+            with using_request(asking, response):
                 login(asking, user, backend=own.backend)
             store.update(dict(own.data))
             renew_csrf(request, asking, response)

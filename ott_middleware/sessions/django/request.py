@@ -81,7 +81,7 @@ def django_request(request: Request) -> Any:
 
 
 @contextmanager
-def answering(asking: Any, response: Any) -> Iterator[None]:
+def using_request(asking: Any, response: Any) -> Iterator[None]:
     """Lets what runs in between leave messages, as receivers of `user_logged_in` do."""
     if apps.is_installed("django.contrib.messages"):
         asking._messages = default_storage(asking)

@@ -274,7 +274,7 @@ class FlaskSession(MappedSession):
             expires_at=self._end_of(cookie, opened, limits),
             persistent=bool(opened.permanent),
         )
-        # Without a bounded interface it is only here that the end is judged.
+        # Without a bounded interface it is only here that the end is checked.
         return None if session.expired(time.time()) else session
 
     def _end_of(self, cookie: str, opened: SessionMixin, limits: Limits) -> datetime | None:
