@@ -111,7 +111,7 @@ class SessionGuard:
         return await self.current(request) if self.adapter.vouches else None
 
     async def quietly(self, request: Request) -> Session | None:
-        """`current` where a failing adapter must not keep the app from using_request."""
+        """`current` where a failing adapter must not keep the app from responding."""
         try:
             return await self.current(request)
         except OTTError as error:

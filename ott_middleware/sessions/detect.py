@@ -54,7 +54,7 @@ def adapter_of(app: Any) -> SessionAdapter:
 
     :raises ConfigurationError: none is found, or the one that is found keeps no sessions.
     """
-    error_response: ConfigurationError | None = None
+    refusal: ConfigurationError | None = None
     for layer in layers_of(app):
         for name in map(_class_name, _mro(layer)):
             if name not in _FRAMEWORKS:
@@ -67,9 +67,9 @@ def adapter_of(app: Any) -> SessionAdapter:
                 return make(layer)
             except ConfigurationError as error:
                 # A layer further in may be of another framework, or hold what this one lacks.
-                error_response = error_response or error
-    if error_response is not None:
-        raise error_response
+                refusal = error_response or error
+    if refusal is not None:
+        raise refusal
     raise ConfigurationError(
         f"session: 'auto' finds neither Django, Flask nor Starlette's SessionMiddleware in "
         f"{_name(app)}; pass the session cookie's name (session='sessionid'), "

@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 # What is held under a token's key: its place in the order of its owner's puts, its expiry, its
-# owner (hashed to a fixed length), and the value. The expiry is checked by this package's clock, and
+# owner (hashed to a fixed length), and the value. The expiry is compared by this package's clock,
 # not by the server's, which only sees to it that nothing is left behind.
 HEADER = struct.Struct(">dd16s")
 
