@@ -67,7 +67,7 @@ def adapter_of(app: Any) -> SessionAdapter:
                 return make(layer)
             except ConfigurationError as error:
                 # A layer further in may be of another framework, or hold what this one lacks.
-                refusal = error_response or error
+                refusal = refusal or error
     if refusal is not None:
         raise refusal
     raise ConfigurationError(
