@@ -132,7 +132,9 @@ class TestStories:
     def test_five_sentences_below_a_picture(self, heading: str) -> None:
         text = PAGE.read_text(encoding="utf-8")
         story = re.search(
-            rf"^### {re.escape(heading)}\n\n```text\n(.+?)^```\n\n(.+?)\n\n", text, flags=re.M | re.S
+            rf"^### {re.escape(heading)}\n\n```text\n(.+?)^```\n\n(.+?)\n\n",
+            text,
+            flags=re.M | re.S,
         )
         assert story
         picture, words = story.groups()
