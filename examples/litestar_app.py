@@ -86,7 +86,8 @@ def wrapped(port: int) -> Any:
     return OTTMiddleware(
         app,
         # Named as long as one cookie holds it; Litestar cuts 4 KB and more into numbered ones.
-        session=CookieSession("session", probe="/me"),
+        # The session is its cookie: at sign-in the browser gets another one, unknown to attackers.
+        session=CookieSession("session", probe="/me", renews_key=True),
         secret=secret,
         backend=os.environ.get("OTT_BACKEND", "memory://"),
         store_token="hashed",

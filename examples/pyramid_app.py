@@ -95,7 +95,8 @@ def wrapped(port: int) -> Any:
         app = config.make_wsgi_app()
     return OTTMiddleware(
         app,
-        session=CookieSession("session", probe="/me"),
+        # The session is its cookie: at sign-in the browser gets another one, unknown to attackers.
+        session=CookieSession("session", probe="/me", renews_key=True),
         secret=secret,
         backend=os.environ.get("OTT_BACKEND", "memory://"),
         store_token="hashed",

@@ -90,7 +90,8 @@ def wrapped(port: int) -> Any:
     app.config["TARGET"] = target = os.environ.get("OTT_TARGET", "http://127.0.0.1:8001")
     return OTTMiddleware(
         app,
-        session=CookieSession("session", validate=signed_in),
+        # The session is its cookie: at sign-in the browser gets another one, unknown to attackers.
+        session=CookieSession("session", validate=signed_in, renews_key=True),
         secret=secret,
         backend=os.environ.get("OTT_BACKEND", "memory://"),
         store_token="hashed",

@@ -79,18 +79,22 @@ class Options:
     :ivar token_options: these five, as one value.
     :ivar disable_client_request: the generate path answers 400; the handle still generates.
     :ivar disable_set_session_cookie: verify returns the session and sets no cookie.
-    :ivar set_ott_header_on_new_session: an answer of the app that signs someone in carries a token
-        in `set-ott`.
-    :ivar revoke_on_sign_out: an answer of the app that ends a session revokes its live tokens.
-        Every answer to somebody who is signed in is looked at for that. Needs an adapter that can
-        verify sessions.
+    :ivar set_ott_header_on_new_session: a response of the app that signs a user in carries a token
+        in `set-ott`. A request that carried a link is offered none.
+    :ivar revoke_on_sign_out: a response of the app that ends a session revokes its live tokens: it
+        deletes the cookie, under any path or domain, without leaving one of that name; it has
+        `Clear-Site-Data` with `"cookies"` or `"*"`; or the adapter no longer finds the session.
+        Each response to a signed-in user is checked for that, and each new token costs one more
+        look at the session. Needs an adapter that can verify sessions.
     :ivar base_path: prefix of the two paths, as `"/api/auth"`.
     :ivar query_param: the link parameter's name; None turns links off.
-    :ivar trusted_origins: whose pages may call: `https://app.example.com`,
-        `https://*.example.com`, `http://localhost:*`, `app://name`.
+    :ivar trusted_origins: this site's own front ends, whose pages may call:
+        `https://app.example.com`, `https://*.example.com`, `http://localhost:*`, `app://name`.
+        Such a page may do all that the visitor may; do not list another site here.
     :ivar handoff_targets: the other sites where links may point, and that tokens may be bound to:
-        an origin, or one with a path prefix (`https://b.example/app/`). Wildcards count for links
-        only. This site's own origins need not be named.
+        an origin, or one with a path prefix (`https://b.example/app/`), which limits links; the
+        token is bound to the whole origin. Wildcards count for links only. This site's own origins
+        need not be named.
     :ivar public_origin: this site's own origin as browsers see it, or a list of all of them; of
         several, the one that the request's `Host` names counts. A token that is bound to an origin
         can only be redeemed at a site that is configured to be that origin. Without the option

@@ -321,6 +321,16 @@ class TestUnboundToken:
         site = serve(world)
         assert site.verify(site.token(), {"host": "any.example"}).cookies == {"sid": COOKIE}
 
+    def test_page_of_a_target_gets_none(self, world: World) -> None:
+        backend = MemoryBackend(clock=world.clock)
+        site = serve(world, public_origin=A, handoff_targets=[B], backend=backend)
+        page = {"origin": B, "cookie": f"sid={COOKIE}", "sec-fetch-site": "cross-site"}
+        for path in ("generate", f"generate?audience={B}"):
+            answer = site.get(f"/one-time-token/{path}", page, host="a.example", scheme="https")
+            assert (answer.status, answer.code) == (403, "INVALID_ORIGIN")
+            assert answer.header("access-control-allow-origin") is None
+        assert len(backend) == 0
+
 
 class TestServerThatNamesAnAudience:
     @pytest.mark.parametrize("disabled", [False, True])

@@ -85,7 +85,8 @@ class TokenOptions:
     """How tokens are made and kept.
 
     :ivar secret: 16 bytes and more (str or bytes), or a list of them, newest first: mixed into the
-        keys that values are sealed with. The sides of a handoff that share a backend share it.
+        keys that values are sealed with. The sites of a handoff that share a backend share it.
+        Without it, a client that can write to the store can sign in as any user.
         It also keys the names under which sessions are counted in the backend: without it, a
         session id or user id that can be guessed is found in a dump by trying all of them.
     :ivar expires_in: a token's life in minutes, or a `timedelta`.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +35,39 @@ def test_an_example_is_safe_to_copy(name: str) -> None:
     assert "handoff_targets=" in source
     # Whoever can write to a shared store could sign in as any user.
     assert ("OTT_BACKEND" in source) == (re.search(r"^ +secret=", source, re.M) is not None)
+
+
+START = """
+import importlib, logging, sys
+handler = logging.StreamHandler()
+handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
+logging.getLogger("ott_middleware").addHandler(handler)  # frameworks may set up the root logger
+example = importlib.import_module(sys.argv[1])
+if hasattr(example, "wrapped"):
+    example.wrapped(8000)
+"""
+
+
+@pytest.mark.parametrize("backend", ["memory://", "sqlite:///links.db"])
+@pytest.mark.parametrize("name", APPS)
+def test_the_start_warns_of_nothing(name: str, backend: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", START, name],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(EXAMPLES), str(EXAMPLES.parent)]),
+            "OTT_BACKEND": backend,
+            "OTT_SECRET": "a0" * 32,
+            "OTT_DATABASE": str(tmp_path / "people.db"),
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ott_middleware WARNING" not in done.stderr
+    assert "ott_middleware ERROR" not in done.stderr
 
 
 Pair = tuple[str, str]  # two origins of one example
