@@ -116,6 +116,7 @@ _BLANKS = re.compile(r"([ \t\r\n]+)")
 # Where in a piece a URL begins. The scheme has none of the characters before it: each is read once.
 _URL_BEGINS = re.compile(r"(?:\A|[,;=|(\[{<\"'])(?=/|[A-Za-z][A-Za-z0-9+.\-]*://)")
 _MARKS = re.compile(r"([?#])")
+_BEGINS_AS_TARGET = re.compile(r"[?/]|[A-Za-z][A-Za-z0-9+.\-]*://")
 _RUNS = (re.compile(r"[A-Za-z0-9_-]*"), re.compile(r"[A-Za-z0-9_%-]*"))
 
 
@@ -300,7 +301,10 @@ class _Cutter:
 
     def _cut(self, text: str, kind: _Kind) -> str:
         if kind is _Kind.QUERY:
-            return cut(text, self._name)[0]
+            rest = cut(text, self._name)[0]
+            # A proxy may repeat the query with its `?`, or with all that stands before it: the name
+            # of the first parameter would be `?ott`, and the token stay.
+            return cut_target(rest, self._name) if _BEGINS_AS_TARGET.match(rest) else rest
         if kind is _Kind.TARGET:
             return cut_target(text, self._name)
         # Repeated headers are joined by commas: what comes after the first is found as in others.

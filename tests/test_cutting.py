@@ -177,6 +177,28 @@ class TestCopiesOfTheTarget:
         seen = seen_by_the_app(world, f"ott={T}", {**FRAME, name: f"a=1&ott={OTHER};ott={T}&b=%20"})
         assert header_of(world, seen, name) == "a=1&b=%20"
 
+    @pytest.mark.parametrize("name", QUERY_HEADERS)
+    @pytest.mark.parametrize(
+        ("value", "left"),
+        [
+            (f"?ott={T}", ""),
+            (f"?a=1&ott={T}&b=%20", "?a=1&b=%20"),
+            (f"/page?ott={T}", "/page"),
+            (f"/page?ott={OTHER};ott={T}&b", "/page?b"),
+            (f"https://h.example/page?%6ftt={T}", "https://h.example/page"),
+        ],
+    )
+    def test_query_header_with_what_stands_before_a_query(
+        self, world: World, name: str, value: str, left: str
+    ) -> None:
+        seen = seen_by_the_app(world, f"ott={T}", {**FRAME, name: value})
+        assert header_of(world, seen, name) == left
+
+    def test_a_query_that_begins_like_a_target_stays_as_it_is(self) -> None:
+        environ = cut_environ(f"/p?a=1&b=?c&ott={T}", HTTP_X_QUERY_STRING="b=/p?ott=old")
+        assert environ["QUERY_STRING"] == "/p?a=1&b=?c"
+        assert environ["HTTP_X_QUERY_STRING"] == "b=/p?ott=old"
+
     @pytest.mark.parametrize("name", TARGET_KEYS)
     def test_target_variable(self, name: str) -> None:
         for value in (f"/page?a=1&ott={T}&b", "http://h/page?a=1&b;ott=short"):
