@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..calls import drive, in_caller, inline, is_async, on_loop, run_on_own_loop
+from ..client_text import MAX_COOKIE_VALUE
 from ..errors import SessionExpired
 from ..http import Cookie, Request, to_json
 from ..sessions.base import Session, SessionAdapter
@@ -34,6 +35,7 @@ _RUBBISH = (
     "../../etc/passwd",
     "' OR ''='",
     "A" * 100_000,
+    "A" * MAX_COOKIE_VALUE,  # a longer one is read by no adapter that asks the request
     "." * 5_000,
     "[" * 5_000,
     "{}:" * 5_000,

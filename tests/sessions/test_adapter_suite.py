@@ -41,7 +41,7 @@ class Breaks(Sound):
 class BreaksOnLength(Sound):
     def current(self, request: Request) -> Session | None:
         for value in request.cookies("club"):
-            if len(value) > 8192:
+            if len(value) > 4096:
                 raise ValueError("too long")
         return super().current(request)
 
