@@ -116,6 +116,7 @@ _BLANKS = re.compile(r"([ \t\r\n]+)")
 # Where in a piece a URL begins. The scheme has none of the characters before it: each is read once.
 _URL_BEGINS = re.compile(r"(?:\A|[,;=|(\[{<\"'])(?=/|[A-Za-z][A-Za-z0-9+.\-]*://)")
 _MARKS = re.compile(r"([?#])")
+_FIRST_PIECES = re.compile(r"(?:\A|&)([^&;]*)")
 _BEGINS_AS_TARGET = re.compile(r"[?/]|[A-Za-z][A-Za-z0-9+.\-]*://")
 _RUNS = (re.compile(r"[A-Za-z0-9_-]*"), re.compile(r"[A-Za-z0-9_%-]*"))
 
@@ -133,6 +134,10 @@ def cut_request(carrier: MutableMapping[str, Any], query: str, name: str) -> tup
     # Each once: a client can repeat one value thousands of times.
     links = tuple(map(value_of, dict.fromkeys(spelled)))
     if rest != query:
+        # A parser that splits at `;` finds further values inside of a link's.
+        inside = "&".join(each for each in dict.fromkeys(spelled) if ";" in each)
+        if inside:
+            others += _FIRST_PIECES.findall(inside) + divide(inside, name)[2]
         values = (*links, *map(value_of, dict.fromkeys(others)))
         _Cutter(name, query, rest, values).cut_all(carrier)
     return links

@@ -233,6 +233,23 @@ class TestCopiesOfTheTarget:
         seen = seen_by_the_app(world, f"a=1&ott={T}", {**FRAME, name: value})
         assert header_of(world, seen, name) == left
 
+    @pytest.mark.parametrize(
+        ("query", "left"),
+        [
+            (f"ott={T};a=1", "?a=1"),
+            (f"ott={T};", ""),
+            (f"ott=x;ott={T}", "?ott=x"),
+            (f"ott=x;a=1;%6ftt={T};b", "?ott=x;a=1;b"),
+            (f"a=1&ott={T};ott={OTHER}&b", "?a=1&b"),
+            (f"ott=%74{T[1:]};a", "?a"),
+        ],
+    )
+    def test_parts_of_a_link_that_a_parser_splits_at_semicolons(
+        self, world: World, query: str, left: str
+    ) -> None:
+        seen = seen_by_the_app(world, query, {**FRAME, "x-custom": f"/page?{query}"})
+        assert header_of(world, seen, "x-custom") == f"/page{left}"
+
     @pytest.mark.parametrize("name", ["x-custom", "user-agent", "accept"])
     @pytest.mark.parametrize(
         "value",
