@@ -165,7 +165,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing.colours": {"backends.base"},
     "testing.store": {"errors", "testing.colours"},
     "testing.races": {"errors", "backends.base", "testing.colours"},
-    "testing.adapters": {"errors", "http", "calls", "sessions.base", "testing.store"},
+    "testing.adapters": {
+        "errors",
+        "client_text",
+        "http",
+        "calls",
+        "sessions.base",
+        "testing.store",
+    },
     "testing.contract": {
         "errors",
         "backends.base",
