@@ -177,6 +177,28 @@ class TestCopiesOfTheTarget:
         seen = seen_by_the_app(world, f"ott={T}", {**FRAME, name: f"a=1&ott={OTHER};ott={T}&b=%20"})
         assert header_of(world, seen, name) == "a=1&b=%20"
 
+    @pytest.mark.parametrize("name", QUERY_HEADERS)
+    @pytest.mark.parametrize(
+        ("value", "left"),
+        [
+            (f"?ott={T}", ""),
+            (f"?a=1&ott={T}&b=%20", "?a=1&b=%20"),
+            (f"/page?ott={T}", "/page"),
+            (f"/page?ott={OTHER};ott={T}&b", "/page?b"),
+            (f"https://h.example/page?%6ftt={T}", "https://h.example/page"),
+        ],
+    )
+    def test_query_header_with_what_stands_before_a_query(
+        self, world: World, name: str, value: str, left: str
+    ) -> None:
+        seen = seen_by_the_app(world, f"ott={T}", {**FRAME, name: value})
+        assert header_of(world, seen, name) == left
+
+    def test_a_query_that_begins_like_a_target_stays_as_it_is(self) -> None:
+        environ = cut_environ(f"/p?a=1&b=?c&ott={T}", HTTP_X_QUERY_STRING="b=/p?ott=old")
+        assert environ["QUERY_STRING"] == "/p?a=1&b=?c"
+        assert environ["HTTP_X_QUERY_STRING"] == "b=/p?ott=old"
+
     @pytest.mark.parametrize("name", TARGET_KEYS)
     def test_target_variable(self, name: str) -> None:
         for value in (f"/page?a=1&ott={T}&b", "http://h/page?a=1&b;ott=short"):
@@ -210,6 +232,23 @@ class TestCopiesOfTheTarget:
     def test_url_in_another_header(self, world: World, name: str, value: str, left: str) -> None:
         seen = seen_by_the_app(world, f"a=1&ott={T}", {**FRAME, name: value})
         assert header_of(world, seen, name) == left
+
+    @pytest.mark.parametrize(
+        ("query", "left"),
+        [
+            (f"ott={T};a=1", "?a=1"),
+            (f"ott={T};", ""),
+            (f"ott=x;ott={T}", "?ott=x"),
+            (f"ott=x;a=1;%6ftt={T};b", "?ott=x;a=1;b"),
+            (f"a=1&ott={T};ott={OTHER}&b", "?a=1&b"),
+            (f"ott=%74{T[1:]};a", "?a"),
+        ],
+    )
+    def test_parts_of_a_link_that_a_parser_splits_at_semicolons(
+        self, world: World, query: str, left: str
+    ) -> None:
+        seen = seen_by_the_app(world, query, {**FRAME, "x-custom": f"/page?{query}"})
+        assert header_of(world, seen, "x-custom") == f"/page{left}"
 
     @pytest.mark.parametrize("name", ["x-custom", "user-agent", "accept"])
     @pytest.mark.parametrize(

@@ -762,3 +762,13 @@ def test_no_header_makes_a_stranger_a_friend(headers: dict[str, str], site: str 
     assert (source.scheme, source.username, source.port or 443) == ("https", None, 443)
     host = source.hostname or ""
     assert host in ("app.example", "friend.example") or host.endswith(".family.example")
+
+
+@pytest.mark.parametrize(("length", "spelling"), [(8 * 1024, "%41"), (8 * 1024 + 3, "A")])
+def test_browser_path_of_any_length_keeps_the_spelling_of_short_ones(
+    length: int, spelling: str
+) -> None:
+    letters = (length - 2) // 3
+    path = b"/x" + b"A" * letters
+    spelled = "/x" + "%41" * letters
+    assert browser_path(spelled, b"", path) == "/x" + spelling * letters

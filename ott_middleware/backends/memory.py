@@ -35,7 +35,7 @@ _PARTS = 256
 # their places in dicts and a heap, and the item that a removed token may leave in the heap until
 # later (cachetools keeps at most one for each live token). Measured with tracemalloc, for an owner
 # of one token each, which costs most.
-_OVERHEAD = 800
+_OVERHEAD = 900
 
 
 class _Entry(NamedTuple):
@@ -49,7 +49,7 @@ class MemoryBackend(Backend):
 
     :param maxsize: how many live tokens there may be; one more is a `BackendFull`.
     :param max_bytes: how many bytes the live tokens may take, keys, owners and the overhead of
-        Python's objects (800 bytes a token) included; a token beyond that is a `BackendFull`.
+        Python's objects (900 bytes a token) included; a token beyond that is a `BackendFull`.
     :param clock: tells the time in Unix seconds.
     :raises ConfigurationError: `maxsize` or `max_bytes` is no positive number.
     """

@@ -116,6 +116,8 @@ _BLANKS = re.compile(r"([ \t\r\n]+)")
 # Where in a piece a URL begins. The scheme has none of the characters before it: each is read once.
 _URL_BEGINS = re.compile(r"(?:\A|[,;=|(\[{<\"'])(?=/|[A-Za-z][A-Za-z0-9+.\-]*://)")
 _MARKS = re.compile(r"([?#])")
+_FIRST_PIECES = re.compile(r"(?:\A|&)([^&;]*)")
+_BEGINS_AS_TARGET = re.compile(r"[?/]|[A-Za-z][A-Za-z0-9+.\-]*://")
 _RUNS = (re.compile(r"[A-Za-z0-9_-]*"), re.compile(r"[A-Za-z0-9_%-]*"))
 
 
@@ -132,6 +134,10 @@ def cut_request(carrier: MutableMapping[str, Any], query: str, name: str) -> tup
     # Each once: a client can repeat one value thousands of times.
     links = tuple(map(value_of, dict.fromkeys(spelled)))
     if rest != query:
+        # A parser that splits at `;` finds further values inside of a link's.
+        inside = "&".join(each for each in dict.fromkeys(spelled) if ";" in each)
+        if inside:
+            others += _FIRST_PIECES.findall(inside) + divide(inside, name)[2]
         values = (*links, *map(value_of, dict.fromkeys(others)))
         _Cutter(name, query, rest, values).cut_all(carrier)
     return links
@@ -300,7 +306,10 @@ class _Cutter:
 
     def _cut(self, text: str, kind: _Kind) -> str:
         if kind is _Kind.QUERY:
-            return cut(text, self._name)[0]
+            rest = cut(text, self._name)[0]
+            # A proxy may repeat the query with its `?`, or with all that stands before it: the name
+            # of the first parameter would be `?ott`, and the token stay.
+            return cut_target(rest, self._name) if _BEGINS_AS_TARGET.match(rest) else rest
         if kind is _Kind.TARGET:
             return cut_target(text, self._name)
         # Repeated headers are joined by commas: what comes after the first is found as in others.

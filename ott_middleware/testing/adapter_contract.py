@@ -13,6 +13,7 @@ from typing import Any
 
 from ..concurrency import drive, in_caller, inline, is_async, on_loop, run_on_own_loop
 from ..errors import SessionExpired
+from ..http.client_text import MAX_COOKIE_VALUE
 from ..http.cookies import Cookie
 from ..http.encoding import to_json
 from ..http.messages import Request
@@ -36,6 +37,7 @@ _RUBBISH = (
     "../../etc/passwd",
     "' OR ''='",
     "A" * 100_000,
+    "A" * MAX_COOKIE_VALUE,  # a longer one is read by no adapter that asks the request
     "." * 5_000,
     "[" * 5_000,
     "{}:" * 5_000,

@@ -117,7 +117,7 @@ assert list(map(json.loads, outcomes)) == [[['value', *OWN], None]], outcomes
         # A thread waits for a process that has the file locked, for as long as its timeout says.
         program = """
 import sqlite3
-from ott_middleware.backends import sqlite_file
+from ott_middleware.backends.sqlite import file as sqlite_file
 sqlite_file._FORK_WAIT = 0.3
 backend = SQLiteBackend("tokens.db", timeout=8)
 put("key")
@@ -165,7 +165,7 @@ print(time.monotonic() - began < 5, outcome, take("key"), take("other"))
 
     def test_a_backend_that_was_made_amid_the_fork_is_usable(self, tmp_path: Path) -> None:
         program = """
-from ott_middleware.backends import sqlite_file
+from ott_middleware.backends.sqlite import file as sqlite_file
 backend = None
 def late():
     global backend

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import queue
 import threading
 import time
+import unittest
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asgiref.sync import SyncToAsync
+from sqlalchemy import create_engine
 
 from ott_middleware import (
     BackendUnavailable,
     CookieSession,
+    KeyTaken,
     MappingBackend,
     MemoryBackend,
     OTTMiddleware,
@@ -26,9 +31,9 @@ from ott_middleware import (
     forks,
 )
 from ott_middleware import concurrency as calls
-from ott_middleware.backends.redis.wire import _OneProcess
+from ott_middleware.backends.redis.wire import PoolWire, _OneProcess
 from ott_middleware.backends.sqlite import file as sqlite_file
-from ott_middleware.testing import races
+from ott_middleware.testing import BackendContract, races
 
 from .redis_servers import URL
 
@@ -65,6 +70,14 @@ def test_memory() -> None:
     backend._by_process[-1] = backend._tokens()
     backend.renew_after_fork()
     assert backend.take("key") is None
+
+
+def test_memory_after_a_fork_that_python_does_not_know_of() -> None:
+    backend = MemoryBackend()
+    backend.put("key", b"value", **LATER)
+    backend._by_process[-1] = backend._by_process.pop(os.getpid())
+    assert backend.take("key") is None
+    assert list(backend._by_process) == [os.getpid()]
 
 
 @pytest.mark.parametrize("lock", [threading.Lock(), multiprocessing.Lock()])
@@ -105,6 +118,19 @@ def test_redis() -> None:
         assert (loops._held, loops._inherited) == ({}, [{"loop": "held"}])
 
     asyncio.run(main())
+
+    async def after_an_unknown_fork() -> None:
+        loops._pid = -1
+        with pytest.raises(ZeroDivisionError):
+            await loops.send(b"key", "PING")
+
+    loops._held = {"loop": "held"}
+    loops._make = lambda: 1 // 0
+    asyncio.run(after_an_unknown_fork())
+    assert (loops._held, loops._pid) == ({}, os.getpid())
+    given = PoolWire(pool)
+    given.renew_after_fork()
+    assert given._pool is pool  # the client's own, which redis-py renews
     used = _OneProcess()
     used.check()
     used.check()
@@ -126,6 +152,17 @@ def test_sqlalchemy(tmp_path: Path) -> None:
         backend.take("key")
     for engine in backend._inherited[::2]:
         engine.dispose()  # type: ignore[attr-defined]  # kept as objects
+
+
+def test_sqlalchemy_engine_of_the_app() -> None:
+    engine = create_engine("postgresql+psycopg://user@127.0.0.1:1/none")
+    pool = engine.pool
+    backend = SQLAlchemyBackend(engine)
+    used = backend._engine
+    backend.renew_after_fork()
+    assert backend._engine is used
+    assert engine.pool is not pool
+    backend.close()
 
 
 @pytest.fixture
@@ -199,3 +236,27 @@ def test_what_a_child_of_the_contract_says(monkeypatch: pytest.MonkeyPatch) -> N
     assert races._outcome(colour, "key") is None
     backend.put = lambda *_, **__: (_ for _ in ()).throw(BackendUnavailable())  # type: ignore[method-assign]  # as a child that is refused
     assert races._uses_own(colour) is None
+    backend.outcome = KeyTaken()
+    assert races._outcome(colour, "key") == "failed with KeyTaken"
+
+
+def test_what_the_contract_hears_of_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its threads are not there in the child, which only uses the backend.
+    monkeypatch.setattr(warnings, "filters", [("ignore", None, DeprecationWarning, None, 0)])
+    backend = Outcomes()
+    assert races._in_child(backend, "key") is None
+    backend.outcome = KeyTaken()
+    assert races._in_child(backend, "key") == "failed with KeyTaken"
+    monkeypatch.setattr(races, "_HUNG", 0.05)
+    monkeypatch.setattr(races, "_outcome", lambda colour, key: time.sleep(60))
+    assert races._in_child(backend, "key") == "has hung for 0 seconds"
+
+
+def test_the_contract_where_there_is_no_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Contract(BackendContract):
+        def before_fork(self) -> Any:
+            return Outcomes
+
+    monkeypatch.delattr(os, "fork")
+    with pytest.raises(unittest.SkipTest, match="no fork"):
+        Contract().test_of_parent_and_forked_children_one_wins()

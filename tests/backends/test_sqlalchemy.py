@@ -211,6 +211,7 @@ def test_a_url_without_a_driver_gets_one_that_is_there(url: str, driver: str) ->
 
 def test_a_url_without_a_driver_that_is_there_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ott_middleware.backends.sqlalchemy.engine.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "MySQLdb", None)  # PyMySQL may stand in for it
     with pytest.raises(ConfigurationError, match="mysql:// needs MySQLdb; install it"):
         SQLAlchemyBackend("mysql://u@h/d")
 

@@ -1,0 +1,40 @@
+"""A Cookie header longer than browsers send: the session's cookie is the one that the app reads."""
+
+from __future__ import annotations
+
+import flask
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from ott_middleware.client_text import MAX_COOKIE_HEADER
+from ott_middleware.sessions.environ import environ_of
+
+from ott_middleware import FlaskSession
+from ott_middleware.http import Request
+
+FILLING = "a=b; " * (MAX_COOKIE_HEADER // 5 + 1)
+
+
+@pytest.fixture(scope="module")
+def adapter() -> FlaskSession:
+    app = flask.Flask(__name__)
+    app.config.update(SECRET_KEY="a secret of the tests", SESSION_COOKIE_NAME="sid")
+    return FlaskSession(app)
+
+
+@given(st.text(alphabet='sid=;" \t\\ab', max_size=40))
+@example('x="; sid=planted; y"; sid=own')
+@example('x= \t"; sid=planted; y"; sid=own')
+@example('x"; sid=planted; y"; sid=own')
+@example('"x=";sid=planted;";sid=own')
+@example("sid =1; sid=2")
+@example("sid; sid=2")
+@example("sid=a b; sid=2")
+@example("asid=1; sida=2; sid=3")
+def test_session_cookie_is_the_one_that_the_app_reads(adapter: FlaskSession, text: str) -> None:
+    for header in (f"{text};{FILLING}", f"{FILLING};{text}", f"{text};{FILLING};{text}"):
+        request = Request("GET", "http", "/", headers={"cookie": header})
+        read = adapter.app.request_class(environ_of(request)).cookies
+        _, cookies = adapter._with_own_cookies(request, None)
+        expected = read.get("sid") if any(request.cookies("sid")) else None
+        assert cookies.get("sid") == expected
