@@ -6,7 +6,7 @@ import flask
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from ott_middleware.client_text import MAX_COOKIE_HEADER
+from ott_middleware.http.client_text import MAX_COOKIE_HEADER
 from ott_middleware.sessions.environ import environ_of
 
 from ott_middleware import FlaskSession
