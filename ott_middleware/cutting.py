@@ -333,7 +333,8 @@ class _Cutter:
         # at in Python; the patterns and searches find them in C.
         if not self._values or not self._mentions(text):
             return text
-        done, cut_ones = 0, []
+        done = 0
+        cut_ones: list[str] = []
         known: dict[str, str] = {}
         while copy := self._next_copy(text, done):
             begin = 1 + max(text.rfind(blank, done, copy.start()) for blank in _BLANKS)
