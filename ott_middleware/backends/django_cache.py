@@ -162,8 +162,19 @@ class DjangoCacheBackend(Backend):
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        while self._idle:
-            self._idle.pop().close()
+        idle = self._own_idle()
+        while idle:
+            idle.pop().close()
+
+    def _own_idle(self) -> list[Any]:
+        """Return the idle connections of this process; a forked child starts with none."""
+        if self._process != os.getpid():
+            # Failure: two threads of a child get here at once. The list is replaced first, so that
+            # whoever finds the child's process id finds the child's list. The other way round, the
+            # second thread would take a connection of the parent, and read the parent's reply.
+            self._idle = []
+            self._process = os.getpid()
+        return self._idle
 
     @contextmanager
     def _cache(self) -> Iterator[Any]:
@@ -173,10 +184,9 @@ class DjangoCacheBackend(Backend):
         a new one, and a new connection, for each operation of an ASGI app. Some of them are not
         safe for two threads, and none but Redis for two processes.
         """
-        if self._process != os.getpid():
-            self._process, self._idle = os.getpid(), []
+        idle = self._own_idle()
         try:
-            cache = self._idle.pop()
+            cache = idle.pop()
         except IndexError:
             cache = self._make()
         broken = True
@@ -187,8 +197,9 @@ class DjangoCacheBackend(Backend):
             broken = False
             raise
         finally:
-            # The rest of an answer must not reach the next caller.
-            cache.close() if broken else self._idle.append(cache)
+            # The rest of an answer must not reach the next caller. A connection goes back to the
+            # list that it is from: after a fork amid an operation, the child's list is another.
+            cache.close() if broken else idle.append(cache)
 
 
 class _Entry(NamedTuple):

@@ -111,13 +111,18 @@ _MOST_SHARED = 1000
 _SHORTEST = 16
 _TOKEN = re.compile(rf"[A-Za-z0-9_-]{{{_SHORTEST},512}}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# A piece ends at white space. No `\s`: it would take bytes of UTF-8 for blanks.
-_BLANKS = re.compile(r"([ \t\r\n]+)")
 # Where in a piece a URL begins. The scheme has none of the characters before it: each is read once.
 _URL_BEGINS = re.compile(r"(?:\A|[,;=|(\[{<\"'])(?=/|[A-Za-z][A-Za-z0-9+.\-]*://)")
-_MARKS = re.compile(r"([?#])")
 _FIRST_PIECES = re.compile(r"(?:\A|&)([^&;]*)")
 _BEGINS_AS_TARGET = re.compile(r"[?/]|[A-Za-z][A-Za-z0-9+.\-]*://")
+# A piece ends at white space. No `\s`: it would take bytes of UTF-8 for blanks.
+_BLANKS = " \t\r\n"
+_PIECE = re.compile(r"[^ \t\r\n]*")
+_PART = re.compile(r"[^?#]*")
+# In a URL of so many characters neighbours that are the same copy of a link are cut at once, up to
+# this number of spellings.
+_MANY = 1024
+_MOST_SPELLINGS = 8
 _RUNS = (re.compile(r"[A-Za-z0-9_-]*"), re.compile(r"[A-Za-z0-9_%-]*"))
 
 
@@ -144,8 +149,13 @@ def cut_request(carrier: MutableMapping[str, Any], query: str, name: str) -> tup
 
 
 @lru_cache(maxsize=16)
-def _behind_a_mark(name: str) -> re.Pattern[str]:
-    return re.compile(f"[?&;]{letters_of(name)}=")
+def _candidates(name: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return patterns of what may be a copy of a link: behind a mark, and at a parameter's start.
+
+    A copy has the name and, at the least, as many characters as the shortest token.
+    """
+    copy = rf"(?=({letters_of(name)}=[A-Za-z0-9_%-]{{{_SHORTEST},}}))"
+    return re.compile(f"[?&;]{copy}"), re.compile(rf"(?:\A|[&;]){copy}")
 
 
 class _Cutter:
@@ -162,9 +172,11 @@ class _Cutter:
         # A client could make any text disappear by a link of that value: only what may be a token,
         # and is long enough to be no word, is looked for.
         self._values = frozenset(value for value in values if _TOKEN.fullmatch(value))
-        self._is_behind_a_mark = _behind_a_mark(name).search
+        self._candidates, self._starts = _candidates(name)
+        self._is_copy: dict[str, bool] = {}
         # A request has several copies of one text, the query first of all: each is cut once.
         self._texts = {(query, _Kind.QUERY): rest}
+        self._query, self._rest = query, rest
         self._pending: list[list[tuple[Any, _Kind]]] = [[] for _ in range(_DEEPEST + 1)]
         self._seen: set[tuple[int, _Kind]] = set()
         # The originals stay referenced: an id of one that was freed could be another's.
@@ -311,6 +323,10 @@ class _Cutter:
             # of the first parameter would be `?ott`, and the token stay.
             return cut_target(rest, self._name) if _BEGINS_AS_TARGET.match(rest) else rest
         if kind is _Kind.TARGET:
+            path, mark, query = text.partition("?")
+            # A query that was cut already is not cut again: 64 kB of links would take 4 ms.
+            if query == self._query and "#" not in text:
+                return path + (mark if self._rest else "") + self._rest
             return cut_target(text, self._name)
         # Repeated headers are joined by commas: what comes after the first is found as in others.
         return self._cut_known(cut_target(text, self._name) if kind is _Kind.URL else text)
@@ -321,20 +337,74 @@ class _Cutter:
         The client chose the parameter's value, so it could take any `ott=A` out of what a proxy
         says about it. Only what is behind a `?`, `&` or `;` of a URL is cut.
         """
-        if not self._values or not self._is_behind_a_mark(text):
+        # Attack: a header of 64 kB that is all marks, separators and blanks. A loop over the parts
+        # between them takes 25 ms. Only the surroundings of what may be a copy of a link are looked
+        # at in Python; the patterns and searches find them in C.
+        if not self._values or not self._mentions(text):
             return text
-        return "".join(map(self._cut_piece, _BLANKS.split(text)))
+        done = 0
+        cut_ones: list[str] = []
+        known: dict[str, str] = {}
+        while copy := self._next_copy(text, done):
+            begin = 1 + max(text.rfind(blank, done, copy.start()) for blank in _BLANKS)
+            begin, end = max(begin, done), _end_of(_PIECE, text, copy.end())
+            piece = text[begin:end]
+            if piece not in known:
+                known[piece] = self._cut_piece(piece)
+            cut_ones += text[done:begin], known[piece]
+            done = end
+        return "".join((*cut_ones, text[done:])) if done else text
+
+    def _next_copy(self, text: str, begin: int) -> re.Match[str] | None:
+        for candidate in self._candidates.finditer(text, begin):
+            if self._cuts(candidate[1]):
+                return candidate
+        return None
+
+    def _cuts(self, spelling: str) -> bool:
+        """Return whether a parameter is a copy of a link: of each spelling it is found out once."""
+        is_copy = self._is_copy.get(spelling)
+        if is_copy is None:
+            is_copy = self._is_copy[spelling] = self._left_of(spelling) != spelling
+        return is_copy
 
     def _cut_piece(self, piece: str) -> str:
-        # Most pieces need no look: there may be tens of thousands.
-        begins = _URL_BEGINS.search(piece) if self._mentions(piece) else None
+        begins = _URL_BEGINS.search(piece)
         if begins is None:
             return piece
-        path, *rest = _MARKS.split(piece[begins.end() :])
-        cleaned = [piece[: begins.end()], *self._without("", path)]
-        for mark, part in zip(rest[::2], rest[1::2], strict=True):
-            cleaned += self._without(mark, part) if self._mentions(part) else (mark, part)
-        return "".join(cleaned)
+        url = self._without_neighbours(piece[begins.end() :])
+        done, cut_ones = 0, [piece[: begins.end()]]
+        known: dict[str, tuple[str, str, str]] = {}
+        while copy := self._next_copy(url, done):
+            # The mark of the part that the copy is in: the path alone has none.
+            mark = max(url.rfind("?", done, copy.end()), url.rfind("#", done, copy.end()))
+            begin, end = max(mark, done), _end_of(_PART, url, copy.end())
+            part = begin if mark < 0 else begin + 1
+            if url[begin:end] not in known:
+                known[url[begin:end]] = self._without(url[begin:part], url[part:end])
+            cut_ones += url[done:begin], *known[url[begin:end]]
+            done = end
+        return "".join((*cut_ones, url[done:]))
+
+    def _without_neighbours(self, url: str) -> str:
+        """Return a URL without those copies of the links that stand between equal separators.
+
+        Attack: thousands of copies. Each would be looked at in Python.
+        """
+        if len(url) < _MANY:
+            return url
+        spellings = set(self._starts.findall(url))
+        if len(spellings) > _MOST_SPELLINGS:
+            return url
+        for spelling in spellings:
+            if self._left_of(spelling):
+                continue  # no copy, or one that something follows
+            for separator in "&;":
+                copy = f"{separator}{spelling}{separator}"
+                # Of copies in a row each round replaces every other one.
+                while copy in url:
+                    url = url.replace(copy, separator)
+        return url
 
     def _without(self, mark: str, part: str) -> tuple[str, str, str]:
         """Return a part of a URL without the parameters that the query had.
@@ -346,9 +416,9 @@ class _Cutter:
         follows = ""
         kept: list[str] = []
         first = mark != "?"
-        for parameters in part.split("&"):
+        for parameters in self._around_copies(part, "&"):
             rest: list[str] = []
-            for each in parameters.split(";"):
+            for each in self._around_copies(parameters, ";"):
                 left = each if first else self._left_of(each)
                 first = False
                 if left == each:
@@ -364,6 +434,25 @@ class _Cutter:
         whole = "&".join(kept)
         return follows, mark if whole or not part else "", whole
 
+    def _around_copies(self, text: str, separator: str) -> list[str]:
+        """Split a text at separators, but what has no copy of a link is left in one."""
+        done, pieces = 0, []
+        for copy in self._starts.finditer(text):
+            at = copy.end()
+            if at < done or not self._cuts(copy[1]):
+                continue
+            begin = max(text.rfind(separator, done, at) + 1, done)
+            end = text.find(separator, at)
+            if end < 0:
+                end = len(text)
+            if begin > done:
+                pieces.append(text[done : begin - 1])
+            pieces.append(text[begin:end])
+            done = end + 1
+        if done <= len(text):
+            pieces.append(text[done:])
+        return pieces
+
     def _left_of(self, parameter: str) -> str:
         """Return what is left of a parameter: itself, or nothing, or the comma that follows it."""
         key, _, spelled = parameter.partition("=")
@@ -373,6 +462,11 @@ class _Cutter:
                 if match and value_of(match[0]) in self._values:
                     return spelled[match.end() :]
         return parameter
+
+
+def _end_of(pattern: re.Pattern[str], text: str, begin: int) -> int:
+    found = pattern.match(text, begin)
+    return found.end() if found is not None else begin
 
 
 def _is_pair(items: Any) -> bool:
