@@ -142,7 +142,9 @@ class SealedSession(SessionAdapter):
         # The session is in the token's seal, which only this package writes; whether it has
         # expired is checked for every adapter alike.
         if self._match is None:
-            return self._arrived(session, None)
+            # A site whose adapter verifies nothing hands over made-up cookies, of an unknown user.
+            # Sealed here, such a session would be a live one, and its visitor signed in.
+            return None if not session.user_id else self._arrived(session, None)
         user = self._match(session)
         if inspect.isawaitable(user):
             if inspect.iscoroutine(user):

@@ -45,7 +45,13 @@ class Cookies:
 
 def cookies_of(request: Request) -> Cookies:
     """A request's cookies."""
-    return Cookies(request.header("cookie") or "")
+    header = request.header("cookie") or ""
+    if "REQUEST_METHOD" in request.carrier:
+        # Django's WSGI handler reads the header as UTF-8, and strips every blank from a name. Read
+        # in another way, a planted cookie (U+2000 before its name) would be the session of the app
+        # and another one that of the adapter.
+        header = header.encode("latin-1", "replace").decode("utf-8", "replace")
+    return Cookies(header)
 
 
 def django_request(request: Request) -> Any:
