@@ -8,7 +8,7 @@ import pytest
 from harness import World
 
 # The helper that starts servers.
-sys.path.insert(0, str(Path(__file__).parent / "servers"))
+sys.path.insert(0, str(Path(__file__).parent / "system" / "servers"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

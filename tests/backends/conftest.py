@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from .colours import Colour, Loop, World
 from .redis_servers import Server, shared_prefix
+from .sync_async import Colour, Loop, World
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ from ott_middleware import (
 )
 from ott_middleware.testing import BackendContract, Clock
 
-from .colours import ROUNDS, Loop, World
 from .redis_servers import URL, Server, free_port, shared_prefix
+from .sync_async import ROUNDS, Loop, World
 
 CACHES = "django.core.cache.backends"
 

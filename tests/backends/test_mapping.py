@@ -16,7 +16,7 @@ import pytest
 from ott_middleware import Backend, ConfigurationError, MappingBackend
 from ott_middleware.testing import BackendContract, Clock, assert_single_use
 
-from .colours import ROUNDS, World
+from .sync_async import ROUNDS, World
 
 
 class TestContractOverADict(BackendContract):

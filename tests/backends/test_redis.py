@@ -18,8 +18,8 @@ import redis.asyncio
 from ott_middleware import Backend, ConfigurationError, KeyTaken, NotSupported, RedisBackend
 from ott_middleware.testing import BackendContract
 
-from .colours import ROUNDS, Colour, Loop
 from .redis_servers import URL, Server, free_port
+from .sync_async import ROUNDS, Colour, Loop
 
 
 class Clock:

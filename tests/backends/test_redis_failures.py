@@ -31,8 +31,8 @@ from ott_middleware import (
     RedisBackend,
 )
 
-from .colours import Colour, Loop, World
 from .redis_servers import Proxy, Server, free_port
+from .sync_async import Colour, Loop, World
 
 SECRET = "sesame"
 

@@ -29,7 +29,7 @@ from ott_middleware import (
 from ott_middleware.backends import registry
 from ott_middleware.backends.registry import backend_of
 
-from .colours import World
+from .sync_async import World
 
 SECRET = "sesame"
 

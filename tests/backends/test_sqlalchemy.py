@@ -32,9 +32,9 @@ from ott_middleware.backends.sqlalchemy.backend import token_table
 from ott_middleware.backends.sqlalchemy.engine import failures
 from ott_middleware.testing import BackendContract, Clock
 
-from .colours import ROUNDS, World
 from .redis_servers import free_port
 from .sql_servers import DRIVERS, KEEPERS, Database, Line, database
+from .sync_async import ROUNDS, World
 from .test_sqlite import in_child
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")

@@ -30,7 +30,7 @@ from ott_middleware import (
 from ott_middleware.backends.sqlite import backend as sqlite
 from ott_middleware.testing import BackendContract, Clock
 
-from .colours import ROUNDS, World
+from .sync_async import ROUNDS, World
 
 # Forks of a process with threads are what some of these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")

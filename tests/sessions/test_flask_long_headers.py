@@ -6,11 +6,10 @@ import flask
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from ott_middleware.sessions.environ import environ_of
 
-from ott_middleware import FlaskSession
-from ott_middleware.http import Request
+from ott_middleware import FlaskSession, Request
 from ott_middleware.http.client_text import MAX_COOKIE_HEADER
+from ott_middleware.sessions.wsgi_environ import environ_of
 
 FILLING = "a=b; " * (MAX_COOKIE_HEADER // 5 + 1)
 

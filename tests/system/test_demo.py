@@ -21,7 +21,7 @@ from waitress import wasyncore
 
 from ott_middleware import MemoryBackend
 
-DEMO = Path(__file__).parents[1] / "examples" / "handoff.py"
+DEMO = Path(__file__).parents[2] / "examples" / "handoff.py"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ott_middleware
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_version_is_the_distribution_s() -> None:

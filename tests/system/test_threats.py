@@ -91,11 +91,11 @@ class TestTable:
         assert sorted(named) == sorted(set(named))
 
     def test_what_no_test_file_defines_is_noticed(self) -> None:
-        assert has_test("test_threats.py::TestTable::test_every_row_is_complete")
+        assert has_test("system/test_threats.py::TestTable::test_every_row_is_complete")
         for name in (
-            "test_threats.py::test_every_row_is_complete",
-            "test_threats.py::TestTable::test_missing",
-            "test_threats.py::TestTable",
+            "system/test_threats.py::test_every_row_is_complete",
+            "system/test_threats.py::TestTable::test_missing",
+            "system/test_threats.py::TestTable",
             "test_missing.py::test_missing",
         ):
             assert not has_test(name)

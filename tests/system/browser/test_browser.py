@@ -18,7 +18,7 @@ from running import Server, running
 
 pytestmark = pytest.mark.browser
 
-DEMO = Path(__file__).parents[2] / "examples" / "handoff.py"
+DEMO = Path(__file__).parents[3] / "examples" / "handoff.py"
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from ott_middleware import (
 from ott_middleware.backends.registry import backend_of
 from ott_middleware.testing import BackendContract
 
-from .colours import Loop, World
+from .sync_async import Loop, World
 
 
 class Store:

@@ -14,7 +14,7 @@ import pytest
 from running import free_port, running
 from visitor import Visitor, forms_of
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 APPS = sorted({path.stem for path in EXAMPLES.glob("*.py")} - {"handoff"})
 KNOWN = {
     *("bottle_app", "django_asgi", "django_wsgi", "falcon_asgi", "falcon_wsgi", "fastapi_app"),
