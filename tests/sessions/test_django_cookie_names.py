@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import django_project
 import pytest
 
@@ -20,6 +22,6 @@ BLANKS = ["\x85", "\xa0", "\u00a0", "\u2000", "\u3000", "\u2028"]
 def test_blank_before_a_name_counts_as_for_django(blank: str, raw: bool) -> None:
     spelled = blank if raw and ord(blank) < 256 else blank.encode().decode("latin-1")
     header = f"sessionid=mine; {spelled}sessionid=planted"
-    environ = {"REQUEST_METHOD": "GET", "HTTP_COOKIE": header, "wsgi.input": None}
+    environ = {"REQUEST_METHOD": "GET", "HTTP_COOKIE": header, "wsgi.input": BytesIO()}
     request = Request("GET", "http", "/", headers={"cookie": header}, carrier=environ)
     assert cookies_of(request).get("sessionid") == WSGIRequest(environ).COOKIES["sessionid"]
