@@ -54,7 +54,7 @@ from ..tokens.service import BoundElsewhere, OneTimeTokens
 from .error_responses import error_response, json_error_response
 from .forward import Forward, Forwarding
 from .handle import Handle, handle_class
-from .own_site import OwnSite, warn_of_no_origin
+from .own_site import OwnSite
 from .session_guard import SessionGuard
 
 Read = Callable[[int], Awaitable[bytes]]
@@ -302,8 +302,8 @@ class Flow:
         try:
             session: Session = await self._verify(token, audience=own, channel="handoff")
         except BoundElsewhere as error:
-            if own is None and not self.options.own:
-                warn_of_no_origin(error.bound_to)
+            if named is None:
+                self._own.warn_of_set_up(error.bound_to, own)
             raise
         # The adapter or a user's own token service may give the session another id, and verify's
         # response shows the id.

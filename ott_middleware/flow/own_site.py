@@ -179,6 +179,37 @@ class OwnSite:
             raise InvalidTarget
         return str(origin)
 
+    def warn_of_set_up(self, bound_to: Origin, own: str | None) -> None:
+        """Warn, once a process, where the set-up may be why a bound token was refused.
+
+        :param bound_to: the origin that the token is bound to.
+        :param own: what `configured` returned for the request.
+        """
+        if self._own:
+            if own is None:
+                _warn_once(
+                    "a token bound to %s was refused: the Host of the request names none of "
+                    "public_origin; let the proxy pass the browser's Host on, or pass one origin",
+                    bound_to,
+                )
+            return
+        seen = Origin.parse(own)
+        # A proxy that does not pass Host on asks by a loopback name. That name is an own one, but
+        # not the one that browsers know.
+        if seen is None or (is_loopback(seen.host) and not is_loopback(bound_to.host)):
+            _warn_once(
+                "a token bound to %s was refused: nothing says which site this is, and a request's "
+                "Host proves nothing; pass public_origin= with this site's own origin, or a list "
+                "of them, as browsers see them",
+                bound_to,
+            )
+
+
+def _warn_once(message: str, bound_to: Origin) -> None:
+    if not _warned:
+        _warned.append(bound_to)
+        logger.warning(message, bound_to)
+
 
 def listening_port(request: Request) -> Any:
     """Return the port that the server says it listens at, or None."""
@@ -186,16 +217,3 @@ def listening_port(request: Request) -> Any:
     if isinstance(server, Iterable) and not isinstance(server, str):
         return [*server, None, None][1]
     return request.carrier.get("SERVER_PORT")
-
-
-def warn_of_no_origin(bound_to: Origin) -> None:
-    """Warn, once a process, that bound tokens can't be redeemed at this site."""
-    if _warned:
-        return
-    _warned.append(bound_to)
-    logger.warning(
-        "a token bound to %s was refused: nothing says which site this is, and a request's Host "
-        "proves nothing; pass public_origin= with this site's own origin, or a list of them, as "
-        "browsers see them",
-        bound_to,
-    )

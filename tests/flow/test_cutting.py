@@ -53,6 +53,8 @@ KEPT_HEADERS = [
     *("cookie", "authorization", "proxy-authorization", "proxy-anything", "host", "content-type"),
     *("content-location", "content-disposition", "sec-fetch-site", "sec-fetch-anything", "origin"),
     *("transfer-encoding", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"),
+    *("oidc-claim-sub", "oidc_claim_iss", "mellon-name-id", "shib-identity", "x-user-url"),
+    *("x-identity-uri", "x-webid", "uid", "eppn", "x-claimed-id", "x-saml-nameid"),
     *("x-forwarded-user", "remote-user", "x-remote-user"),
     # Of the same kind.
     *("x-auth-request-user", "x-auth-request-email", "x-forwarded-email", "x-forwarded-groups"),
@@ -791,7 +793,7 @@ def seconds_for(source: str, filling: str, size: int) -> float:
 def test_the_time_grows_with_the_length(source: str, filling: str) -> None:
     half, whole = (seconds_for(source, FILLINGS[filling], size) for size in (32_768, 65_536))
     # What takes less than a millisecond is too short for a ratio.
-    assert whole < max(2.6 * half, 0.005)
+    assert whole < max(2.6 * half, 0.010)
     assert whole < 0.5
 
 
@@ -841,7 +843,7 @@ def test_the_time_grows_with_the_number_of_values(kind: str) -> None:
             if kind == "deep":
                 break
         spent.append(best)
-    assert spent[1] < max(2.6 * spent[0], 0.005)
+    assert spent[1] < max(2.6 * spent[0], 0.010)
     assert spent[1] < 0.5
 
 
