@@ -5,15 +5,12 @@ No policy lives here. (ASGI specification, HTTP message format.)
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from ..context import PROBE, current_request, using_request
-from ..errors import BadRequest, PayloadTooLarge, SessionUnavailable
+from ..context import using_request
+from ..errors import BadRequest, PayloadTooLarge
 from ..flow.flow import Flow
 from ..flow.forward import Edit, Forward
 from ..flow.handle import attach
@@ -21,12 +18,11 @@ from ..http.cutting import cut_request
 from ..http.messages import Headers, Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
+from .asgi_probe import ASGIProbe
 from .fast_path import call_directly
-from .probe import NOBODY, PROBE_SECONDS
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-from .asgi_probe import _SURROUNDINGS, _Exchange, _lingering
 from .asgi_types import ASGIApp, Message, Receive, Scope, Send
 
 
@@ -41,9 +37,10 @@ class ASGIMiddleware:
     def __init__(self, app: ASGIApp, **options: Unpack[OptionValues]) -> None:
         built = Options.build(options, app)
         self.app = app
-        built.adapter.bind(self._call_app)
+        probe = ASGIProbe(app)
+        built.adapter.bind(probe.call_app)
         self.flow = Flow(built, read_request=_read_request, asynchronous=True)
-        self._handle = self.flow.handle
+        self._handle = probe.new_handle = self.flow.handle
         self._param = built.query_param
         self._front = self._made_front()
         call_directly(self, ASGIMiddleware, self._front)
@@ -110,62 +107,6 @@ class ASGIMiddleware:
             _change(scope, outcome)
         attach(handle, scope)
         await self.app(scope, receive, _editing(send, outcome.edit) if outcome.edit else send)
-
-    async def _call_app(self, request: Request) -> Response:
-        """Ask the app, in process, on behalf of the request that is being answered."""
-        current = current_request()
-        carrier = current.carrier if current is not None else {}
-        if PROBE in carrier:
-            return NOBODY
-        host = (current and current.header("host")) or "localhost"
-        headers = {"host": host, **request.headers}
-        scope: Scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "root_path": "",
-            "server": None,
-            "client": None,
-            # What the server and the layers around said of this connection holds for it as well.
-            **{name: carrier[name] for name in _SURROUNDINGS if name in carrier},
-            "scheme": current.scheme if current is not None else "http",
-            "method": request.method,
-            "path": carrier.get("root_path", "") + request.path,
-            "raw_path": (quote(carrier.get("root_path", "")) + request.target).encode("latin-1"),
-            "query_string": b"",
-            "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()],
-            PROBE: True,
-        }
-        # The view that is asked may look at its handle, as always; it hears of nobody.
-        attach(self._handle(), scope)
-        exchange = _Exchange()
-        # In a context of its own: what the app keeps in its context (a user who was looked up) is
-        # about the request that is being answered, and the question is about another's cookies.
-        app = self.app(scope, exchange.receive, exchange.send)
-        asked = contextvars.Context().run(asyncio.ensure_future, app)
-        # However it ends, nobody else will ask for its outcome.
-        asked.add_done_callback(lambda done: done.cancelled() or done.exception())
-        answered = asyncio.ensure_future(exchange.answered.wait())
-        try:
-            await asyncio.wait(
-                {asked, answered}, timeout=PROBE_SECONDS, return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            answered.cancel()
-            if exchange.answered.is_set():
-                # What the app does after its answer is its own: it goes on, as under a server.
-                _lingering.add(asked)
-                asked.add_done_callback(_lingering.discard)
-            else:
-                asked.cancel()
-        if exchange.answered.is_set():
-            return Response(exchange.status, body=bytes(exchange.body))
-        if not asked.done():
-            raise SessionUnavailable(f"probe: no answer within {PROBE_SECONDS} s")
-        # An app that cancelled itself must not cancel who asked.
-        failure = None if asked.cancelled() else asked.exception()
-        why = type(failure).__name__ if failure else "it sent no complete answer"
-        raise SessionUnavailable(f"probe: the app failed: {why}")
 
 
 def _read_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:

@@ -5,26 +5,22 @@ No policy lives here. (PEP 3333.)
 
 from __future__ import annotations
 
-import contextvars
-import io
 import re
-import threading
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from ..context import PROBE, current_request, using_request
-from ..errors import BadRequest, LengthRequired, PayloadTooLarge, SessionUnavailable
+from ..context import using_request
+from ..errors import BadRequest, LengthRequired, PayloadTooLarge
 from ..flow.flow import Flow
 from ..flow.forward import Edit
 from ..flow.handle import attach
-from ..forks import renew_in_children
 from ..http.cutting import cut_request
 from ..http.messages import Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
 from .fast_path import call_directly
-from .probe import NOBODY, PROBE_BYTES, PROBE_SECONDS
+from .wsgi_probe import WSGIProbe
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -42,20 +38,13 @@ class WSGIMiddleware:
     def __init__(self, app: WSGIApplication, **options: Unpack[OptionValues]) -> None:
         built = Options.build(options, app)
         self.app = app
-        built.adapter.bind(self._call_app)
+        self._probe = WSGIProbe(app)
+        built.adapter.bind(self._probe.call_app)
         self.flow = Flow(built, read_request=_read_request, asynchronous=False)
-        self._handle = self.flow.handle
+        self._handle = self._probe.new_handle = self.flow.handle
         self._param = built.query_param
-        self.renew_after_fork()
-        renew_in_children(self)
         self._front = self._made_front()
         call_directly(self, WSGIMiddleware, self._front)
-
-    def renew_after_fork(self) -> None:
-        """Count the probes anew. Called in a forked child."""
-        # The parent's are in threads that a child does not have: their places would be taken for
-        # ever, and the semaphore's own lock with them.
-        self._probes = threading.BoundedSemaphore(_MOST_PROBES)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, or pass it on."""
@@ -129,113 +118,6 @@ class WSGIMiddleware:
             return start_response(status, list(changed), exc_info)
 
         return edited
-
-    def _call_app(self, request: Request) -> Response:
-        """Ask the app, in process, on behalf of the request that is being answered."""
-        current = current_request()
-        carrier = current.carrier if current is not None else {}
-        if PROBE in carrier:
-            return NOBODY
-        host = (current and current.header("host")) or "localhost"
-        environ: WSGIEnvironment = {
-            "SCRIPT_NAME": "",
-            "SERVER_NAME": "localhost",
-            "SERVER_PORT": "80",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "wsgi.version": (1, 0),
-            "wsgi.errors": io.StringIO(),
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-            # What the server said of this connection holds for it as well.
-            **{name: carrier[name] for name in _SURROUNDINGS if name in carrier},
-            "wsgi.url_scheme": current.scheme if current is not None else "http",
-            "REQUEST_METHOD": request.method,
-            "PATH_INFO": request.path,
-            "QUERY_STRING": "",
-            "CONTENT_LENGTH": "0",
-            "HTTP_HOST": host,
-            "wsgi.input": io.BytesIO(),
-            **{f"HTTP_{k.upper().replace('-', '_')}": v for k, v in request.headers.items()},
-            PROBE: True,
-        }
-        # The view that is asked may look at its handle, as always; it hears of nobody.
-        attach(self._handle(), environ)
-        # A call that hangs can't be ended, only left behind: in a thread of its own, and not in any
-        # number of them.
-        if not self._probes.acquire(blocking=False):
-            raise SessionUnavailable(f"probe: {_MOST_PROBES} are without an answer")
-        asked = _Asked(self.app, environ, self._probes.release)
-        # In a context of its own: what the app keeps in its context (a user who was looked up) is
-        # about the request that is being answered, and the question is about another's cookies.
-        thread = threading.Thread(target=contextvars.Context().run, args=(asked.run,), daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:  # the system gives no more threads
-            self._probes.release()
-            raise SessionUnavailable("probe: no thread to ask the app in") from error
-        thread.join(PROBE_SECONDS)
-        if thread.is_alive():
-            raise SessionUnavailable(f"probe: no answer within {PROBE_SECONDS} s")
-        if asked.failure is not None:
-            raise SessionUnavailable(f"probe: the app failed: {asked.failure}")
-        if asked.status is None:
-            raise SessionUnavailable("probe: the app did not call start_response")
-        return Response(int(asked.status[:3]), body=bytes(asked.body))
-
-
-_MOST_PROBES = 64
-_SURROUNDINGS = (
-    "SCRIPT_NAME",
-    "SERVER_NAME",
-    "SERVER_PORT",
-    "SERVER_PROTOCOL",
-    "REMOTE_ADDR",
-    "wsgi.version",
-    "wsgi.errors",
-    "wsgi.multithread",
-    "wsgi.multiprocess",
-    "wsgi.run_once",
-)
-
-
-class _Asked:
-    """One request that the middleware makes of the app, and its answer."""
-
-    def __init__(
-        self, app: WSGIApplication, environ: WSGIEnvironment, release: Callable[[], None]
-    ) -> None:
-        self._app, self._environ, self._release = app, environ, release
-        self.status: str | None = None
-        self.body = bytearray()
-        self.failure: str | None = None
-
-    def run(self) -> None:
-        try:
-            answer = self._app(self._environ, self._start_response)
-            try:
-                for chunk in answer:
-                    self._write(chunk)
-                    if len(self.body) >= PROBE_BYTES:
-                        break
-            finally:
-                if hasattr(answer, "close"):
-                    answer.close()
-        except BaseException as error:
-            # Whatever ended the app (an exit, a cancellation), this is not an answer. Nobody stands
-            # above in this thread to hear of it.
-            self.failure = type(error).__name__
-        finally:
-            self._release()
-
-    def _start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
-    ) -> Callable[[bytes], Any]:
-        self.status = status
-        return self._write
-
-    def _write(self, chunk: bytes) -> None:
-        self.body += chunk[: PROBE_BYTES - len(self.body)]
 
 
 def _read_request(environ: WSGIEnvironment, links: tuple[str, ...] = ()) -> Request:

@@ -36,7 +36,7 @@ class Database(NamedTuple):
     """A table's place."""
 
     url: URL
-    guard: sqlalchemy.Engine
+    keeper: sqlalchemy.Engine
     table: str
 
     @property
@@ -65,19 +65,19 @@ def database(drivername: str, folder: Path) -> Iterator[Database]:
         url = URL.create(drivername, database=str(folder / "tokens.db"))
     else:
         url = make_url({"postgresql": POSTGRES, "mysql": MYSQL}[base]).set(drivername=drivername)
-    guard = sqlalchemy.create_engine(url.set(drivername=DRIVERS[drivername]))
+    keeper = sqlalchemy.create_engine(url.set(drivername=DRIVERS[drivername]))
     try:
-        guard.connect().close()
+        keeper.connect().close()
     except sqlalchemy.exc.DBAPIError:
-        guard.dispose()
+        keeper.dispose()
         absent(f"no {base} at {url.host}:{url.port}: set OTT_TEST_POSTGRES_URL, OTT_TEST_MYSQL_URL")
     table = f"ott_test_{uuid.uuid4().hex[:12]}"
     try:
-        yield Database(url, guard, table)
+        yield Database(url, keeper, table)
     finally:
-        with guard.begin() as connection:
+        with keeper.begin() as connection:
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
-        guard.dispose()
+        keeper.dispose()
 
 
 class Line:

@@ -400,10 +400,10 @@ class TestWorkersOfOneServer:
 logging.disable()
 app = OTTMiddleware(lambda environ, start_response: [b""], session=CookieSession("sid"),
                     interface="wsgi")
-while app._probes.acquire(blocking=False):
+while app._probe._places.acquire(blocking=False):
     pass
-app._probes._cond.acquire()  # as by a thread amid a probe
-print(in_child(lambda: sum(app._probes.acquire(blocking=False) for _ in range(100))))
+app._probe._places._cond.acquire()  # as by a thread amid a probe
+print(in_child(lambda: sum(app._probe._places.acquire(blocking=False) for _ in range(100))))
 """
         assert run(tmp_path, program) == "64\n"
 

@@ -201,9 +201,9 @@ def test_probes_and_executor(monkeypatch: pytest.MonkeyPatch) -> None:
     app: Any = OTTMiddleware(
         lambda environ, start_response: [], session=CookieSession("sid"), interface="wsgi"
     )
-    probes = app._probes
-    app.renew_after_fork()
-    assert app._probes is not probes
+    probes = app._probe._places
+    app._probe.renew_after_fork()
+    assert app._probe._places is not probes
     before = SyncToAsync.single_thread_executor
     monkeypatch.setattr(SyncToAsync, "single_thread_executor", before)
     calls._renew_executor()

@@ -31,7 +31,7 @@ from ott_middleware import (
     SealedSession,
     SessionAdapter,
 )
-from ott_middleware.interfaces import asgi, asgi_probe
+from ott_middleware.interfaces import asgi_probe
 
 SECRET = "a secret of thirty-two characters"
 ALICE = {"cookie": "sid=alice-cookie"}
@@ -405,7 +405,7 @@ def test_the_app_is_asked_in_process() -> None:
 
 
 def test_an_app_that_does_not_answer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(asgi_probe, "PROBE_SECONDS", 0.01)
     ended: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -788,6 +788,7 @@ def seconds_for(source: str, filling: str, size: int) -> float:
     return best
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("filling", FILLINGS)
 def test_the_time_grows_with_the_length(source: str, filling: str) -> None:
@@ -824,6 +825,7 @@ def wide(kind: str, size: int) -> dict[str, Any]:
     return deep
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(
     "kind",
     [

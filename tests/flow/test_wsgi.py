@@ -26,7 +26,7 @@ from harness import (
 )
 
 from ott_middleware import CookieSession, MemoryBackend, Response, SealedSession, WSGIMiddleware
-from ott_middleware.interfaces import wsgi as front
+from ott_middleware.interfaces import wsgi_probe
 
 SECRET = "a secret of thirty-two characters"
 ALICE = {"cookie": "sid=alice-cookie"}
@@ -544,7 +544,7 @@ def test_the_app_is_asked_in_process() -> None:
 
 
 def test_an_app_that_does_not_answer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(wsgi_probe, "PROBE_SECONDS", 0.01)
     release = threading.Event()
     done = threading.Event()
 
@@ -564,8 +564,8 @@ def test_an_app_that_does_not_answer_is_left_behind(monkeypatch: pytest.MonkeyPa
 def test_no_more_than_so_many_questions_hang(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(front, "_MOST_PROBES", 1)
-    monkeypatch.setattr(front, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(wsgi_probe, "MOST_PROBES", 1)
+    monkeypatch.setattr(wsgi_probe, "PROBE_SECONDS", 0.01)
     release = threading.Event()
 
     def app(environ: Any, start_response: Any) -> Any:
@@ -576,14 +576,14 @@ def test_no_more_than_so_many_questions_hang(
     middleware = probing(app)
     target = "/one-time-token/generate"
     try:
-        for why in ("no answer within", "1 are without an answer"):
+        for why in ("no response within", "1 are without a response"):
             caplog.clear()
             assert ask(middleware, "GET", target, ALICE).status == 503
             assert why in caplog.text
     finally:
         release.set()
     # Who was left behind gives its place back.
-    monkeypatch.setattr(front, "PROBE_SECONDS", 20)
+    monkeypatch.setattr(wsgi_probe, "PROBE_SECONDS", 20)
     for _ in range(1000):
         if ask(middleware, "GET", target, ALICE).status == 200:
             break
@@ -598,7 +598,7 @@ def test_a_system_that_gives_no_more_threads(
         raise RuntimeError("can't start new thread")
 
     middleware = probing(Passed())
-    monkeypatch.setattr(front, "_MOST_PROBES", 1)
+    monkeypatch.setattr(wsgi_probe, "MOST_PROBES", 1)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         for _ in range(2):

@@ -38,7 +38,7 @@ from ott_middleware import (
     WSGIMiddleware,
 )
 from ott_middleware.concurrency import is_async
-from ott_middleware.interfaces import asgi, wsgi
+from ott_middleware.interfaces import asgi_probe, wsgi_probe
 
 LONG = "long-cookie-value-0123456789"
 
@@ -637,8 +637,8 @@ def test_an_answer_counts_however_it_is_written(world: World) -> None:
 
 
 def test_an_app_that_hangs_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi, "PROBE_SECONDS", 0.05)
-    monkeypatch.setattr(wsgi, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(asgi_probe, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(wsgi_probe, "PROBE_SECONDS", 0.05)
     go_on = threading.Event()
     ended: list[str] = []
 
@@ -663,7 +663,7 @@ def test_an_app_that_hangs_is_given_up(world: World, monkeypatch: pytest.MonkeyP
 
 def test_an_app_that_hangs_is_cancelled_then_and_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not only when the loop is closed, which ends everything."""
-    monkeypatch.setattr(asgi, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(asgi_probe, "PROBE_SECONDS", 0.01)
     ended: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -700,8 +700,8 @@ def test_what_the_app_keeps_in_its_context_is_not_the_probes(world: World) -> No
 
 
 def test_apps_that_hang_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wsgi, "PROBE_SECONDS", 0.01)
-    monkeypatch.setattr(wsgi, "_MOST_PROBES", 2)
+    monkeypatch.setattr(wsgi_probe, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(wsgi_probe, "MOST_PROBES", 2)
     go_on = threading.Event()
     entered, left = threading.Semaphore(0), threading.Semaphore(0)
 
@@ -715,7 +715,7 @@ def test_apps_that_hang_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     session = CookieSession("sid", probe="/me")
     WSGIMiddleware(app, session=session)
     try:
-        for text in ("no answer within", "no answer within", "2 are without an answer"):
+        for text in ("no response within", "no response within", "2 are without a response"):
             with pytest.raises(SessionUnavailable, match=text):
                 current(session, "sid=x")
     finally:
@@ -724,7 +724,7 @@ def test_apps_that_hang_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
         assert entered.acquire(timeout=10)
         assert left.acquire(timeout=10)
     assert not entered.acquire(blocking=False)
-    monkeypatch.setattr(wsgi, "PROBE_SECONDS", 10)
+    monkeypatch.setattr(wsgi_probe, "PROBE_SECONDS", 10)
     deadline = threading.Event()
     for _ in range(100):  # a place is free a moment after the answer is
         try:
@@ -739,7 +739,7 @@ def test_apps_that_hang_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_thread_a_probe_fails_and_keeps_no_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wsgi, "_MOST_PROBES", 1)
+    monkeypatch.setattr(wsgi_probe, "MOST_PROBES", 1)
 
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [])

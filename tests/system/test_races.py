@@ -20,6 +20,8 @@ ALICE = person("alice")
 JSON = [("host", HOST), ("content-type", "application/json")]
 PATH = "/one-time-token/verify"
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 @pytest.fixture(autouse=True)
 def switch_often() -> Iterator[None]:
@@ -28,17 +30,6 @@ def switch_often() -> Iterator[None]:
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(usual)
-
-
-@pytest.fixture(autouse=True)
-def untraced() -> Iterator[None]:
-    """Have nobody count lines, which makes a race four times as slow, and another one."""
-    here, in_threads = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)
-    yield
-    sys.settrace(here)
-    threading.settrace(in_threads)
 
 
 class Crowd:

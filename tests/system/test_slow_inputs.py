@@ -40,6 +40,8 @@ from ott_middleware import (
     StarletteSession,
 )
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 FULL, HALF = 64 * 1024, 32 * 1024
 MOST = 0.020  # seconds
 # What is this quick is not compared: it is the price of any request, and the clock's own grain.

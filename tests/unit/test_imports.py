@@ -144,7 +144,7 @@ def test_one_bridge_knows_synchronous_from_asynchronous() -> None:
         "testing.adapter_contract",
     }
     known = {".".join(name.split(".")[:2]) for name in knowing}
-    bridge = {"concurrency", "interfaces.asgi", "interfaces.asgi_probe", "middleware"}
+    bridge = {"concurrency", "interfaces.asgi_probe", "middleware"}
     assert known == {*bridge, *own}
 
 

@@ -72,7 +72,7 @@ def test_postgresql(tmp_path: Path) -> None:
     table = f"ott_load_{secrets.token_hex(6)}"
     backend = SQLAlchemyBackend(url, table=table)
     backend.create_table()
-    guard = sqlalchemy.create_engine(url)
+    keeper = sqlalchemy.create_engine(url)
     digest = "sha256(CAST(n AS text)::bytea)"
     fill = (
         f"INSERT INTO {table} (key_hash, owner_hash, value, expires_at) "
@@ -81,12 +81,12 @@ def test_postgresql(tmp_path: Path) -> None:
     )
 
     def run(count: int) -> float:
-        with guard.begin() as connection:
+        with keeper.begin() as connection:
             connection.exec_driver_sql(f"TRUNCATE {table}")
             if count:
                 connection.exec_driver_sql(fill)
         worst = slowest(backend)
-        with guard.connect() as connection:
+        with keeper.connect() as connection:
             left = connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()
         assert left <= max(0, count - 2 * CALLS)
         return worst
@@ -95,7 +95,7 @@ def test_postgresql(tmp_path: Path) -> None:
         slowest(backend)
         compare([(run(0), run(ROWS)) for _ in range(3)])
     finally:
-        with guard.begin() as connection:
+        with keeper.begin() as connection:
             connection.exec_driver_sql(f"DROP TABLE {table}")
-        guard.dispose()
+        keeper.dispose()
         backend.close()
