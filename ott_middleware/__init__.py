@@ -119,7 +119,7 @@ __all__ = [
     "register_backend",
 ]
 
-# Imported when they are asked for: nobody pays for a library that is not theirs.
+# Imported on first use, so that no app pays for a library that it does not use.
 _LATER = {
     "DjangoCacheBackend": ("backends.django_cache", "django"),
     "DjangoSession": ("sessions.django", "django"),

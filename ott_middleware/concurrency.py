@@ -7,7 +7,7 @@ The flow and the service are coroutines that await whatever they call. Each plug
     for synchronous callers. It calls the function and never suspends, so that `drive` can run the
     whole coroutine with a single step: no loop, no thread.
 `on_loop`
-    for asynchronous callers. Coroutine functions are awaited, functions that answer from memory
+    for asynchronous callers. Coroutine functions are awaited, functions that respond from memory
     (``blocks = False``) are called where they stand, and all others go to a thread.
 `in_caller`
     for synchronous callers with a hook that is a coroutine function: the coroutine runs on a loop
@@ -66,7 +66,7 @@ def is_async(function: Callable[..., Any]) -> bool:
         function = function.func
     return (
         inspect.iscoroutinefunction(function)
-        or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - its colour is asked, not whether it is callable
+        or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - whether it is async is asked, not whether it is callable
         or getattr(owner, "suspends", False) is True
     )
 
@@ -111,7 +111,7 @@ def inline(function: Callable[..., Any]) -> Bound:
     async def call(*args: Any, **keywords: Any) -> Any:
         result = function(*args, **keywords)
         if hasattr(result, "__await__"):
-            # Nobody could await it here; unclosed, it would only warn, later and elsewhere.
+            # No caller could await it here; without the close, Python would warn at another place.
             if inspect.iscoroutine(result):
                 result.close()
             raise TypeError(
@@ -235,14 +235,14 @@ async def call_hook(name: str, awaitable: Awaitable[T]) -> T:
     try:
         return await awaitable
     except RequestError:
-        raise  # it has an answer of its own
+        raise  # it has a response of its own
     except Exception as error:
-        # The text of somebody else's exception may quote a cookie: its type must do.
+        # The text of a foreign exception may quote a cookie: only its type is logged.
         raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
 
 
 def check_service_call(function: Bound, returns: type) -> Bound:
-    """A function of a token service. Anybody may have written it: it is checked as a backend is."""
+    """Wrap a method of a user's `TokenService`: other errors become `BackendUnavailable`."""
 
     async def call(*args: Any, **keywords: Any) -> Any:
         try:

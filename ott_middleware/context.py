@@ -1,8 +1,4 @@
-"""Requests, responses and cookies as frozen values, and the request that is being answered.
-
-Text here is what HTTP's bytes are: one character (U+0000 to U+00FF) a byte, as in WSGI's native
-strings, so that nothing is lost on its way through.
-"""
+"""The context variables: the current request, and the bounds of the token in question."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ _current: ContextVar[Request | None] = ContextVar("ott_request", default=None)
 
 
 def current_request() -> Request | None:
-    """The request that is being answered in this context, if one is."""
+    """The request that this context handles, or None."""
     return _current.get()
 
 
@@ -31,7 +27,7 @@ def using_request(request: Request) -> Iterator[None]:
         _current.reset(reset)
 
 
-# A request that carries this mark is the middleware's own, asking the app who is signed in.
+# The mark of the middleware's own requests, by which it asks the app for the signed-in user.
 PROBE = "ott.probe"
 
 

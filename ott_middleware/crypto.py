@@ -1,4 +1,9 @@
-"""Secrets as an option: one, or several for rotation."""
+"""Derives keys, seals and unseals: what a backend holds, and cookies; parses the `secret` option.
+
+The seal: version, key id, expiry, nonce and AES-GCM ciphertext. Its key is derived from the token
+(and the secret, if there is one): only a client that presents the token can have the value opened,
+and a dump of a store that holds hashes opens nothing.
+"""
 
 from __future__ import annotations
 
@@ -74,9 +79,9 @@ def derive(material: bytes, secret: bytes | None, purpose: str) -> bytes:
 
 
 def _associated(key: str, header: bytes) -> bytes:
-    # Version, key id and expiry stand outside the ciphertext: binding them here keeps who can
-    # write to the store from prolonging a value or moving it under another key. The key carries
-    # the namespace.
+    # Version, key id and expiry stand outside the ciphertext: binding them here keeps an attacker
+    # that can write to the store from prolonging a value or moving it under another key. The key
+    # carries the namespace.
     return header + key.encode("utf-8")
 
 

@@ -6,7 +6,7 @@
     ├── ConfigurationError              a bad option, found when the app is wrapped
     ├── NotSupported                    the backend at hand cannot do what was asked
     ├── KeyTaken                        a live value has that key already
-    └── RequestError                    has an answer: status, code, message
+    └── RequestError                    has a response: status, code, message
         ├── BadRequest                  400, the body is no JSON
         ├── ValidationError             400, the JSON has the wrong shape
         ├── Unauthorized                401
@@ -53,7 +53,7 @@ class KeyTaken(OTTError):
 
 
 class RequestError(OTTError):
-    """A request that gets an error for an answer.
+    """A request whose response is an error.
 
     :param detail: for the developer; defaults to the class's `message`.
     """
@@ -67,7 +67,7 @@ class RequestError(OTTError):
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """Headers that the answer needs beside its body."""
+        """Headers that the response needs beside its body."""
         return ()
 
 
@@ -131,7 +131,7 @@ class MissingOrNullOrigin(RequestError):
 
 
 class MethodNotAllowed(RequestError):
-    """The path answers other methods.
+    """The path responds to other methods only.
 
     :param allow: the value of the `Allow` header.
     """
@@ -178,7 +178,7 @@ class DeadToken(RequestError):
 
 
 class InvalidToken(DeadToken):
-    """Unknown, used, expired, malformed, or meant for somewhere else; which, nobody is told."""
+    """Unknown, used, expired, malformed, or bound to another site; the client is not told which."""
 
     code = "INVALID_TOKEN"
     message = "Invalid token"
@@ -199,7 +199,7 @@ class SessionExpired(DeadToken):
 
 
 class Unavailable(RequestError):
-    """Something that is needed does not answer just now."""
+    """A backend, an adapter or a hook does not respond at the moment."""
 
     status = 503
     retry_after: ClassVar[int] = 5
@@ -210,14 +210,14 @@ class Unavailable(RequestError):
 
 
 class BackendFull(Unavailable):
-    """The backend has no room left that does not belong to somebody else's live token."""
+    """The backend is full of live tokens of other sessions."""
 
     code = "BACKEND_FULL"
     message = "Too many outstanding tokens"
 
 
 class BackendUnavailable(Unavailable):
-    """The backend did not answer, or answered with an error."""
+    """The backend did not respond, or responded with an error."""
 
     code = "BACKEND_UNAVAILABLE"
     message = "Token backend unavailable"

@@ -1,4 +1,4 @@
-"""`OTTMiddleware`: looks at an app and picks the front for it."""
+"""`OTTMiddleware`: looks at an app and picks its interface."""
 
 from __future__ import annotations
 

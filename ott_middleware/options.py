@@ -102,7 +102,7 @@ class Options:
         this machine (`localhost`, `127.0.0.1`).
     :ivar on_invalid: what a dead link gets: `"error"`, `"continue"`, or
         `(request, error) -> Response`, sync or async.
-    :ivar on_switch: a live link for another user than the one who is signed in: `"keep"` or
+    :ivar on_switch: a live link for another user than the signed-in one: `"keep"` or
         `"replace"`. Applies where the adapter vouches.
     """
 

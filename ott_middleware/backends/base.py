@@ -46,7 +46,7 @@ class Backend(Protocol):
         :param key: ASCII.
         :param value: sealed; at most 16 KiB.
         :param expires_at: Unix seconds. A value that has expired already need not be kept.
-        :param owner: whom the value counts for; says nothing about them.
+        :param owner: an opaque name of the session or network that the value counts for.
         :param limit: how many live values the owner may have, this one included: the oldest beyond
             that are dropped. None for no limit.
         :raises KeyTaken: a live value has that key. It is never overwritten.

@@ -155,7 +155,7 @@ class DjangoCacheBackend(Backend):
         cache.delete(name)
 
     def revoke(self, owner: str) -> int:
-        raise NotSupported("a Django cache can't tell whose tokens it holds")
+        raise NotSupported("a Django cache can't tell which session a token belongs to")
 
     async def arevoke(self, owner: str) -> int:
         return self.revoke(owner)
@@ -178,7 +178,7 @@ class DjangoCacheBackend(Backend):
 
     @contextmanager
     def _cache(self) -> Iterator[Any]:
-        """A cache object that nobody else uses meanwhile.
+        """A cache object that no other thread uses meanwhile.
 
         Django's own belong to a thread and a request, which there is none of here: it would make
         a new one, and a new connection, for each operation of an ASGI app. Some of them are not
@@ -224,7 +224,7 @@ _IN_ONE_PROCESS = ", and a LocMemCache serves one process, dropping tokens beyon
 
 
 def _distrust(cache: Any) -> str | None:
-    """Why the answer of a cache's `delete()` can't decide who wins; None if it can."""
+    """Why the result of a cache's `delete()` cannot decide which caller wins; None if it can."""
     from django.core.cache.backends import db, dummy, filebased, locmem, memcached, redis
 
     if isinstance(cache, db.DatabaseCache):

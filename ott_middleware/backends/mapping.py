@@ -39,7 +39,7 @@ class MappingBackend(Backend):
 
     Any thread must be allowed to use it.
 
-    **The lock decides who wins.** It must keep out everybody who uses the mapping: a
+    **The lock decides which caller wins.** It must keep out all users of the mapping: a
     `threading.Lock` for one process, a `multiprocessing.Lock` or a file lock where processes share
     the mapping. With less, one token can be redeemed twice. It is held for each operation, a few
     reads and writes long, and is never entered twice by one caller.
@@ -105,7 +105,7 @@ class MappingBackend(Backend):
 
     def take(self, key: str) -> bytes | None:
         with self._locked():
-            # Nobody else is between the look and the removal: that is what the lock is for.
+            # The lock keeps other callers out between the look and the removal.
             held = self._mapping.get(f"token:{key}")
             if held is None:
                 return None

@@ -28,7 +28,7 @@ from .base import Backend
 logger = logging.getLogger("ott_middleware")
 
 # A cache drops all that expired together in one call. Split by key, each call's share is small: a
-# 256th, so that 100,000 tokens expiring at once hold nobody up for more than a few milliseconds.
+# 256th, so that 100,000 tokens expiring at once hold up no caller for more than a few milliseconds.
 _PARTS = 256
 
 # What a token takes beside the characters of its key, value and owner, in bytes: Python's objects,

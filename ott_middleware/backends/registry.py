@@ -1,4 +1,4 @@
-"""From what the option `backend` is given to a `Backend`: URLs, and who makes what of them."""
+"""Makes a `Backend` of the option `backend`: URLs, their schemes and factories."""
 
 from __future__ import annotations
 

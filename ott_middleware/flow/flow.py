@@ -219,7 +219,7 @@ class Flow:
             return Response(503, PRIVATE)
         check_origin(request, self._own.same_origin(request), self.options.trusted)
         # The rule lets a trusted `Referer` pass; what another site makes a browser fetch without an
-        # `Origin`, nobody can read, and it would only retire tokens.
+        # `Origin`, no script can read, and it would only retire tokens.
         if request.header("sec-fetch-site") == "cross-site" and request.header("origin") is None:
             raise MissingOrNullOrigin
         session = await self.current(request)
@@ -285,7 +285,7 @@ class Flow:
             "createdAt": session.created_at and iso_milliseconds(session.created_at),
             "expiresAt": session.expires_at and iso_milliseconds(session.expires_at),
         }
-        # Only who establishes the session without a cookie needs the value; with one, it would put
+        # Only a client that sets the cookie itself needs the value. With a Set-Cookie it would put
         # an HttpOnly value where scripts can read it.
         if self.options.disable_set_session_cookie and tells_token:
             values["token"] = session.token
@@ -331,8 +331,8 @@ class Flow:
                 return self._arrival(request, token)
             session = await self._redeem(token, request)
             if present and not present.is_same_person(session) and self.options.on_switch == "keep":
-                # The link is burnt, and the one who is signed in stays: nobody is signed in as
-                # somebody else by opening a link.
+                # Attack: an attacker's own link signs the visitor in as the attacker. The link is
+                # consumed, and the visitor's session stays.
                 return (
                     self._clean(request)
                     if navigation
@@ -357,7 +357,7 @@ class Flow:
         )
 
     def _is_held_back(self, request: Request, token: str) -> bool:
-        """Whether the browser did not say who is signed in, for the link came from another site."""
+        """Whether the browser held the session cookie back: the link came from another site."""
         return (
             self.options.adapter.strict
             and request.header("sec-fetch-site") == "cross-site"
@@ -379,7 +379,7 @@ class Flow:
         navigation: bool,
         present: Session | None,
     ) -> Response | Forward:
-        # A double click, a reload, the back button: who is signed in sees no error.
+        # A double click, a reload, the back button: a signed-in visitor sees no error.
         if navigation and present is not None:
             return self._clean(request)
         if self.options.on_invalid == "continue":

@@ -1,4 +1,4 @@
-"""Requests that the app answers: what is changed about them, and how the answer is edited."""
+"""Requests that go to the app: what is changed about them, and how the response is edited."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger("ott_middleware")
 
 Edit = Callable[[int, Headers], Coroutine[Any, Any, Headers]]
 
-# An answer to part of a document, or "not modified", would be to somebody else's copy of it.
+# A response to part of a document, or "not modified", would refer to another user's copy of it.
 _CONDITIONAL = (
     "range",
     "if-range",
@@ -35,11 +35,11 @@ _CONDITIONAL = (
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """The app answers: the request with these changes, the answer with those.
+    """Tells the interface to call the app: request headers to change, and how to edit the response.
 
     :ivar headers: request headers to set, or with None to remove, by lower-case name.
     :ivar edit: what to do with the answer's status and headers; None to leave it alone.
-    :ivar remote_user: where the app is told by `REMOTE_USER`: its value, or None for nobody.
+    :ivar remote_user: the value of `REMOTE_USER`; None to remove it.
     """
 
     headers: Mapping[str, str | None] = field(default_factory=dict, repr=False)
@@ -87,7 +87,7 @@ class Forwarding:
             raise Unauthorized
 
     async def plain(self, request: Request, handle: Handle) -> Forward:
-        """A request that signs nobody in by a token."""
+        """Forward a request that signs no user in by a token."""
         # Another layer's question to the app is no visit that could end a session, or begin one.
         asked = PROBE in request.carrier
         handle.began = request.began
@@ -107,7 +107,7 @@ class Forwarding:
             with using_request(request):
                 headers = await self._signed(request, handle, headers)
                 await self._ended(request, handle, watched_session, headers)
-                # A WSGI app may begin its answer anew, to sign in nobody or somebody else.
+                # A WSGI app may begin its response anew, and then sign in no user or another one.
                 offered = await self._offered(request, before, headers, offered) if offers else None
             return headers if offered is None else answers.with_token(headers, offered[1])
 
@@ -205,7 +205,7 @@ class Forwarding:
         headers: Headers,
         earlier: tuple[Session, str] | None,
     ) -> tuple[Session, str] | None:
-        """A session and its token, where the answer's cookies sign somebody in anew.
+        """A session and its token, if the response's cookies sign a user in.
 
         :param earlier: what was offered for the same session's sake before.
         """

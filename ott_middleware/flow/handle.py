@@ -37,9 +37,9 @@ class Handle:
     def session(self) -> Session | None:
         """The session that the request carries (or that it just redeemed), or None.
 
-        Resolved once, when it is first asked for.
+        Resolved once, on first use.
 
-        :raises RuntimeError: the adapter must wait for the answer: use `await asession()`.
+        :raises RuntimeError: the adapter must wait for its result: use `await asession()`.
         :raises SessionUnavailable: the adapter failed.
         """
         try:
@@ -63,7 +63,7 @@ class Handle:
         return self._session
 
     def known_session(self) -> Session | None:
-        """The session as far as it is known without asking anybody."""
+        """The session, if it was resolved already; None otherwise."""
         session: Session | None = getattr(self, "_session", None)
         return session
 
@@ -235,13 +235,13 @@ class SigningHandle(Handle):
         self._changed = True
 
     def close(self) -> bool:
-        """The answer begins: whether the app signed somebody in or out until now."""
+        """Note that the response begins; return whether the app signed a user in or out before."""
         self._closed = True
         return self._changed
 
     def _check_open(self) -> None:
         if self._closed:
-            raise RuntimeError("sign in or out before the answer begins: no cookie can go out now")
+            raise RuntimeError("sign in or out before the response begins: it is too late now")
 
 
 def is_gone(session: Session, again: Session | None) -> bool:

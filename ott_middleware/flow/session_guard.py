@@ -1,4 +1,4 @@
-"""The session adapter as the flow uses it: what it says is checked, what it sets is bounded."""
+"""Guards a session adapter: checks its return types, caps cookie ages at the session's end."""
 
 from __future__ import annotations
 
@@ -187,11 +187,11 @@ class SessionGuard:
 
     @property
     def sets_remote_user(self) -> bool:
-        """Whether the app is told by `REMOTE_USER` who is signed in."""
+        """Whether `REMOTE_USER` tells the app the signed-in user."""
         return self._remote_user is not None
 
     async def remote_user(self, session: Session | None) -> str | None:
-        """What `REMOTE_USER` shall be; None for nobody."""
+        """The value of `REMOTE_USER`; None if no user is signed in."""
         if session is None or self._remote_user is None:
             return None
         try:
@@ -203,6 +203,6 @@ class SessionGuard:
             return None
         # An app that trusts the name must not be given one that it could take for another's.
         if not isinstance(name, str) or not name or not name.isprintable():
-            logger.error("remote_user returned no printable name: the request goes on as nobody's")
+            logger.error("remote_user returned no printable name: the request goes on without one")
             return None
         return name.encode("utf-8").decode("latin-1")  # as PEP 3333 wants native strings

@@ -1,8 +1,4 @@
-"""Requests, responses and cookies as frozen values, and the request that is being answered.
-
-Text here is what HTTP's bytes are: one character (U+0000 to U+00FF) a byte, as in WSGI's native
-strings, so that nothing is lost on its way through.
-"""
+"""The network of a client's address, for counting its tokens."""
 
 from __future__ import annotations
 

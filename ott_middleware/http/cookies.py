@@ -1,7 +1,7 @@
-"""Requests, responses and cookies as frozen values, and the request that is being answered.
+"""Cookies: their syntax, one `Set-Cookie` as a frozen value, and the attributes of an adapter.
 
 Text here is what HTTP's bytes are: one character (U+0000 to U+00FF) a byte, as in WSGI's native
-strings, so that nothing is lost on its way through.
+strings, so that nothing is lost on the way.
 """
 
 from __future__ import annotations

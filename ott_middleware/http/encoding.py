@@ -1,8 +1,4 @@
-"""Requests, responses and cookies as frozen values, and the request that is being answered.
-
-Text here is what HTTP's bytes are: one character (U+0000 to U+00FF) a byte, as in WSGI's native
-strings, so that nothing is lost on its way through.
-"""
+"""JSON, dates and visible text, as they are written into responses."""
 
 from __future__ import annotations
 

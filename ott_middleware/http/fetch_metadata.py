@@ -18,15 +18,15 @@ _METADATA = ("sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-us
 
 
 def is_speculative(request: Request) -> bool:
-    """Whether a browser or a proxy fetches ahead of a person who may never come."""
+    """Whether a browser or a proxy fetches the URL before a visitor opens it, if ever."""
     said = (request.header(name) or "" for name in ("sec-purpose", "purpose", "x-moz"))
     return any("prefetch" in word or "prerender" in word for word in map(str.lower, said))
 
 
 def never_redeems(request: Request) -> bool:
-    """Whether nobody stands behind the request who could be signed in by it."""
-    # A token burnt by a link preview's HEAD, an image or a frame would be missing when the person
-    # clicks; a frame would also let another site sign its visitors in here unseen.
+    """Whether a request of this kind redeems no link, since no visitor opened the URL."""
+    # Attack: another site loads the link in a frame, and so signs its visitors in here unseen. And
+    # a link preview's HEAD, or an image, would use up the token before the visitor clicks.
     return (
         request.method in ("HEAD", "OPTIONS")
         or request.header("sec-fetch-mode") == "no-cors"
@@ -35,7 +35,7 @@ def never_redeems(request: Request) -> bool:
 
 
 def is_navigation(request: Request) -> bool:
-    """Whether a person opened the URL: the answer is the page that they will see."""
+    """Whether a visitor opened the URL, so that the response is the page that they see."""
     if request.method != "GET":
         return False
     if any(request.header(name) is not None for name in _METADATA):

@@ -1,7 +1,7 @@
-"""Requests, responses and cookies as frozen values, and the request that is being answered.
+"""Requests and responses as frozen values.
 
 Text here is what HTTP's bytes are: one character (U+0000 to U+00FF) a byte, as in WSGI's native
-strings, so that nothing is lost on its way through.
+strings, so that nothing is lost on the way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .encoding import to_json, visible
 Headers = tuple[tuple[str, str], ...]
 
 
-# What every answer of the middleware carries: a token or a session is on one of its two ends.
+# The headers of every response of the middleware: each concerns a token or a session.
 PRIVATE: Headers = (("Cache-Control", "no-store"), ("Referrer-Policy", "no-referrer"))
 
 
@@ -89,7 +89,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer: status, headers in order, body.
+    """A response: status, headers in order, body.
 
     :raises ValueError: what no server can send.
     """
@@ -100,7 +100,7 @@ class Response:
     body: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
-        # A hook's may be anything, and half of an answer can't be taken back. No value is shown.
+        # A hook's may be anything, and half of a response can't be taken back. No value is shown.
         if type(self.status) is not int or not 100 <= self.status <= 999:
             raise ValueError("Response.status: use a number from 100 to 999")
         if not isinstance(self.body, bytes):
@@ -109,7 +109,7 @@ class Response:
             raise ValueError("Response.headers: use pairs of strings that HTTP can carry")
 
     def with_headers(self, *more: tuple[str, str]) -> Response:
-        """The same answer with headers added."""
+        """The same response with headers added."""
         return dataclasses.replace(self, headers=(*self.headers, *more))
 
 
@@ -128,7 +128,7 @@ def _is_header(pair: object) -> bool:
 
 
 def json_response(status: int, value: object, *headers: tuple[str, str]) -> Response:
-    """A JSON answer that nothing may store or sniff."""
+    """A JSON response that no cache may store and no browser may sniff."""
     body = to_json(value)
     return Response(
         status,

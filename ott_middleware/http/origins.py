@@ -1,7 +1,4 @@
-"""Query strings, paths and origins: pure functions, and the rules that keep them on this host.
-
-The strings are those of `ott_middleware.http.messages`: one character a byte.
-"""
+"""Origins (RFC 6454), the patterns that options name, and the Origin rule."""
 
 from __future__ import annotations
 
@@ -236,8 +233,8 @@ def check_origin(request: Request, own: Origin | None, trusted: Iterable[OriginP
     """The Origin rule: refuse what a page of an untrusted origin made the browser send.
 
     `Origin` (RFC 6454 section 7), else `Referer`, else Fetch Metadata (W3C Fetch Metadata Request
-    Headers) tells who asks. A request with none of them comes from no browser, and nobody's
-    cookies ride along unasked.
+    Headers) names the page that caused the request. A request without all three does not come from
+    a browser, so that it carries no visitor's cookies without the visitor's knowledge.
 
     :raises InvalidOrigin: the origin is known and not trusted.
     :raises MissingOrNullOrigin: a browser asks and the origin is not known.

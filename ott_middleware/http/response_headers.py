@@ -1,4 +1,4 @@
-"""What the middleware does to an answer of the app: pure functions of its headers."""
+"""What the middleware changes about the response headers of the app: pure functions."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def with_session(headers: Headers, cookies: Iterable[Cookie]) -> Headers:
 
 
 def guarded(headers: Headers) -> Headers:
-    """The headers of a hook's response to a used link, whose URL holds what was a token.
+    """The headers of a hook's response to a used link, whose URL still holds the used token.
 
     :param headers: `strict-origin` stays: without an origin, a form on the page could not be sent.
     """
@@ -222,7 +222,7 @@ def with_token(headers: Headers, token: str) -> Headers:
 
 
 def cors(request: Request, trusted: Sequence[OriginPattern], method: str) -> Headers:
-    """The CORS headers of an answer on the two paths (Fetch standard, CORS protocol)."""
+    """The CORS headers of a response on the two paths (Fetch standard, CORS protocol)."""
     vary = ("Vary", "Origin")
     origin = Origin.parse(request.header("origin"))
     if origin is None or not is_among(origin, trusted):

@@ -1,4 +1,4 @@
-"""Query strings, paths and origins: pure functions, and the rules that keep them on this host.
+"""Queries and paths: pure functions, and the rules that keep a `Location` on this host.
 
 The strings are those of `ott_middleware.http.messages`: one character a byte.
 """

@@ -1,4 +1,4 @@
-"""The ASGI front: bytes in, `Request`; `Response`, bytes out; and the pass-through.
+"""The ASGI interface: bytes in, `Request`; `Response`, bytes out; and the pass-through.
 
 No policy lives here. (ASGI specification, HTTP message format.)
 """

@@ -1,4 +1,4 @@
-"""What both fronts do so that requests which are none of ours pay as little as possible."""
+"""The fast path: passes a request without a token to the app without an attribute look-up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def call_directly(front: Any, kind: type, function: Callable[..., Any]) -> None:
-    """Have `function` called where `front` is, and nothing looked up on the way.
+    """Have `function` called where `front` is called, without a look-up.
 
     Python finds `__call__` on the type, so `front` gets a type of its own; the rest of what a
     request needs, `function` holds in its closure. A subclass with a `__call__` of its own keeps

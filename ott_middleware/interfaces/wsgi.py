@@ -1,4 +1,4 @@
-"""The WSGI front: environ in, `Request`; `Response`, `start_response` out; and the pass-through.
+"""The WSGI interface: environ in, `Request`; `Response`, `start_response` out; the pass-through.
 
 No policy lives here. (PEP 3333.)
 """

@@ -1,9 +1,4 @@
-"""Tokens, their keys, and the seal around what a backend holds: pure functions.
-
-The seal: version, key id, expiry, nonce and AES-GCM ciphertext. Its key is derived from the token
-(and the secret, where there is one), so that a value can be opened only by who presents the token,
-and a dump of a store that holds hashes opens nothing.
-"""
+"""The names of tokens in a backend: their syntax, channels, keys and owners."""
 
 from __future__ import annotations
 

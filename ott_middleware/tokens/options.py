@@ -1,7 +1,4 @@
-"""The options: frozen values, all of them checked when they are built.
-
-Every `ConfigurationError` names the option, the value and the cure; a secret is never shown.
-"""
+"""The options of tokens: lifetimes, hashers, and `TokenOptions`, checked when they are built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of a token service: generate, verify, revoke, in both colours."""
+"""The contract of a token service: generate, verify, revoke, sync and async."""
 
 from __future__ import annotations
 

@@ -306,7 +306,7 @@ class OneTimeTokens:
                     )
                 )
             except KeyTaken:
-                continue  # somebody's live token: it stays theirs, and another is made
+                continue  # a live token of another session: it stays, and another token is made
             await self._refuse_ended(plug_ins, session, key, began)
             return token
         raise SessionUnavailable(
@@ -361,7 +361,7 @@ class OneTimeTokens:
         try:
             exposed: Any = self._sessions.expose(session)
         except Exception as error:
-            # The text of somebody else's exception may quote a cookie: its type must do.
+            # The text of a foreign exception may quote a cookie: only its type is logged.
             raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
         if not isinstance(exposed, Session):
             raise SessionUnavailable(f"{name} returned a {type(exposed).__name__}")
@@ -421,7 +421,7 @@ class OneTimeTokens:
         if expires_at <= self.clock():
             raise InvalidToken
         session, bound_to = _unpack(plain)
-        # Judged after the take: a token that turns up elsewhere has leaked, and is better burnt.
+        # Compared after the take: a token that arrives at another site has leaked, and is consumed.
         if bound_to is not None:
             here = Origin.parse(audience)
             # An origin that is named or configured is compared to the letter. Only what the app

@@ -736,6 +736,23 @@ def _ends_like_an_identity(name: str) -> bool:
     }
 
 
+def test_one_list_of_headers_in_two_scopes() -> None:
+    headers = [(b"x-url", f"/?ott={T}".encode())]
+    scope = cut_scope(f"ott={T}", [], scopes=[{"headers": headers}, {"headers": headers}])
+    assert [each["headers"] for each in scope["scopes"]] == [[(b"x-url", b"/")]] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        (f"/?ott={T} and /?ott={T}", "/ and /"),
+        (f"/?ott={T}#ott={T}?ott={T}#ott={T}", f"/#ott={T}#ott={T}"),
+    ],
+)
+def test_one_copy_several_times_in_one_text(text: str, rest: str) -> None:
+    assert cut_environ(f"ott={T}", HTTP_X_CUSTOM=text)["HTTP_X_CUSTOM"] == rest
+
+
 # The price of it.
 
 FILLINGS = {

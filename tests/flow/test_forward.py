@@ -314,9 +314,9 @@ def test_no_cookie_after_the_answer_began(world: World) -> None:
         return Reply()
 
     sealed(world, app).get("/")
-    with pytest.raises(RuntimeError, match="before the answer begins"):
+    with pytest.raises(RuntimeError, match="before the response begins"):
         late[0].sign_in("alice")
-    with pytest.raises(RuntimeError, match="before the answer begins"):
+    with pytest.raises(RuntimeError, match="before the response begins"):
         late[0].sign_out()
 
 

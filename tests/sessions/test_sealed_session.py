@@ -426,7 +426,7 @@ def test_after_the_answer_began_it_is_too_late(site: Site, door: Door) -> None:
     site.get("/")
     (handle,) = door.handles
     for act in (lambda: handle.sign_in("alice"), handle.sign_out):
-        with pytest.raises(RuntimeError, match="before the answer begins"):
+        with pytest.raises(RuntimeError, match="before the response begins"):
             act()
     assert handle.session is None
 

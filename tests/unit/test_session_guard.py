@@ -253,7 +253,7 @@ def test_a_name_that_could_be_taken_for_another_is_nobody_s(
 ) -> None:
     assert named(bad) is None
     (record,) = caplog.records
-    assert "nobody's" in record.message
+    assert "goes on without" in record.message
 
 
 def test_a_remote_user_that_fails_is_nobody(caplog: pytest.LogCaptureFixture) -> None:

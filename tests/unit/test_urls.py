@@ -772,3 +772,11 @@ def test_browser_path_of_any_length_keeps_the_spelling_of_short_ones(
     path = b"/x" + b"A" * letters
     spelled = "/x" + "%41" * letters
     assert browser_path(spelled, b"", path) == "/x" + spelling * letters
+
+
+def test_a_path_longer_than_any_of_a_browser_is_encoded_as_a_whole() -> None:
+    path = "/" + "a b/" * 4096
+    location = browser_path(None, b"", path.encode())
+    assert location.isascii()
+    assert unquote_to_bytes(location) == path.encode()
+    assert location.startswith("/%61%20%62/")

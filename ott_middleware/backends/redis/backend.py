@@ -1,7 +1,7 @@
 """Tokens in Redis or Valkey: for many workers on many hosts.
 
 Each operation is one command, and so one round trip: `take` is a `GETDEL`, `put` and `revoke` are
-scripts. A command whose answer is lost is not sent again: where the server had consumed the token,
+scripts. A command whose reply is lost is not sent again: where the server had consumed the token,
 it stays consumed, and the client is told that the backend is unavailable.
 
 What the server must be set to: `maxmemory-policy noeviction`, since any other drops live tokens

@@ -1,9 +1,9 @@
 """Tokens in a table of PostgreSQL, MariaDB, MySQL or SQLite, by SQLAlchemy 2.
 
-The engine decides who redeems a token: of all who delete its row, one is told that it did. Every
-statement is committed at once, and none is sent again once the server may have received it: where
-the answer to a take is lost, so is the token, and the client is told that the backend is
-unavailable.
+The engine decides which caller redeems a token: of all callers that delete its row, one learns that
+it did. Every statement is committed at once, and no statement is sent again once the server may
+have received it: where the reply to a take is lost, so is the token, and the client is told that
+the backend is unavailable.
 
 What the engine must be set to, as it is by default: PostgreSQL `synchronous_commit = on` (or
 stricter), MariaDB and MySQL `innodb_flush_log_at_trx_commit = 1`, SQLite `synchronous = FULL`. With

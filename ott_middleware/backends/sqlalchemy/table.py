@@ -39,7 +39,7 @@ from ...errors import KeyTaken
 _DIGEST = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")
 
 # Every sixteenth put drops up to 64 expired rows: more than were put, so that they never pile up,
-# and few enough to hold nobody up.
+# and few enough to hold up no caller.
 _SWEEP_EVERY = 16
 _SWEEP = 64
 _RETIRED = 1000
@@ -179,7 +179,7 @@ class Statements:
     def take(self, connection: Connection, key: str) -> tuple[bytes, float] | None:
         """Remove a row; its value and expiry, for one caller alone."""
         if connection.dialect.delete_returning:
-            # The engine locks the row that it deletes: who comes second finds none.
+            # The engine locks the row that it deletes: the second caller finds none.
             deleted = connection.execute(self._delete_returning, {"key": _digest(key)}).first()
             if deleted is None or not _is_same(deleted[2], key):
                 return None
@@ -187,7 +187,7 @@ class Statements:
         row = connection.execute(self._look, {"key": _digest(key)}).first()
         if row is None or not _is_same(row[3], key):
             return None
-        # Many may have seen the row. Whom the engine tells that it deleted it has it, no one else.
+        # Many callers may have seen the row. It is the one's that the engine tells of the deletion.
         won = connection.execute(self._delete, {"row": row[0]}).rowcount == 1
         return (bytes(row[1]), float(row[2])) if won else None
 

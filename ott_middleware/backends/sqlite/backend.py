@@ -134,7 +134,7 @@ class SQLiteBackend(Backend):
             return None
         value, expires_at, found = rows[0]
         # Compared again, here: a column that was made by hand as a number takes `0123` for `123`,
-        # which no collation helps against. What was found under another key is nobody's: gone.
+        # which no collation helps against. A value that was found under another key is dropped.
         if found != key:
             return None
         # Judged after the wait for other writers: it may have expired meanwhile.

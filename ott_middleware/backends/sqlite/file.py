@@ -96,7 +96,7 @@ class File:
         self._drop()
 
     def hold(self, deadline: float) -> bool:
-        """Before a fork: let nobody work, and leave nothing open.
+        """Before a fork: let no thread work, and leave nothing open.
 
         :param deadline: until when to wait for another thread's operation (monotonic seconds).
         :returns: whether that was possible.
@@ -165,8 +165,8 @@ class File:
                 for suffix in ("-wal", "-shm"):
                     with suppress(FileNotFoundError):
                         os.unlink(path + suffix)
-                # By us, and not by SQLite: for nobody else to read at any time. The others get
-                # the same mode.
+                # Created here, and not by SQLite, so that no other user can read it at any time.
+                # The other two files get the same mode.
                 os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._identity, self._level = _identity(path), ""
             # Autocommit: transactions begin and end where it is written.
@@ -200,8 +200,8 @@ def _check_owner(path: str) -> None:
     status, directory = os.stat(path), os.stat(os.path.dirname(path))
     if _anyone_may_add(directory) and status.st_uid not in (_user(), directory.st_uid):
         raise BackendUnavailable(
-            "SQLite: the database was made by another user, in a directory where anybody may make "
-            "files; put it into a directory that the app's user alone can write to"
+            "SQLite: the database was made by another user, in a directory where all users may "
+            "make files; put it into a directory that the app's user alone can write to"
         )
 
 
