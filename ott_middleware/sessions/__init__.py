@@ -1,1 +1,1 @@
-"""Session adapters: who is asking, and which cookies to set."""
+"""Session adapters: the signed-in user of a request, and the cookies to set."""

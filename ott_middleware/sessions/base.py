@@ -75,8 +75,8 @@ class Session:
     :ivar id: names the session in logs and for `revoke`. The middleware refuses a session whose id
         is a cookie's value.
     :ivar token: the session cookie's value; for several cookies a JSON object name → value.
-    :ivar user_id: who is signed in; None where the adapter can't know.
-    :ivar user: what may be told about that user, as JSON values; None where nothing is known.
+    :ivar user_id: the signed-in user; None where the adapter can't know.
+    :ivar user: the fields of the user that may leave the site, as JSON values; None where unknown.
     :ivar created_at: aware, in UTC, or None.
     :ivar expires_at: aware, in UTC, or None where no end is known.
     :ivar persistent: whether it was to be remembered after the browser is closed.
@@ -115,7 +115,7 @@ class Session:
         return self.expires_at is not None and self.expires_at.timestamp() <= now
 
     def is_same_person(self, other: Session) -> bool:
-        """Whether both sessions are known to be one person's; an unknown user is nobody's twin."""
+        """Whether both sessions are known to be of one user; an unknown user equals no other."""
         if self.id == other.id:
             return True
         return self.user_id is not None and self.user_id == other.user_id
@@ -150,10 +150,10 @@ _FIELDS = tuple(each.name for each in fields(Session))
 class SessionAdapter:
     """How one application keeps its sessions. Derive from it; the methods may be `async def`.
 
-    A method that fails with an exception makes the middleware answer 503; it signs nobody in.
+    If a method raises an exception, the middleware responds with 503 and signs no user in.
     """
 
-    #: Whether `current` can tell a live session from a cookie that somebody still has.
+    #: Whether `current` can tell a live session from a cookie of an ended one.
     vouches: bool = False
     #: Whether the session cookie is `SameSite=Strict`: browsers hold it back on arrivals by a link.
     strict: bool = False
@@ -187,7 +187,7 @@ class SessionAdapter:
         """
 
     def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
-        """Who is asking: the session that the request carries, or None.
+        """The session that the request carries, or None.
 
         Never trust an unsigned or dead cookie where the adapter can tell.
         """

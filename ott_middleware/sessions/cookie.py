@@ -1,4 +1,4 @@
-"""Any app's session cookies, carried over as they are: the answer for apps that nobody knows."""
+"""Any app's session cookies, carried over as they are: for apps without an adapter of their own."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class CookieSession(SessionAdapter):
     **Session fixation.** Source and target share the session's key, so it must not be a key that an
     attacker knows. If an app keeps the key of a session at sign-in, an attacker can send a link
     that puts a session of the attacker into a victim's browser; once the victim signs in there, the
-    attacker's browser is signed in as the victim. `probe` and `validate` keep out attackers who
+    attacker's browser is signed in as the victim. `probe` and `validate` keep out attackers that
     have no account, and no others. The cure is in the app: it must give a new key at sign-in, as
     Django's `login()` does, or keep the session in a signed cookie. Then pass `renews_key=True`.
     Until then a warning says so at each start.
@@ -150,7 +150,7 @@ class CookieSession(SessionAdapter):
 
     def bind(self, call_app: CallApp) -> None:
         if self._probe_path is not None and self._call_app is not None:
-            # The first app would ask the second who is signed in.
+            # The first app would ask the second for the signed-in user.
             raise ConfigurationError("session: this adapter probes an app already; make another")
         self._call_app = call_app
         if self._probe_path is not None:
@@ -187,8 +187,8 @@ class CookieSession(SessionAdapter):
         values: dict[str, str] = {}
         for name in self.cookie_names:
             sent = {value for value in request.cookies(name) if value}
-            # Two different values: which one the app goes by is its secret, and somebody may have
-            # planted the other. Nobody's, then, rather than the wrong one's.
+            # Attack: a neighbouring host plants a second cookie of the name. Which of two values
+            # the app reads is unknown here, so that the request counts as signed out.
             if len(sent) > 1:
                 return {}
             values.update((name, value) for value in sent if is_cookie_value(value))

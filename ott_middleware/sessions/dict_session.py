@@ -1,4 +1,4 @@
-"""Sessions that are a mapping, as Flask's and Starlette's are: who is signed in, and who is put in.
+"""Sessions that are a mapping, as Flask's and Starlette's are: reads and writes the signed-in user.
 
 Such a session says nothing of people by itself: which of its values is the signed-in user is the
 app's own custom. Here is how it is told.
@@ -20,10 +20,10 @@ from .lifetime import RESERVED_KEYS
 
 logger = logging.getLogger("ott_middleware")
 
-#: Where apps keep who is signed in. An e-mail address is not among them: shops and newsletters keep
-#: there what any visitor typed.
+#: The keys where apps keep the signed-in user. An e-mail address is not among them: shops keep
+#: there whatever a visitor typed.
 USER_KEYS = ("_user_id", "user_id", "user", "username", "uid", "sub")
-# What names somebody within a mapping of theirs; the second is OpenID Connect's.
+# The keys of the id within a mapping of the user; the second is OpenID Connect's.
 _ID_KEYS = ("id", "sub")
 _KEY = "user_id"
 
@@ -32,11 +32,11 @@ User = str | Callable[[Mapping[str, Any]], Any]
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody whom a session names.
+    """A user that a session names.
 
     :ivar id: as text.
-    :ivar fields: what is known of them; `expose` decides what of it is told.
-    :ivar entry: the values that make a session theirs.
+    :ivar fields: what is known of the user; `expose` decides what of it leaves the site.
+    :ivar entry: the values that make a session the user's.
     """
 
     id: str
@@ -46,9 +46,9 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Beginning(Session):
-    """A session that is begun for somebody; on its way from `resolve` to `establish`, no further.
+    """A session that is to be created for a user; passed from `resolve` to `establish` only.
 
-    :ivar entry: the values that make it theirs; in none of the session's other fields.
+    :ivar entry: the values that make it the user's; in none of the session's other fields.
     """
 
     entry: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -64,7 +64,7 @@ class MappedSession(FrameworkSession):
     """The base of the adapters for sessions that are a mapping; see there.
 
     :param user: where the signed-in user's id is in the session: the name of a key, or a function
-        of the session's values that returns the id, or None for nobody. Under a key there may be
+        of the session's values that returns the id, or None. Under a key there may be
         an id (text that is not empty, a number but 0, a UUID) or a mapping with an `id` (or `sub`).
         Default: the first of `USER_KEYS` that holds one.
 
@@ -102,19 +102,19 @@ class MappedSession(FrameworkSession):
         self._key = user if isinstance(user, str) else _KEY
         self._user_keys = USER_KEYS if user is None else () if callable(user) else (user,)
         for name in self._data:
-            # What came with a token would say who is signed in, past `match`.
+            # Attack: data of another site would name the signed-in user, past `match`.
             if name in RESERVED_KEYS:
                 raise ConfigurationError(
                     f"data: {name!r} is the end of a session and does not travel; leave it out"
                 )
             if name in self._user_keys or name in self.reserved:
                 raise ConfigurationError(
-                    f"data: {name!r} may say who is signed in, and does not travel; leave it out, "
+                    f"data: {name!r} may name the signed-in user, and never travels; leave it out, "
                     "or say with user= where else the user is"
                 )
 
     def person_in(self, values: Mapping[str, Any]) -> Person | None:
-        """Who is signed in, by a session's values."""
+        """The signed-in user, by a session's values."""
         if callable(self._user):
             user_id = id_of(self._user(values))
             # Only the function knows what of the session makes it theirs: all of it, then.
@@ -132,12 +132,12 @@ class MappedSession(FrameworkSession):
         return None
 
     def person_known(self, person: Any) -> Person | None:
-        """Somebody of this side, by what `match` gave."""
+        """The local user that `match` returned, or None if the value is unusable."""
         if isinstance(person, Mapping):
             found = self.person_in(person)
             if found is None:
                 logger.error(
-                    "%s: match returned values in which user= finds nobody", type(self).__name__
+                    "%s: match returned values in which user= finds no user", type(self).__name__
                 )
             # All of it: the app's custom may want more than an id.
             return found and replace(found, entry=dict(person))
@@ -170,7 +170,7 @@ class MappedSession(FrameworkSession):
         expires_at: datetime | None,
         persistent: bool,
     ) -> Session:
-        """The session of somebody who is signed in."""
+        """The session of a signed-in user."""
         return Session(
             id=id,
             token=token,
@@ -198,19 +198,19 @@ class MappedSession(FrameworkSession):
     def values_of(self, session: Session) -> dict[str, Any]:
         """What a new session begins with.
 
-        :raises SessionUnavailable: these would be somebody else's.
+        :raises SessionUnavailable: the values name another user.
         """
         entry = session.entry if isinstance(session, Beginning) else {self._key: session.user_id}
-        # Their own values last: nothing that came along with a token says who is signed in.
+        # The user's own values last: no data that came with a token may name the signed-in user.
         values = {**session.data, **entry}
         found = self.person_in(values)
-        # Whatever the app will read there, it must be the person whom the token was for.
+        # Whatever key the app reads, it must find the user that the token was made for.
         if found is None or found.id != session.user_id:
-            raise SessionUnavailable("the values of the new session name somebody else")
+            raise SessionUnavailable("the values of the new session name another user")
         return values
 
     def told(self, person: Person) -> dict[str, Any]:
-        """What may be told about somebody."""
+        """The fields of a user that may leave this site."""
         return {"id": person.id, **exposed_of(person.fields, self._exposed)}
 
 

@@ -1,9 +1,9 @@
-"""What the adapters of frameworks share: what leaves with a token, and who arrives with one.
+"""What the adapters of frameworks share: what leaves with a token, and which user a token signs in.
 
 A session of a framework leaves as a portable one: the user's id, the fields of the user that
 `expose` names, the values of the session that `data` names. The cookie's value goes along sealed
 under the site's own secret, so that only a site with the same secret can use it. Any other site
-gets a person, and says by `match` who that is to it.
+maps the user of the source to a local user by `match`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["FrameworkSession", "Match", "earlier", "exposed_of", "session_id"]
 
 logger = logging.getLogger("ott_middleware")
 
-# What decides who arrives, and for how long: it counts as it stands inside of the source's seal.
+# The fields that decide which user signs in, and until when: read from inside the source's seal.
 _SEALED = ("id", "user_id", "user", "created_at", "expires_at", "persistent")
 
 Match = str | Callable[[Session], Any]
@@ -47,13 +47,13 @@ class FrameworkSession(SessionAdapter):
         the sessions that the app keeps; `"share"`, unless the adapter says otherwise.
     :param expose: the fields of the user that leave this site with a token, beside the id.
     :param data: the keys of the session that leave this site with a token, and that are accepted
-        where somebody arrives with one.
-    :param match: who somebody is here who arrives from a site with another secret: `"id"` (the
-        ids of both sides name the same people), the name of a field that the other side exposes,
-        or a function of the `Session`, sync or async, that returns a user of this side, or None to
-        refuse. Without it, such people are refused.
-    :param sources: adapters of the sites that people come from. Each is asked, here, whether a
-        session of its own that arrives is still alive; it needs to reach what it asks.
+        in a session of another site.
+    :param match: finds the local user for a session of a site with another secret: `"id"` (the ids
+        of both sites name the same users), the name of a field that the source site exposes, or a
+        function of the `Session`, sync or async, that returns a user of this site, or None to
+        refuse. Without it, such sessions are refused.
+    :param sources: adapters of the source sites. Each is asked, at this site, whether a session of
+        its own is still alive; it needs access to that site's session store.
     :raises ConfigurationError: a bad argument.
     """
 
@@ -124,10 +124,10 @@ class FrameworkSession(SessionAdapter):
         raise TypeError(f"{type(self).__name__} must define alive()")
 
     def known(self, session: Session, person: Any) -> Session | None:
-        """The session of somebody who arrives from elsewhere, as somebody of this side; or None.
+        """A session of another site, as one of a local user; None if there is no such user.
 
         :param person: by `match`: an id, the value of a field, or what the function returned.
-        :return: with this side's `user_id`, and without a token.
+        :return: with this site's `user_id`, and without a token.
         """
         raise TypeError(f"{type(self).__name__} must define known()")
 
@@ -138,7 +138,7 @@ class FrameworkSession(SessionAdapter):
     def begin(self, session: Session, request: Request) -> Iterable[Cookie]:
         """The cookies of a new session for `session.user_id`, with `session.data`.
 
-        Never the session that the browser had before: its id may be known to somebody.
+        Never the session that the browser had before: an attacker may know its key.
         """
         raise TypeError(f"{type(self).__name__} must define begin()")
 
@@ -206,17 +206,17 @@ class FrameworkSession(SessionAdapter):
         return self._accepted(replace(opened, token=session.token, data=data))
 
     def _from_elsewhere(self, session: Session, found: Session | None) -> Session | None:
-        """Somebody from elsewhere, as somebody of this side.
+        """A session of another site, as one of a local user.
 
         :param found: the session as the site that it is from knows it now; None if it has ended.
         """
         if found is None:
             return None
         if self._match is None:
-            # Two sites with ids of their own: 7 here may be somebody else than 7 there.
+            # User 7 of one site may be another person than user 7 of the other.
             logger.error(
-                "%s: somebody arrived from a site with another secret; say who that is here: "
-                "pass match=",
+                "%s: a session of a site with another secret was refused; tell which local user it "
+                "belongs to: pass match=",
                 type(self).__name__,
             )
             return None
@@ -227,7 +227,7 @@ class FrameworkSession(SessionAdapter):
         if callable(match):
             return match(session)
         person = session.user_id if match == "id" else (session.user or {}).get(str(match))
-        # A field of another shape (true, a list) names nobody, whatever a look-up makes of it.
+        # A field of another shape (true, a list) names no user, whatever a look-up makes of it.
         return person if isinstance(person, (str, int)) and not isinstance(person, bool) else None
 
     def _known(self, session: Session, found: Session, person: Any) -> Session | None:
@@ -235,7 +235,7 @@ class FrameworkSession(SessionAdapter):
             if inspect.iscoroutine(person):
                 person.close()
             raise TypeError("match gave an awaitable: make it `async def`")
-        # No value is no match: a query for None, False or "" might find somebody.
+        # No value is no match: a query for None, False or "" might find a user.
         if person is None or person is False or person == "":
             return None
         session = replace(
@@ -245,16 +245,19 @@ class FrameworkSession(SessionAdapter):
         )
         known = self.known(session, person)
         if known is None:
-            logger.info("%s: nobody here is who arrived", type(self).__name__)
+            logger.info(
+                "%s: no local user matches the session of the other site; redemption refused",
+                type(self).__name__,
+            )
             return None
         return replace(
             known,
-            # Elsewhere's ids may be spelled like this side's, of other people.
+            # Session ids of two sites may collide: a derived id keeps revoke() from other tokens.
             id=session_id("arrived", session.id, str(known.user_id)),
-            # Never a cookie of elsewhere's: what has a token is shared, and this is begun anew.
+            # Never a cookie of another site: a session with a token is shared, and this one is new.
             token="",
             user=known.user and {**known.user, "id": known.user_id},
-            # Whoever is signed in for an hour there is not for a year here.
+            # A session of an hour at the source site does not last a year here.
             expires_at=earlier(known.expires_at, session.expires_at),
             persistent=known.persistent and session.persistent,
         )

@@ -38,14 +38,14 @@ class SealedSession(SessionAdapter):
         from another site as well, and stands inside of the seal: neither a session that lasts
         longer there nor a copied cookie lasts longer here.
     :param remote_user: for WSGI apps that trust `REMOTE_USER`: a function of the session (or None)
-        that returns its value, or None for nobody. What a client sends under that name, or under
+        that returns its value, or None. What a client sends under that name, or under
         any of the headers that stand in for it, is removed.
     :param expose: the fields of the user that leave this site with a token, beside the id.
         Default: all of them, since the user is what the app gave to be carried.
-    :param match: who somebody is here who arrives with a token: a function of the `Session`, sync
-        or async, that returns a user as `sign_in` takes one, or None to refuse. Without it, people
-        are who they were where they come from: right only if an id means the same person on all
-        sides that share the backend.
+    :param match: finds the local user for a session of another site: a function of the `Session`,
+        sync or async, that returns a user as `sign_in` takes one, or None to refuse. Without it,
+        the user's id is taken over: right only if an id means the same user on all sites that
+        share the backend.
     :param clock: tells the time in Unix seconds.
     :param domain, path, secure, samesite, max_age, partitioned, httponly: the cookie's attributes;
         see `CookieAttributes`. A remembered session's `max_age` is its lifetime by default.
@@ -125,7 +125,8 @@ class SealedSession(SessionAdapter):
             session = self._limited(json.loads(plain), value)
             if session is None or session.expired(self._clock()):
                 continue
-            # Two people's: one may have been planted by the other, who wants to be acted for.
+            # Attack: a neighbouring host plants the attacker's cookie, so that the visitor acts for
+            # the attacker. Cookies of two users sign no user in.
             if found is not None and not found.is_same_person(session):
                 return None
             found = found or session
@@ -162,14 +163,14 @@ class SealedSession(SessionAdapter):
             user_id = str(known["id"])
             session = replace(
                 session,
-                # Elsewhere's ids may be spelled like this side's, of other people.
+                # Session ids of two sites may collide: revoke() must not find other tokens.
                 id=session_id("arrived", session.id, user_id),
                 user_id=user_id,
                 user=known,
             )
-        # Sealed with its end, which may have passed: whoever redeems the token is told so.
+        # Sealed with its end, which may have passed: the redemption then responds so.
         session = replace(session, expires_at=self._end(session))
-        # Somebody else's cookie may be in it: the only one that is of use here is this side's own.
+        # The session may hold a cookie of another site: only a cookie of this site is of use here.
         return replace(session, token=self._seal(session))
 
     def establish(self, session: Session, request: Request) -> list[Cookie]:

@@ -20,7 +20,7 @@ from ..http.messages import Request
 from ..sessions.base import Session, SessionAdapter
 from .store import Clock
 
-# Values that somebody may send in place of a cookie: of any length, of any bytes.
+# Values that a client may send in place of a cookie: of any length, of any bytes.
 _RUBBISH = (
     "x",
     "-",
@@ -42,7 +42,7 @@ _RUBBISH = (
     "[" * 5_000,
     "{}:" * 5_000,
 )
-# What a session from elsewhere may hold in place of a cookie's value. None of it can be a cookie.
+# What a session of another site may hold in place of a cookie's value. None can be a cookie.
 _FOREIGN = ("", ";", "other.AQIDBAUGBwgJCgsMDQ4PEBESExQ;", "{};", "\0", "☃")
 _SHORTEST = 8  # what is shorter may stand anywhere by accident
 # Seconds for which a session of another site may last: longer than those of any site here.
@@ -65,7 +65,7 @@ class SessionAdapterContract:
     What is not defined is left out: see `sign_out`, `anonymous` and `visit_app`. The adapter must
     be one that the sessions of a site with the same adapter may come to.
 
-    :cvar user_id: who `sign_in` signs in; None where the adapter can't know.
+    :cvar user_id: the user that `sign_in` signs in; None where the adapter can't know.
     :cvar follows_clock: whether the adapter's sessions expire by the clock that it was given; else
         their expiry is not tested. Where the framework takes no clock, a fixture may set its time,
         as by `monkeypatch.setattr(time, "time", clock)` in `make_adapter`.
@@ -92,7 +92,7 @@ class SessionAdapterContract:
         raise unittest.SkipTest("sign_out() is not defined")
 
     def anonymous(self, adapter: SessionAdapter) -> Mapping[str, str]:
-        """Begin a session in which nobody is signed in; the browser's cookies."""
+        """Begin a session without a signed-in user; return the browser's cookies."""
         raise unittest.SkipTest("anonymous() is not defined")
 
     def visit_app(
@@ -102,7 +102,7 @@ class SessionAdapterContract:
 
         :param clear: have the app empty the session, and then put the same user and some new value
             into it. Else the app writes some value to the session and leaves the rest.
-        :return: the user whom the app sees, before it changes anything; and the browser's cookies
+        :return: the user that the app sees, before it changes anything; and the browser's cookies
             after the response, those that it set included.
         """
         raise NotImplementedError(f"{type(self).__name__} must define visit_app(...)")
@@ -112,15 +112,15 @@ class SessionAdapterContract:
         if "colour" in metafunc.fixturenames:
             metafunc.parametrize("colour", ["sync", "async"])
 
-    # Who is asking.
+    # The session of a request.
 
     def test_who_is_signed_in_is_found(self, colour: str) -> None:
         asked = self._asked(colour)
         cookies = self.sign_in(asked.adapter)
-        session = asked.somebody(cookies)
+        session = asked.signed_in(cookies)
         assert session.user_id == self.user_id
         assert not session.expired(asked.clock()), "a session that has just begun has not ended"
-        again = asked.somebody(cookies)
+        again = asked.signed_in(cookies)
         assert (again.id, again.user_id) == (session.id, session.user_id)
 
     def test_who_sends_no_cookie_is_nobody(self, colour: str) -> None:
@@ -140,7 +140,7 @@ class SessionAdapterContract:
         names = list(self.sign_in(asked.adapter))
         for value in _RUBBISH:
             found = asked.current(dict.fromkeys(names, value))
-            assert found is None or not asked.adapter.vouches, f"{value[:20]!r} is somebody"
+            assert found is None or not asked.adapter.vouches, f"{value[:20]!r} counts as signed in"
 
     def test_a_forged_cookie_is_nobody(self, colour: str) -> None:
         asked = self._asked(colour)
@@ -148,13 +148,13 @@ class SessionAdapterContract:
         for how, forge in _FORGERIES.items():
             forged = {name: forge(value) for name, value in cookies.items()}
             found = asked.current(forged)
-            assert found is None or not asked.adapter.vouches, f"a cookie {how} is somebody"
+            assert found is None or not asked.adapter.vouches, f"a cookie {how} counts as signed in"
 
     # What travels.
 
     def test_a_session_survives_its_way(self, colour: str) -> None:
         asked = self._asked(colour)
-        session = asked.somebody(self.sign_in(asked.adapter))
+        session = asked.signed_in(self.sign_in(asked.adapter))
         arrived = asked.arrive(session)
         assert arrived is not None, "resolve() turned down a session that lives"
         assert arrived.user_id == self.user_id
@@ -162,28 +162,28 @@ class SessionAdapterContract:
 
     def test_who_arrives_is_signed_in(self, colour: str) -> None:
         asked = self._asked(colour)
-        session = asked.somebody(self.sign_in(asked.adapter))
+        session = asked.signed_in(self.sign_in(asked.adapter))
         cookies = asked.establish(asked.arrive(session), {})
         assert cookies, "establish() set no cookie"
         for cookie in cookies:
             assert isinstance(cookie, Cookie)
         missing = set(asked.adapter.cookie_names) - {cookie.name for cookie in cookies}
         assert not missing, f"cookie_names has {missing}, which establish() does not set"
-        found = asked.somebody(asked.browser({}, cookies))
-        assert found.user_id == self.user_id, "establish() signed in somebody else"
+        found = asked.signed_in(asked.browser({}, cookies))
+        assert found.user_id == self.user_id, "establish() signed in another user"
 
     def test_a_visitor_s_own_session_is_not_promoted(self, colour: str) -> None:
         asked = self._asked(colour)
         visitor = self.anonymous(asked.adapter)
-        session = asked.somebody(self.sign_in(asked.adapter))
+        session = asked.signed_in(self.sign_in(asked.adapter))
         cookies = asked.establish(asked.arrive(session), visitor)
-        assert asked.somebody(asked.browser(visitor, cookies)).user_id == self.user_id
+        assert asked.signed_in(asked.browser(visitor, cookies)).user_id == self.user_id
         # Whoever planted it in the browser still knows it.
         assert asked.current(visitor) is None, "the session that the visitor had is signed in"
 
     def test_what_is_no_session_of_here_is_never_a_cookie(self, colour: str) -> None:
         asked = self._asked(colour)
-        exposed = asked.adapter.expose(asked.somebody(self.sign_in(asked.adapter)))
+        exposed = asked.adapter.expose(asked.signed_in(self.sign_in(asked.adapter)))
         for token in _FOREIGN:
             arrived = asked.resolve(replace(exposed, token=token))
             if arrived is None:
@@ -197,7 +197,7 @@ class SessionAdapterContract:
     def test_a_session_that_was_signed_out_is_not_found(self, colour: str) -> None:
         asked = self._asked(colour)
         cookies = self.sign_in(asked.adapter)
-        session = asked.somebody(cookies)
+        session = asked.signed_in(cookies)
         self.sign_out(asked.adapter, cookies)
         if not asked.adapter.vouches:
             raise unittest.SkipTest("the adapter does not vouch for its sessions")
@@ -207,7 +207,7 @@ class SessionAdapterContract:
     def test_a_session_that_expired_is_over(self, colour: str) -> None:
         asked = self._asked(colour)
         cookies = self.sign_in(asked.adapter)
-        session = asked.somebody(cookies)
+        session = asked.signed_in(cookies)
         if session.expires_at is None or not self.follows_clock:
             raise unittest.SkipTest("the session's end is not known, or not by this clock")
         exposed = asked.adapter.expose(session)
@@ -228,7 +228,7 @@ class SessionAdapterContract:
         for far in (_FAR, None) if self.lifetime is not None else ():
             asked = self._asked(colour)
             now = self._now(asked)
-            known = asked.adapter.expose(asked.somebody(self.sign_in(asked.adapter)))
+            known = asked.adapter.expose(asked.signed_in(self.sign_in(asked.adapter)))
             lasting = replace(
                 known, token="", expires_at=None if far is None else _moment(now + far)
             )
@@ -245,7 +245,7 @@ class SessionAdapterContract:
 
     def _arrival(self, asked: _Asked) -> tuple[Mapping[str, str], float | None]:
         """The cookies of a browser that a session arrived in, and when it has to end if ever."""
-        parent = asked.somebody(self.sign_in(asked.adapter))
+        parent = asked.signed_in(self.sign_in(asked.adapter))
         if parent.expires_at is None:
             return {}, None
         end = parent.expires_at.timestamp()
@@ -269,11 +269,11 @@ class SessionAdapterContract:
         for moment in moments:
             asked.clock.now = moment
             user, cookies = self.visit_app(asked.adapter, cookies, clear=clear)
-            assert user == self.user_id, "the app does not see who arrived"
+            assert user == self.user_id, "the app does not see the user of the token"
         self._ends(asked, cookies, end)
 
     def _ends(self, asked: _Asked, cookies: Mapping[str, str], end: float) -> None:
-        found = asked.somebody(cookies)
+        found = asked.signed_in(cookies)
         assert found.user_id == self.user_id
         assert found.expires_at is not None, "current() does not know when an arrival ends"
         late = found.expires_at.timestamp() - end
@@ -301,7 +301,7 @@ class SessionAdapterContract:
     def test_nothing_but_the_token_holds_a_cookie(self, colour: str) -> None:
         asked = self._asked(colour)
         cookies = self.sign_in(asked.adapter)
-        session = asked.somebody(cookies)
+        session = asked.signed_in(cookies)
         for each in (session, asked.adapter.expose(session), asked.arrive(session)):
             assert each is not None
             shown = {
@@ -351,16 +351,16 @@ class _Asked:
         self._colour = colour
 
     def current(self, cookies: Mapping[str, str]) -> Session | None:
-        """Whom the adapter finds in a request with these cookies."""
+        """The session that the adapter finds in a request with these cookies."""
         found = self._call(self.adapter.current, _request(cookies))
         assert found is None or isinstance(found, Session), "current() gives a Session, or None"
         # As the middleware has it: an adapter need not look at the clock by itself.
         return None if found is None or found.expired(self.clock()) else found
 
-    def somebody(self, cookies: Mapping[str, str]) -> Session:
-        """The same, where there must be somebody."""
+    def signed_in(self, cookies: Mapping[str, str]) -> Session:
+        """The same, where a user must be signed in."""
         session = self.current(cookies)
-        assert session is not None, "current() does not find who is signed in"
+        assert session is not None, "current() does not find the signed-in user"
         return session
 
     def arrive(self, session: Session) -> Session | None:

@@ -307,7 +307,7 @@ class BackendContract:
                 store.put(key, b"value")
             assert store.take("before") == b"value"
             self.break_connection(store.backend)
-            # It may be gone, where a call failed and nobody knows how far it got: it fails closed.
+            # It may be gone, where a call failed after it reached the engine: that fails closed.
             taken = store.insists(store.take_call("after"))
             assert taken[-1] == b"value" or (taken[-1] is None and len(taken) > 1)
             assert store.take("after") is None

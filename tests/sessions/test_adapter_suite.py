@@ -259,15 +259,15 @@ class ShowsItsSessions(Sound):
 
 
 BROKEN: list[tuple[type[ClubSession], str, str]] = [
-    (TakesAnything, "rubbish_is_nobody_and_breaks_nothing", "'x' is somebody"),
-    (TakesAnything, "a_forged_cookie_is_nobody", "is somebody"),
-    (TakesUnsigned, "a_forged_cookie_is_nobody", "without its end is somebody"),
+    (TakesAnything, "rubbish_is_nobody_and_breaks_nothing", "'x' counts as signed in"),
+    (TakesAnything, "a_forged_cookie_is_nobody", "counts as signed in"),
+    (TakesUnsigned, "a_forged_cookie_is_nobody", "without its end counts as signed in"),
     (TakesAnything, "an_anonymous_session_is_nobody", ""),
     (Breaks, "rubbish_is_nobody_and_breaks_nothing", ""),
     (BreaksOnLength, "rubbish_is_nobody_and_breaks_nothing", ""),
     (CountsEmpty, "who_sends_no_cookie_is_nobody", "an empty cookie is none"),
     (CountsAnonymous, "an_anonymous_session_is_nobody", ""),
-    (FindsNobody, "who_is_signed_in_is_found", "does not find who is signed in"),
+    (FindsNobody, "who_is_signed_in_is_found", "does not find the signed-in user"),
     (FindsNothing, "who_is_signed_in_is_found", "gives a Session, or None"),
     (FindsAnother, "who_is_signed_in_is_found", ""),
     (NewIdEachTime, "who_is_signed_in_is_found", ""),
@@ -283,7 +283,7 @@ BROKEN: list[tuple[type[ClubSession], str, str]] = [
     (NeverEnds, "a_session_that_expired_is_over", "resolve() finds a session that has expired"),
     (SetsNothing, "who_arrives_is_signed_in", "set no cookie"),
     (SetsAText, "who_arrives_is_signed_in", ""),
-    (SetsAnother, "who_arrives_is_signed_in", "signed in somebody else"),
+    (SetsAnother, "who_arrives_is_signed_in", "signed in another user"),
     (SetsHalf, "who_arrives_is_signed_in", "second"),
     (Promotes, "a_visitor_s_own_session_is_not_promoted", "is signed in"),
     (SetsForeign, "what_is_no_session_of_here_is_never_a_cookie", "as the token"),
@@ -294,7 +294,7 @@ BROKEN: list[tuple[type[ClubSession], str, str]] = [
     (ShowsTheEndedToTheApp, "an_arrival_ends_with_its_parent", "the app sees an arrival"),
     (LastsAsLongAsItsParent, "an_arrival_ends_with_this_site_s_lifetime", "later than it may"),
     (RenewsAtVisits, "an_arrival_that_the_app_writes_to_ends_no_later", "later than it may"),
-    (ShowsTheAppNobody, "an_arrival_that_the_app_writes_to_ends_no_later", "does not see who"),
+    (ShowsTheAppNobody, "an_arrival_that_the_app_writes_to_ends_no_later", "does not see the user"),
     (RenewsWhenEmptied, "an_arrival_that_the_app_empties_ends_no_later", "later than it may"),
     (ShowsItsCookie, "nothing_but_the_token_holds_a_cookie", "repr of a session holds"),
     (ShowsItToTheUser, "nothing_but_the_token_holds_a_cookie", "user of a session holds"),
@@ -382,7 +382,7 @@ def test_cookies_that_are_deleted_are_sent_no_more() -> None:
     contract: Any = contract_of(Deletes)
     cookies: Mapping[str, str] = {"old": "1"}
     asked = contract._asked("sync")
-    session = asked.somebody(contract.sign_in(asked.adapter))
+    session = asked.signed_in(contract.sign_in(asked.adapter))
     set_cookies = asked.establish(asked.arrive(session), cookies)
     assert set(asked.browser(cookies, set_cookies)) == {"club"}
 

@@ -487,8 +487,8 @@ def test_ids_name_a_server_s_session_by_its_key(stores: Stores) -> None:
     ("how", "why"),
     [
         ({"app": object()}, "app: a object; pass the Flask app itself"),
-        ({"data": ["_fresh"]}, "data: '_fresh' may say who is signed in"),
-        ({"data": ["_permanent"], "user": "who"}, "data: '_permanent' may say"),
+        ({"data": ["_fresh"]}, "data: '_fresh' may name the signed-in user"),
+        ({"data": ["_permanent"], "user": "who"}, "data: '_permanent' may name"),
         ({"mode": "steal"}, "mode: 'steal'"),
     ],
 )

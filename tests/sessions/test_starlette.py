@@ -329,8 +329,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"secret_key": "x", "user": ""}, "user: ''; pass the name of a key"),
     ({"secret_key": "x", "user": 7}, "user: 7; pass the name of a key"),
     ({"secret_key": "x", "user": id, "match": "id"}, "match: 'id'; since user= is a function"),
-    ({"secret_key": "x", "data": ["user_id"]}, "data: 'user_id' may say who is signed in"),
-    ({"secret_key": "x", "data": ["m"], "user": "m"}, "data: 'm' may say who is signed in"),
+    ({"secret_key": "x", "data": ["user_id"]}, "data: 'user_id' may name the signed-in user"),
+    ({"secret_key": "x", "data": ["m"], "user": "m"}, "data: 'm' may name the signed-in user"),
     ({"app": Starlette()}, "has no SessionMiddleware; add it before the app is wrapped"),
     ({"app": Starlette(), "secret_key": "x"}, "secret_key: leave out what the app's own"),
 ]
@@ -487,7 +487,7 @@ def test_a_hook_with_a_function_for_the_user() -> None:
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ({"match": lambda s: {"nobody": 1}}, "finds nobody"),
+        ({"match": lambda s: {"nobody": 1}}, "finds no user"),
         ({"match": lambda s: object()}, "match returned a object; return a mapping of the session"),
         ({"match": lambda s: 1.5}, "match returned a float"),
         ({"match": lambda s: 7, "user": lambda s: s.get("w")}, "a int; return a mapping"),
@@ -507,7 +507,7 @@ def test_what_came_along_never_says_who_is_signed_in() -> None:
     # Only the function knows where the user is, so that the names of data cannot be checked.
     ours = adapter(user=lambda s: s.get("admin") or s.get("who"), data=["admin"], match=dict)
     session = Session("s", "", user_id="7", data={"admin": "root", "who": "7"})
-    with pytest.raises(SessionUnavailable, match="name somebody else"):
+    with pytest.raises(SessionUnavailable, match="name another user"):
         ours.begin(session, asking(None))
 
 

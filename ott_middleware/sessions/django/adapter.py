@@ -1,7 +1,7 @@
 """Django's sessions, as the project's own engine and `django.contrib.auth` have them.
 
 Django decides, and is asked by its own functions: the engine of `SESSION_ENGINE` loads the session,
-`django.contrib.auth.get_user` says whose it is (the backend that signed them in, `is_active`, the
+`django.contrib.auth.get_user` finds its user (by the backend of the sign-in, `is_active`, and the
 hash that changes with the password), `login` begins a new one.
 """
 
@@ -38,7 +38,7 @@ from .request import cookies_of, cookies_set_by, django_request, renew_csrf, usi
 from .store import database, end_of, is_key, is_self_contained, limit, reading, tells_end
 from .user import SignedIn, as_json, described, id_of, user_by_field, user_by_id, user_of
 
-# What says who is signed in, for how long and with which forms: nobody brings that along.
+# The keys that decide the user, the end and the forms of a session: no other site may send them.
 _RESERVED = {
     SESSION_KEY,
     BACKEND_SESSION_KEY,
@@ -89,7 +89,7 @@ class DjangoSession(FrameworkSession):
     :param same_store: False where a `"fork"` comes from a site with the same secret and the same
         users, but a session store of its own. The session cannot be looked up then; that the user
         is active and has the same password decides.
-    :param auth_backend: which of `AUTHENTICATION_BACKENDS` signs in who arrives from elsewhere;
+    :param auth_backend: which of `AUTHENTICATION_BACKENDS` signs in users of other sites;
         default: the first that knows them.
     :param domain, path, secure, samesite, httponly: of the cookie; default: the settings.
         Django sets the cookie again by its settings, so better change these.
@@ -236,7 +236,7 @@ class DjangoSession(FrameworkSession):
                 told = {**(session.user or {}), **described(user, self._exposed)}
                 return self._within_lifetime(replace(session, token="", user=told))
             found = self._signed_in(session.token)
-        # Somebody else may have signed in by the same key meanwhile.
+        # Another user may have signed in under the same key meanwhile.
         if found is None or found.user_id != session.user_id:
             return None
         # Two engines measure a session's age by the settings of the site that looks. The end that
@@ -268,7 +268,7 @@ class DjangoSession(FrameworkSession):
             own: SignedIn | None
             if isinstance(session, SignedIn):
                 own = session
-            else:  # carried here by a token service of somebody's own
+            else:  # carried here by a token service of the user
                 own = self._arrived(session, session.user_id)
             user = None if own is None else user_of(own.values)
             if own is None or user is None:
@@ -289,10 +289,10 @@ class DjangoSession(FrameworkSession):
         return [self._cookie(store.session_key, own), *cookies_set_by(response)]
 
     def _signed_in(self, key: str) -> SignedIn | None:
-        """The session with that key, if somebody is signed in by it."""
+        """The session with that key, if a user is signed in by it."""
         store = reading(self._store, key)
         values = dict(store.items())
-        # Somebody's session is not anybody's sign-in.
+        # A session may exist without a signed-in user.
         user = user_of(values) if SESSION_KEY in values else None
         if user is None:
             return None
@@ -315,7 +315,7 @@ class DjangoSession(FrameworkSession):
         )
 
     def _arrived(self, session: Session, user_id: object) -> SignedIn | None:
-        """Somebody's session from elsewhere, as one of a user of this side, if it lets them in."""
+        """A session of another site, as one of a local user, if the project lets that user in."""
         found = user_by_id(user_id, self._auth_backend)
         if found is None:
             return None

@@ -1,4 +1,4 @@
-"""A request as Django knows one, to sign somebody in by, and what its answer sets."""
+"""A request as Django knows one, to sign a user in by, and the cookies that its response sets."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def cookies_of(request: Request) -> Cookies:
 
 
 def django_request(request: Request) -> Any:
-    """What Django's handler would make of a request, its body left for who reads it next."""
+    """What Django's handler would make of a request, its body left unread."""
     from django.contrib.auth.models import AnonymousUser  # needs the apps to be loaded
 
     # A copy: what is noted on it (by `login`, by receivers of its signal) is not the app's.
@@ -97,9 +97,9 @@ def using_request(asking: Any, response: Any) -> Iterator[None]:
 
 
 def renew_csrf(request: Request, asking: Any, response: Any) -> None:
-    """Have a new CSRF secret replace the one that the browser had when nobody was signed in.
+    """Have a new CSRF secret replace the one that the browser had before the sign-in.
 
-    Somebody may have planted that one. `login` rotates it for the same reason.
+    An attacker may have planted that one. `login` rotates it for the same reason.
     """
     if "CSRF_COOKIE" not in asking.META:
         rotate_token(asking)

@@ -54,7 +54,7 @@ def is_key(store: Any, key: str) -> bool:
 def reading(store: Any, key: str) -> Any:
     """A session to be read only."""
     session = store(key)
-    # Engines replace what has expired by a new, empty session. Who merely looks leaves no trace.
+    # Engines replace what has expired by a new, empty session. A look leaves no trace.
     session.create = session.delete = lambda *_: None
     return session
 
@@ -134,7 +134,7 @@ def limit(session: Any, until: datetime, *, persistent: bool) -> None:
 def database(request: Request | None) -> Iterator[None]:
     """Cares for the database's connections as Django does at the edges of a request.
 
-    :param request: on whose behalf the database is asked, where that is known.
+    :param request: the request that the database is asked for, where that is known.
     """
     # Django renews and closes them at the edges of its own requests, and our answers are none: a
     # connection that was lost would stay lost, one that we opened would stay open. Within a
@@ -151,6 +151,6 @@ def database(request: Request | None) -> Iterator[None]:
 
 def _close_old() -> None:
     for connection in connections.all(initialized_only=True):
-        # Whose transaction is open is not ours to end, whatever thread we were called in.
+        # A transaction of the app must not be ended here, whatever thread this runs in.
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()

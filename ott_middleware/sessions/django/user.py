@@ -1,4 +1,4 @@
-"""Django's users: whose a session is, who somebody is here, and what may be told about them."""
+"""Django's users: the user of a session, the local user for another site's, exposed fields."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SignedIn(Session):
 
     @property
     def values(self) -> dict[str, Any]:
-        """What stands in it, of what says who is signed in."""
+        """The values of the session that name the signed-in user."""
         return {
             SESSION_KEY: self.user_id,
             BACKEND_SESSION_KEY: self.backend,
@@ -51,7 +51,7 @@ class SignedIn(Session):
 class _Glimpse(dict[str, Any]):
     """A session's values, for `get_user`, which would renew or end an outdated session.
 
-    The app does that when it is asked itself. Somebody else's question changes nothing.
+    The app does that when it is asked itself; a look of this package changes nothing.
     """
 
     def cycle_key(self) -> None:
@@ -94,7 +94,7 @@ def user_by_id(user_id: object, backend: str | None) -> tuple[Any, str] | None:
         return None
     for path in [backend] if backend else settings.AUTHENTICATION_BACKENDS:
         try:
-            # The backend, not the table: it is what turns down who is no longer active.
+            # The backend, not the table, since it refuses users that are no longer active.
             user = load_backend(path).get_user(key)
         except (OverflowError, ValueError, ValidationError):  # likewise
             continue
@@ -107,7 +107,7 @@ def user_by_id(user_id: object, backend: str | None) -> tuple[Any, str] | None:
     return None
 
 
-# So many users whom the database holds for equal are compared; more are refused.
+# So many users that the database takes for equal are compared; more are refused.
 _MOST_CANDIDATES = 100
 
 
@@ -125,7 +125,7 @@ def user_by_field(name: str, value: object) -> Any:
         return None
     if len(candidates) == _MOST_CANDIDATES:
         logger.error(
-            "match: the database holds %d users or more for equal by their %s; nobody is signed "
+            "match: the database holds %d users or more for equal by their %s; no user is signed "
             "in: pass a function as match=, or give the column an exact collation",
             _MOST_CANDIDATES,
             name,
@@ -133,11 +133,11 @@ def user_by_field(name: str, value: object) -> Any:
         return None
     # The database's equality is the column's collation: case, accents and trailing blanks may not
     # count, so that an attacker's "adà@example.com" finds ada@example.com. Only a user whose value
-    # is this very text is the one who arrived; without that, the attacker would be signed in.
+    # is this very text is the right one; without the comparison, the attacker would be signed in.
     found = [user for user in candidates if has_text(user, field, text)]
     if len(found) > 1:
-        # Whoever it is, it may be the other one: nobody is safer than either.
-        logger.error("match: several users have the same %s; nobody is signed in", name)
+        # Any of them may be the wrong one: no user is safer than either.
+        logger.error("match: several users have the same %s; no user is signed in", name)
     return found[0] if len(found) == 1 else None
 
 

@@ -42,13 +42,13 @@ class FlaskSession(MappedSession):
     """The sessions of a Flask app, with whatever session interface it has: Flask's own signed
     cookies, Flask-Session's and others' that are kept on a server.
 
-    With Flask-Login (`app.login_manager`), who is signed in is who Flask-Login loads: a user that
-    its loader does not find any more, or who is not `is_active`, is nobody, and strong session
-    protection holds. Who is known by the remember cookie alone is signed in too; that cookie never
-    travels, and the other side begins a session that is not fresh. New sessions begin by
-    `flask_login.login_user`, for the browser that follows the link; only a fork of a fresh session
-    is fresh itself. `match` gives what the app's loader takes, or a user object. Users whom a
-    `request_loader` finds have no session that could be handed over, and are nobody here.
+    With Flask-Login (`app.login_manager`), the signed-in user is the one that Flask-Login loads: a
+    user that its loader does not find any more, or that is not `is_active`, is not signed in, and
+    strong session protection holds. A user with the remember cookie alone is signed in too; that
+    cookie never travels, and the target site creates a session that is not fresh. New sessions are
+    created by `flask_login.login_user`, for the browser that follows the link; only a fork of a
+    fresh session is fresh itself. `match` gives what the app's loader takes, or a user object.
+    Users of a `request_loader` have no session that could be handed over, and count as signed out.
 
     Where the session is the cookie, nothing is kept on the server. From that follows:
 
@@ -193,7 +193,7 @@ class FlaskSession(MappedSession):
             )
         return (self.app.secret_key, *(self.app.config.get("SECRET_KEY_FALLBACKS") or ()))
 
-    # Who is asking.
+    # The session of a request.
 
     def current(self, request: Request) -> Session | None:
         login = self._login()
@@ -325,7 +325,7 @@ class FlaskSession(MappedSession):
         with self._elsewhere({self.cookie_names[0]: session.token}) as (opened, limits):
             values = dict(opened or {})
             person = login.person_in(values) if login else self.person_in(values)
-            # Under the same key there may be somebody else by now.
+            # Another user may be signed in under the same key by now.
             if person is None or person.id != session.user_id:
                 return None
             end = earlier(self._end_of(session.token, opened, limits), session.expires_at)

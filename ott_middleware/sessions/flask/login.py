@@ -1,4 +1,4 @@
-"""Flask-Login's users: who is signed in by it, and how somebody is."""
+"""Flask-Login's users: reads the signed-in user, and signs a user in."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ class FlaskLogin:
         self.cookie_name: str = app.config.get("REMEMBER_COOKIE_NAME", COOKIE_NAME)
 
     def present(self) -> Person | None:
-        """Who is asking, as Flask-Login judges the request that the context is of.
+        """The signed-in user of the context's request, as Flask-Login finds it.
 
         By its own loading: it knows the remember cookie, and strong session protection, by which a
-        cookie that turns up in another browser is nobody's.
+        cookie that is sent by another browser signs no user in.
         """
         return self._person(flask_login.current_user._get_current_object(), {})
 
     def person_in(self, values: Mapping[str, Any]) -> Person | None:
-        """Whose a session is, in whatever browser."""
+        """The user of a session, in whatever browser."""
         kept = {name: values[name] for name in ("_fresh", "_id") if name in values}
         return self._loaded(id_of(values.get("_user_id")), kept)
 
     def person_known(self, person: Any) -> Person | None:
-        """Somebody by their id, or by the app's own object of them."""
+        """A user by the id, or by the app's own user object."""
         if hasattr(person, self._manager.id_attribute):
-            # Asked for in any case: the object may be of somebody whom the app lets in no more.
+            # Loaded again in any case: the app may not let that user in any more.
             person = self._id(person)
         user_id = id_of(person)
         if user_id is None:
@@ -57,7 +57,7 @@ class FlaskLogin:
         return self._loaded(user_id, {})
 
     def person_remembered(self, cookie: str) -> Person | None:
-        """Somebody by their remember cookie alone."""
+        """A user by the remember cookie alone."""
         return self._loaded(self.remembered(cookie), {})
 
     def remembered(self, cookie: str) -> str | None:
@@ -69,12 +69,12 @@ class FlaskLogin:
         return user_id
 
     def sign_in(self, user_id: str, values: Mapping[str, Any]) -> None:
-        """Sign somebody in to the session of the context's request.
+        """Sign a user in to the session of the context's request.
 
         :param values: of the session that this one comes from; none where that is another site's.
-        :raises SessionNotFound: the app does not let them in any more.
+        :raises SessionNotFound: the app does not let the user in any more.
         """
-        # Fresh is who has just shown a password, in this browser. A cookie that was copied into
+        # A login is fresh if the password was just entered, in this browser. A cookie copied to
         # another browser is not fresh there, and a link does not make it so.
         fresh = (
             values.get("_fresh") is True

@@ -107,7 +107,7 @@ class StarletteSession(MappedSession):
         self._signer = middleware.signer
         if not all(self._signer.secret_keys):
             raise ConfigurationError(
-                "secret_key: is empty, so that anybody could sign; give SessionMiddleware a secret"
+                "secret_key: is empty, so that a client could sign; give SessionMiddleware a secret"
             )
         self._max_age = middleware.max_age
         self._name = middleware.session_cookie
@@ -220,7 +220,7 @@ class StarletteSession(MappedSession):
     def _opened_cookie(
         self, value: str
     ) -> tuple[Mapping[str, Any], Person, datetime | None] | None:
-        """The values in a cookie, whose they are and when it ends; None for nobody's."""
+        """The values in a cookie, its user and its end; None without a signed-in user."""
         try:
             signed, signed_at = self._signer.unsign(value.encode(), return_timestamp=True)
             values = json.loads(b64decode(signed))
