@@ -42,7 +42,7 @@ from .interfaces.asgi import ASGIMiddleware
 from .interfaces.wsgi import WSGIMiddleware
 from .middleware import OTTMiddleware
 from .options import Options
-from .sessions.base import Session, SessionAdapter
+from .sessions.base import Session, SessionAdapter, SignInAdapter
 from .sessions.cookie import CookieSession
 from .sessions.framework import FrameworkSession
 from .sessions.sealed import SealedSession
@@ -107,6 +107,7 @@ __all__ = [
     "SessionExpired",
     "SessionNotFound",
     "SessionUnavailable",
+    "SignInAdapter",
     "SigningHandle",
     "StarletteSession",
     "TokenOptions",

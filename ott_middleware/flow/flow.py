@@ -137,7 +137,7 @@ class Flow:
         self.confirm, self.asks_again = self._forwarding.confirm, self._forwarding.asks_again
         self.current = guard.current
         self.current_now = guard.current_now
-        self.begin_session = guard.begin
+        self.start_session = guard.start
         self.sets_remote_user = guard.sets_remote_user
         self.handle = handle_class(self, signs_in=guard.signs_in)
         #: Whether every request takes the long way, since its answer must be seen.

@@ -218,7 +218,7 @@ class SigningHandle(Handle):
         :raises RuntimeError: the answer has begun.
         """
         self._check_open()
-        session = self._flow.begin_session(user, remember)
+        session = self._flow.start_session(user, remember)
         self._replaced += (self.session,) if self.session else ()
         self._session = session
         self._changed = True  # not before: a user that is refused changes nothing

@@ -25,6 +25,7 @@ from ..sessions.base import (
     MAX_UNVERIFIED,
     Session,
     SessionAdapter,
+    SignInAdapter,
     cookie_values,
     refuse_cookie_in_id,
 )
@@ -56,7 +57,8 @@ class SessionGuard:
         self._current = bind(adapter.current)
         self._current_now = inline(adapter.current)
         self._establish = bind(adapter.establish)
-        remote_user = getattr(adapter, "remote_user", None)
+        self._sign_in_adapter = adapter if isinstance(adapter, SignInAdapter) else None
+        remote_user = self._sign_in_adapter and self._sign_in_adapter.remote_user
         self._remote_user = bind(remote_user) if remote_user is not None else None
 
     async def current(self, request: Request, look: Bound | None = None) -> Session | None:
@@ -163,27 +165,36 @@ class SessionGuard:
             max_age = min(max_age, left)
         return replace(cookie, secure=secure, max_age=max_age)
 
-    def begin(self, user: Mapping[str, Any] | str, remember: bool) -> Session:
-        """A new session for a user, where the adapter can begin one."""
-        session: Session = self._starter.start(user, remember=remember)
-        return session
+    def start(self, user: Mapping[str, Any] | str, remember: bool) -> Session:
+        """Create a session for a user.
+
+        :raises RuntimeError: the adapter is no `SignInAdapter`.
+        """
+        return self._require_sign_in_adapter().start(user, remember=remember)
 
     def end(self, request: Request) -> tuple[Cookie, ...]:
-        """The cookies that end the session in the browser."""
+        """Return the cookies that delete the session in the browser.
+
+        :raises RuntimeError: the adapter is no `SignInAdapter`.
+        """
         secure = request.scheme == "https"
         return tuple(
             replace(cookie, secure=secure if cookie.secure is None else cookie.secure)
-            for cookie in self._starter.end(request)
+            for cookie in self._require_sign_in_adapter().end(request)
         )
 
     @property
     def signs_in(self) -> bool:
-        """Whether sessions are the adapter's own to begin and to end."""
-        return hasattr(self.adapter, "start")
+        """Whether the adapter itself creates and ends sessions."""
+        return self._sign_in_adapter is not None
 
-    @property
-    def _starter(self) -> Any:
-        return self.adapter
+    def _require_sign_in_adapter(self) -> SignInAdapter:
+        if self._sign_in_adapter is None:
+            raise RuntimeError(
+                f"{self._name} can't sign users in or out: use SealedSession (or a SignInAdapter "
+                "of your own), or the app's own sign-in"
+            )
+        return self._sign_in_adapter
 
     @property
     def sets_remote_user(self) -> bool:

@@ -214,6 +214,30 @@ class SessionAdapter:
         raise TypeError(f"{type(self).__name__} must define establish()")
 
 
+class SignInAdapter(SessionAdapter):
+    """An adapter that itself creates and ends the sessions of this site, as `SealedSession` does.
+
+    With such an adapter the handle's `sign_in` and `sign_out` work.
+    """
+
+    #: Returns the `REMOTE_USER` of a session for a WSGI app, or None for no user. None: the adapter
+    #: sets no `REMOTE_USER`.
+    remote_user: Callable[[Session], str | None] | None = None
+
+    def start(self, user: Mapping[str, Any] | str, *, remember: bool) -> Session:
+        """Create a session for a user; called by `Handle.sign_in`. Never waits.
+
+        :param user: JSON values with an `id`, or the id alone.
+        :param remember: whether the session outlives the browser.
+        :raises ValueError: the user has no id, or is larger than the session can hold.
+        """
+        raise TypeError(f"{type(self).__name__} must define start()")
+
+    def end(self, request: Request) -> Iterable[Cookie]:
+        """Return the cookies that delete the session in the browser; called after `sign_out`."""
+        raise TypeError(f"{type(self).__name__} must define end()")
+
+
 def session_id(*parts: str) -> str:
     """Names a session in logs, and for `revoke`, without telling what it is made of."""
     material = "\0".join(("ott_middleware session", *parts))

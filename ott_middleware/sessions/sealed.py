@@ -17,7 +17,7 @@ from ..errors import ConfigurationError, SessionExpired
 from ..http.cookies import Cookie, CookieAttributes, deletion, is_cookie_name
 from ..http.encoding import to_json
 from ..http.messages import Request
-from .base import Session, SessionAdapter, exposed_of, names_of, session_id
+from .base import Session, SignInAdapter, exposed_of, names_of, session_id
 
 # RFC 6265 section 6.1: what a browser must store is 4096 bytes for name, value and attributes.
 _MAX_COOKIE = 4096
@@ -25,7 +25,7 @@ _MAX_COOKIE = 4096
 _SEALED_AT = "sealed_at"
 
 
-class SealedSession(SessionAdapter):
+class SealedSession(SignInAdapter):
     """Keeps the whole session in a cookie that only this secret opens (AES-256-GCM).
 
     The request's handle (`environ["ott"]`, `scope["ott"]`) gains `sign_in(user, remember=True)` and

@@ -14,6 +14,7 @@ from ott_middleware import (
     Session,
     SessionExpired,
     SessionUnavailable,
+    SignInAdapter,
 )
 from ott_middleware.concurrency import choose_sync_calls, drive, inline, on_loop
 from ott_middleware.flow.session_guard import SessionGuard
@@ -218,7 +219,7 @@ def test_beginning_and_ending() -> None:
     guard = keep(SealedSession(b"0" * 32))
     assert guard.signs_in
     assert not keep(Members()).signs_in
-    assert guard.begin("alice", True).user_id == "alice"
+    assert guard.start("alice", True).user_id == "alice"
     for scheme in ("http", "https"):
         (cookie,) = guard.end(request(scheme=scheme))
         assert cookie.max_age == 0
@@ -269,3 +270,34 @@ def test_nobody_has_no_name() -> None:
     plain = keep(Members(ALICE))
     assert not plain.sets_remote_user
     assert drive(plain.remote_user(ALICE)) is None
+
+
+class Engine(Members):
+    """An ordinary adapter, whose `start()`, `end()` and `remote_user` do not sign users in."""
+
+    remote_user = "postgres"
+
+    def start(self) -> None:
+        raise AssertionError("not called")
+
+    def end(self) -> None:
+        raise AssertionError("not called")
+
+
+class TestSignInAdapter:
+    def test_unrelated_start_is_not_guessed(self) -> None:
+        guard = keep(Engine(ALICE))
+        assert (guard.signs_in, guard.sets_remote_user) == (False, False)
+        for call in (lambda: guard.start("alice", True), lambda: guard.end(request())):
+            with pytest.raises(RuntimeError, match=r"Engine can't sign users .* SealedSession"):
+                call()
+
+    def test_sealed_session_is_one(self) -> None:
+        assert isinstance(SealedSession("a secret of 32 characters, quite"), SignInAdapter)
+        assert keep(SealedSession("a secret of 32 characters, quite")).signs_in
+
+    def test_methods_must_be_defined(self) -> None:
+        with pytest.raises(TypeError, match="SignInAdapter must define start"):
+            SignInAdapter().start("alice", remember=True)
+        with pytest.raises(TypeError, match="SignInAdapter must define end"):
+            SignInAdapter().end(request())
