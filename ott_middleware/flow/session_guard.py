@@ -58,7 +58,7 @@ class SessionGuard:
         self._current_now = inline(adapter.current)
         self._establish = bind(adapter.establish)
         self._sign_in_adapter = adapter if isinstance(adapter, SignInAdapter) else None
-        remote_user = self._sign_in_adapter and self._sign_in_adapter.remote_user
+        remote_user = adapter.remote_user if isinstance(adapter, SignInAdapter) else None
         self._remote_user = bind(remote_user) if remote_user is not None else None
 
     async def current(self, request: Request, look: Bound | None = None) -> Session | None:
