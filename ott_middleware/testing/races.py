@@ -19,6 +19,8 @@ from ..errors import OTTError, Unavailable
 from .sync_async import SECONDS, Colour, acall, arace, colour_of, put_call, take_call
 
 _VALUE = b"redeemed"
+# How often the parent of forked processes asks again, and after how many seconds.
+_TRIES, _PAUSE = 3, 0.2
 _HUNG = 20.0  # seconds after which a forked child has hung
 
 
@@ -151,7 +153,9 @@ def _fork_all(connect: Callable[[], Backend], rounds: int, children: int, answer
     taken = []
     for key in keys:
         outcomes = [_in_child(backend, key) for _ in range(children)]
-        taken.append([*outcomes, _outcome(colour, key)])
+        # Where no child got the value, the parent must: it asks again if the engine was too busy.
+        lost = set(outcomes) == {None}
+        taken.append([*outcomes, (_insist if lost else _outcome)(colour, key)])
         if not set(outcomes) <= {None, _VALUE.decode()}:
             break  # seconds are lost with each child that hangs
     stop.set()
@@ -206,6 +210,17 @@ def _uses_own(colour: Colour) -> str | None:
         return None
     outcome = _outcome(colour, key)
     return None if outcome == _VALUE.decode() else f"put a value and then got {outcome}"
+
+
+def _insist(colour: Colour, key: str) -> str | None:
+    """Take a key, again where the engine was too busy to respond."""
+    outcome = _outcome(colour, key)
+    for _ in range(_TRIES):
+        if outcome is not None:
+            break
+        time.sleep(_PAUSE)
+        outcome = _outcome(colour, key)
+    return outcome
 
 
 def _outcome(colour: Colour, key: str) -> str | None:
