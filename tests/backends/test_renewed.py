@@ -260,3 +260,13 @@ def test_the_contract_where_there_is_no_fork(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delattr(os, "fork")
     with pytest.raises(unittest.SkipTest, match="no fork"):
         Contract().test_of_parent_and_forked_children_one_wins()
+
+
+def test_a_parent_asks_a_busy_engine_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    colour: Any = None
+    monkeypatch.setattr(races, "_PAUSE", 0)
+    outcomes = iter([None, None, "redeemed"])
+    monkeypatch.setattr(races, "_outcome", lambda colour, key: next(outcomes))
+    assert races._insist(colour, "key") == "redeemed"
+    monkeypatch.setattr(races, "_outcome", lambda colour, key: None)
+    assert races._insist(colour, "key") is None
