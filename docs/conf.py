@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 
 import ott_middleware
 
@@ -70,7 +71,9 @@ def readable_factories(
     signature: str | None,
     returns: str | None,
 ) -> tuple[str | None, str | None]:
-    """A default that is made anew each time has no expression that Sphinx could parse."""
+    """Write `...` for defaults made anew each time; refuse stand-ins of missing libraries."""
+    if signature and "**__" in signature:
+        raise ExtensionError(f"{name}: its library is missing; install the docs extra")
     return signature and signature.replace("<factory>", "..."), returns
 
 

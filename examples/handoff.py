@@ -1,10 +1,10 @@
-"""Two apps, one person: sign in to the first, and a link signs you in to the second.
+"""Two sites, one user: sign in to the first, and a link signs you in to the second.
 
     python examples/handoff.py            open http://localhost:8001
-    python examples/handoff.py --check    the same without a person
+    python examples/handoff.py --check    the same, driven by this program
 
 The front desk is an ASGI app under uvicorn, on localhost. The archive is a WSGI app under waitress,
-on 127.0.0.1: another host for a browser, so that no cookie of the one ever reaches the other. They
+on 127.0.0.1. For a browser these are two hosts: no cookie of one site reaches the other. The sites
 share a backend, where a token waits for a moment, and nothing else.
 """
 
@@ -17,6 +17,7 @@ import secrets
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from http.cookies import SimpleCookie
@@ -41,12 +42,15 @@ except ImportError:
     sys.exit('The demo needs its two servers: pip install ".[demo]"')
 
 
-def wrapped(desk_url: str, archive_url: str) -> tuple[ASGIMiddleware, WSGIMiddleware]:
-    """Both apps, each wrapped in one line."""
-    desk, tokens = FrontDesk(archive_url + "/"), TalkingBackend()
-    # Neither app has sessions of its own, so each is lent one. The keys need not be the same.
+def wrap(desk_url: str, archive_url: str) -> tuple[ASGIMiddleware, WSGIMiddleware]:
+    """Wrap both apps, each by one call."""
+    desk, archive = FrontDesk(desk_url, archive_url), Archive(desk_url, archive_url)
+    tokens = TalkingBackend()
+    # Neither app has sessions, so each gets a sealed cookie. The two secrets need not be equal.
     at_desk = SealedSession(secrets.token_bytes(32))
-    in_archive = SealedSession(secrets.token_bytes(32), remote_user=user_id)
+    in_archive = SealedSession(
+        secrets.token_bytes(32), name=Archive.cookie_name, remote_user=user_id
+    )
 
     asgi = OTTMiddleware(
         desk,
@@ -67,33 +71,65 @@ def wrapped(desk_url: str, archive_url: str) -> tuple[ASGIMiddleware, WSGIMiddle
 
 
 def user_id(session: Session) -> str | None:
-    """What REMOTE_USER says of a session."""
+    """Return the value of REMOTE_USER for a session."""
     return session.user_id
 
 
-# The archive: an old app. It knows REMOTE_USER, and nothing of this package.
+# The archive: an old app. It reads REMOTE_USER, and knows nothing of this package.
 
 
-def archive(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Greet whoever REMOTE_USER names."""
-    user = environ.get("REMOTE_USER", "guest").encode("latin-1").decode()  # as PEP 3333 has it
-    say("archive", f"{environ['REQUEST_METHOD']} {request_uri(environ)} from {user}")
-    start_response("200 OK", [("Content-Type", "text/html; charset=utf-8")])
-    page = PAGE.format(title="The archive", body=f"<p>Hello, <b>{escape(user)}</b>.</p>")
-    return [page.encode()]
+class Archive:
+    """A WSGI app that greets the user that REMOTE_USER names."""
+
+    cookie_name = "archive_session"
+
+    def __init__(self, desk_url: str, archive_url: str) -> None:
+        self.desk_url = desk_url
+        self.archive_url = archive_url
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Respond to one request."""
+        user = environ.get("REMOTE_USER", "guest").encode("latin-1").decode()  # see PEP 3333
+        say("archive", f"{environ['REQUEST_METHOD']} {request_uri(environ)} from {user}")
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        if method == "POST" and path in ("/sign-out", "/second-use"):
+            location = "/" if path == "/sign-out" else self.desk_url + "/second-use"
+            ended = f"{self.cookie_name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"
+            start_response("303 See Other", [("Location", location), ("Set-Cookie", ended)])
+            return [b""]
+        start_response(
+            "200 OK",
+            [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")],
+        )
+        return [self.page(user, signed_in="REMOTE_USER" in environ).encode()]
+
+    def page(self, user: str, *, signed_in: bool) -> str:
+        """Build the one page of this site."""
+        body = ARCHIVE_SIGNED_IN if signed_in else ARCHIVE_GUEST
+        return PAGE.format(
+            title="The archive",
+            kind="WSGI app under waitress",
+            url=self.archive_url,
+            colour="#7a3e00",
+            body=body.format(name=escape(user), desk_url=self.desk_url, log=log_as_html()),
+        )
 
 
-# The front desk: where people sign in. It makes the link.
+# The front desk: here users sign in. It makes the link.
 
 
 class FrontDesk:
     """An ASGI app with a sign-in form and a link to the archive."""
 
-    def __init__(self, archive_url: str) -> None:
+    def __init__(self, desk_url: str, archive_url: str) -> None:
+        self.desk_url = desk_url
         self.archive_url = archive_url
+        self.last_link = archive_url
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request."""
+        """Respond to one request."""
         ott = scope["ott"]
         match scope["method"], scope["path"]:
             case "POST", "/sign-in":
@@ -101,44 +137,98 @@ class FrontDesk:
                 name = (await form_field(receive, "name")).strip()
                 if name.isprintable() and 0 < len(name) <= 40:
                     ott.sign_in(name)
+                    LOG.clear()
                     say("front desk", f"{name} signed in")
                 await redirect(send, "/")
             case "POST", "/sign-out":
                 ott.sign_out()
+                LOG.clear()
                 await redirect(send, "/")
             case "GET", "/to-the-archive" if ott.session:
-                # Made at the click, and not before: a link is a password for as long as it lives.
-                link = await ott.alink(self.archive_url)
-                say("front desk", f"a link for {ott.session.user_id}: {masked(link)}")
+                # Made at the click, and not before: until it is used, a link is a password.
+                LOG.clear()
+                link = await ott.alink(self.archive_url + "/")
+                self.last_link = link
+                say("front desk", f"a link for {ott.session.user_id}: {mask(link)}")
                 await redirect(send, link)
+            case "GET", "/second-use" if ott.session:
+                LOG.clear()
+                say("front desk", f"the same link again: {mask(self.last_link)}")
+                await redirect(send, self.last_link)
             case "GET", "/" if ott.session:
-                body = SIGNED_IN.format(name=escape(ott.session.user_id), url=self.archive_url)
-                await respond(send, 200, PAGE.format(title="The front desk", body=body))
-            case "GET", "/" | "/to-the-archive":
-                await respond(send, 200, PAGE.format(title="The front desk", body=SIGN_IN))
+                await respond(send, 200, self.page(DESK_SIGNED_IN, ott.session.user_id))
+            case "GET", "/" | "/to-the-archive" | "/second-use":
+                await respond(send, 200, self.page(DESK_GUEST))
             case _:
-                await respond(send, 404, PAGE.format(title="Not found", body=""))
+                await respond(send, 404, self.page("<p>There is no such page.</p>"))
+
+    def page(self, body: str, user: str = "") -> str:
+        """Build a page of this site."""
+        return PAGE.format(
+            title="The front desk",
+            kind="ASGI app under uvicorn",
+            url=self.desk_url,
+            colour="#123f8c",
+            body=body.format(name=escape(user), archive_url=self.archive_url, log=log_as_html()),
+        )
 
 
-PAGE = (
-    '<!doctype html><html lang="en"><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width,initial-scale=1">'
-    '<link rel="icon" href="data:,"><title>{title}</title>'
-    '<body style="font:1.2rem/1.6 sans-serif;max-width:30rem;margin:3rem auto;padding:0 1rem">'
-    "<h1>{title}</h1>{body}</body></html>"
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<link rel="icon" href="data:,"><title>{title}</title><style>
+* {{ box-sizing: border-box }}
+body {{ margin: 0; font: 1.1rem/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff }}
+header {{ background: {colour}; color: #fff; padding: 1rem }}
+header *, main {{ max-width: 38rem; margin: 0 auto }}
+header p {{ overflow-wrap: anywhere }}
+h1 {{ font-size: 1.6rem }}
+h2 {{ font-size: 1.1rem; margin: 0 }}
+main {{ padding: 0 1rem 2rem }}
+aside {{ border: 2px solid {colour}; border-radius: .5rem; padding: .8rem 1rem; margin: 1.5rem 0 }}
+ol {{ margin: .4rem 0 0; padding-left: 1.4rem; overflow-wrap: anywhere }}
+nav {{ display: flex; flex-wrap: wrap; gap: .8rem }}
+nav form {{ display: contents }}
+nav a, button, input {{ font: inherit; min-height: 44px; padding: .5rem 1rem; border-radius: .4rem;
+  border: 2px solid {colour} }}
+nav a, button {{ color: {colour}; background: #fff; text-decoration: none; cursor: pointer }}
+nav .first {{ color: #fff; background: {colour} }}
+input {{ width: 12rem; max-width: 100% }}
+</style>
+<header><h1>{title}</h1><p>{kind} at <b>{url}</b></p></header>
+<main>{body}</main></html>
+"""
+BOX = "<aside><h2>What just happened</h2>{log}</aside>"
+DESK_GUEST = """<p>Hello, guest. Sign in with any name.</p>
+<form method="post" action="/sign-in"><nav><label>Your name <input name="name" value="Ada"
+required maxlength="40"></label><button class="first">Sign in</button></nav></form>
+<p>The archive at {archive_url} is another site: it does not know you, and gets no cookie of this
+one.</p>"""
+DESK_SIGNED_IN = (
+    "<p>Hello, <b>{name}</b>.</p>"
+    + BOX
+    + """<nav><a class="first" href="/to-the-archive">Go to the archive</a>
+<form method="post" action="/sign-out"><button>Sign out</button></form></nav>
+<p>The link is made when you click it. It leads to {archive_url}, and works once.</p>"""
 )
-SIGN_IN = (
-    '<form method="post" action="/sign-in"><label>Your name <input name="name" value="Ada" '
-    'required maxlength="40"></label> <button>Sign in</button></form>'
+ARCHIVE_SIGNED_IN = (
+    "<p>Hello, <b>{name}</b>. You never signed in on this site.</p>"
+    + BOX
+    + """<nav><form method="post" action="/second-use">
+<button class="first">Use the link a second time</button></form>
+<a href="{desk_url}/">Back to the front desk</a>
+<form method="post" action="/sign-out"><button>Sign out</button></form></nav>
+<p>The token is gone from the address bar. The second use signs you out here first, and then opens
+the same link: the user that a link signed in sees no error after a reload.</p>"""
 )
-SIGNED_IN = (
-    '<p>Hello, <b>{name}</b>.</p><p><a href="/to-the-archive">Go to the archive</a> at {url}</p>'
-    '<form method="post" action="/sign-out"><button>Sign out</button></form>'
+ARCHIVE_GUEST = (
+    "<p>Hello, guest. This site does not know you.</p>"
+    + BOX
+    + """<nav><a class="first" href="{desk_url}/">Back to the front desk</a></nav>"""
 )
 
 
 async def form_field(receive: Any, name: str) -> str:
-    """One field of a posted form."""
+    """Read one field of a posted form."""
     body = b""
     while True:
         message = await receive()
@@ -156,39 +246,51 @@ async def respond(send: Any, status: int, page: str, *headers: tuple[bytes, byte
 
 
 async def redirect(send: Any, url: str) -> None:
-    """Send the browser on."""
+    """Redirect the browser."""
     await respond(send, 303, "", (b"location", url.encode("ascii")))
 
 
-# What happens to the token, told as it happens.
+# A log of what happens to the token, in the terminal and in a box of the pages.
 
 
 class TalkingBackend(MemoryBackend):
-    """Tokens in this process's memory; says when one comes and goes."""
+    """Keeps tokens in this process's memory, and logs each put and take."""
 
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
-        """Keep a token."""
+        """Store a token."""
         super().put(key, value, expires_at=expires_at, owner=owner, limit=limit)
         say("backend", f"a token waits, its session sealed in {len(value)} bytes")
 
     def take(self, key: str) -> bytes | None:
-        """Give a token away, once."""
+        """Remove a token and return it: this works once."""
         value = super().take(key)
-        say("backend", "the token is taken, and gone" if value else "no such token: dead link")
+        say(
+            "backend", "the token is taken, and gone" if value else "no such token: used or expired"
+        )
         return value
 
 
-def say(who: str, what: str) -> None:
-    """Tell the terminal what happened."""
-    print(f"  {who:>10}  {what}", flush=True)
+LOG: deque[str] = deque(maxlen=6)
 
 
-def masked(link: str) -> str:
-    """A link that can be shown: whoever has a whole token can use it."""
-    start = link.index("ott=") + len("ott=")
-    return link[: start + 4] + "..."
+def say(part: str, event: str) -> None:
+    """Write an event to the terminal, and to the box unless it is a plain request."""
+    print(f"  {part:>10}  {event}", flush=True)
+    if part != "archive":
+        LOG.append(f"{part}: {event}")
+
+
+def log_as_html() -> str:
+    """Return the events since the last click as a list."""
+    return "<ol>" + "".join(f"<li>{escape(line)}</li>" for line in tuple(LOG)) + "</ol>"
+
+
+def mask(link: str) -> str:
+    """Shorten the token of a link: a whole token can be used by every reader of the log."""
+    start = link.find("ott=")
+    return link if start < 0 else link[: start + 8] + "..."
 
 
 # Two real servers in this process.
@@ -196,11 +298,11 @@ def masked(link: str) -> str:
 
 @contextlib.contextmanager
 def served(asgi_port: int, wsgi_port: int) -> Iterator[tuple[str, str]]:
-    """Both apps behind their servers; yields the URLs of the front desk and the archive."""
+    """Run both apps under their servers; yields the URLs of the front desk and the archive."""
     with listening(asgi_port) as asgi_socket, listening(wsgi_port) as wsgi_socket:
         desk_url = f"http://localhost:{asgi_socket.getsockname()[1]}"
         archive_url = f"http://127.0.0.1:{wsgi_socket.getsockname()[1]}"
-        asgi, wsgi = wrapped(desk_url, archive_url)
+        asgi, wsgi = wrap(desk_url, archive_url)
         asgi_server = uvicorn.Server(uvicorn.Config(asgi, lifespan="off", log_level="warning"))
         watched: dict[int, Any] = {}  # waitress's sockets
         wsgi_server = waitress.create_server(wsgi, map=watched, sockets=[wsgi_socket])
@@ -212,8 +314,8 @@ def served(asgi_port: int, wsgi_port: int) -> Iterator[tuple[str, str]]:
             yield desk_url, archive_url
         finally:
             asgi_server.should_exit = True
-            # No answer is under way once its threads have ended, and the one that waits on the
-            # sockets closes them itself: it would choke on one that is closed under it.
+            # Its worker threads end first, so that no response is under way. The thread that waits
+            # for the sockets closes them: it would fail if another thread closed them meanwhile.
             wsgi_server.task_dispatcher.shutdown()
             wsgi_server.trigger.pull_trigger(lambda: waitress.wasyncore.close_all(watched))
             wsgi_thread.join()
@@ -221,25 +323,25 @@ def served(asgi_port: int, wsgi_port: int) -> Iterator[tuple[str, str]]:
 
 
 def port(text: str) -> int:
-    """A port of the command line."""
+    """Parse a port of the command line."""
     if not 0 <= int(text) <= 65535:
         raise ValueError
     return int(text)
 
 
 def listening(number: int) -> socket.socket:
-    """A socket on this machine alone; any free port for 0."""
+    """Open a socket on this machine alone; 0 takes any free port."""
     try:
         return socket.create_server(("127.0.0.1", number))
     except OSError as error:
         sys.exit(f"Port {number} can't be used: {error}. Try --asgi-port or --wsgi-port.")
 
 
-# The check: the handoff without a person.
+# The check: the program clicks itself through the handoff.
 
 
 class Browser:
-    """Just enough of one: it keeps cookies for each host, and follows nothing by itself."""
+    """Keeps cookies for each host, and follows no redirect by itself."""
 
     def __init__(self) -> None:
         self.cookies: dict[str, dict[str, str]] = {}
@@ -268,7 +370,7 @@ class Browser:
 
 
 def check(desk_url: str, archive_url: str) -> None:
-    """Hand a person over and try the link again; exits with a message if anything is amiss."""
+    """Hand a user over and try the link again; exits with a message if a step fails."""
     name, greeting = "Zoe Müller", "Hello, <b>Zoe Müller</b>"
     zoe, thief = Browser(), Browser()
 
@@ -290,16 +392,22 @@ def check(desk_url: str, archive_url: str) -> None:
     step("The archive greets Zoe")
     expect(greeting in zoe.open(archive_url + location)[2], "the archive should greet Zoe")
 
-    step("Somebody else tries the same link")
+    step("Another visitor opens the same link")
     status, _, page = thief.open(link)
     expect(status == 400 and "no longer works" in page, "the second use should fail")
-    expect("guest" in thief.open(archive_url)[2], "the second use should sign nobody in")
+    expect("guest" in thief.open(archive_url)[2], "the second use should sign no user in")
+
+    step("Zoe uses the link a second time")
+    status, back, _ = zoe.open(archive_url + "/second-use", {})
+    status, again, _ = zoe.open(back)
+    expect((status, again) == (303, link), "the front desk should offer the same link")
+    expect(zoe.open(again)[0] == 400, "the second use should fail for Zoe as well")
 
     print("All is well: the link signed Zoe in, once.")
 
 
 def step(text: str) -> None:
-    """Say what is tried next."""
+    """Print the next step."""
     print(f"- {text}", flush=True)
 
 
@@ -311,10 +419,10 @@ def expect(holds: bool, otherwise: str) -> None:
 
 def main() -> None:
     """Run the demo."""
-    parser = argparse.ArgumentParser(description="Hand a person from one web app to another.")
-    for name, usual, whose in ("--asgi-port", 8001, "front desk"), ("--wsgi-port", 8002, "archive"):
-        told = f"of the {whose}; {usual} unless told, 0 for any that is free"
-        parser.add_argument(name, type=port, default=usual, metavar="PORT", help=told)
+    parser = argparse.ArgumentParser(description="Hand a user from one web app to another.")
+    for name, usual, site in ("--asgi-port", 8001, "front desk"), ("--wsgi-port", 8002, "archive"):
+        text = f"of the {site}; default {usual}, 0 for any free port"
+        parser.add_argument(name, type=port, default=usual, metavar="PORT", help=text)
     parser.add_argument("--check", action="store_true", help="drive the handoff, and exit")
     arguments = parser.parse_args()
     with served(arguments.asgi_port, arguments.wsgi_port) as (desk_url, archive_url):

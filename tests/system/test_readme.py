@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import DOCUMENTS, ROOT, blocks, prose
+from documents import DOCUMENTS, ROOT, ask, blocks, prose
 from harness import NAVIGATION, Reply, Seen, World
+from starlette.responses import Response
 
 import ott_middleware
 from ott_middleware import CookieSession, MemoryBackend
@@ -86,6 +87,36 @@ def test_the_examples_are_safe_to_copy() -> None:
     # A shared store is named in one place, which speaks of the secret right after it.
     assert "backend=" not in "".join(block.text for block in blocks(README, "python"))
     assert "give all processes the same `secret=" in prose(README)
+
+
+def test_recipe_of_two_sites_hands_a_user_over(tmp_path: Path) -> None:
+    apps = []
+    for block in blocks(README, "py"):
+        for option in ("backend=", "secret=", 'store_token="hashed"', "public_origin="):
+            assert option in block.text, f"line {block.line}"
+        names: dict[str, Any] = {"__name__": "recipe"}
+        source = block.text.replace("/var/lib/shop", str(tmp_path))
+        # Without postponed annotations, which FastAPI could not resolve in this namespace.
+        exec(compile(source, str(README), "exec", dont_inherit=True), names)
+        apps.append(names["app"])
+    source_site, target_site = apps
+
+    async def sign_in(request: Any) -> Response:
+        request.session["user_id"] = "ada"
+        return Response()
+
+    source_site.add_route("/sign-in", sign_in)
+    a, b = ({"host": f"{name}.example", "scheme": "https"} for name in "ab")
+    signed_in = ask(source_site, "GET", "/sign-in", {}, **a)
+    cookie = dict(signed_in.headers)["set-cookie"].split(";")[0]
+    link = dict(ask(source_site, "GET", "/go", {"cookie": cookie}, **a).headers)["location"]
+    assert link.startswith("https://b.example/welcome?ott=")
+    target = link.removeprefix("https://b.example")
+    opened = ask(target_site, "GET", target, NAVIGATION, **b)
+    assert (opened.status, dict(opened.headers)["location"]) == (303, "/welcome")
+    cookie = dict(opened.headers)["set-cookie"].split(";")[0]
+    assert ask(target_site, "GET", "/welcome", {"cookie": cookie}, **b).body == b'"Hello ada"'
+    assert ask(target_site, "GET", target, NAVIGATION, **b).status == 400
 
 
 def test_the_opening_transcript_is_what_happens(world: World) -> None:

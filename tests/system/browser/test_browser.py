@@ -25,9 +25,12 @@ DEMO = Path(__file__).parents[3] / "examples" / "handoff.py"
 def demo(tmp_path: Path) -> Iterator[tuple[str, str, Path]]:
     """The demo: the URLs of the front desk and the archive, and what it tells."""
     log = tmp_path / "log"
+    # The picture shows the ports that a reader sees.
+    ports = ("8001", "8002") if os.environ.get("OTT_TEST_PICTURE") else ("0", "0")
+    options = ("--asgi-port", ports[0], "--wsgi-port", ports[1])
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-X", "utf8", str(DEMO), "--asgi-port", "0", "--wsgi-port", "0"],
+            [sys.executable, "-X", "utf8", str(DEMO), *options],
             stdout=output,
             stderr=subprocess.STDOUT,
         )
