@@ -25,7 +25,7 @@ from ott_middleware.tokens.options import TokenOptions
 
 README = ROOT / "README.md"
 HEADINGS = [
-    "ott_middleware",
+    "The one line",
     "FastAPI, Starlette",
     "Django",
     "Django",
@@ -73,7 +73,7 @@ def test_the_line_hands_a_person_over(results: list[dict[str, Any]], index: int)
 
 def test_only_an_app_that_nobody_knows_names_its_cookie(results: list[dict[str, Any]]) -> None:
     named = [result["heading"] for result in results if result["named"]]
-    assert named == ["ott_middleware", "A bare WSGI app"]
+    assert named == ["The one line", "A bare WSGI app"]
 
 
 def test_the_examples_are_safe_to_copy() -> None:
@@ -87,6 +87,29 @@ def test_the_examples_are_safe_to_copy() -> None:
     # A shared store is named in one place, which speaks of the secret right after it.
     assert "backend=" not in "".join(block.text for block in blocks(README, "python"))
     assert "give all processes the same `secret=" in prose(README)
+
+
+class TestFirstScreen:
+    def test_order(self) -> None:
+        text = README.read_text(encoding="utf-8")
+        parts = (
+            'backend="sqlite:',
+            "At `b.example`",
+            "docs/images/handoff.png",
+            "<!-- command: demo -->",
+            "<!-- command: test -->",
+            "## Is it for you?",
+        )
+        places = [text.index(part) for part in parts]
+        assert places == sorted(places)
+
+    def test_relative_links_are_few_and_in_the_last_section(self) -> None:
+        # On a package index a relative link leads nowhere: the text names the page in words.
+        text = prose(README)
+        links = re.findall(r"(?<!!)\[[^\]]+\]\((?!https?:)[^)]+\)", text)
+        assert len(links) <= 3
+        _, more = text.split("\n## More\n")
+        assert all(link in more for link in links)
 
 
 def test_recipe_of_two_sites_hands_a_user_over(tmp_path: Path) -> None:
@@ -107,6 +130,9 @@ def test_recipe_of_two_sites_hands_a_user_over(tmp_path: Path) -> None:
 
     source_site.add_route("/sign-in", sign_in)
     a, b = ({"host": f"{name}.example", "scheme": "https"} for name in "ab")
+    visitor = ask(source_site, "GET", "/go", {}, **a)
+    assert (visitor.status, dict(visitor.headers)["location"]) == (303, "/sign-in")
+    assert ask(target_site, "GET", "/welcome", {}, **b).body == b'"Hello guest"'
     signed_in = ask(source_site, "GET", "/sign-in", {}, **a)
     cookie = dict(signed_in.headers)["set-cookie"].split(";")[0]
     link = dict(ask(source_site, "GET", "/go", {"cookie": cookie}, **a).headers)["location"]
