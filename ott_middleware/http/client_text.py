@@ -20,6 +20,8 @@ MAX_COOKIE_VALUE = 8 * 1024
 MAX_SAME_NAME = 32
 #: The longest `Cookie` header that a framework's own parser is given.
 MAX_COOKIE_HEADER = 8 * 1024
+#: The most escapes, and the most cookies, in a longer `Cookie` header that has quoted values.
+MAX_QUOTED_PIECES = 2048
 #: The longest path whose spelling is compared with the decoded path.
 MAX_SPELLED_PATH = 8 * 1024
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ott_middleware import FlaskSession, Request
-from ott_middleware.http.client_text import MAX_COOKIE_HEADER
+from ott_middleware.http.client_text import MAX_COOKIE_HEADER, MAX_QUOTED_PIECES
 from ott_middleware.sessions.wsgi_environ import environ_of
 
 FILLING = "a=b; " * (MAX_COOKIE_HEADER // 5 + 1)
@@ -37,3 +37,26 @@ def test_session_cookie_is_the_one_that_the_app_reads(adapter: FlaskSession, tex
         _, cookies = adapter._with_own_cookies(request, None)
         expected = read.get("sid") if any(request.cookies("sid")) else None
         assert cookies.get("sid") == expected
+
+
+@pytest.mark.parametrize(
+    ("piece", "count", "read"),
+    [
+        (r"\"", MAX_QUOTED_PIECES, "own"),
+        (r"\"", MAX_QUOTED_PIECES + 1, None),
+        ('";', MAX_QUOTED_PIECES - 1, "own"),
+        ('";', MAX_QUOTED_PIECES, None),
+    ],
+)
+def test_quoted_pieces_without_end_are_not_parsed(
+    adapter: FlaskSession, piece: str, count: int, read: str | None
+) -> None:
+    header = 'x="' + piece * count + '"' + "a" * MAX_COOKIE_HEADER + "; sid=own"
+    request = Request("GET", "http", "/", headers={"cookie": header})
+    assert adapter._with_own_cookies(request, None)[1].get("sid") == read
+
+
+def test_escapes_of_a_length_that_browsers_send_are_parsed(adapter: FlaskSession) -> None:
+    header = 'x="' + r"\;" * (MAX_QUOTED_PIECES + 1) + '"; sid=own'
+    request = Request("GET", "http", "/", headers={"cookie": header})
+    assert adapter._with_own_cookies(request, None)[1] == {"sid": "own"}
