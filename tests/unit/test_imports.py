@@ -41,7 +41,7 @@ FOREIGN = [
 # Each part imports only what stands before it in this list.
 LAYERS = (
     *("errors", "forks", "crypto", "http", "context", "concurrency", "sessions", "backends"),
-    *("tokens", "options", "flow", "interfaces", "middleware"),
+    *("tokens", "options", "flow", "interfaces", "middleware", "paste"),
 )
 
 
