@@ -414,6 +414,16 @@ def test_what_a_class_does_not_have_makes_no_test() -> None:
     }
 
 
+def test_a_test_that_a_class_has_replaced_stays_replaced() -> None:
+    class Without(SessionAdapterContract):
+        test_a_session_that_expired_is_over = None  # type: ignore[assignment]  # dropped
+
+    class Below(Without):
+        pass
+
+    assert Below.test_a_session_that_expired_is_over is None
+
+
 def test_methods_that_are_not_defined_say_so() -> None:
     contract = SessionAdapterContract()
     for call in (contract.sign_out, contract.visit_app):
