@@ -95,14 +95,14 @@ class TestSignatures:
         module, _, attribute = name.rpartition(".")
         assert not hides_its_arguments(getattr(importlib.import_module(module), attribute))
 
-    @pytest.mark.parametrize("name", documented_classes())
-    def test_typed_dicts_of_arguments_are_documented(self, name: str) -> None:
-        module, _, attribute = name.rpartition(".")
-        documented = getattr(importlib.import_module(module), attribute)
-        listed = re.findall(r"Unpack\[(\w+)\]", str(inspect.signature(documented)))
+    def test_typed_dicts_of_arguments_are_documented(self) -> None:
+        named = [name.rpartition(".") for name in documented_classes()]
+        documented = [getattr(importlib.import_module(where), name) for where, _, name in named]
+        signatures = [inspect.signature(one) for one in documented if not is_typeddict(one)]
+        listed = set(re.findall(r"Unpack\[(\w+)\]", str(signatures)))
         # The options of the middleware are those of `Options`, on a page of their own.
-        known = {"OptionValues", *(each.rpartition(".")[2] for each in documented_classes())}
-        assert set(listed) <= known
+        assert listed - {"OptionValues"} <= {name for *_, name in named}
+        assert "OptionValues" in listed
 
     def test_stand_in_of_a_missing_library_is_noticed(self) -> None:
         assert hides_its_arguments(ott_middleware._not_installed("FlaskSession", "flask"))
