@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 from ..errors import ConfigurationError
 
@@ -123,19 +124,30 @@ def merge_cookies(header: str, values: Mapping[str, str | None]) -> str | None:
     return "; ".join(kept) or None
 
 
+class CookieOptions(TypedDict, total=False):
+    """The attributes of an adapter's cookies, as keyword arguments of the adapter."""
+
+    domain: str | None
+    """The host and its subdomains that the cookie is sent to. Default: None, this host alone."""
+    path: str
+    """The path that the cookie is sent for. Default: `"/"`."""
+    secure: bool | None
+    """Whether the cookie is sent over https alone. Default: None, as the request came."""
+    samesite: str
+    """`"Lax"` (the default), `"Strict"` or `"None"` (the word), in any case; `""` leaves it to the
+    browser."""
+    max_age: int | None
+    """Seconds until the cookie ends. Default: None, it ends with the browser session."""
+    partitioned: bool
+    """Whether the cookie is for use in third-party frames (CHIPS), which needs `secure=True`.
+    Default: False."""
+    httponly: bool
+    """Whether scripts are kept from reading the cookie. Default: True."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CookieAttributes:
-    """The attributes of an adapter's cookies, which are the adapter's arguments.
-
-    :ivar domain: None for this host alone.
-    :ivar path: the path that the cookie is sent for.
-    :ivar secure: None for what the request came by.
-    :ivar samesite: `Lax`, `Strict` or `None` (the word), in any case; empty to leave it to the
-        browser.
-    :ivar max_age: seconds; None for a cookie that ends with the browser session.
-    :ivar partitioned: for use in third-party frames (CHIPS); needs `secure=True`.
-    :ivar httponly: whether scripts are kept from reading it.
-    """
+    """The attributes of an adapter's cookies; see `CookieOptions` for each."""
 
     domain: str | None = None
     path: str = "/"
@@ -190,6 +202,12 @@ class CookieAttributes:
                 raise ConfigurationError(f"{switch}: {value!r}; use True or False")
         for name in names:
             self.cookie(name, "")
+
+
+def cap_age(cookie: Cookie, seconds: int) -> Cookie:
+    """Return the cookie with a `Max-Age` of so many seconds at most, and never without one."""
+    age = seconds if cookie.max_age is None else min(cookie.max_age, seconds)
+    return replace(cookie, max_age=age)
 
 
 def deletion(cookie: Cookie) -> Cookie:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from ..crypto import base64url
@@ -145,6 +145,31 @@ class Session:
 
 
 _FIELDS = tuple(each.name for each in fields(Session))
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivedSession(Session):
+    """A session of another site, as `match` gets it.
+
+    :ivar user: the fields that the source site exposes of the user, as JSON values; empty where
+        the source site exposes none.
+    """
+
+    user: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, session: Session) -> ArrivedSession:
+        """Return the session that a token brought, with a `user` that is always a mapping."""
+        return copy_as(cls, session, user=session.user or {})
+
+
+_S = TypeVar("_S", bound=Session)
+
+
+def copy_as(kind: type[_S], session: Session, **changes: Any) -> _S:
+    """Return a copy of a session as a class derived from `Session`, with some fields changed."""
+    shared = {each.name for each in fields(kind)} & {each.name for each in fields(session)}
+    return kind(**{**{name: getattr(session, name) for name in shared}, **changes})
 
 
 class SessionAdapter:

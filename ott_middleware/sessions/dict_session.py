@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from ..errors import ConfigurationError, SessionUnavailable
-from .base import Session
+from .base import Session, copy_as
 from .framework import FrameworkSession, Match, Mode, exposed_of
 from .lifetime import RESERVED_KEYS
 
@@ -56,8 +56,7 @@ class Beginning(Session):
     @classmethod
     def of(cls, session: Session, entry: Mapping[str, Any], **changes: Any) -> Beginning:
         """A session to be begun, since it has no token."""
-        values = {each.name: getattr(session, each.name) for each in fields(Session)}
-        return cls(**{**values, "token": "", **changes, "entry": entry})
+        return copy_as(cls, session, **{"token": "", **changes, "entry": entry})
 
 
 class MappedSession(FrameworkSession):

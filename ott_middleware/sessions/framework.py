@@ -16,7 +16,7 @@ import secrets as randomness
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict
 
 from ..concurrency import Waiting, blocks, is_async, on_loop
 from ..context import token_bounds
@@ -25,7 +25,7 @@ from ..errors import ConfigurationError
 from ..http.cookies import Cookie
 from ..http.encoding import to_json
 from ..http.messages import Request
-from .base import Session, SessionAdapter, exposed_of, names_of, session_id
+from .base import ArrivedSession, Session, SessionAdapter, exposed_of, names_of, session_id
 
 __all__ = ["FrameworkSession", "Match", "earlier", "exposed_of", "session_id"]
 
@@ -34,26 +34,36 @@ logger = logging.getLogger("ott_middleware")
 # The fields that decide which user signs in, and until when: read from inside the source's seal.
 _SEALED = ("id", "user_id", "user", "created_at", "expires_at", "persistent")
 
-Match = str | Callable[[Session], Any]
+Match = str | Callable[[ArrivedSession], Any]
 Mode = Literal["share", "fork"]
 
 
-class FrameworkSession(SessionAdapter):
-    """The base of the adapters of frameworks; see there.
+class FrameworkOptions(TypedDict, total=False):
+    """What the adapters of all frameworks can be told, as keyword arguments."""
 
-    :param mode: `"share"`: both sides hold the same session, which needs one session store (or,
-        where the cookie is the session, one secret). `"fork"`: this side begins a session of its
-        own for the same user, under a key that no other browser knows. Default: what is safe for
-        the sessions that the app keeps; `"share"`, unless the adapter says otherwise.
-    :param expose: the fields of the user that leave this site with a token, beside the id.
-    :param data: the keys of the session that leave this site with a token, and that are accepted
-        in a session of another site.
-    :param match: finds the local user for a session of a site with another secret: `"id"` (the ids
-        of both sites name the same users), the name of a field that the source site exposes, or a
-        function of the `Session`, sync or async, that returns a user of this site, or None to
-        refuse. Without it, such sessions are refused.
-    :param sources: adapters of the source sites. Each is asked, at this site, whether a session of
-        its own is still alive; it needs access to that site's session store.
+    mode: Mode | None
+    """`"share"`: both sites hold the same session, which needs one session store (or, where the
+    cookie is the session, one secret). `"fork"`: this site creates a session of its own for the
+    same user, under a key that no other browser knows. Default: None, what is safe for the sessions
+    that the app keeps; `"share"`, unless the adapter says otherwise."""
+    expose: Iterable[str]
+    """The fields of the user that leave this site with a token, beside the id. Default: none."""
+    data: Iterable[str]
+    """The keys of the session that leave this site with a token, and that are accepted in a session
+    of another site. Default: none."""
+    match: Match | None
+    """Finds the local user for a session of a site with another secret: `"id"` (the ids of both
+    sites name the same users), the name of a field that the source site exposes, or a function of
+    the `ArrivedSession`, sync or async, that returns a user of this site, or None to refuse.
+    Default: None, such sessions are refused."""
+    sources: Sequence[FrameworkSession]
+    """Adapters of the source sites. Each is asked, at this site, whether a session of its own is
+    still alive; it needs access to that site's session store. Default: none."""
+
+
+class FrameworkSession(SessionAdapter):
+    """The base of the adapters of frameworks. See `FrameworkOptions` for its arguments.
+
     :raises ConfigurationError: a bad argument.
     """
 
@@ -64,7 +74,7 @@ class FrameworkSession(SessionAdapter):
     def __init__(
         self,
         *,
-        mode: str | None = None,  # an adapter's own signature says which
+        mode: Mode | None = None,
         expose: Iterable[str] = (),
         data: Iterable[str] = (),
         match: Match | None = None,
@@ -225,7 +235,7 @@ class FrameworkSession(SessionAdapter):
     def _person(self, session: Session) -> Any:
         match = self._match
         if callable(match):
-            return match(session)
+            return match(ArrivedSession.of(session))
         person = session.user_id if match == "id" else (session.user or {}).get(str(match))
         # A field of another shape (true, a list) names no user, whatever a look-up makes of it.
         return person if isinstance(person, (str, int)) and not isinstance(person, bool) else None

@@ -17,7 +17,7 @@ from ..errors import ConfigurationError, SessionExpired
 from ..http.cookies import Cookie, CookieAttributes, deletion, is_cookie_name
 from ..http.encoding import to_json
 from ..http.messages import Request
-from .base import Session, SignInAdapter, exposed_of, names_of, session_id
+from .base import ArrivedSession, Session, SignInAdapter, exposed_of, names_of, session_id
 
 # RFC 6265 section 6.1: what a browser must store is 4096 bytes for name, value and attributes.
 _MAX_COOKIE = 4096
@@ -42,10 +42,10 @@ class SealedSession(SignInAdapter):
         any of the headers that stand in for it, is removed.
     :param expose: the fields of the user that leave this site with a token, beside the id.
         Default: all of them, since the user is what the app gave to be carried.
-    :param match: finds the local user for a session of another site: a function of the `Session`,
-        sync or async, that returns a user as `sign_in` takes one, or None to refuse. Without it,
-        the user's id is taken over: right only if an id means the same user on all sites that
-        share the backend.
+    :param match: finds the local user for a session of another site: a function of the
+        `ArrivedSession`, sync or async, that returns a user as `sign_in` takes one, or None to
+        refuse. Without it, the user's id is taken over: right only if an id means the same user on
+        all sites that share the backend.
     :param clock: tells the time in Unix seconds.
     :param domain, path, secure, samesite, max_age, partitioned, httponly: the cookie's attributes;
         see `CookieAttributes`. A remembered session's `max_age` is its lifetime by default.
@@ -63,7 +63,7 @@ class SealedSession(SignInAdapter):
         lifetime: float | timedelta = timedelta(days=14),
         remote_user: Callable[[Session], str | None] | None = None,
         expose: Iterable[str] | None = None,
-        match: Callable[[Session], Any] | None = None,
+        match: Callable[[ArrivedSession], Any] | None = None,
         clock: Callable[[], float] = time.time,
         domain: str | None = None,
         path: str = "/",
@@ -146,7 +146,7 @@ class SealedSession(SignInAdapter):
             # A site whose adapter verifies nothing hands over made-up cookies, of an unknown user.
             # Sealed here, such a session would be a live one, and its visitor signed in.
             return None if not session.user_id else self._arrived(session, None)
-        user = self._match(session)
+        user = self._match(ArrivedSession.of(session))
         if inspect.isawaitable(user):
             if inspect.iscoroutine(user):
                 user.close()
@@ -154,7 +154,8 @@ class SealedSession(SignInAdapter):
         return None if user is None else self._arrived(session, user)
 
     async def _resolve_later(self, session: Session) -> Session | None:
-        user = await self._match(session) if self._match is not None else None
+        arrived = ArrivedSession.of(session)
+        user = await self._match(arrived) if self._match is not None else None
         return None if user is None else self._arrived(session, user)
 
     def _arrived(self, session: Session, user: Any) -> Session:

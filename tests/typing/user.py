@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from ott_middleware import (
     Backend,
     Cookie,
     CookieSession,
+    DjangoSession,
     GenerationContext,
     Handle,
     InvalidToken,
@@ -27,9 +28,11 @@ from ott_middleware import (
     Session,
     SessionAdapter,
     SigningHandle,
+    StarletteSession,
     TokenService,
     WSGIMiddleware,
 )
+from ott_middleware.sessions.base import ArrivedSession
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -142,6 +145,25 @@ OTTMiddleware(asgi_app, session=WaitingMembers(), backend=Shelf(), generate_toke
 WSGIMiddleware(wsgi_app, session=SealedSession("a secret of thirty-two characters"))
 ASGIMiddleware(asgi_app, session=CookieSession("sid", samesite="Strict"))
 
+# Which local user a session of another site is of: a function that reads a field as it is.
+ACCOUNTS = {"ada@example.com": {"id": "7"}}
+
+
+def by_address(session: ArrivedSession) -> dict[str, str] | None:
+    assert_type(session.user, Mapping[str, Any])
+    return ACCOUNTS.get(session.user["email"])
+
+
+async def by_id(session: Session) -> dict[str, str] | None:
+    assert_type(session.user, Mapping[str, Any] | None)
+    return ACCOUNTS.get(session.user_id or "")
+
+
+DjangoSession(mode="fork", match=lambda session: ACCOUNTS.get(session.user["email"]))
+StarletteSession(secret_key="a secret", match=by_address, expose=["email"])
+StarletteSession(secret_key="a secret", match=by_id, sources=[DjangoSession()])
+SealedSession("a secret of thirty-two characters", match=by_address)
+
 # The service, without an app.
 tokens = OneTimeTokens(MemoryBackend(), sessions=Members(), store_token=lambda token: token[::-1])
 service: TokenService = tokens
@@ -159,4 +181,6 @@ ASGIMiddleware(asgi_app, session="sid", expire_in=3)  # type: ignore[call-arg]  
 ASGIMiddleware(asgi_app, session=3)  # type: ignore[arg-type]  # wrong on purpose
 ASGIMiddleware(asgi_app, session="sid", expires_in="3 minutes")  # type: ignore[arg-type]  # wrong on purpose
 WSGIMiddleware(asgi_app, session="sid")  # type: ignore[arg-type]  # wrong on purpose
+DjangoSession(mode="forked")  # type: ignore[arg-type]  # wrong on purpose
+DjangoSession(matches="id")  # type: ignore[call-arg]  # wrong on purpose
 tokens.generate("1")  # type: ignore[arg-type]  # wrong on purpose

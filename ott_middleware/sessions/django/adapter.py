@@ -30,7 +30,7 @@ from ...errors import ConfigurationError, SessionExpired, SessionNotFound
 from ...http.cookies import Cookie, CookieAttributes
 from ...http.messages import Request
 from ..base import CallApp, Session
-from ..framework import FrameworkSession, Match, earlier, exposed_of, session_id
+from ..framework import FrameworkSession, Match, Mode, earlier, exposed_of, session_id
 from ..hosts import django_hosts, exact_hosts
 from .ends import END_KEY, keep_ends, now
 from .project import check_apps, check_layers, engine
@@ -104,7 +104,7 @@ class DjangoSession(FrameworkSession):
     def __init__(
         self,
         *,
-        mode: str = "share",
+        mode: Mode = "share",
         expose: Iterable[str] = (),
         data: Iterable[str] = (),
         match: Match | None = None,

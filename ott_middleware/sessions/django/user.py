@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
@@ -20,7 +20,7 @@ from django.contrib.auth import (
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
-from ..base import Session
+from ..base import Session, copy_as
 
 logger = logging.getLogger("ott_middleware")
 
@@ -44,8 +44,7 @@ class SignedIn(Session):
     @classmethod
     def of(cls, session: Session, **known: Any) -> SignedIn:
         """A session of whatever kind, with what is known of it beside."""
-        values = {each.name: getattr(session, each.name) for each in fields(session)}
-        return cls(**{**values, **known})
+        return copy_as(cls, session, **known)
 
 
 class _Glimpse(dict[str, Any]):
