@@ -7,12 +7,19 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..concurrency import blocks, is_async
 from ..crypto import base64url
 from ..errors import ConfigurationError
-from ..http.cookies import Cookie, CookieAttributes, deletion, is_cookie_name, is_cookie_value
+from ..http.cookies import (
+    Cookie,
+    CookieAttributes,
+    CookieOptions,
+    deletion,
+    is_cookie_name,
+    is_cookie_value,
+)
 from ..http.messages import Request
 from .base import (
     MAX_UNVERIFIED,
@@ -25,6 +32,9 @@ from .base import (
     refuse_cookie_in_id,
 )
 from .probe import AppProbe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger("ott_middleware")
 
@@ -71,7 +81,7 @@ class CookieSession(SessionAdapter):
     :param renews_key: whether the app gives a session a new key at sign-in, so that no key from
         before a sign-in is signed in after it. True turns the warning of session fixation off.
     :param domain, path, secure, samesite, max_age, partitioned, httponly: the attributes of the
-        cookies on the redeeming side; see `CookieAttributes`.
+        cookies on the target site; see `CookieOptions`.
     :raises ConfigurationError: a name or an attribute that browsers drop; both hooks at once.
     """
 
@@ -82,13 +92,7 @@ class CookieSession(SessionAdapter):
         probe: str | None = None,
         expose: Iterable[str] | None = None,
         renews_key: bool = False,
-        domain: str | None = None,
-        path: str = "/",
-        secure: bool | None = None,
-        samesite: str = "Lax",
-        max_age: int | None = None,
-        partitioned: bool = False,
-        httponly: bool = True,
+        **cookie: Unpack[CookieOptions],
     ) -> None:
         if not names:
             raise ConfigurationError("session: name the cookie, as CookieSession('sessionid')")
@@ -101,15 +105,7 @@ class CookieSession(SessionAdapter):
             raise ConfigurationError("validate and probe: pass one of them; both decide the same")
         if not isinstance(renews_key, bool):  # "no" would count as yes
             raise ConfigurationError(f"renews_key: {renews_key!r}; use True or False")
-        self.attributes = CookieAttributes(
-            domain=domain,
-            path=path,
-            secure=secure,
-            samesite=samesite,
-            max_age=max_age,
-            partitioned=partitioned,
-            httponly=httponly,
-        )
+        self.attributes = CookieAttributes(**cookie)
         self.attributes.check(names)
         self.cookie_names = names
         self.strict = self.attributes.strict
