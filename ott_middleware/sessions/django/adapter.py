@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings
 from django.contrib.auth import (
@@ -27,16 +27,19 @@ from django.middleware.csrf import CSRF_SESSION_KEY
 
 from ...context import current_request
 from ...errors import ConfigurationError, SessionExpired, SessionNotFound
-from ...http.cookies import Cookie, CookieAttributes
+from ...http.cookies import Cookie, CookieOptions, cap_age
 from ...http.messages import Request
 from ..base import CallApp, Session
 from ..framework import FrameworkSession, Match, Mode, earlier, exposed_of, session_id
 from ..hosts import django_hosts, exact_hosts
 from .ends import END_KEY, keep_ends, now
-from .project import check_apps, check_layers, engine
+from .project import check_apps, check_layers, check_store, cookie_attributes, engine
 from .request import cookies_of, cookies_set_by, django_request, renew_csrf, using_request
-from .store import database, end_of, is_key, is_self_contained, limit, reading, tells_end
+from .store import database, end_of, is_key, is_self_contained, limit, reading
 from .user import SignedIn, as_json, described, id_of, user_by_field, user_by_id, user_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # The keys that decide the user, the end and the forms of a session: no other site may send them.
 _RESERVED = {
@@ -47,8 +50,6 @@ _RESERVED = {
     "_session_expiry",
     END_KEY,
 }
-# What of a session goes under the seal, so that the source alone says it.
-_SEALED = ("id", "user_id", "user", "created_at", "expires_at", "persistent")
 
 logger = logging.getLogger("ott_middleware")
 
@@ -80,7 +81,7 @@ class DjangoSession(FrameworkSession):
     tokens of all; and since nothing ends such a session on the server, only
     `revoke_on_sign_out=True` ends its tokens at sign-out.
 
-    :param mode, expose, data, match, sources: see `FrameworkSession`. `expose` names attributes of
+    :param mode, expose, data, match, sources: see `FrameworkOptions`. `expose` names attributes of
         the user; dates, UUIDs and the like leave as text. A `match` by a field is a look-up in the
         user model's default manager: exactly one user, whose value is the very text (or whole
         number) that arrived, whatever the column's collation holds for equal. The same goes for
@@ -94,7 +95,7 @@ class DjangoSession(FrameworkSession):
     :param domain, path, secure, samesite, httponly: of the cookie; default: the settings.
         Django sets the cookie again by its settings, so better change these.
     :param max_age: of the cookie, in seconds; default, and at most: until the session ends.
-    :param partitioned: see `CookieAttributes`.
+    :param partitioned: see `CookieOptions`.
     :raises ConfigurationError: no settings, or a bad argument.
     """
 
@@ -111,56 +112,30 @@ class DjangoSession(FrameworkSession):
         sources: Sequence[FrameworkSession] = (),
         same_store: bool = True,
         auth_backend: str | None = None,
-        domain: str | None = None,
-        path: str | None = None,
-        secure: bool | None = None,
-        samesite: str | None = None,
-        max_age: int | None = None,
-        partitioned: bool = False,
-        httponly: bool | None = None,
+        **cookie: Unpack[CookieOptions],
     ) -> None:
         super().__init__(mode=mode, expose=expose, data=data, match=match, sources=sources)
         self._store = engine()
         if taken := _RESERVED.intersection(self._data):
             raise ConfigurationError(f"data: {min(taken)!r} is Django's own; leave it out")
-        if not same_store and mode == "share":
-            raise ConfigurationError(
-                "same_store: mode 'share' needs one session store; pass mode='fork' where there "
-                "are two"
-            )
+        check_store(self._store, mode, same_store=same_store)
         if auth_backend is not None and auth_backend not in settings.AUTHENTICATION_BACKENDS:
             raise ConfigurationError(
                 f"auth_backend: {auth_backend!r}; name one of settings.AUTHENTICATION_BACKENDS"
             )
-        if mode == "fork" and same_store and not tells_end(self._store):
-            raise ConfigurationError(
-                "mode: 'fork', but sessions of this SESSION_ENGINE do not tell when they end, so "
-                "that a new one could outlast the one that it comes from; use "
-                "'django.contrib.sessions.backends.cached_db', the engine 'cache' on Redis, or "
-                "mode='share'"
-            )
         self.bounds_app = keep_ends(self._store)
         self._same_store = same_store
         self._auth_backend = auth_backend
-        self.attributes = CookieAttributes(
-            domain=settings.SESSION_COOKIE_DOMAIN if domain is None else domain,
-            path=settings.SESSION_COOKIE_PATH if path is None else path,
-            # Off in the settings is Django's default, not a wish: over https it is on.
-            secure=(bool(settings.SESSION_COOKIE_SECURE) or None) if secure is None else secure,
-            samesite=(settings.SESSION_COOKIE_SAMESITE or "") if samesite is None else samesite,
-            max_age=max_age,
-            partitioned=partitioned,
-            httponly=bool(settings.SESSION_COOKIE_HTTPONLY) if httponly is None else httponly,
-        )
+        self.attributes = cookie_attributes(cookie)
         self.cookie_names = (settings.SESSION_COOKIE_NAME,)
         self.attributes.check(self.cookie_names)
         self.strict = self.attributes.strict
 
     @classmethod
     def of_app(cls, app: object) -> DjangoSession:
-        """The adapter of the project whose handler `app` is.
+        """Return the adapter of a project, by its handler.
 
-        :raises ConfigurationError: it keeps no sessions, or knows no users.
+        :raises ConfigurationError: the project keeps no sessions, or has no users.
         """
         adapter = cls()
         check_layers()
@@ -181,7 +156,7 @@ class DjangoSession(FrameworkSession):
         return exact_hosts(django_hosts())
 
     def secrets(self) -> Sequence[str | bytes]:
-        """`SECRET_KEY`, and its fallbacks."""
+        """Return `SECRET_KEY`, and its fallbacks."""
         return (settings.SECRET_KEY, *getattr(settings, "SECRET_KEY_FALLBACKS", ()))
 
     def current(self, request: Request) -> Session | None:
@@ -196,14 +171,12 @@ class DjangoSession(FrameworkSession):
         if not session.token:
             return exposed
         more = (session.backend, session.auth_hash) if isinstance(session, SignedIn) else ("", "")
-        values = exposed.to_json()
         # Under the same seal as the key stands what decides who is signed in, for how long and with
         # what. The token's own seal needs no secret of this site's: whoever can write to the
         # backend could put a victim's id, or another end, beside the sealed key of a session of
         # their own. The data is only named here, by digests, since it may be long.
-        inside = {name: values[name] for name in _SEALED}
-        digests = {name: _digest(name, value) for name, value in values["data"].items()}
-        sealed = self._sealed(json.dumps([session.token, *more, inside, digests]))
+        digests = {name: _digest(name, value) for name, value in exposed.to_json()["data"].items()}
+        sealed = self._sealed(json.dumps([session.token, *more, digests]), exposed)
         return replace(exposed, token=sealed)
 
     def _opened(self, session: Session) -> Session | None:
@@ -211,17 +184,15 @@ class DjangoSession(FrameworkSession):
         if own is None:
             return None
         token, backend, auth_hash, *more = json.loads(own.token)
-        if len(more) != 2:  # of an earlier release, which left the user's id outside of the seal
+        if len(more) != 1:  # of an earlier release, which left the user's id outside of the seal
             return None
-        inside, digests = more
-        # Nothing that stands outside of the seal counts, see `expose`.
+        # Data counts only as it was sealed, see `expose`.
         kept = {
             name: value
             for name, value in session.data.items()
-            if digests.get(name) == _digest(name, value)
+            if more[0].get(name) == _digest(name, value)
         }
-        found = Session.from_json({**inside, "token": token, "data": kept})
-        return SignedIn.of(found, backend=backend, auth_hash=auth_hash)
+        return SignedIn.of(own, token=token, data=kept, backend=backend, auth_hash=auth_hash)
 
     def resolve(self, session: Session) -> Any:
         with database(current_request()):  # `match` may ask it as well
@@ -350,8 +321,7 @@ class DjangoSession(FrameworkSession):
         if not session.persistent or session.expires_at is None:
             return cookie
         end = min(session.expires_at, self._latest())
-        left = max(1, int((end - now()).total_seconds()))
-        return replace(cookie, max_age=min(cookie.max_age or left, left))
+        return cap_age(cookie, max(1, int((end - now()).total_seconds())))
 
 
 def _digest(name: str, value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Whether a Django project is in the state that sessions need; if not, what to do about it."""
+"""Reads the settings of a Django project, and refuses those that sessions cannot work with."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from ...errors import ConfigurationError
+from ...http.cookies import CookieAttributes, CookieOptions
+from .store import tells_end
 
 
 def engine() -> Any:
-    """The project's session store, a class.
+    """Return the session store of the project, a class.
 
     :raises ConfigurationError: there are no settings, or none of use.
     """
@@ -32,10 +34,45 @@ def engine() -> Any:
     return store
 
 
-def check_apps(match: object) -> None:
-    """See that the user model can be asked, by that field where `match` names one.
+def check_store(store: Any, mode: str, *, same_store: bool) -> None:
+    """Check that the sessions of a store can be shared, or forked.
 
-    :raises ConfigurationError: it can't.
+    :param same_store: whether the source site uses the store as well.
+    :raises ConfigurationError: the mode does not go with the store.
+    """
+    if not same_store and mode == "share":
+        raise ConfigurationError(
+            "same_store: mode 'share' needs one session store; pass mode='fork' where there are two"
+        )
+    if mode == "fork" and same_store and not tells_end(store):
+        raise ConfigurationError(
+            "mode: 'fork', but sessions of this SESSION_ENGINE do not tell when they end, so that "
+            "a new one could outlast the one that it comes from; use "
+            "'django.contrib.sessions.backends.cached_db', the engine 'cache' on Redis, or "
+            "mode='share'"
+        )
+
+
+def cookie_attributes(given: CookieOptions) -> CookieAttributes:
+    """Return the attributes of the session cookie: those of the settings, but for what is given."""
+    values: dict[str, Any] = {
+        "domain": settings.SESSION_COOKIE_DOMAIN,
+        "path": settings.SESSION_COOKIE_PATH,
+        # Off in the settings is Django's default, not a wish: over https it is on.
+        "secure": bool(settings.SESSION_COOKIE_SECURE) or None,
+        "samesite": settings.SESSION_COOKIE_SAMESITE or "",
+        "httponly": bool(settings.SESSION_COOKIE_HTTPONLY),
+    }
+    for name, value in given.items():
+        if value is not None or name not in values:
+            values[name] = value
+    return CookieAttributes(**values)
+
+
+def check_apps(match: object) -> None:
+    """Check that users can be looked up, by the field that `match` names.
+
+    :raises ConfigurationError: the apps are not loaded, or the user model has no such field.
     """
     if not apps.ready:
         raise ConfigurationError(
@@ -56,9 +93,9 @@ def check_apps(match: object) -> None:
 
 
 def check_layers() -> None:
-    """See that the project keeps sessions, and knows users.
+    """Check that the project keeps sessions, and has users.
 
-    :raises ConfigurationError: it doesn't.
+    :raises ConfigurationError: an app or a middleware is missing.
     """
     if not apps.is_installed("django.contrib.auth"):
         raise ConfigurationError(
