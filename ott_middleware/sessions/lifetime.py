@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 #: The key of a session's end, in Unix seconds.
 END_KEY = "_ott_expires_at"
@@ -17,6 +17,8 @@ END_KEY = "_ott_expires_at"
 #: moves it, so that it ends what a handoff makes of the session, and not the session.
 KEPT_KEY = "_ott_kept_until"
 RESERVED_KEYS = frozenset((END_KEY, KEPT_KEY))
+
+_End = TypeVar("_End", datetime, int)
 
 # The first second of the year 9999: a later one may be none that a datetime can express.
 _LATEST = 253370764800
@@ -46,9 +48,9 @@ def moment_of(seconds: float | None) -> datetime | None:
     return datetime.fromtimestamp(min(seconds, _LATEST), timezone.utc)
 
 
-def earliest(*ends: int | None) -> int | None:
-    """The earliest of several ends, any of which may be unknown."""
-    return min((end for end in ends if end is not None), default=None)
+def earlier(one: _End | None, other: _End | None) -> _End | None:
+    """The earlier of two ends, either of which may be unknown."""
+    return min((end for end in (one, other) if end is not None), default=None)
 
 
 def put_quietly(values: MutableMapping[str, Any], added: Mapping[str, int]) -> None:

@@ -23,9 +23,9 @@ from ...http.cookies import Cookie, CookieAttributes
 from ...http.messages import Request
 from ..base import CallApp, Session
 from ..dict_session import Beginning, MappedSession, Person, User, id_of
-from ..framework import FrameworkSession, Match, Mode, earlier, session_id
+from ..framework import FrameworkSession, Match, Mode, session_id
 from ..hosts import exact_hosts, flask_hosts
-from ..lifetime import END_KEY, earliest, moment_of, seconds_in, seconds_of
+from ..lifetime import END_KEY, earlier, moment_of, seconds_in, seconds_of
 from ..wsgi_environ import environ_of
 from .lifetime import Limits, bound_interface, keeps_on_server, limits_of, watch_interface
 
@@ -373,7 +373,7 @@ class FlaskSession(MappedSession):
         alone = request.with_headers({"cookie": None})
         now = time.time()
         own_end = int(now + self.app.permanent_session_lifetime.total_seconds())
-        end = earliest(own_end, seconds_of(session.expires_at))
+        end = earlier(own_end, seconds_of(session.expires_at))
         if end is None or end <= now:
             raise SessionExpired
         with self._context(alone, False) as (opened, _):
@@ -410,7 +410,7 @@ class FlaskSession(MappedSession):
             return session.token  # a derived interface's own kind of cookie
         serializer: Any = self._serializer()
         values = serializer.load_payload(payload)
-        end = earliest(seconds_of(session.expires_at), seconds_in(values, END_KEY))
+        end = earlier(seconds_of(session.expires_at), seconds_in(values, END_KEY))
         if end == values.get(END_KEY):
             return session.token
         # The signature keeps its date. Without the end beside it, the next response here would

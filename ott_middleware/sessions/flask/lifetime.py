@@ -13,7 +13,7 @@ from typing import Any
 import flask
 from flask.sessions import SecureCookieSessionInterface, SessionInterface
 
-from ..lifetime import END_KEY, KEPT_KEY, earliest, put_quietly, seconds_in, take_quietly
+from ..lifetime import END_KEY, KEPT_KEY, earlier, put_quietly, seconds_in, take_quietly
 
 _BOUNDED = "_ott_bounded"
 _EXTENSION = "ott_middleware"
@@ -130,7 +130,7 @@ def _bound(interface: SessionInterface) -> None:
         # The end is put back whatever the app has done to the values meanwhile: without it, a
         # single `clear()` or write would make the session one of this site's full lifetime.
         added = {}
-        end = earliest(limits.end, seconds_in(session, END_KEY))
+        end = earlier(limits.end, seconds_in(session, END_KEY))
         if end is not None:
             added[END_KEY] = end
         if keeps_on_server(interface):
