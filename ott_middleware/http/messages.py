@@ -1,7 +1,7 @@
 """Requests and responses as frozen values.
 
-Text here is what HTTP's bytes are: one character (U+0000 to U+00FF) a byte, as in WSGI's native
-strings, so that nothing is lost on the way.
+Text holds the bytes of HTTP: one character (U+0000 to U+00FF) a byte, as in WSGI's native strings,
+so that each byte stays as it was sent.
 """
 
 from __future__ import annotations
