@@ -86,14 +86,10 @@ class Flow:
         self.tokens: TokenService = (
             options.tokens
             if options.tokens is not None
-            else OneTimeTokens(
+            else OneTimeTokens.from_options(
                 MemoryBackend() if options.backend is None else options.backend,
+                options.token_options,
                 sessions=adapter,
-                secret=options.token_options.secret,
-                expires_in=options.token_options.expires_in,
-                generate_token=options.token_options.generate_token,
-                store_token=options.token_options.store_token,
-                max_per_session=options.token_options.max_per_session,
             )
         )
         if not asynchronous:

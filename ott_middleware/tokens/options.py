@@ -6,7 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..crypto import Secret, parse_secrets
 from ..errors import ConfigurationError
@@ -14,21 +14,17 @@ from ..http.messages import Request
 from ..sessions.base import Session
 from .names import hashed
 
-if TYPE_CHECKING:
-    pass
-
-
 Hasher = Callable[[str], "str | Awaitable[str]"]
 StoreToken = str | Hasher | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationContext:
-    """What `generate_token` is told beside the session.
+    """The second argument of `generate_token`, beside the session.
 
     :ivar request: the request that the token is generated in; None outside of one.
     :ivar channel: what the token is for.
-    :ivar audience: the origin that alone may redeem it, or None.
+    :ivar audience: the only origin at which the token can be redeemed; None for any.
     :ivar expires_at: Unix seconds.
     """
 
@@ -42,9 +38,10 @@ GenerateToken = Callable[[Session, GenerationContext], "str | Awaitable[str]"]
 
 
 def seconds_of(option: str, expires_in: object) -> float:
-    """A lifetime in seconds, from minutes or a `timedelta`.
+    """Return a lifetime in seconds, from minutes or a `timedelta`.
 
-    :raises ConfigurationError: no positive, finite time.
+    :param option: names the option in the error.
+    :raises ConfigurationError: the lifetime is not positive, or over a century.
     """
     if isinstance(expires_in, timedelta):
         seconds = expires_in.total_seconds()
@@ -59,9 +56,9 @@ def seconds_of(option: str, expires_in: object) -> float:
 
 
 def hasher_of(store_token: object) -> Hasher | None:
-    """The function from a token to what is stored of it; None for the token itself.
+    """Return the function from a token to what the backend's key holds; None for the token itself.
 
-    :raises ConfigurationError: none of the documented forms.
+    :raises ConfigurationError: the option has none of the documented forms.
     """
     if store_token == "plain":
         return None
@@ -79,20 +76,20 @@ def hasher_of(store_token: object) -> Hasher | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenOptions:
-    """How tokens are made and kept.
+    """How tokens are generated and stored.
 
     :ivar secret: 16 bytes and more (str or bytes), or a list of them, newest first: mixed into the
-        keys that values are sealed with. The sites of a handoff that share a backend share it.
+        keys that values are sealed with. All sites that share a backend need the same secret.
         Without it, a client that can write to the store can sign in as any user.
         It also keys the names under which sessions are counted in the backend: without it, a
         session id or user id that can be guessed is found in a dump by trying all of them.
-    :ivar expires_in: a token's life in minutes, or a `timedelta`.
+    :ivar expires_in: minutes that a token can be redeemed, or a `timedelta`.
     :ivar generate_token: `(session, context) -> str`, sync or async: 1 to 512 characters of
         A-Z a-z 0-9 - _. Default: `secrets.token_urlsafe(24)`, 192 bits.
-    :ivar store_token: what the backend's key says of the token: `"plain"`, `"hashed"` (its SHA-256
-        as base64url), or a function from the token to a str, sync or async; that function may be
-        given as `{"type": "custom-hasher", "hash": function}` as well.
-    :ivar max_per_session: live tokens per session and channel; one more retires the oldest. None
+    :ivar store_token: what the backend's key holds of the token: `"plain"`, `"hashed"` (its SHA-256
+        as base64url), or a function from the token to a str, sync or async, also written as
+        `{"type": "custom-hasher", "hash": function}`.
+    :ivar max_per_session: live tokens per session and channel; one more deletes the oldest. None
         for no cap. Tokens for sessions that the adapter cannot verify are counted for the client's
         network instead: at most 1,000.
     """
@@ -119,5 +116,5 @@ class TokenOptions:
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
-        """The secrets, newest first; empty without one."""
+        """The secrets as bytes, newest first; empty if no secret is configured."""
         return () if self.secret is None else parse_secrets("secret", self.secret)
