@@ -35,7 +35,8 @@ from .errors import (
     UnsupportedMediaType,
     ValidationError,
 )
-from .flow.handle import Handle, SigningHandle
+from .flow.get_handle import get_handle
+from .flow.handle import Handle
 from .http.cookies import Cookie, CookieAttributes
 from .http.messages import Request, Response
 from .interfaces.asgi import ASGIMiddleware
@@ -108,7 +109,6 @@ __all__ = [
     "SessionNotFound",
     "SessionUnavailable",
     "SignInAdapter",
-    "SigningHandle",
     "StarletteSession",
     "TokenOptions",
     "TokenService",
@@ -117,6 +117,7 @@ __all__ = [
     "UnsupportedMediaType",
     "ValidationError",
     "WSGIMiddleware",
+    "get_handle",
     "register_backend",
 ]
 

@@ -220,6 +220,19 @@ def on_running_loop() -> bool:
     return True
 
 
+def refuse_on_loop(name: str) -> None:
+    """Refuse a synchronous method where an event loop runs in this thread.
+
+    :param name: the method's, whose awaited twin is named with an `a` before it.
+    :raises RuntimeError: an event loop runs in this thread.
+    """
+    if on_running_loop():
+        raise RuntimeError(
+            f"{name}() would hold up the event loop: use `await a{name}()`, or call {name}() in a "
+            "worker thread"
+        )
+
+
 async def call_backend(awaitable: Awaitable[T]) -> T:
     """Await a backend; whatever it raises of its own means that it is not available."""
     try:

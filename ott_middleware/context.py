@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from .http.messages import Request
 
@@ -27,8 +28,15 @@ def using_request(request: Request) -> Iterator[None]:
         _current.reset(reset)
 
 
-# The mark of the middleware's own requests, by which it asks the app for the signed-in user.
+# Marks the middleware's own requests, which ask the app for the signed-in user.
 PROBE = "ott.probe"
+# Where the handle of a request is. PEP 3333 wants a dot in the names that are no strings' own.
+SCOPE_KEY, ENVIRON_KEY = "ott", "ott.handle"
+
+
+def handle_in(carrier: Mapping[str, Any]) -> Any:
+    """The handle in a scope or environ; None before the app is called, or without middleware."""
+    return carrier.get(ENVIRON_KEY) or carrier.get(SCOPE_KEY)
 
 
 @dataclass(frozen=True, slots=True)

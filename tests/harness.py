@@ -25,6 +25,7 @@ from ott_middleware import (
     Session,
     SessionAdapter,
     WSGIMiddleware,
+    get_handle,
 )
 
 NOW = 1_795_426_317.773  # 2026-11-23T09:31:57.773Z
@@ -144,7 +145,7 @@ class Seen:
 
     @property
     def ott(self) -> Any:
-        return self.carrier["ott"]
+        return get_handle(self.carrier)
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -161,6 +162,11 @@ class Reply:
 
 
 App = Callable[[Seen], Any]
+
+
+def call_view(seen: Seen, view: Callable[..., Any], *args: Any) -> Any:
+    """Call a synchronous view as frameworks do: under ASGI in a worker thread."""
+    return asyncio.to_thread(view, *args) if "type" in seen.carrier else view(*args)
 
 
 def hello(seen: Seen) -> Reply:

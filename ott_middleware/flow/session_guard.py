@@ -170,7 +170,7 @@ class SessionGuard:
 
         :raises RuntimeError: the adapter is no `SignInAdapter`.
         """
-        return self._require_sign_in_adapter().start(user, remember=remember)
+        return self.require_sign_in_adapter().start(user, remember=remember)
 
     def end(self, request: Request) -> tuple[Cookie, ...]:
         """Return the cookies that delete the session in the browser.
@@ -180,7 +180,7 @@ class SessionGuard:
         secure = request.scheme == "https"
         return tuple(
             replace(cookie, secure=secure if cookie.secure is None else cookie.secure)
-            for cookie in self._require_sign_in_adapter().end(request)
+            for cookie in self.require_sign_in_adapter().end(request)
         )
 
     @property
@@ -188,7 +188,11 @@ class SessionGuard:
         """Whether the adapter itself creates and ends sessions."""
         return self._sign_in_adapter is not None
 
-    def _require_sign_in_adapter(self) -> SignInAdapter:
+    def require_sign_in_adapter(self) -> SignInAdapter:
+        """Return the adapter, if it creates and ends sessions itself.
+
+        :raises RuntimeError: the adapter is no `SignInAdapter`.
+        """
         if self._sign_in_adapter is None:
             raise RuntimeError(
                 f"{self._name} can't sign users in or out: use SealedSession (or a SignInAdapter "

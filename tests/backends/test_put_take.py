@@ -120,7 +120,7 @@ def test_signing_out_works_and_says_that_tokens_live_on(
     cookie = adapter_cookie(adapter)
 
     def wsgi(environ: Any, start: Any) -> list[bytes]:
-        environ["ott"].sign_out()
+        environ["ott.handle"].sign_out()
         start("200 OK", [])
         return [b"bye"]
 

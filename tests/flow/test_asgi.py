@@ -85,7 +85,7 @@ def test_the_very_same_objects_pass(query: str, monkeypatch: pytest.MonkeyPatch)
     app = Passed()
     middleware = wrap(app)
     # Nobody is asked about it: that would take fifty times as long.
-    monkeypatch.setattr(middleware.flow, "answer", None)
+    monkeypatch.setattr(middleware.flow, "decide", None)
     scope = make_scope("GET", f"/?{query}", ALICE)
     before = dict(scope)
     asyncio.run(middleware(scope, receive, send))

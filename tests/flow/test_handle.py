@@ -16,6 +16,7 @@ from harness import (
     Site,
     WaitingMembers,
     World,
+    call_view,
     person,
 )
 
@@ -42,7 +43,9 @@ class Run:
         self.outcome: Any = None
 
     def __call__(self, seen: Seen) -> Any:
-        return self.later(seen) if is_async(self.function) else self.now(seen)
+        if is_async(self.function):
+            return self.later(seen)
+        return call_view(seen, self.now, seen)
 
     def now(self, seen: Seen) -> Reply:
         try:
@@ -120,7 +123,10 @@ def test_an_asynchronous_view_may_always_await_it(kind: type[Members]) -> None:
 
 @pytest.mark.parametrize("kind", [BlockingMembers, WaitingMembers])
 def test_on_the_loop_an_adapter_that_must_wait_says_so(kind: type[Members]) -> None:
-    error = outcome(World("asgi"), lambda handle: handle.session, session=kind(ALICE))
+    async def ask(handle: Any) -> Any:
+        return handle.session
+
+    error = outcome(World("asgi"), ask, session=kind(ALICE))
     assert isinstance(error, RuntimeError)
     assert "await asession()" in str(error)
 
@@ -267,12 +273,24 @@ class Slow(MemoryBackend):
     blocks = True
 
 
-def test_on_the_loop_a_backend_that_must_wait_says_so() -> None:
-    for function in (lambda h: h.generate(), lambda h: h.link(f"{ORIGIN}/")):
-        error = outcome(World("asgi"), function, backend=Slow(clock=Clock()))
-        assert isinstance(error, RuntimeError)
-        assert "await agenerate()" in str(error)
+@pytest.mark.parametrize("backend", [MemoryBackend, Slow])
+def test_on_a_loop_generate_and_link_are_refused(world: World, backend: type[Any]) -> None:
+    async def generate(handle: Any) -> Any:
+        return handle.generate()
 
+    async def link(handle: Any) -> Any:
+        return handle.link(f"{ORIGIN}/")
+
+    for function, name in ((generate, "generate"), (link, "link")):
+        store = backend(clock=Clock())
+        error = outcome(world, function, backend=store)
+        assert type(error) is RuntimeError
+        assert str(error).startswith(f"{name}() would hold up the event loop")
+        assert f"await a{name}()" in str(error)
+        assert len(store) == 0
+
+
+def test_a_backend_that_must_wait_is_awaited_or_asked_in_a_thread() -> None:
     async def in_thread(handle: Any) -> Any:
         return await asyncio.to_thread(handle.generate)
 
@@ -285,8 +303,8 @@ def test_on_the_loop_a_backend_that_must_wait_says_so() -> None:
 
 
 def test_an_adapter_that_waits_does_not_matter_where_it_is_not_asked() -> None:
-    def make(handle: Any) -> Any:
-        return handle.generate(ALICE)
+    async def make(handle: Any) -> Any:
+        return await asyncio.to_thread(handle.generate, ALICE)
 
     assert len(outcome(World("asgi"), make, session=WaitingMembers(ALICE))) == 32
 

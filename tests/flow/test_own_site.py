@@ -310,7 +310,7 @@ class TestFrameworkHosts:
         app = flask.Flask("app")
         app.config["SERVER_NAME"] = "a.example"
         wrapped: Any = OTTMiddleware(app.wsgi_app, session=SealedSession(SECRET))
-        own = wrapped.flow._own
+        own = wrapped.flow.services.site
         assert own.configured(request("a.example")) == A
         assert own.configured(request("b.example")) is None
         with pytest.raises(ConfigurationError, match="pass public_origin="):

@@ -289,7 +289,7 @@ def test_the_session_is_asked_for_before_and_after(world: World) -> None:
 def test_requests_pass_at_once_unless_the_option_is_on(world: World) -> None:
     for on in (False, True):
         site = world.serve(revoke_on_sign_out=on)
-        assert site.flow.watches == on
+        assert site.flow.services.watches_responses == on
         site.get("/", {"cookie": "sid=alice-cookie"})
         assert bool(site.members.asked) == on
 

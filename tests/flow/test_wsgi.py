@@ -68,12 +68,12 @@ def test_the_very_same_objects_pass(query: str, monkeypatch: pytest.MonkeyPatch)
     app = Passed()
     middleware = wrap(app)
     # Nobody is asked about it: that would take fifty times as long.
-    monkeypatch.setattr(middleware.flow, "answer", None)
+    monkeypatch.setattr(middleware.flow, "decide", None)
     environ = make_environ("GET", f"/?{query}", ALICE)
     before = dict(environ)
     assert middleware(environ, start) is app.answer
     assert [list(map(id, call)) for call in app.calls] == [[id(environ), id(start)]]
-    assert environ.pop("ott").redeemed is None
+    assert environ.pop("ott.handle").redeemed is None
     assert environ == before
 
 
@@ -659,8 +659,8 @@ def test_only_so_much_of_an_answer_is_read() -> None:
 
 def test_a_layer_below_lets_the_question_pass() -> None:
     def app(environ: Any, start_response: Any) -> Any:
-        assert environ["ott"].redeemed is None
-        assert environ["ott"].session is None
+        assert environ["ott.handle"].redeemed is None
+        assert environ["ott.handle"].session is None
         start_response("200 Fine", [])
         return [b'{"id": "alice"}']
 

@@ -241,7 +241,7 @@ def sealed_site(kind: str, origin: str, session: MakeSession, options: Any) -> S
     known: Mapping[str, str] = members("sealed")
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        ott, page, where = environ["ott"], FORM, None
+        ott, page, where = environ["ott.handle"], FORM, None
         match environ["REQUEST_METHOD"], environ["PATH_INFO"]:
             case "POST", "/login/":
                 posted = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()

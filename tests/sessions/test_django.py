@@ -46,6 +46,7 @@ from ott_middleware import (
     Session,
     SessionAdapter,
     SessionNotFound,
+    get_handle,
 )
 from ott_middleware.sessions.django import store as django_store
 from ott_middleware.sessions.django import user as django_user
@@ -64,12 +65,11 @@ MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 def at_work(request: Any) -> HttpResponse:
     """Asks for a token in the middle of its own work."""
-    carrier = getattr(request, "environ", None) or request.scope
     User.objects.filter(username="ada").update(first_name="Ada")
     before = connection.connection
-    carrier["ott"].generate()
+    get_handle(request).generate()
     assert connection.connection is before
-    assert carrier["ott"].session.user_id == str(request.user.pk)
+    assert get_handle(request).session.user_id == str(request.user.pk)
     return HttpResponse("done")
 
 

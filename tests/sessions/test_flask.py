@@ -36,7 +36,7 @@ from ott_middleware import (
     SessionUnavailable,
     StarletteSession,
 )
-from ott_middleware.interfaces.asgi import _read_request
+from ott_middleware.interfaces.asgi import _parse_request
 from ott_middleware.sessions.wsgi_environ import environ_of
 
 SECRET, OTHER = "s" * 32, "another " * 4
@@ -170,7 +170,7 @@ class Site:
     def _token(self) -> Any:
         for name, value in flask.request.args.items():
             flask.session[name] = value or None
-        session = flask.request.environ["ott"].session
+        session = flask.request.environ["ott.handle"].session
         return {"user_id": session and session.user_id}
 
     def _sign_in(self) -> Any:
@@ -874,7 +874,7 @@ def test_an_environ_is_made_of_either_kind_of_request() -> None:
         b"body",
         mount="/m\xfc",
     )
-    environ = environ_of(_read_request(scope))
+    environ = environ_of(_parse_request(scope))
     assert environ["REQUEST_METHOD"] == "POST"
     assert environ["PATH_INFO"] == "/caf\xc3\xa9"
     assert environ["SCRIPT_NAME"] == "/m\xc3\xbc"

@@ -302,7 +302,7 @@ def test_a_seal_is_good_for_its_own_token_alone(world: World, audience: str | No
 
     service = two.target.flow.tokens
     thief = OneTimeTokens(two.backend, sessions=Thief(), store_token="hashed", expires_in=60 * 24)
-    alice = two.source.flow.current_now(
+    alice = two.source.flow.services.guard.current_now(
         Request("GET", "http", "/", headers=club.sign_in("1", ends=NOW + 86400))
     )
     token = service.generate(alice, audience="http://thief.example")
@@ -592,7 +592,7 @@ def test_a_call_is_answered_signed_in_by_the_new_session(world: World, mode: str
     options = {"session": ClubSession(club.store, mode=mode), "backend": backend}
     site = world.serve(link, **options)
     first = site.token(
-        site.flow.current_now(Request("GET", "http", "/", headers=club.sign_in("1")))
+        site.flow.services.guard.current_now(Request("GET", "http", "/", headers=club.sign_in("1")))
     )
     second = site.fetch(f"/?ott={first}").body.decode()
     assert site.verify(second).json()["session"]["userId"] == "1"

@@ -447,7 +447,7 @@ def test_too_late_is_when_the_headers_are_out(world: World) -> None:
 
     def app_wsgi(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [])
-        try_late(environ["ott"])
+        try_late(environ["ott.handle"])
         return [b""]
 
     headers: list[Any] = []
@@ -469,8 +469,14 @@ def test_too_late_is_when_the_headers_are_out(world: World) -> None:
 
 
 def test_an_app_without_this_session_has_no_sign_in(world: World) -> None:
-    site = world.serve(lambda seen: Reply(200, (), str(hasattr(seen.ott, "sign_in")).encode()))
-    assert site.get("/").body == b"False"
+    def app(seen: Seen) -> Reply:
+        for call in (lambda: seen.ott.sign_in("alice"), seen.ott.sign_out):
+            with pytest.raises(RuntimeError, match="can't sign users in or out: use SealedSession"):
+                call()
+        return Reply(200, (), b"refused")
+
+    answer = world.serve(app).get("/")
+    assert (answer.body, answer.all("set-cookie")) == (b"refused", [])
 
 
 def test_a_backend_that_fails_at_sign_out_is_logged_and_signs_out(

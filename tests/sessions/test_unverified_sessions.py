@@ -321,16 +321,16 @@ def test_what_is_no_address_shares_one_network(world: World, backend: Owners, cl
     [None, [], (), ("", 0), (None, None), [b"10.0.0.1", 1], 7, "10.0.0.1", {"host": "a"}],
 )
 def test_a_scope_without_an_address(client: Any) -> None:
-    assert not asgi._read_request(make_scope(carrier={"client": client})).client
+    assert not asgi._parse_request(make_scope(carrier={"client": client})).client
     scope = make_scope()
     del scope["client"]
-    assert asgi._read_request(scope).client is None
+    assert asgi._parse_request(scope).client is None
 
 
 def test_an_environ_without_an_address() -> None:
     environ = make_environ()
     del environ["REMOTE_ADDR"]
-    assert wsgi._read_request(environ).client is None
+    assert wsgi._parse_request(environ).client is None
 
 
 @pytest.mark.parametrize("name", ["x-forwarded-for", "forwarded", "x-real-ip", "remote-addr"])
@@ -347,7 +347,7 @@ def test_headers_of_a_client_do_not_name_its_network(
 def test_the_client_is_in_the_request_and_in_no_repr() -> None:
     scope = make_scope(carrier={"client": ["203.0.113.7", 1]})
     environ = make_environ(carrier={"REMOTE_ADDR": "203.0.113.7"})
-    for request in (asgi._read_request(scope), wsgi._read_request(environ)):
+    for request in (asgi._parse_request(scope), wsgi._parse_request(environ)):
         assert request.client == "203.0.113.7"
         assert "203.0.113.7" not in repr(request)
     assert Request("GET", "http", "/").client is None

@@ -62,17 +62,19 @@ def at_run_time(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def imports_of(name: str) -> tuple[set[str], set[str]]:
-    """What a module imports: of the package, and of others."""
+    """What a module imports: of the package (for types alone too), and of others at run time."""
     own: set[str] = set()
     others: set[str] = set()
     path = SOURCES[name]
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    for node in at_run_time(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in at_run_time(tree):
         if isinstance(node, ast.Import):
             others.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
             others.add(node.module or "")
-        elif isinstance(node, ast.ImportFrom):
+    for node in ast.walk(tree):  # imports for type checkers alone included
+        if isinstance(node, ast.ImportFrom) and node.level:
             base = [part for part in package if part][: len(package) - node.level + 1]
             whole = ".".join([*base, *((node.module or "").split("."))]).strip(".")
             if whole in SOURCES and whole:
@@ -173,7 +175,7 @@ def test_importing_it_imports_no_framework_and_no_client() -> None:
     loaded = json.loads(
         run("import json, sys, ott_middleware\nprint(json.dumps(sorted(sys.modules)))")
     )
-    assert "ott_middleware.flow.flow" in loaded
+    assert "ott_middleware.flow.links" in loaded
     assert not tops(set(loaded)) & set(FOREIGN)
 
 

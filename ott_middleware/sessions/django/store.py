@@ -22,6 +22,7 @@ from django.core.cache.backends.redis import RedisCache
 from django.db import connections
 from django.utils.timezone import get_default_timezone, make_naive
 
+from ...context import handle_in
 from ...http.messages import Request
 from .ends import aware, end_in, keep_ends, now, set_end
 
@@ -139,7 +140,7 @@ def database(request: Request | None) -> Iterator[None]:
     # Django renews and closes them at the edges of its own requests, and our answers are none: a
     # connection that was lost would stay lost, one that we opened would stay open. Within a
     # request of the app (its handle is there) a connection is the view's, and may be in use.
-    if request is None or "ott" in request.carrier:
+    if request is None or handle_in(request.carrier) is not None:
         yield
         return
     _close_old()

@@ -17,6 +17,7 @@ from flask.sessions import SecureCookieSessionInterface, SessionInterface, Sessi
 from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
 from werkzeug.http import dump_cookie
 
+from ...context import handle_in
 from ...errors import ConfigurationError, SessionExpired, SessionUnavailable
 from ...http.client_text import MAX_COOKIE_HEADER, MAX_COOKIE_VALUE, MAX_QUOTED_PIECES
 from ...http.cookies import Cookie, CookieAttributes
@@ -449,9 +450,9 @@ class FlaskSession(MappedSession):
     # The app's contexts.
 
     def _is_in_view(self, request: Request) -> bool:
-        handle = request.carrier.get("ott")
+        handle = handle_in(request.carrier)
         return (
-            handle is not None and self._has_view() and flask.request.environ.get("ott") is handle
+            handle is not None and self._has_view() and handle_in(flask.request.environ) is handle
         )
 
     def _has_view(self) -> bool:

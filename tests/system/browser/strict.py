@@ -34,13 +34,13 @@ async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
 def wsgi_app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     query = environ["QUERY_STRING"]
     headers = [("Content-Type", "text/html")]
-    session = environ["ott"].session
+    session = environ["ott.handle"].session
     user = session.user_id if session else None
     if environ["PATH_INFO"] == "/sign-in":
         user = query
         headers += [("Set-Cookie", f"sid=of-{query}; Path=/; HttpOnly; SameSite=Strict")]
     status, location, page = answer(
-        environ["PATH_INFO"], query, environ["HTTP_HOST"], user, environ["ott"].link
+        environ["PATH_INFO"], query, environ["HTTP_HOST"], user, environ["ott.handle"].link
     )
     headers += [("Location", location)] if location else []
     start_response(status, headers)
