@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+from ..backends.base import Backend
 from ..backends.memory import MemoryBackend
 from ..concurrency import (
     call_hook,
@@ -96,8 +97,9 @@ class Flow:
                 max_per_session=options.token_options.max_per_session,
             )
         )
-        if not asynchronous:
-            _refuse_async_only(getattr(self.tokens, "backend", None))
+        backend = self.tokens.backend if isinstance(self.tokens, OneTimeTokens) else None
+        if not asynchronous and backend is not None:
+            _refuse_async_only(backend)
         hook = options.on_invalid if callable(options.on_invalid) else None
         bind, self.run = choose_sync_calls(adapter.current, adapter.establish, hook)
         self._asynchronous = asynchronous
@@ -117,10 +119,9 @@ class Flow:
         if asynchronous and guard.sets_remote_user:
             raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
         offers, revokes = options.set_ott_header_on_new_session, options.revoke_on_sign_out
-        backend = getattr(self.tokens, "backend", None)
-        if revokes and not getattr(backend, "can_revoke", True):
+        if revokes and backend is not None and not backend.can_revoke:
             raise ConfigurationError(
-                f"revoke_on_sign_out: True, but {type(backend).__name__} can't revoke tokens; "
+                f"revoke_on_sign_out: True, but {backend.name} can't revoke tokens; "
                 "leave it out, or use another backend"
             )
         if revokes and not adapter.vouches:
@@ -399,10 +400,10 @@ class Flow:
         return replace(response, headers=answers.guarded(response.headers))
 
 
-def _refuse_async_only(backend: object) -> None:
-    if getattr(backend, "async_only", False):
+def _refuse_async_only(backend: Backend) -> None:
+    if backend.async_only:
         raise ConfigurationError(
-            f"backend: {type(backend).__name__} is asynchronous only, and this is a WSGI app; add "
+            f"backend: {backend.name} is asynchronous only, and this is a WSGI app; add "
             "a put() and a take() that wait for their result (or, where it is made of clients or "
             "engines, a synchronous one)"
         )
