@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import time
+from collections.abc import Callable
 
 from ..concurrency import in_thread, is_async
 from ..errors import NotSupported
 
 
-class Backend(Protocol):
-    """Where tokens wait. Derive from it, and write the synchronous colour, or both.
+class Backend:
+    """A store for tokens that are waiting to be redeemed. Derive from it.
 
-    The asynchronous twins call the synchronous methods in a thread unless they are overridden. Any
-    exception but this package's own counts as the engine being unreachable: the client gets a 503.
+    Write `put`, `take` and `revoke`: their awaited twins then call them in a thread. Or write both.
+    Or write the awaited twins alone: such a backend serves ASGI apps only. `put` and `take` must
+    keep these promises:
+
+    - **One winner.** Of any number of calls of `take` for one key, in any thread, task, process or
+      host on the same store, exactly one gets the value. Reading first and deleting then is wrong.
+    - **A take is never sent twice.** Where the store may have consumed a token and its reply is
+      lost, `take` raises. A second attempt would find nothing, or a newer value.
+    - **Nothing is overwritten or evicted.** A live value stays until it is taken, revoked, retired
+      by its owner's limit, or expired.
+    - **One clock.** Whether a value has expired is decided by `clock`, at the moment of the call.
+
+    Any exception but this package's own counts as the store being unreachable: the client gets a
+    503.
     """
 
-    #: Whether the synchronous methods may wait for a disk or a network.
+    #: Tells the time in Unix seconds. A backend takes its clock as an argument, for tests.
+    clock: Callable[[], float] = staticmethod(time.time)
+
+    #: Whether the sync methods may wait for a disk or a network.
     blocks: bool = True
 
-    #: Whether others than this process can reach the values: another process, a server, a disk.
+    #: Whether the values can be reached from outside this process: by another process, a server, a
+    #: disk.
     shared: bool = True
 
     @property
+    def name(self) -> str:
+        """What messages call this backend."""
+        return type(self).__name__
+
+    @property
     def async_only(self) -> bool:
-        """Whether there is no synchronous colour. Such a backend serves ASGI apps alone."""
+        """Whether `put` and `take` can only be awaited. Such a backend serves ASGI apps only."""
         kind = type(self)
         return (
             kind.put is Backend.put
@@ -52,22 +74,21 @@ class Backend(Protocol):
         :raises KeyTaken: a live value has that key. It is never overwritten.
         :raises BackendFull: there is no room. Another owner's live value is never dropped.
         """
-        raise NotSupported(_missing(self, "put"))
+        raise _needs_await(self, "put")
 
     def take(self, key: str) -> bytes | None:
         """Remove a value and return it; None if there is none, or it has expired.
 
-        The only way to read, and atomic: of any number of calls for one key, in any thread, task,
-        process or host on the same store, exactly one gets the value.
+        The only way to read, and atomic: see the promises of `Backend`.
         """
-        raise NotSupported(_missing(self, "take"))
+        raise _needs_await(self, "take")
 
     def revoke(self, owner: str) -> int:
         """Drop all live values of an owner, and return how many there were."""
-        raise NotSupported(_missing(self, "revoke"))
+        raise _needs_await(self, "revoke")
 
     def close(self) -> None:
-        """Give back what is held open. Calling it twice is allowed."""
+        """Close what is held open. Calling it twice is allowed."""
         return
 
     async def aput(
@@ -89,8 +110,8 @@ class Backend(Protocol):
         await in_thread(self.close)
 
 
-def _missing(backend: Backend, name: str) -> str:
-    return (
-        f"{type(backend).__name__} has no {name}() for synchronous callers: await a{name}() (of a "
+def _needs_await(backend: Backend, name: str) -> NotSupported:
+    return NotSupported(
+        f"{backend.name} has no {name}() for synchronous callers: await a{name}() (of a "
         f"token service: its awaited methods), or define {name}()"
     )

@@ -32,7 +32,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..errors import BackendUnavailable, ConfigurationError, KeyTaken, NotSupported, OTTError
+from ..errors import (
+    BackendUnavailable,
+    ConfigurationError,
+    KeyTaken,
+    NotSupported,
+    OTTError,
+    missing_library,
+)
 from .base import Backend
 
 logger = logging.getLogger("ott_middleware")
@@ -69,10 +76,8 @@ class DjangoCacheBackend(Backend):
         try:
             from django.core.cache import caches
             from django.core.exceptions import ImproperlyConfigured
-        except ModuleNotFoundError:
-            raise ConfigurationError(
-                "django: DjangoCacheBackend needs it; pip install django"
-            ) from None
+        except ImportError as error:
+            raise missing_library("DjangoCacheBackend", error, "django") from None
         try:
             cache = caches[alias]
         except (ImproperlyConfigured, ImportError) as error:
@@ -156,9 +161,6 @@ class DjangoCacheBackend(Backend):
 
     def revoke(self, owner: str) -> int:
         raise NotSupported("a Django cache can't tell which session a token belongs to")
-
-    async def arevoke(self, owner: str) -> int:
-        return self.revoke(owner)
 
     def close(self) -> None:
         """Close the connections that are not in use."""

@@ -67,7 +67,7 @@ class MappingBackend(Backend):
         for name in ("get", "pop", "__setitem__"):
             if isinstance(mapping, type) or not hasattr(mapping, name):
                 raise ConfigurationError(f"mapping: a {type(mapping).__name__}; pass a dict or so")
-        if isinstance(lock, type) or not hasattr(lock, "__enter__"):
+        if not isinstance(lock, AbstractContextManager):
             raise ConfigurationError(
                 f"lock: a {type(lock).__name__}; pass what keeps out every other user of the "
                 "mapping: threading.Lock(), or multiprocessing.Lock() where processes share it"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..backends.base import Backend
 from ..backends.memory import MemoryBackend
 from ..concurrency import Bound, Run, call_backend, check_service_call, choose_sync_calls, inline
 from ..concurrency import on_loop as bind_on_loop
@@ -71,6 +72,7 @@ class Services:
         adapter = options.adapter
         site = OwnSite(options)
         tokens = options.tokens if options.tokens is not None else _build_token_service(options)
+        own = tokens if isinstance(tokens, OneTimeTokens) else None
         hook = options.on_invalid if callable(options.on_invalid) else None
         bind, run = choose_sync_calls(adapter.current, adapter.establish, hook)
         if asynchronous:
@@ -83,10 +85,10 @@ class Services:
         guard = SessionGuard(
             adapter,
             bind=bind,
-            clock=getattr(tokens, "clock", time.time),
+            clock=own.clock if own else time.time,
             run=None if asynchronous else run,
         )
-        _check(options, guard, getattr(tokens, "backend", None), asynchronous)
+        _check(options, guard, own.backend if own else None, asynchronous)
         return cls(
             options=options,
             site=site,
@@ -185,19 +187,21 @@ def _build_token_service(options: Options) -> OneTimeTokens:
     )
 
 
-def _check(options: Options, guard: SessionGuard, backend: object, asynchronous: bool) -> None:
-    if not asynchronous and getattr(backend, "async_only", False):
+def _check(
+    options: Options, guard: SessionGuard, backend: Backend | None, asynchronous: bool
+) -> None:
+    if not asynchronous and backend is not None and backend.async_only:
         raise ConfigurationError(
-            f"backend: {type(backend).__name__} is asynchronous only, and this is a WSGI app; add "
+            f"backend: {backend.name} is asynchronous only, and this is a WSGI app; add "
             "a put() and a take() that wait for their result (or, where it is made of clients or "
             "engines, a synchronous one)"
         )
     if asynchronous and guard.sets_remote_user:
         raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
     revokes = options.revoke_on_sign_out
-    if revokes and not getattr(backend, "can_revoke", True):
+    if revokes and backend is not None and not backend.can_revoke:
         raise ConfigurationError(
-            f"revoke_on_sign_out: True, but {type(backend).__name__} can't revoke tokens; "
+            f"revoke_on_sign_out: True, but {backend.name} can't revoke tokens; "
             "leave it out, or use another backend"
         )
     if revokes and not options.adapter.vouches:

@@ -62,7 +62,7 @@ def local(**more: Any) -> AbstractContextManager[None]:
 
 
 class TestContractInLocalMemory(BackendContract):
-    limits_owners = False
+    limits_owners = revokes = False
     rounds = ROUNDS
 
     @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def connect_to_redis(url: str, prefix: str) -> Backend:
 
 
 class TestContractInRedis(BackendContract):
-    limits_owners = False
+    limits_owners = revokes = False
     rounds = ROUNDS
 
     @pytest.fixture(autouse=True)
@@ -119,7 +119,7 @@ def memcached() -> Iterator[str]:
 
 
 class TestContractInMemcached(BackendContract):
-    limits_owners = False
+    limits_owners = revokes = False
     rounds = ROUNDS
 
     @pytest.fixture(autouse=True)

@@ -68,14 +68,15 @@ class AsyncStore:
 
 
 class TestContract(BackendContract):
-    limits_owners = False
+    limits_owners = revokes = False
 
     def make_backend(self, clock: Callable[[], float]) -> Store:
         return Store(clock)
 
 
 class TestContractAsync(BackendContract):
-    limits_owners = False
+    modes = ("async",)
+    limits_owners = revokes = False
 
     def make_backend(self, clock: Callable[[], float]) -> AsyncStore:
         return AsyncStore(clock)

@@ -97,9 +97,9 @@ class Contract(BackendContract):
     def connect(self) -> Callable[[], Backend]:
         return functools.partial(SQLAlchemyBackend, self.place.text, table=self.place.table)
 
+
+class OnServer(Contract):
     def break_connection(self, backend: Backend) -> None:
-        if not self.connections:
-            pytest.skip("a file has no connections to cut")
         self.place.kill_connections(self.connections)
 
 
@@ -109,33 +109,37 @@ class TestSQLite(Contract):
 
 class TestAiosqlite(Contract):
     driver = "sqlite+aiosqlite"
+    modes = ("async",)
     test_of_many_processes_one_wins = None  # as with the other driver
 
 
-class TestPostgreSQL(Contract):
+class TestPostgreSQL(OnServer):
     driver = "postgresql+psycopg"
 
 
-class TestPsycopgAsync(Contract):
+class TestPsycopgAsync(OnServer):
     driver = "postgresql+psycopg_async"
+    modes = ("async",)
     test_of_many_processes_one_wins = None  # as with the other drivers
 
 
-class TestAsyncpg(Contract):
+class TestAsyncpg(OnServer):
     driver = "postgresql+asyncpg"
+    modes = ("async",)
     test_of_many_processes_one_wins = None  # as with the other drivers
 
 
-class TestMariaDB(Contract):
+class TestMariaDB(OnServer):
     driver = "mysql+pymysql"
 
 
-class TestAsyncmy(Contract):
+class TestAsyncmy(OnServer):
     driver = "mysql+asyncmy"
+    modes = ("async",)
     test_of_many_processes_one_wins = None  # as with the other driver
 
 
-class TestWithoutReturning(Contract):
+class TestWithoutReturning(OnServer):
     """As MySQL has it, whoever the server is."""
 
     driver = "mysql+pymysql"
@@ -343,11 +347,11 @@ def test_without_the_table_the_error_says_what_to_call(place: Database) -> None:
 # What is kept.
 
 
+# Not SQLite, which has one writer at a time.
+@pytest.mark.parametrize("place", [k for k in KEEPERS if "sqlite" not in k], indirect=True)
 def test_a_rolled_back_transaction_of_the_user_changes_nothing(
     place: Database, backend: SQLAlchemyBackend
 ) -> None:
-    if place.url.get_backend_name() == "sqlite":
-        pytest.skip("has one writer at a time")
     mine = SQLAlchemyBackend(place.keeper, table=place.table)
     with place.keeper.begin() as transaction:
         transaction.exec_driver_sql("SELECT 1")

@@ -97,7 +97,7 @@ def test_what_is_typed_says_so() -> None:
         ("FlaskSession", "flask", "FlaskSession needs flask; pip install flask"),
         ("StarletteSession", "starlette", "pip install starlette itsdangerous"),
         ("StarletteSession", "itsdangerous", "pip install starlette itsdangerous"),
-        ("DjangoCacheBackend", "django", "django: DjangoCacheBackend needs it; pip install django"),
+        ("DjangoCacheBackend", "django", "DjangoCacheBackend needs django; pip install django"),
     ],
 )
 def test_what_a_library_is_missing_for_says_so_when_it_is_made(

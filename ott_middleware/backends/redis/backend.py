@@ -21,7 +21,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigurationError, KeyTaken, NotSupported
+from ...errors import (
+    ConfigurationError,
+    KeyTaken,
+    NotSupported,
+    check_positive,
+    missing_library,
+)
 from ..base import Backend
 from . import wire as wire
 from .scripts import HEADER, PUT, REVOKE, Script
@@ -74,10 +80,8 @@ class RedisBackend(Backend):
     ) -> None:
         try:
             import redis.asyncio
-        except ModuleNotFoundError:
-            raise ConfigurationError(
-                "redis: RedisBackend needs redis-py; pip install 'ott_middleware[redis]'"
-            ) from None
+        except ImportError as error:
+            raise missing_library("RedisBackend", error, "'ott_middleware[redis]'") from None
         self._errors = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
         self._sync: wire.Wire | None
         self._async: wire.AsyncWire | None
@@ -93,7 +97,9 @@ class RedisBackend(Backend):
                 **own,
             }
             for name, value in limits.items():
-                _check_positive(name, value)
+                check_positive(
+                    name, value, "connections" if name == "max_connections" else "seconds"
+                )
             self._sync, self._async = wires_of_url(
                 store,
                 timeout=limits["timeout"],
@@ -239,8 +245,3 @@ class RedisBackend(Backend):
 
 def _mark(owner: str) -> bytes:
     return hashlib.sha256(owner.encode()).digest()[:16]
-
-
-def _check_positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ConfigurationError(f"{name}: {value!r}; use a positive number")

@@ -14,7 +14,6 @@ may have missed the last takes in the same way, unless replication is synchronou
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import time
 from collections.abc import Callable
@@ -24,8 +23,8 @@ from sqlalchemy import URL, Connection, Engine, MetaData, Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...concurrency import in_thread
-from ...errors import BackendUnavailable, ConfigurationError, NotSupported
-from ...forks import renew_in_children
+from ...errors import BackendUnavailable, ConfigurationError, NotSupported, check_positive
+from ...forks import prepare_for_forks
 from ..base import Backend
 from .engine import engine_of, failures, refuse_memory
 from .table import Statements, token_table
@@ -68,9 +67,7 @@ class SQLAlchemyBackend(Backend):
         timeout: float = 5.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        usable = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-        if not usable or not 0 < timeout < math.inf:
-            raise ConfigurationError(f"timeout: {timeout!r}; use a positive number of seconds")
+        check_positive("timeout", timeout, "seconds")
         if not isinstance(table, (str, Table)) or table == "":
             raise ConfigurationError(f"table: {table!r}; use a name, or what token_table() made")
         if isinstance(store, (str, URL)):
@@ -93,7 +90,7 @@ class SQLAlchemyBackend(Backend):
         self._pid = os.getpid()
         self._at_work: set[object] = set()
         self._inherited: list[object] = []
-        renew_in_children(self)
+        prepare_for_forks(self)
 
     @property
     def async_only(self) -> bool:

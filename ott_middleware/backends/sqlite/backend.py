@@ -18,8 +18,15 @@ import sqlite3
 import time
 from collections.abc import Callable
 from typing import Literal, TypeVar
+from urllib.parse import unquote, urlsplit
 
-from ...errors import BackendFull, BackendUnavailable, ConfigurationError, KeyTaken
+from ...errors import (
+    BackendFull,
+    BackendUnavailable,
+    ConfigurationError,
+    KeyTaken,
+    check_positive,
+)
 from ..base import Backend
 from .file import File
 
@@ -96,8 +103,7 @@ class SQLiteBackend(Backend):
             raise ConfigurationError(
                 f"path: {name!r}; use the path of a file. Tokens in memory: MemoryBackend()"
             )
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-            raise ConfigurationError(f"timeout: {timeout!r}; use a positive number of seconds")
+        check_positive("timeout", timeout, "seconds")
         if durability not in ("taken", "all", "none"):
             raise ConfigurationError(f"durability: {durability!r}; use 'taken', 'all' or 'none'")
         self.clock = clock
@@ -174,3 +180,18 @@ def _take(connection: sqlite3.Connection, key: str) -> list[tuple[bytes, float, 
     deleted = connection.execute(_DELETE, (key,)).rowcount
     connection.execute("COMMIT")
     return rows if deleted == 1 else []
+
+
+def from_url(url: str) -> SQLiteBackend:
+    """Make a backend from `sqlite:///relative/path` or `sqlite:////absolute/path`.
+
+    :raises ConfigurationError: another URL. The text does not show it: it may hold a password.
+    """
+    parts = urlsplit(url)
+    path = unquote(parts.path)[1:]
+    if parts.netloc or parts.query or path in ("", ":memory:"):
+        raise ConfigurationError(
+            "backend: write sqlite:///relative/path or sqlite:////absolute/path, without options; "
+            "memory:// keeps tokens in memory"
+        )
+    return SQLiteBackend(path)
