@@ -1,4 +1,4 @@
-"""`OTTMiddleware`: looks at an app and picks its interface."""
+"""`OTTMiddleware`: looks at an app and picks the interface, ASGI or WSGI."""
 
 from __future__ import annotations
 

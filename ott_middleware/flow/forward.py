@@ -66,7 +66,7 @@ class Forwarding:
         before: Session | None = None
         if (offers or revokes) and request.header("cookie"):
             # Before the app is called: signing in may end the session that was there.
-            before = await self._guard.quietly(request)
+            before = await self._guard.current_or_log(request)
         watched_session = before if revokes else None
         offered: tuple[Session, str] | None = None
 
@@ -95,7 +95,7 @@ class Forwarding:
         changed = changed.with_headers(dict.fromkeys(_CONDITIONAL))
         handle.redeem("handoff", session, changed)
         # Read from the new cookies: a session of this site has the id that this site gave it.
-        before = await self._guard.quietly(changed) if self._revokes else None
+        before = await self._guard.current_or_log(changed) if self._revokes else None
 
         async def edit(status: int, headers: Headers) -> Headers:
             # No token is offered with this response: each would beget the next, without end.
@@ -119,7 +119,7 @@ class Forwarding:
             return Forward(changes, edit)
         session = handle.known_session()
         if session is None:
-            session = await self._guard.quietly(request)
+            session = await self._guard.current_or_log(request)
         return Forward(changes, edit, await self._guard.remote_user(session))
 
     async def _add_sign_in_cookies(
@@ -176,7 +176,7 @@ class Forwarding:
         if not response_headers.set_cookies(headers, self._guard.now()):
             return None
         request = response_headers.next_request(request, headers, self._guard.now())
-        after = await self._guard.quietly(request)
+        after = await self._guard.current_or_log(request)
         if after is None or (before is not None and before.is_same_person(after)):
             return None
         if earlier is not None and earlier[0].id == after.id:

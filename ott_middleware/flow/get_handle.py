@@ -32,8 +32,7 @@ def get_handle(request: object) -> Handle:
     if not carriers:
         # Only the type: the value may be a token or a cookie.
         raise TypeError(
-            f"get_handle() takes a request, an ASGI scope or a WSGI environ, not a "
-            f"{type(request).__qualname__}"
+            f"get_handle() takes a request, a scope or an environ, not {type(request).__qualname__}"
         )
     raise LookupError(
         "this request has no handle. Either the app is not wrapped, or the request came in beside "

@@ -45,7 +45,7 @@ class Links:
             if not navigation:
                 check_origin(request, services.site.same_origin(request), services.options.trusted)
             # Asked before the token is consumed: if the adapter fails, the link is still good.
-            present = await services.guard.vouched(request)
+            present = await services.guard.current_if_verifiable(request)
             token = _single_token(links)
             if navigation and self._is_cookie_held_back(request, token):
                 return self._load_page_again(request, token)

@@ -124,7 +124,7 @@ class Paths:
         # Attack: the other site kept the token of a link, and asks here. Nothing is established and
         # `token` is left out, whatever the options say: with a cookie, or the value of one, that
         # site would be the visitor at this site.
-        return _session_response(self._services.guard.exposed(session))
+        return _session_response(self._services.guard.expose(session))
 
 
 def _session_response(session: Session, **token: str) -> Response:

@@ -38,9 +38,9 @@ _SEALED_AT = "sealed_at"
 class SealedSession(SignInAdapter):
     """Keeps the whole session in a cookie that only this secret opens (AES-256-GCM).
 
-    `sign_in(user, remember=True)` and `sign_out()` of the request's handle work with this adapter;
-    their cookies are set by the app's response. Nothing is stored on the server: a cookie that was
-    copied before `sign_out()` stays good until its lifetime ends.
+    The request's handle (see `get_handle`) signs users in and out by `sign_in(user, remember=True)`
+    and `sign_out()`; their cookies go out with the app's response. Nothing is stored on the server:
+    a cookie that was copied before `sign_out()` stays good until its lifetime ends.
 
     :param secret: 16 bytes and more, or a list of them, newest first, for rotation.
     :param name: of the cookie.

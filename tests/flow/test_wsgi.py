@@ -248,6 +248,25 @@ def test_the_reference_validator_finds_nothing(target: str) -> None:
     call_wsgi(validator(middleware), environ)
 
 
+@pytest.mark.parametrize("target", ["/", "/?ott={}"])
+@pytest.mark.parametrize("probe", ["/me", None])
+def test_the_reference_validator_finds_nothing_inside(target: str, probe: str | None) -> None:
+    """The app is validated too: its environ holds the handle, and is a probe's at times."""
+    handles: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        handles.append(environ["ott.handle"])
+        start_response("200 Fine", TEXT)
+        return [b"x"]
+
+    adapter = CookieSession("sid", probe=probe) if probe else Members(person("alice"))
+    middleware = wrap(validator(app), session=adapter, revoke_on_sign_out=True)
+    environ = make_environ("GET", target.format(mint(middleware)), {**ALICE, **FETCH})
+    assert call_wsgi(validator(middleware), environ).body == b"x"
+    assert environ["ott.handle"] in handles
+    assert environ["ott.handle"].session.token == "alice-cookie"
+
+
 # The body of verify.
 
 

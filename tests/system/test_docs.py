@@ -68,6 +68,12 @@ def test_the_quickstart_hands_ada_over(quickstart: dict[str, Any]) -> None:
     assert ask(other, "GET", link, {**NAVIGATION, **ADA}, **B).status == 303
 
 
+def test_the_quickstart_s_dependency_gives_the_handle(quickstart: dict[str, Any]) -> None:
+    answer = ask(quickstart["app"], "GET", "/visit", ADA, **A)
+    location = dict(answer.headers)["location"]
+    assert (answer.status, location.partition("?ott=")[0]) == (303, "https://b.example/me")
+
+
 def test_the_quickstart_s_link_is_for_one_origin(quickstart: dict[str, Any]) -> None:
     app, other = quickstart["app"], quickstart["other"]
     # At the source, whatever host the visitor claims; the token is used up by it.

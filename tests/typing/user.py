@@ -27,10 +27,10 @@ from ott_middleware import (
     SealedSession,
     Session,
     SessionAdapter,
-    SigningHandle,
     StarletteSession,
     TokenService,
     WSGIMiddleware,
+    get_handle,
 )
 from ott_middleware.sessions.base import ArrivedSession
 
@@ -46,7 +46,8 @@ async def asgi_app(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    handle: Handle = scope["ott"]
+    handle = get_handle(scope)
+    assert_type(handle, Handle)
     assert_type(handle.session, Session | None)
     assert_type(await handle.asession(), Session | None)
     assert_type(await handle.agenerate(expires_in=timedelta(seconds=30)), str)
@@ -56,7 +57,8 @@ async def asgi_app(
 
 
 def wsgi_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    handle: SigningHandle = environ["ott"]
+    handle: Handle = environ["ott.handle"]
+    assert_type(get_handle(environ), Handle)
     assert_type(handle.sign_in({"id": "42"}, remember=False), Session)
     handle.sign_out()
     assert_type(handle.redeemed, str | None)

@@ -77,14 +77,14 @@ def test_a_failure_is_named_by_its_type_alone() -> None:
 def test_only_an_adapter_that_can_tell_vouches() -> None:
     adapter = Members(ALICE)
     guard = keep(adapter)
-    assert drive(guard.vouched(request())) is ALICE
+    assert drive(guard.current_if_verifiable(request())) is ALICE
     adapter.vouches = False  # type: ignore[misc]  # the class says it, here one instance
-    assert drive(guard.vouched(request())) is None
+    assert drive(guard.current_if_verifiable(request())) is None
 
 
 def test_quietly_logs_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     guard = keep(Says(ValueError("sid=alice-cookie")))
-    assert drive(guard.quietly(request())) is None
+    assert drive(guard.current_or_log(request())) is None
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert "Says.current failed with ValueError" in record.message
