@@ -47,7 +47,7 @@ from ..http.urls import add_parameter
 from ..http.verify_body import MAX_BODY, check_length, parse_body
 from ..options import Options
 from ..sessions.base import Session
-from ..tokens.names import hashed, is_token
+from ..tokens.names import hash_token, is_token
 from ..tokens.protocol import TokenService
 from ..tokens.revocations import revocations
 from ..tokens.service import BoundElsewhere, OneTimeTokens
@@ -358,12 +358,12 @@ class Flow:
             self.options.adapter.strict
             and request.header("sec-fetch-site") == "cross-site"
             # Once for each link: where the second load is cross-site as well, it goes on.
-            and hashed(token)[:16] not in request.cookies(ARRIVAL_COOKIE)
+            and hash_token(token)[:16] not in request.cookies(ARRIVAL_COOKIE)
         )
 
     def _arrival(self, request: Request, token: str) -> Response:
         mark = Cookie(
-            ARRIVAL_COOKIE, hashed(token)[:16], max_age=60, secure=request.scheme == "https"
+            ARRIVAL_COOKIE, hash_token(token)[:16], max_age=60, secure=request.scheme == "https"
         )
         return arrival_page(self.link(request.location, token), mark.header())
 
@@ -392,7 +392,7 @@ class Flow:
                 raise SessionUnavailable(f"on_invalid returned a {type(response).__name__}")
         except RequestError as failure:
             return error_response(request, failure)
-        return replace(response, headers=answers.guarded(response.headers))
+        return replace(response, headers=answers.protect_used_link(response.headers))
 
 
 def _refuse_async_only(backend: object) -> None:

@@ -168,7 +168,7 @@ class Forwarding:
                 # Begun for a second or two, and over before a cookie went out.
                 cookies = self._guard.end(request)
         # A shared cache that stored this response would sign its other visitors in, or out.
-        return (*answers.private(headers), *(cookie.header() for cookie in cookies))
+        return (*answers.forbid_caching(headers), *(cookie.header() for cookie in cookies))
 
     async def _ended(
         self, request: Request, handle: Handle, before: Session | None, headers: Headers
@@ -209,7 +209,7 @@ class Forwarding:
 
         :param earlier: what was offered for the same session's sake before.
         """
-        if not answers.set_cookies(headers, self._guard.now()):
+        if not answers.cookie_changes(headers, self._guard.now()):
             return None
         request = answers.next_request(request, headers, self._guard.now())
         after = await self._guard.quietly(request)
