@@ -77,7 +77,7 @@ def derive(material: bytes, secret: bytes | None, purpose: str) -> bytes:
     return HKDF(hashes.SHA256(), length=32, salt=secret, info=info).derive(material)
 
 
-def _associated(key: str, header: bytes) -> bytes:
+def _associated_data(key: str, header: bytes) -> bytes:
     # Attack: a client that can write to the store prolongs a value, or moves it under another key.
     # Version, key id and expiry stand outside the ciphertext: they and the key, which has the
     # namespace, are bound to it as associated data, so that a changed value does not open.
@@ -93,7 +93,7 @@ def seal(
     """
     header = _HEADER.pack(_VERSION, key_id(secret), int(expires_at * 1000), nonce)
     cipher = AESGCM(derive(token.encode("ascii"), secret, "token seal"))
-    return header + cipher.encrypt(nonce, plain, _associated(key, header))
+    return header + cipher.encrypt(nonce, plain, _associated_data(key, header))
 
 
 def unseal(
@@ -114,7 +114,7 @@ def unseal(
             continue
         cipher = AESGCM(derive(token.encode("ascii"), secret, "token seal"))
         try:
-            plain = cipher.decrypt(nonce, value[_HEADER.size :], _associated(key, header))
+            plain = cipher.decrypt(nonce, value[_HEADER.size :], _associated_data(key, header))
         except InvalidTag:
             continue
         return plain, milliseconds / 1000

@@ -142,7 +142,7 @@ class Forwarding:
                 # The session was started for a second or two, and ended before the response.
                 cookies = self._guard.end(request)
         # A shared cache that stored this response would sign its other visitors in, or out.
-        return (*response_headers.private(headers), *(cookie.header() for cookie in cookies))
+        return (*response_headers.forbid_caching(headers), *(cookie.header() for cookie in cookies))
 
     async def _revoke_after_sign_out(
         self, request: Request, handle: Handle, before: Session | None, headers: Headers
@@ -173,7 +173,7 @@ class Forwarding:
 
         :param earlier: the session and token of the same response's earlier headers, if any.
         """
-        if not response_headers.set_cookies(headers, self._guard.now()):
+        if not response_headers.cookie_changes(headers, self._guard.now()):
             return None
         request = response_headers.next_request(request, headers, self._guard.now())
         after = await self._guard.current_or_log(request)

@@ -14,7 +14,7 @@ from ..http.origins import check_origin
 from ..http.pages import arrival_page
 from ..http.urls import add_parameter
 from ..sessions.base import Session
-from ..tokens.names import hashed, is_token
+from ..tokens.names import hash_token, is_token
 from .error_responses import error_response
 from .forward import Forward, Forwarding
 from .handle import Handle
@@ -78,13 +78,13 @@ class Links:
             self._services.options.adapter.strict
             and request.header("sec-fetch-site") == "cross-site"
             # Once for each link: where the second load is cross-site as well, it goes on.
-            and hashed(token)[:16] not in request.cookies(ARRIVAL_COOKIE)
+            and hash_token(token)[:16] not in request.cookies(ARRIVAL_COOKIE)
         )
 
     def _load_page_again(self, request: Request, token: str) -> Response:
         """Return a page of this site that opens the link again, now with the cookie."""
         mark = Cookie(
-            ARRIVAL_COOKIE, hashed(token)[:16], max_age=60, secure=request.scheme == "https"
+            ARRIVAL_COOKIE, hash_token(token)[:16], max_age=60, secure=request.scheme == "https"
         )
         name = str(self._services.options.query_param)
         return arrival_page(add_parameter(request.location, name, token), mark.header())
@@ -111,7 +111,7 @@ class Links:
                 raise SessionUnavailable(f"on_invalid returned a {type(response).__name__}")
         except RequestError as failure:
             return error_response(request, failure)
-        return replace(response, headers=response_headers.guarded(response.headers))
+        return replace(response, headers=response_headers.protect_used_link(response.headers))
 
 
 def _redirect_to_clean_url(request: Request, *headers: tuple[str, str]) -> Response:

@@ -59,13 +59,13 @@ def last_cookie(header: str, name: str) -> str | None:
         return None
     found = _pairs_named(name, r"\s", "=([^;]*)").findall(f";{header}")
     # Attack (CVE-2024-7592): a quoted value of 64 kB of backslashes takes `http.cookies._unquote`
-    # 7 seconds. Only the one cookie is parsed, up to a length, and `unquoted` undoes its quoting.
+    # 7 seconds. Only the one cookie is parsed, up to a length, and unquoted here.
     if not found or len(found[-1]) > MAX_COOKIE_VALUE:
         return None
-    return unquoted(found[-1].strip())
+    return unquote_cookie(found[-1].strip())
 
 
-def parsed_cookies(header: str) -> dict[str, str]:
+def parse_cookies(header: str) -> dict[str, str]:
     """Return all cookies as Starlette and Django read them, of any length, in linear time."""
     cookies: dict[str, str] = {}
     for pair in header.split(";"):
@@ -74,11 +74,11 @@ def parsed_cookies(header: str) -> dict[str, str]:
             name, value = "", name
         name, value = name.strip(), value.strip()
         if name or value:
-            cookies[name] = unquoted(value)
+            cookies[name] = unquote_cookie(value)
     return cookies
 
 
-def unquoted(value: str) -> str:
+def unquote_cookie(value: str) -> str:
     """Undo the quoting of `http.cookies`, as its repaired versions do: in linear time."""
     if len(value) < 2 or not value.startswith('"') or not value.endswith('"'):
         return value

@@ -164,17 +164,9 @@ class CookieAttributes:
         secure = self.secure
         if secure is None and name.lower().startswith(("__host-", "__secure-")):
             secure = True  # browsers drop a cookie with that prefix unless it is secure
-        return Cookie(
-            name,
-            value,
-            max_age=self.max_age,
-            domain=self.domain,
-            path=self.path,
-            secure=secure,
-            httponly=self.httponly,
-            samesite=self.samesite.capitalize(),
-            partitioned=self.partitioned,
-        )
+        given = {each: getattr(self, each) for each in self.__slots__}
+        given |= {"secure": secure, "samesite": self.samesite.capitalize()}
+        return Cookie(name, value, **given)
 
     def check(self, names: Iterable[str]) -> None:
         """:raises ConfigurationError: browsers would drop a cookie with one of these names."""

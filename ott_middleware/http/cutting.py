@@ -10,6 +10,7 @@ is the walk through the scope or environ and all that it holds.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, MutableMapping
@@ -123,12 +124,11 @@ class _Walk:
         """
         memo = (id(headers), Kind.OTHER, 0)
         if memo not in self._replaced:
-            replaced = headers
+            items = headers
             if not self._are_without_the_name(headers):
                 items = [self._header(item, depth) for item in headers]
-                if any(new is not old for new, old in zip(items, headers, strict=True)):
-                    replaced = items
-            self._replaced[memo] = headers, replaced
+            changed = any(map(operator.is_not, items, headers))
+            self._replaced[memo] = headers, items if changed else headers
         return self._replaced[memo][1]
 
     def _are_without_the_name(self, headers: Any) -> bool:
@@ -166,19 +166,15 @@ class _Walk:
         if type(value) is tuple:
             memo = (id(value), kind, depth)
             if memo not in self._replaced:
-                self._replaced[memo] = value, self._tuple(value, kind, depth)
+                changed = self._items(value, kind, depth) if self._may_enter(value, kind) else ()
+                items = list(value)
+                for index, item in changed:
+                    items[index] = item
+                self._replaced[memo] = value, tuple(items) if changed else value
             return self._replaced[memo][1]
         if type(value) in _CONTAINERS:
             self._pending[depth].append((value, kind))
         return value
-
-    def _tuple(self, value: tuple[Any, ...], kind: Kind, depth: int) -> tuple[Any, ...]:
-        if not self._may_enter(value, kind):
-            return value
-        changed = dict(self._items(value, kind, depth))
-        if not changed:
-            return value
-        return tuple(changed.get(index, item) for index, item in enumerate(value))
 
     def _items(self, items: Any, kind: Kind, depth: int) -> list[tuple[int, Any]]:
         """Return what items of a list or tuple become, by index, where they change."""

@@ -28,12 +28,12 @@ _YEAR = re.compile(r"[0-9]{2,4}(?![0-9])")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
-def without(headers: Headers, *names: str) -> Headers:
+def remove_headers(headers: Headers, *names: str) -> Headers:
     """Return the headers without those of the (lower-case) names."""
     return tuple(pair for pair in headers if pair[0].lower() not in names)
 
 
-def private(headers: Headers, cache_control: str = "private, no-store") -> Headers:
+def forbid_caching(headers: Headers, cache_control: str = "private, no-store") -> Headers:
     """Return headers with which no cache stores the response: no browser's, proxy's or CDN's.
 
     Every response with a session's cookie or a token goes through this function.
@@ -72,7 +72,7 @@ class _SetCookie:
         )
 
 
-def set_cookies(headers: Headers, now: float) -> dict[str, str | None]:
+def cookie_changes(headers: Headers, now: float) -> dict[str, str | None]:
     """Return how a response changes the browser's cookies: name → value, or None for a deletion.
 
     A deletion counts with any path and domain, since a proxy may have changed those of the request.
@@ -117,7 +117,7 @@ def next_request(request: Request, headers: Headers, now: float) -> Request:
     # Browsers clear the cookies after they have set those of the same response.
     if clears_cookies(headers):
         return request.with_headers({"cookie": None})
-    return request.with_cookies(set_cookies(headers, now))
+    return request.with_cookies(cookie_changes(headers, now))
 
 
 def _parse(line: str, now: float) -> _SetCookie:
@@ -130,7 +130,7 @@ def _parse(line: str, now: float) -> _SetCookie:
     prefix = name.lower()
     host = prefix.startswith("__host-")
     # Frameworks write an empty value as two quotes, and read none from it.
-    deleted = value in ("", '""') or _is_over(attributes, now)
+    deleted = value in ("", '""') or _has_expired(attributes, now)
     return _SetCookie(
         name,
         None if deleted else value,
@@ -142,7 +142,7 @@ def _parse(line: str, now: float) -> _SetCookie:
     )
 
 
-def _is_over(attributes: Sequence[tuple[str, str]], now: float) -> bool:
+def _has_expired(attributes: Sequence[tuple[str, str]], now: float) -> bool:
     """Return whether a cookie has expired. Of each attribute the last valid one counts."""
     ages = [text for name, text in attributes if name == "max-age" and _MAX_AGE.fullmatch(text)]
     if ages:  # `Max-Age` has precedence over `Expires`
@@ -185,23 +185,23 @@ def with_session(headers: Headers, cookies: Iterable[Cookie]) -> Headers:
 
     A cookie that the app itself sets or deletes stays as the app left it.
     """
-    decided = set_cookies(headers, now=0)  # both set and deleted ones
+    decided = cookie_changes(headers, now=0)  # both set and deleted ones
     # The failure: the app drops all cookies, which is a sign-out, and a cookie of ours beside it
     # signs the visitor in all the same, depending on the browser's order. None is added.
     added = () if clears_cookies(headers) else cookies
     return (
-        *private(headers),
+        *forbid_caching(headers),
         *(cookie.header() for cookie in added if cookie.name not in decided),
     )
 
 
-def guarded(headers: Headers) -> Headers:
+def protect_used_link(headers: Headers) -> Headers:
     """Return the headers of a hook's response to a used link, whose URL still holds the token.
 
     :param headers: a Referrer-Policy of `strict-origin` stays: without an origin, the Origin rule
         would refuse a form on the page.
     """
-    kept = private(without(headers, "referrer-policy"), "no-store")
+    kept = forbid_caching(remove_headers(headers, "referrer-policy"), "no-store")
     keeps_origin = ("referrer-policy", "strict-origin") in (
         (name.lower(), value.strip()) for name, value in headers
     )
@@ -215,9 +215,9 @@ def with_token(headers: Headers, token: str) -> Headers:
     if "set-ott" not in (name.lower() for name in names):
         names.append("set-ott")
     # A `set-ott` of the app is removed: scripts read two values as one, and redeem neither.
-    kept = without(headers, "access-control-expose-headers", "set-ott")
+    kept = remove_headers(headers, "access-control-expose-headers", "set-ott")
     return (
-        *private(kept, "no-store"),
+        *forbid_caching(kept, "no-store"),
         ("Access-Control-Expose-Headers", ", ".join(names)),
         ("set-ott", token),
     )

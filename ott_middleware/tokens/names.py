@@ -19,7 +19,7 @@ def is_token(value: object) -> bool:
     return isinstance(value, str) and _SYNTAX.fullmatch(value) is not None
 
 
-def hashed(token: str) -> str:
+def hash_token(token: str) -> str:
     """Return the unpadded base64url of a token's SHA-256, for `store_token="hashed"`.
 
     There is no salt, since a token is no password: 192 random bits cannot be guessed.

@@ -12,7 +12,7 @@ from ..crypto import Secret, parse_secrets
 from ..errors import ConfigurationError
 from ..http.messages import Request
 from ..sessions.base import Session
-from .names import hashed
+from .names import hash_token
 
 Hasher = Callable[[str], "str | Awaitable[str]"]
 StoreToken = str | Hasher | Mapping[str, Any]
@@ -63,7 +63,7 @@ def hasher_of(store_token: object) -> Hasher | None:
     if store_token == "plain":
         return None
     if store_token == "hashed":
-        return hashed
+        return hash_token
     if isinstance(store_token, Mapping) and store_token.get("type") == "custom-hasher":
         store_token = store_token.get("hash")
     if not callable(store_token):

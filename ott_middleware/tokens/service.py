@@ -51,7 +51,7 @@ from ..sessions.base import (
     cookie_values,
     refuse_cookie_in_id,
 )
-from .names import CHANNELS, backend_key, hashed, is_token, network_owner_of, owner_of
+from .names import CHANNELS, backend_key, hash_token, is_token, network_owner_of, owner_of
 from .options import (
     GenerateToken,
     GenerationContext,
@@ -143,7 +143,7 @@ class OneTimeTokens:
         self._sessions = sessions
         hasher = hasher_of(store_token)
         # The built-in hasher is not bound as a plug-in: on a loop it would go to a thread.
-        self._hashes = hasher is hashed
+        self._hashes = hasher is hash_token
         self._hasher = None if self._hashes else hasher
         hooks = (generate_token, self._hasher)
         self._hooks_wait = any(is_async(hook) for hook in hooks if hook is not None)
@@ -287,7 +287,7 @@ class OneTimeTokens:
         owner, limit = self._owner_and_limit(context.channel, session)
         for _ in range(1 if plug_ins.generate_token else _TRIES):
             token = await self._new_token(plug_ins, session, context)
-            key = backend_key(context.channel, await self._stored(plug_ins, token))
+            key = backend_key(context.channel, await self._stored_form(plug_ins, token))
             value = seal(
                 plain,
                 token=token,
@@ -400,10 +400,10 @@ class OneTimeTokens:
             )
         return str(token)
 
-    async def _stored(self, plug_ins: _PlugIns, token: str) -> str:
+    async def _stored_form(self, plug_ins: _PlugIns, token: str) -> str:
         """Return what the backend's key says of a token."""
         if plug_ins.hasher is None:
-            return hashed(token) if self._hashes else token
+            return hash_token(token) if self._hashes else token
         stored = await call_hook("store_token", plug_ins.hasher(token))
         if not (isinstance(stored, str) and stored.isascii() and 0 < len(stored) <= 512):
             raise SessionUnavailable("store_token must return 1 to 512 ASCII characters")
@@ -415,7 +415,7 @@ class OneTimeTokens:
         # Text that has not the form of a token reaches neither a hook nor the backend.
         if not is_token(token) or channel not in CHANNELS:
             raise InvalidToken
-        key = backend_key(channel, await self._stored(plug_ins, token))
+        key = backend_key(channel, await self._stored_form(plug_ins, token))
         # The one irreversible step: of several requests with one token, the first take wins.
         # Nothing below puts the token back.
         value = await call_backend(plug_ins.take(key))

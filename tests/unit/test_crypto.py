@@ -20,7 +20,7 @@ from ott_middleware.crypto import (
     unseal,
     unseal_cookie,
 )
-from ott_middleware.tokens.names import backend_key, hashed, is_token, owner_of
+from ott_middleware.tokens.names import backend_key, hash_token, is_token, owner_of
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 OLD, NEW, OTHER = b"the older secret", b"the newer secret", b"somebody else's secret"
@@ -90,7 +90,7 @@ def test_a_token_is_made_of_its_alphabet(text: str) -> None:
     ],
 )
 def test_what_hashed_keeps(token: str, stored: str) -> None:
-    assert hashed(token) == stored
+    assert hash_token(token) == stored
 
 
 @given(st.binary())

@@ -24,7 +24,7 @@ from ott_middleware import (
 )
 from ott_middleware.http.origins import HandoffTarget, Origin, OriginPattern
 from ott_middleware.options import OptionValues
-from ott_middleware.tokens.names import hashed
+from ott_middleware.tokens.names import hash_token
 from ott_middleware.tokens.options import hasher_of, seconds_of
 
 SECRET = "a secret of thirty-two characters"
@@ -172,7 +172,7 @@ def test_any_time_is_a_life_or_refused(expires_in: Any) -> None:
 
 def test_the_forms_of_a_hasher() -> None:
     assert hasher_of("plain") is None
-    assert hasher_of("hashed") is hashed
+    assert hasher_of("hashed") is hash_token
     assert hasher_of(shout) is shout
     assert hasher_of({"type": "custom-hasher", "hash": shout}) is shout
     assert hasher_of(MappingProxyType({"type": "custom-hasher", "hash": shout})) is shout

@@ -11,11 +11,11 @@ from ott_middleware.http.cookies import Cookie
 from ott_middleware.http.messages import Headers, Request
 from ott_middleware.http.origins import OriginPattern
 from ott_middleware.http.response_headers import (
+    cookie_changes,
     cors,
-    set_cookies,
+    remove_headers,
     with_session,
     with_token,
-    without,
 )
 
 LATIN_1 = st.text(st.characters(max_codepoint=255))
@@ -26,9 +26,9 @@ SID_HEADER = ("Set-Cookie", "sid=new; Path=/; Secure; HttpOnly; SameSite=Lax")
 
 def test_headers_are_left_out_by_name_in_any_case() -> None:
     headers = (("ETag", "x"), ("a", "1"), ("etag", "y"), ("ETagged", "z"), ("a", "2"))
-    assert without(headers, "etag") == (("a", "1"), ("ETagged", "z"), ("a", "2"))
-    assert without(headers) == headers
-    assert without(headers, "a", "etag", "etagged") == ()
+    assert remove_headers(headers, "etag") == (("a", "1"), ("ETagged", "z"), ("a", "2"))
+    assert remove_headers(headers) == headers
+    assert remove_headers(headers, "a", "etag", "etagged") == ()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_headers_are_left_out_by_name_in_any_case() -> None:
     ],
 )
 def test_what_an_answer_does_to_a_cookie(line: str, value: str | None) -> None:
-    assert set_cookies((("Set-Cookie", line),), NOW) == {"sid": value}
+    assert cookie_changes((("Set-Cookie", line),), NOW) == {"sid": value}
 
 
 def test_what_an_answer_does_to_several_cookies() -> None:
@@ -76,8 +76,8 @@ def test_what_an_answer_does_to_several_cookies() -> None:
         ("SET-COOKIE", "b=; Max-Age=0"),
         ("Set-Cookie", "a=2"),
     )
-    assert set_cookies(headers, NOW) == {"a": "2", "b": None}
-    assert set_cookies(headers[:1], NOW) == {}
+    assert cookie_changes(headers, NOW) == {"a": "2", "b": None}
+    assert cookie_changes(headers[:1], NOW) == {}
 
 
 @given(
@@ -86,7 +86,7 @@ def test_what_an_answer_does_to_several_cookies() -> None:
     | st.text("0123456789 JanGMT+-:,").map("sid=v; Expires={}".format)
 )
 def test_any_set_cookie_is_read(line: str) -> None:
-    (name, value), *others = set_cookies((("Set-Cookie", line),), NOW).items()
+    (name, value), *others = cookie_changes((("Set-Cookie", line),), NOW).items()
     assert others == []
     assert name == line.split(";")[0].split("=")[0].strip(" \t")
     assert value is None or (value and value in line and ";" not in value)

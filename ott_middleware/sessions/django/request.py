@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware, rotate_token
 from django.utils.functional import SimpleLazyObject
 
-from ...http.client_text import last_cookie, parsed_cookies
+from ...http.client_text import last_cookie, parse_cookies
 from ...http.cookies import Cookie
 from ...http.encoding import visible
 from ...http.messages import Request
@@ -81,7 +81,7 @@ def django_request(request: Request) -> Any:
         asking = ASGIRequest(carrier, BytesIO())
     else:
         asking = HttpRequest()
-    asking.COOKIES = SimpleLazyObject(lambda: parsed_cookies(cookies))
+    asking.COOKIES = SimpleLazyObject(lambda: parse_cookies(cookies))
     asking.user = AnonymousUser()
     return asking
 
