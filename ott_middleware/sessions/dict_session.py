@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ..errors import ConfigurationError, SessionUnavailable
+from ..errors import ConfigurationError, SessionExpired, SessionUnavailable
 from .base import Session, copy_as
 from .framework import FrameworkOptions, FrameworkSession, exposed_of
-from .lifetime import RESERVED_KEYS
+from .lifetime import RESERVED_KEYS, earlier
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -55,11 +55,6 @@ class Beginning(Session):
     """
 
     entry: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of(cls, session: Session, entry: Mapping[str, Any], **changes: Any) -> Beginning:
-        """A session to be begun, since it has no token."""
-        return copy_as(cls, session, **{"token": "", **changes, "entry": entry})
 
 
 class MappedSession(FrameworkSession):
@@ -158,45 +153,54 @@ class MappedSession(FrameworkSession):
         found = self.person_known(person)
         if found is None:
             return None
-        return Beginning.of(session, found.entry, user_id=found.id, user=self.told(found))
+        user = self.exposed_fields(found)
+        return copy_as(Beginning, session, token="", user_id=found.id, user=user, entry=found.entry)
 
-    def session_of(
+    def session_of(self, person: Person, values: Mapping[str, Any], **others: Any) -> Session:
+        """Return the session of a signed-in user.
+
+        :param values: what is in the session.
+        :param others: the other fields of the `Session`.
+        """
+        data = exposed_of(values, self._data)
+        return Session(user_id=person.id, user=self.exposed_fields(person), data=data, **others)
+
+    def share_or_fork(
         self,
-        person: Person,
+        session: Session,
+        person: Person | None,
         values: Mapping[str, Any],
         *,
-        id: str,  # noqa: A002 - the session's own word
-        token: str,
         expires_at: datetime | None,
-        persistent: bool,
-    ) -> Session:
-        """The session of a signed-in user."""
-        return Session(
-            id=id,
-            token=token,
-            user_id=person.id,
-            user=self.told(person),
-            expires_at=expires_at,
-            persistent=persistent,
-            data=exposed_of(values, self._data),
-        )
-
-    def lives_on(
-        self, session: Session, person: Person, values: Mapping[str, Any], *, fork: bool = False
-    ) -> Session:
-        """A session that was found alive, as `alive` returns it.
+        now: float,
+        fork: bool = False,
+    ) -> Session | None:
+        """Return a session that was looked up at redemption, as `alive` returns it.
 
         :param session: with its token.
-        :param values: what is in it now.
-        :param fork: whether a new one begins in any mode.
+        :param person: the user of the session now.
+        :param values: what is in the session now.
+        :param expires_at: when the session ends, as it was looked up.
+        :param now: Unix seconds.
+        :param fork: whether a new session is created in any mode.
+        :return: None if another user is signed in under the same key by now.
+        :raises SessionExpired: the session has ended.
         """
-        session = replace(session, data=exposed_of(values, self._data))
+        if person is None or person.id != session.user_id:
+            return None
+        session = replace(
+            session,
+            expires_at=earlier(expires_at, session.expires_at),
+            data=exposed_of(values, self._data),
+        )
+        if session.expired(now):
+            raise SessionExpired
         if self.mode == "share" and not fork:
             return session
-        return Beginning.of(session, person.entry)
+        return copy_as(Beginning, session, token="", entry=person.entry)
 
     def values_of(self, session: Session) -> dict[str, Any]:
-        """What a new session begins with.
+        """Return the values of a new session.
 
         :raises SessionUnavailable: the values name another user.
         """
@@ -209,8 +213,8 @@ class MappedSession(FrameworkSession):
             raise SessionUnavailable("the values of the new session name another user")
         return values
 
-    def told(self, person: Person) -> dict[str, Any]:
-        """The fields of a user that may leave this site."""
+    def exposed_fields(self, person: Person) -> dict[str, Any]:
+        """Return the fields of a user that may leave this site."""
         return {"id": person.id, **exposed_of(person.fields, self._exposed)}
 
 

@@ -66,15 +66,13 @@ def add_end(values: Mapping[str, Any], expires_at: datetime | None) -> dict[str,
 
 def put_quietly(values: MutableMapping[str, Any], added: Mapping[str, int]) -> None:
     """Put values into a session that does not notice: it stays as modified as it was."""
-    with _unmarked(values) as kind:
-        kind.update(values, added)
+    _call_quietly(values, "update", added)
 
 
 def take_quietly(values: MutableMapping[str, Any], keys: Iterable[str]) -> None:
     """Take values out of a session that does not notice."""
-    with _unmarked(values) as kind:
-        for key in keys:
-            kind.pop(values, key, None)
+    for key in keys:
+        _call_quietly(values, "pop", key, None)
 
 
 @contextmanager
@@ -87,16 +85,14 @@ def unnoticed(values: MutableMapping[str, Any], added: Mapping[str, int]) -> Ite
         take_quietly(values, added)
 
 
-@contextmanager
-def _unmarked(values: MutableMapping[str, Any]) -> Iterator[type[MutableMapping[str, Any]]]:
-    """Give the class whose methods change the values without a mark on the session."""
+def _call_quietly(values: Any, method: str, *args: Any) -> None:
     if isinstance(values, dict):
-        yield dict  # its own methods call none of the session's
+        getattr(dict, method)(values, *args)  # a dict's own methods call none of the session's
         return
-    modified = getattr(values, "modified", None)  # of a session that is no dict, if it has a mark
-    yield type(values)
+    modified = getattr(values, "modified", None)
+    getattr(values, method)(*args)
     if modified is not None:
-        values.modified = modified  # type: ignore[attr-defined]  # it is there
+        values.modified = modified
 
 
 def sign_at(signer: TimestampSigner, payload: bytes, seconds: int) -> str:

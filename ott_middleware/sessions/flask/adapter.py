@@ -15,7 +15,7 @@ from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from ...errors import ConfigurationError, SessionExpired, SessionUnavailable
 from ...http.cookies import Cookie
 from ...http.messages import Request
-from ..base import CallApp, Session
+from ..base import CallApp, Session, copy_as
 from ..dict_session import Beginning, MappedSession, Person, User, id_of
 from ..framework import FrameworkOptions, Mode, session_id
 from ..hosts import exact_hosts, flask_hosts
@@ -131,7 +131,7 @@ class FlaskSession(MappedSession):
     def safe_mode(self) -> Mode:
         return "fork" if keeps_on_server(self.app.session_interface) else "share"
 
-    # The app may be told these after it is wrapped.
+    # Read when a request comes, since the app may be configured after it is wrapped.
 
     @property
     def cookie_names(self) -> tuple[str, ...]:  # type: ignore[override]  # read only here
@@ -162,8 +162,6 @@ class FlaskSession(MappedSession):
                 "set app.secret_key before the app is wrapped"
             )
         return (self.app.secret_key, *(self.app.config.get("SECRET_KEY_FALLBACKS") or ()))
-
-    # The session of a request.
 
     def current(self, request: Request) -> Session | None:
         login = self._login()
@@ -228,20 +226,16 @@ class FlaskSession(MappedSession):
         with open_other_session(self.app, cookies) as (opened, limits):
             values = dict(opened or {})
             person = login.person_in(values) if login else self.person_in(values)
-            # Another user may be signed in under the same key by now.
-            if person is None or person.id != session.user_id:
-                return None
-            end = earlier(end_of(self.app, session.token, opened, limits), session.expires_at)
-            session = replace(session, expires_at=end)
-            if session.expired(time.time()):
-                raise SessionExpired
+            end = end_of(self.app, session.token, opened, limits) if person else None
             # An interface may derive from Flask's own and keep a key all the same: the visitor
             # would sign in under it next, while an attacker knows it.
             has_key = self._mode is None and key_of(opened) is not None
-            live = self.lives_on(session, person, values, fork=has_key)
+            live = self.share_or_fork(
+                session, person, values, expires_at=end, now=time.time(), fork=has_key
+            )
             # A key is shared as it is: both sites hold one session, which ends for both.
-            signed = SignedCookie.read(self.app, live.token) if live.token else None
-            return replace(live, token=signed.add_end(live.expires_at)) if signed else live
+            signed = SignedCookie.read(self.app, live.token) if live and live.token else None
+            return replace(live, token=signed.add_end(live.expires_at)) if live and signed else live
 
     def _alive_by_remember_cookie(
         self, session: Session, login: FlaskLogin | None
@@ -254,7 +248,7 @@ class FlaskSession(MappedSession):
         if person is None or person.id != session.user_id:
             return None
         # There is no session to share: a new one begins.
-        return Beginning.of(session, person.entry, data={})
+        return copy_as(Beginning, session, token="", data={}, entry=person.entry)
 
     def person_known(self, person: Any) -> Person | None:
         login = self._login()

@@ -37,9 +37,8 @@ class SignedCookie:
         interface = app.session_interface
         if not isinstance(interface, SecureCookieSessionInterface):
             return None
+        # The adapter has seen a secret key, and without one no user is signed in.
         serializer: Any = interface.get_signing_serializer(app)
-        if serializer is None:
-            return None
         signer = serializer.make_signer(serializer.salt)
         try:
             payload, date = signer.unsign(value, return_timestamp=True)

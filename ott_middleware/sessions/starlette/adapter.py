@@ -174,14 +174,9 @@ class StarletteSession(MappedSession):
         if opened is None:
             return None
         values, person, expires_at, signed_at = opened
-        if person.id != session.user_id:
-            return None
-        session = replace(session, expires_at=earlier(expires_at, session.expires_at))
-        if session.expired(self._clock()):
-            raise SessionExpired
-        live = self.lives_on(session, person, values)
-        ended = add_end(values, live.expires_at) if live.token else None
-        if ended is None:
+        live = self.share_or_fork(session, person, values, expires_at=expires_at, now=self._clock())
+        ended = add_end(values, live.expires_at) if live and live.token else None
+        if live is None or ended is None:
             return live
         # The signature keeps its date. Without the end beside it, the app's next write would date
         # the session anew, and it would outlive the one that it was copied from.
