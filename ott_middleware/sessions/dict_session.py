@@ -1,7 +1,7 @@
-"""Sessions that are a mapping, as Flask's and Starlette's are: reads and writes the signed-in user.
+"""The base of the adapters for sessions that are a mapping, as Flask's and Starlette's are.
 
-Such a session says nothing of people by itself: which of its values is the signed-in user is the
-app's own custom. Here is how it is told.
+Each app decides which value of such a session is the signed-in user. `MappedSession` finds the user
+under the usual keys, or where the option `user` says.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ User = str | Callable[[Mapping[str, Any]], Any]
 class Person:
     """A user that a session names.
 
-    :ivar id: as text.
-    :ivar fields: what is known of the user; `expose` decides what of it leaves the site.
+    :ivar id: the user's id, as text.
+    :ivar fields: the fields of the user, of which `expose` decides which leave the site.
     :ivar entry: the values that make a session the user's.
     """
 
@@ -51,7 +51,7 @@ class Person:
 class Beginning(Session):
     """A session that is to be created for a user; passed from `resolve` to `establish` only.
 
-    :ivar entry: the values that make it the user's; in none of the session's other fields.
+    :ivar entry: the values that make the new session the user's; in no other field of this one.
     """
 
     entry: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -97,7 +97,8 @@ class MappedSession(FrameworkSession):
         self._key = user if isinstance(user, str) else _KEY
         self._user_keys = USER_KEYS if user is None else () if callable(user) else (user,)
         for name in self._data:
-            # Attack: data of another site would name the signed-in user, past `match`.
+            # Attack: a source site sends a user's id among the data. Keys that may name a user are
+            # refused; else that site would decide which user signs in here, past `match`.
             if name in RESERVED_KEYS:
                 raise ConfigurationError(
                     f"data: {name!r} is the end of a session and does not travel; leave it out"
@@ -109,10 +110,10 @@ class MappedSession(FrameworkSession):
                 )
 
     def person_in(self, values: Mapping[str, Any]) -> Person | None:
-        """The signed-in user, by a session's values."""
+        """Return the signed-in user, by a session's values."""
         if callable(self._user):
             user_id = id_of(self._user(values))
-            # Only the function knows what of the session makes it theirs: all of it, then.
+            # Only the function knows which values make the session the user's: all are taken.
             return None if user_id is None else Person(user_id, values, values)
         for key in self._user_keys:
             value = values.get(key)
@@ -126,15 +127,15 @@ class MappedSession(FrameworkSession):
                 return Person(user_id, values if of_user is None else of_user, {key: value})
         return None
 
-    def person_known(self, person: Any) -> Person | None:
-        """The local user that `match` returned, or None if the value is unusable."""
+    def person_from_match(self, person: Any) -> Person | None:
+        """Return the local user that `match` returned, or None if the value is unusable."""
         if isinstance(person, Mapping):
             found = self.person_in(person)
             if found is None:
                 logger.error(
                     "%s: match returned values in which user= finds no user", type(self).__name__
                 )
-            # All of it: the app's custom may want more than an id.
+            # All values are taken, since the app may read more than an id.
             return found and replace(found, entry=dict(person))
         user_id = id_of(person)
         if user_id is None or callable(self._user):
@@ -150,7 +151,7 @@ class MappedSession(FrameworkSession):
         return Person(user_id, entry, entry)
 
     def known(self, session: Session, person: Any) -> Session | None:
-        found = self.person_known(person)
+        found = self.person_from_match(person)
         if found is None:
             return None
         user = self.exposed_fields(found)
@@ -219,7 +220,7 @@ class MappedSession(FrameworkSession):
 
 
 def id_of(value: Any) -> str | None:
-    """A user's id as text; None for what is none."""
+    """Return a user's id as text, or None for a value that is no id."""
     if isinstance(value, bool) or not isinstance(value, (str, int, UUID)) or not value:
         return None
     return str(value)

@@ -1,8 +1,8 @@
-"""The end of a session among the session's own values, for frameworks that keep no end.
+"""Keeps the end of a session among the session's own values, for frameworks that keep no end.
 
 Flask's and Starlette's sessions end by the date of the cookie's signature, or by the store's: both
 are renewed whenever the app writes to the session. A session that a handoff made has to end with
-the session that it came from, so its end is kept under a reserved key.
+the session that it was copied from, so its end is kept under a reserved key.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LATEST = 253370764800
 
 
 def seconds_in(values: Mapping[str, Any], key: str) -> int | None:
-    """The Unix seconds under a reserved key; None where the key is missing."""
+    """Return the Unix seconds under a reserved key, or None if the key is missing."""
     if key not in values:
         return None
     value = values[key]
@@ -42,19 +42,19 @@ def seconds_in(values: Mapping[str, Any], key: str) -> int | None:
 
 
 def seconds_of(moment: datetime | None) -> int | None:
-    """A moment in whole Unix seconds, never later than the moment itself."""
+    """Return a moment in whole Unix seconds, never later than the moment itself."""
     return None if moment is None else int(moment.timestamp())
 
 
 def moment_of(seconds: float | None) -> datetime | None:
-    """Unix seconds as an aware datetime, in the year 9999 at the latest."""
+    """Return Unix seconds as an aware datetime, in the year 9999 at the latest."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(min(seconds, _LATEST), timezone.utc)
 
 
 def earlier(one: _End | None, other: _End | None) -> _End | None:
-    """The earlier of two ends, either of which may be unknown."""
+    """Return the earlier of two ends, either of which may be unknown (None)."""
     return min((end for end in (one, other) if end is not None), default=None)
 
 

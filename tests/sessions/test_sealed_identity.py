@@ -198,13 +198,13 @@ def test_the_seal_of_one_token_is_of_no_use_with_another() -> None:
         ("https://b.example", time.time() + 61, False),
     ]:
         with using_bounds(Bounds(audience, now)):
-            assert (ours._opened(left) is not None) is opens
+            assert (ours._open(left) is not None) is opens
 
 
 def test_a_seal_without_an_identity_is_of_an_adapter_that_seals_its_own() -> None:
     club = ClubSession()
     session = Session("s", "", user_id="1")
-    left = replace(session, token=club._sealed("a cookie"))
-    opened = club._opened(left)
+    left = replace(session, token=club._seal("a cookie"))
+    opened = club._open(left)
     assert opened is not None
     assert (opened.token, opened.user_id) == ("a cookie", "1")

@@ -203,11 +203,11 @@ class DjangoSession(FrameworkSession):
         # their own. The data is only named here, by digests, since it may be long.
         inside = {name: values[name] for name in _SEALED}
         digests = {name: _digest(name, value) for name, value in values["data"].items()}
-        sealed = self._sealed(json.dumps([session.token, *more, inside, digests]))
+        sealed = self._seal(json.dumps([session.token, *more, inside, digests]))
         return replace(exposed, token=sealed)
 
-    def _opened(self, session: Session) -> Session | None:
-        own = super()._opened(session)
+    def _open(self, session: Session) -> Session | None:
+        own = super()._open(session)
         if own is None:
             return None
         token, backend, auth_hash, *more = json.loads(own.token)

@@ -250,12 +250,12 @@ class FlaskSession(MappedSession):
         # There is no session to share: a new one begins.
         return copy_as(Beginning, session, token="", data={}, entry=person.entry)
 
-    def person_known(self, person: Any) -> Person | None:
+    def person_from_match(self, person: Any) -> Person | None:
         login = self._login()
         if login is None:
-            return super().person_known(person)
+            return super().person_from_match(person)
         with open_other_session(self.app, {}):
-            return login.person_known(person)
+            return login.person_from_match(person)
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
         return [self._cookie(quote_value(session.token))]

@@ -38,7 +38,7 @@ NO_LIMITS = Limits()
 
 
 def limits_of(app: flask.Flask, environ: Mapping[str, Any], session: Any) -> Limits:
-    """The limits of the session that was opened for a request.
+    """Return the limits of the session that was opened for a request.
 
     :param environ: of that request.
     """
