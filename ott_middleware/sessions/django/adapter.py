@@ -15,41 +15,23 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings
-from django.contrib.auth import (
-    BACKEND_SESSION_KEY,
-    HASH_SESSION_KEY,
-    SESSION_KEY,
-    get_user_model,
-    login,
-)
-from django.http import HttpRequest, HttpResponse
-from django.middleware.csrf import CSRF_SESSION_KEY
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 
 from ...context import current_request
-from ...errors import ConfigurationError, SessionExpired, SessionNotFound
+from ...errors import SessionExpired, SessionNotFound
 from ...http.cookies import Cookie, CookieOptions, cap_age
 from ...http.messages import Request
 from ..base import CallApp, Session
 from ..framework import FrameworkSession, Match, Mode, earlier, exposed_of, session_id
 from ..hosts import django_hosts, exact_hosts
-from .ends import END_KEY, keep_ends, now
-from .project import check_apps, check_layers, check_store, cookie_attributes, engine
-from .request import cookies_of, cookies_set_by, django_request, renew_csrf, using_request
+from .ends import keep_ends, now
+from .project import check_apps, check_layers, check_options, cookie_attributes, engine
+from .request import begin_session, cookies_of, renew_forms
 from .store import database, end_of, is_key, is_self_contained, limit, reading
 from .user import SignedIn, as_json, described, id_of, user_by_field, user_by_id, user_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-# The keys that decide the user, the end and the forms of a session: no other site may send them.
-_RESERVED = {
-    SESSION_KEY,
-    BACKEND_SESSION_KEY,
-    HASH_SESSION_KEY,
-    CSRF_SESSION_KEY,
-    "_session_expiry",
-    END_KEY,
-}
 
 logger = logging.getLogger("ott_middleware")
 
@@ -116,13 +98,9 @@ class DjangoSession(FrameworkSession):
     ) -> None:
         super().__init__(mode=mode, expose=expose, data=data, match=match, sources=sources)
         self._store = engine()
-        if taken := _RESERVED.intersection(self._data):
-            raise ConfigurationError(f"data: {min(taken)!r} is Django's own; leave it out")
-        check_store(self._store, mode, same_store=same_store)
-        if auth_backend is not None and auth_backend not in settings.AUTHENTICATION_BACKENDS:
-            raise ConfigurationError(
-                f"auth_backend: {auth_backend!r}; name one of settings.AUTHENTICATION_BACKENDS"
-            )
+        check_options(
+            self._store, mode, self._data, same_store=same_store, auth_backend=auth_backend
+        )
         self.bounds_app = keep_ends(self._store)
         self._same_store = same_store
         self._auth_backend = auth_backend
@@ -230,9 +208,7 @@ class DjangoSession(FrameworkSession):
         cookie = self._cookie(session.token, session)
         if settings.CSRF_USE_SESSIONS or cookies_of(request).get(cookie.name) == session.token:
             return [cookie]  # the forms that go with this session stay good
-        asking, response = HttpRequest(), HttpResponse()
-        renew_csrf(request, asking, response)
-        return [cookie, *cookies_set_by(response)]
+        return [cookie, *renew_forms(request)]
 
     def begin(self, session: Session, request: Request) -> list[Cookie]:
         with database(request):
@@ -248,16 +224,11 @@ class DjangoSession(FrameworkSession):
             end = own.expires_at
             if end is None or end - now() < timedelta(seconds=1):
                 raise SessionExpired  # no cookie and no cache keeps less than a second
-            asking, response = django_request(request), HttpResponse()
-            # A fresh one: whoever planted the visitor's own knows its key.
-            asking.session = store = self._store()
+            # A new one: the key of the visitor's own session may be known to an attacker.
+            store = self._store()
             limit(store, end, persistent=own.persistent)
-            with using_request(asking, response):
-                login(asking, user, backend=own.backend)
-            store.update(dict(own.data))
-            renew_csrf(request, asking, response)
-            store.save()
-        return [self._cookie(store.session_key, own), *cookies_set_by(response)]
+            others = begin_session(request, user, store, backend=own.backend, data=own.data)
+        return [self._cookie(store.session_key, own), *others]
 
     def _signed_in(self, key: str) -> SignedIn | None:
         """The session with that key, if a user is signed in by it."""
