@@ -1,8 +1,8 @@
-"""Django's sessions, as the project's own engine and `django.contrib.auth` have them.
+"""The session adapter for Django projects: reads and creates sessions by Django's own functions.
 
-Django decides, and is asked by its own functions: the engine of `SESSION_ENGINE` loads the session,
-`django.contrib.auth.get_user` finds its user (by the backend of the sign-in, `is_active`, and the
-hash that changes with the password), `login` begins a new one.
+The engine of `SESSION_ENGINE` loads the session, `django.contrib.auth.get_user` returns its user
+(by the backend of the sign-in, `is_active`, and the hash that changes with the password), `login`
+creates a new session.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class DjangoSession(FrameworkSession):
     The cookie's name and attributes are those of the settings (`SESSION_COOKIE_…`). Make it when
     the settings are there: in `wsgi.py` or `asgi.py`, after `get_wsgi_application()`.
 
-    In mode `"fork"` signing out on one side leaves the other signed in; a change of the password
+    In mode `"fork"` signing out at one site leaves the other signed in; a change of the password
     and a deactivated user end both, and the new session ends when the one that it comes from
     would have ended at that time, or after this site's `SESSION_COOKIE_AGE` where that is sooner.
     That end stands in the session, and holds whatever the app does to it but `flush()` (which
     `logout` calls): not `set_expiry()`, `clear()`, a later change, nor `SESSION_SAVE_EVERY_REQUEST`
     make it last longer. For that the adapter gives the project's session store class, whichever it
-    is, methods that keep the end; sessions that the app begins itself are left as they are. Where
+    is, methods that keep the end; sessions that the app creates itself are left as they are. Where
     the engine does not derive from Django's `SessionBase`, a warning says so at start, and
     `bounds_app` is False: then the app may see a session that has ended, and the adapter does not.
 
@@ -123,7 +123,7 @@ class DjangoSession(FrameworkSession):
         check_apps(self._match)
         if not self.bounds_app:
             logger.warning(
-                "%s: sessions that a handoff began may be seen by the app after they have ended: "
+                "%s: the app may see sessions that a handoff created after they have ended: "
                 "derive the SessionStore of SESSION_ENGINE from Django's SessionBase",
                 type(self).__name__,
             )
@@ -142,17 +142,17 @@ class DjangoSession(FrameworkSession):
         if not is_key(self._store, key):
             return None
         with database(request):
-            return self._signed_in(key)
+            return self._load(key)
 
     def expose(self, session: Session) -> Session:
         exposed = super().expose(replace(session, token=""))
         if not session.token:
             return exposed
         more = (session.backend, session.auth_hash) if isinstance(session, SignedIn) else ("", "")
-        # Under the same seal as the key stands what decides who is signed in, for how long and with
-        # what. The token's own seal needs no secret of this site's: whoever can write to the
-        # backend could put a victim's id, or another end, beside the sealed key of a session of
-        # their own. The data is only named here, by digests, since it may be long.
+        # Attack: the token's own seal needs no secret of this site. Whoever can write to the
+        # backend would put a victim's id, or a later end, beside the sealed key of a session of
+        # their own. So the user and the end are sealed with the key, and digests of the data, which
+        # may itself be long.
         digests = {name: _digest(name, value) for name, value in exposed.to_json()["data"].items()}
         sealed = self._sealed(json.dumps([session.token, *more, digests]), exposed)
         return replace(exposed, token=sealed)
@@ -182,27 +182,27 @@ class DjangoSession(FrameworkSession):
                 user = user_of(SignedIn.of(session).values)
                 if user is None:
                     return None
-                told = {**(session.user or {}), **described(user, self._exposed)}
-                return self._within_lifetime(replace(session, token="", user=told))
-            found = self._signed_in(session.token)
+                fields = {**(session.user or {}), **described(user, self._exposed)}
+                return self._cap_lifetime(replace(session, token="", user=fields))
+            found = self._load(session.token)
         # Another user may have signed in under the same key meanwhile.
         if found is None or found.user_id != session.user_id:
             return None
         # Two engines measure a session's age by the settings of the site that looks. The end that
         # the source saw, and sealed, holds too; this site's may be later.
         found = replace(found, expires_at=earlier(found.expires_at, session.expires_at))
-        return found if self.mode == "share" else self._within_lifetime(replace(found, token=""))
+        return found if self.mode == "share" else self._cap_lifetime(replace(found, token=""))
 
     def known(self, session: Session, person: Any) -> Session | None:
         with database(current_request()):
             if self._match == "id":
-                return self._arrived(session, person)
+                return self._to_local_user(session, person)
             user = user_by_field(self._match, person) if isinstance(self._match, str) else person
             if user is None:
                 return None
             if not isinstance(user, get_user_model()) or user.pk is None:
                 raise TypeError("match returned no saved user of this project, and not None")
-            return self._arrived(session, id_of(user))
+            return self._to_local_user(session, id_of(user))
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
         cookie = self._cookie(session.token, session)
@@ -215,12 +215,12 @@ class DjangoSession(FrameworkSession):
             own: SignedIn | None
             if isinstance(session, SignedIn):
                 own = session
-            else:  # carried here by a token service of the user
-                own = self._arrived(session, session.user_id)
+            else:  # a token service of the site's owner brought it
+                own = self._to_local_user(session, session.user_id)
             user = None if own is None else user_of(own.values)
             if own is None or user is None:
                 raise SessionNotFound  # the user was deactivated at this very moment
-            own = self._within_lifetime(own)
+            own = self._cap_lifetime(own)
             end = own.expires_at
             if end is None or end - now() < timedelta(seconds=1):
                 raise SessionExpired  # no cookie and no cache keeps less than a second
@@ -230,8 +230,8 @@ class DjangoSession(FrameworkSession):
             others = begin_session(request, user, store, backend=own.backend, data=own.data)
         return [self._cookie(store.session_key, own), *others]
 
-    def _signed_in(self, key: str) -> SignedIn | None:
-        """The session with that key, if a user is signed in by it."""
+    def _load(self, key: str) -> SignedIn | None:
+        """Return the session with that key; None unless a user is signed in by it."""
         store = reading(self._store, key)
         values = dict(store.items())
         # A session may exist without a signed-in user.
@@ -243,7 +243,7 @@ class DjangoSession(FrameworkSession):
             return None
         auth_hash = str(values.get(HASH_SESSION_KEY, ""))
         named = (id_of(user), auth_hash) if is_self_contained(self._store) else (key,)
-        told = {name: as_json(value) for name, value in exposed_of(values, self._data).items()}
+        data = {name: as_json(value) for name, value in exposed_of(values, self._data).items()}
         return SignedIn(
             id=session_id(self.kind, *named),
             token=key,
@@ -251,13 +251,13 @@ class DjangoSession(FrameworkSession):
             user=described(user, self._exposed),
             expires_at=end,
             persistent=not store.get_expire_at_browser_close(),
-            data=told,
+            data=data,
             backend=values[BACKEND_SESSION_KEY],
             auth_hash=auth_hash,
         )
 
-    def _arrived(self, session: Session, user_id: object) -> SignedIn | None:
-        """A session of another site, as one of a local user, if the project lets that user in."""
+    def _to_local_user(self, session: Session, user_id: object) -> SignedIn | None:
+        """Turn a session of another site into one of a local user that may sign in; else None."""
         found = user_by_id(user_id, self._auth_backend)
         if found is None:
             return None
@@ -270,13 +270,10 @@ class DjangoSession(FrameworkSession):
             backend=backend,
             auth_hash=user.get_session_auth_hash(),
         )
-        return self._within_lifetime(arrived)
+        return self._cap_lifetime(arrived)
 
-    def _within_lifetime(self, session: _S) -> _S:
-        """A session to begin here, bounded by this site's settings.
-
-        It ends no later than a session that is begun now, and with the browser where those do.
-        """
+    def _cap_lifetime(self, session: _S) -> _S:
+        """Return a session that lasts no longer than this site's settings allow to a new one."""
         return replace(
             session,
             expires_at=earlier(session.expires_at, self._latest()),
