@@ -7,16 +7,19 @@ app's own custom. Here is how it is told.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ..errors import ConfigurationError, SessionUnavailable
 from .base import Session, copy_as
-from .framework import FrameworkSession, Match, Mode, exposed_of
+from .framework import FrameworkOptions, FrameworkSession, exposed_of
 from .lifetime import RESERVED_KEYS
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger("ott_middleware")
 
@@ -60,12 +63,14 @@ class Beginning(Session):
 
 
 class MappedSession(FrameworkSession):
-    """The base of the adapters for sessions that are a mapping; see there.
+    """The base of the adapters for sessions that are a mapping.
 
     :param user: where the signed-in user's id is in the session: the name of a key, or a function
         of the session's values that returns the id, or None. Under a key there may be
         an id (text that is not empty, a number but 0, a UUID) or a mapping with an `id` (or `sub`).
         Default: the first of `USER_KEYS` that holds one.
+    :param options: see `FrameworkOptions`.
+    :raises ConfigurationError: a bad argument.
 
     A new session gets the user's id under that key (`user_id` by default). Ids that arrive by
     `match="id"` are text; where the app keeps numbers, say `match=lambda s: int(s.user_id)`. Where
@@ -81,21 +86,17 @@ class MappedSession(FrameworkSession):
         self,
         *,
         user: User | None = None,
-        mode: Mode | None = None,
-        expose: Iterable[str] = (),
-        data: Iterable[str] = (),
-        match: Match | None = None,
-        sources: Sequence[FrameworkSession] = (),
+        **options: Unpack[FrameworkOptions],
     ) -> None:
-        super().__init__(mode=mode, expose=expose, data=data, match=match, sources=sources)
+        super().__init__(**options)
         if user is not None and not (callable(user) or (isinstance(user, str) and user)):
             raise ConfigurationError(
                 f"user: {user!r}; pass the name of a key, or a function of the session's values"
             )
-        if callable(user) and match is not None and not callable(match):
+        if callable(user) and isinstance(self._match, str):
             raise ConfigurationError(
-                f"match: {match!r}; since user= is a function, pass a function that returns the "
-                "values that a new session begins with"
+                f"match: {self._match!r}; since user= is a function, pass a function that returns "
+                "the values that a new session begins with"
             )
         self._user = user
         self._key = user if isinstance(user, str) else _KEY

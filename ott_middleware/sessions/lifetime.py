@@ -7,9 +7,14 @@ the session that it came from, so its end is kept under a reserved key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping
+import copy
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from itsdangerous import TimestampSigner
 
 #: The key of a session's end, in Unix seconds.
 END_KEY = "_ott_expires_at"
@@ -17,6 +22,8 @@ END_KEY = "_ott_expires_at"
 #: moves it, so that it ends what a handoff makes of the session, and not the session.
 KEPT_KEY = "_ott_kept_until"
 RESERVED_KEYS = frozenset((END_KEY, KEPT_KEY))
+
+_End = TypeVar("_End", datetime, int)
 
 # The first second of the year 9999: a later one may be none that a datetime can express.
 _LATEST = 253370764800
@@ -46,34 +53,57 @@ def moment_of(seconds: float | None) -> datetime | None:
     return datetime.fromtimestamp(min(seconds, _LATEST), timezone.utc)
 
 
-def earliest(*ends: int | None) -> int | None:
-    """The earliest of several ends, any of which may be unknown."""
-    return min((end for end in ends if end is not None), default=None)
+def earlier(one: _End | None, other: _End | None) -> _End | None:
+    """The earlier of two ends, either of which may be unknown."""
+    return min((end for end in (one, other) if end is not None), default=None)
+
+
+def add_end(values: Mapping[str, Any], expires_at: datetime | None) -> dict[str, Any] | None:
+    """Return a session's values with its end among them; None if they hold that end already."""
+    end = earlier(seconds_of(expires_at), seconds_in(values, END_KEY))
+    return None if end == values.get(END_KEY) else {**values, END_KEY: end}
 
 
 def put_quietly(values: MutableMapping[str, Any], added: Mapping[str, int]) -> None:
     """Put values into a session that does not notice: it stays as modified as it was."""
-    if isinstance(values, dict):
-        for key, value in added.items():
-            dict.__setitem__(values, key, value)
-        return
-    modified = getattr(values, "modified", None)
-    values.update(added)
-    _restore(values, modified)
+    with _unmarked(values) as kind:
+        kind.update(values, added)
 
 
 def take_quietly(values: MutableMapping[str, Any], keys: Iterable[str]) -> None:
     """Take values out of a session that does not notice."""
-    if isinstance(values, dict):
+    with _unmarked(values) as kind:
         for key in keys:
-            dict.pop(values, key, None)
+            kind.pop(values, key, None)
+
+
+@contextmanager
+def unnoticed(values: MutableMapping[str, Any], added: Mapping[str, int]) -> Iterator[None]:
+    """Within, a session holds some more values, and does not notice."""
+    put_quietly(values, added)
+    try:
+        yield
+    finally:
+        take_quietly(values, added)
+
+
+@contextmanager
+def _unmarked(values: MutableMapping[str, Any]) -> Iterator[type[MutableMapping[str, Any]]]:
+    """Give the class whose methods change the values without a mark on the session."""
+    if isinstance(values, dict):
+        yield dict  # its own methods call none of the session's
         return
-    modified = getattr(values, "modified", None)
-    for key in keys:
-        values.pop(key, None)
-    _restore(values, modified)
-
-
-def _restore(values: Any, modified: object) -> None:
+    modified = getattr(values, "modified", None)  # of a session that is no dict, if it has a mark
+    yield type(values)
     if modified is not None:
-        values.modified = modified
+        values.modified = modified  # type: ignore[attr-defined]  # it is there
+
+
+def sign_at(signer: TimestampSigner, payload: bytes, seconds: int) -> str:
+    """Sign a payload with a date of its own.
+
+    :param seconds: the Unix seconds of the date.
+    """
+    signer = copy.copy(signer)
+    signer.get_timestamp = lambda: seconds  # type: ignore[method-assign]  # it has no other way to be told
+    return signer.sign(payload).decode("ascii")

@@ -30,7 +30,7 @@ class FlaskLogin:
         self._fields = tuple(fields)
         self.cookie_name: str = app.config.get("REMEMBER_COOKIE_NAME", COOKIE_NAME)
 
-    def present(self) -> Person | None:
+    def current_user(self) -> Person | None:
         """The signed-in user of the context's request, as Flask-Login finds it.
 
         By its own loading: it knows the remember cookie, and strong session protection, by which a
@@ -56,11 +56,11 @@ class FlaskLogin:
             )
         return self._loaded(user_id, {})
 
-    def person_remembered(self, cookie: str) -> Person | None:
+    def person_by_remember_cookie(self, cookie: str) -> Person | None:
         """A user by the remember cookie alone."""
-        return self._loaded(self.remembered(cookie), {})
+        return self._loaded(self.read_remember_cookie(cookie), {})
 
-    def remembered(self, cookie: str) -> str | None:
+    def read_remember_cookie(self, cookie: str) -> str | None:
         """The id in a remember cookie; None if this app did not sign it."""
         try:
             user_id: str | None = decode_cookie(cookie, key=self._app.secret_key)

@@ -24,9 +24,9 @@ from ...http.messages import Request
 from ..base import CallApp, Session
 from ..detect import layers_of
 from ..dict_session import MappedSession, Person, User
-from ..framework import FrameworkSession, Match, Mode, earlier, session_id
+from ..framework import FrameworkSession, Match, Mode, session_id
 from ..hosts import exact_hosts, hosts_of, layers_with_hosts
-from ..lifetime import END_KEY, earliest, moment_of, seconds_in, seconds_of
+from ..lifetime import END_KEY, earlier, moment_of, seconds_in, seconds_of
 from .lifetime import bound_app, is_session_middleware
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class StarletteSession(MappedSession):
     def begin(self, session: Session, request: Request) -> list[Cookie]:
         now = int(self._clock())
         own_end = None if self._max_age is None else now + self._max_age
-        end = earliest(own_end, seconds_of(session.expires_at))
+        end = earlier(own_end, seconds_of(session.expires_at))
         values = self.values_of(session)
         if end is None:
             return [self._cookie(values, now)]
@@ -210,7 +210,7 @@ class StarletteSession(MappedSession):
         """The cookie's value of a session that is shared, with the session's end in it."""
         signed, signed_at = self._signer.unsign(session.token, return_timestamp=True)
         values = json.loads(b64decode(signed))
-        end = earliest(seconds_of(session.expires_at), seconds_in(values, END_KEY))
+        end = earlier(seconds_of(session.expires_at), seconds_in(values, END_KEY))
         if end == values.get(END_KEY):
             return session.token
         # The signature keeps its date. Without the end beside it, the app's next write would date

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 
 from ..detect import layers_of
-from ..lifetime import END_KEY, put_quietly, seconds_in, take_quietly
+from ..lifetime import END_KEY, seconds_in, take_quietly, unnoticed
 
 
 class SessionEnds:
@@ -48,11 +48,8 @@ class SessionEnds:
                 return
             # Put back whatever the app has done to the values: without it, any write would make the
             # session one of this site's full lifetime, or an endless one.
-            put_quietly(saved, {END_KEY: end})
-            try:
+            with unnoticed(saved, {END_KEY: end}):
                 await send(message)
-            finally:
-                take_quietly(saved, [END_KEY])
 
         await self.app(scope, receive, send_with_end)
 
