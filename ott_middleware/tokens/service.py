@@ -139,7 +139,7 @@ class OneTimeTokens:
                 "Pass secret= (16 bytes or more, the same on all sites that share the store)",
                 type(backend).__name__,
             )
-        if inspect.iscoroutinefunction(getattr(sessions, "expose", None)):
+        if inspect.iscoroutinefunction(sessions.expose):
             raise ConfigurationError(
                 f"sessions: {type(sessions).__name__}.expose() is async; make it a plain function"
             )

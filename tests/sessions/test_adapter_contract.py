@@ -45,6 +45,7 @@ class TestCookieSession(SessionAdapterContract):
     """One that believes anything."""
 
     user_id = None
+    knows_end = False
 
     def make_adapter(self, clock: Callable[[], float]) -> SessionAdapter:
         return CookieSession("sid")
@@ -55,6 +56,7 @@ class TestCookieSession(SessionAdapterContract):
 
 class Validated(SessionAdapterContract):
     names = ("sid",)
+    knows_end = False
 
     def make_adapter(self, clock: Callable[[], float]) -> SessionAdapter:
         self.live: dict[str, str | None] = {}

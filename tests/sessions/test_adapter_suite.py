@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ott_middleware import Cookie, Request, Session
+from ott_middleware import Cookie, Request, Session, SessionAdapter
 from ott_middleware.testing import SessionAdapterContract
 
 from .club import ClubSession
@@ -366,12 +366,71 @@ def test_an_app_by_another_clock_is_visited_at_once() -> None:
 
 
 def test_an_app_that_is_not_visited_is_not_judged() -> None:
-    contract = contract_of(ShowsTheEndedToTheApp)
-    type(contract).visit_app = SessionAdapterContract.visit_app
+    class Contract(type(contract_of(ShowsTheEndedToTheApp))):  # type: ignore[misc]  # made at run time
+        visit_app = SessionAdapterContract.visit_app
+
+    contract: Any = Contract()
     contract.test_an_arrival_ends_with_its_parent("sync")
-    contract.test_an_arrival_that_the_app_writes_to_ends_no_later("sync")
-    with pytest.raises(NotImplementedError, match=r"Contract must define visit_app\("):
-        contract.visit_app(contract.make_adapter(lambda: 0), {})
+    assert not callable(contract.test_an_arrival_that_the_app_writes_to_ends_no_later)
+    assert not callable(contract.test_an_arrival_that_the_app_empties_ends_no_later)
+
+
+def test_an_end_that_is_not_known_is_no_failure() -> None:
+    class Endless(Sound):
+        def current(self, request: Request) -> Session | None:
+            found = super().current(request)
+            return found and replace(found, expires_at=None)
+
+    contract = contract_of(Endless)
+    for name in ("a_session_that_expired_is_over", "an_arrival_ends_with_its_parent"):
+        with pytest.raises(BaseException, match="set knows_end = False"):
+            getattr(contract, f"test_{name}")("sync")
+
+
+def test_what_a_class_does_not_have_makes_no_test() -> None:
+    class Least(SessionAdapterContract):
+        follows_clock = knows_end = False
+
+    class More(Least):
+        sign_out = OfClub.sign_out
+        lifetime = 60.0
+
+    def names(contract: type) -> set[str]:
+        return {name for name in dir(contract) if callable(getattr(contract, name))}
+
+    every = names(SessionAdapterContract)
+    of_more = {
+        "test_a_session_that_was_signed_out_is_not_found",
+        "test_an_arrival_ends_with_this_site_s_lifetime",
+    }
+    assert names(More) - names(Least) == of_more
+    assert every - names(Least) - of_more == {
+        "test_an_anonymous_session_is_nobody",
+        "test_a_visitor_s_own_session_is_not_promoted",
+        "test_a_session_that_expired_is_over",
+        "test_an_arrival_ends_with_its_parent",
+        "test_an_arrival_that_the_app_writes_to_ends_no_later",
+        "test_an_arrival_that_the_app_empties_ends_no_later",
+    }
+
+
+def test_a_test_that_a_class_has_replaced_stays_replaced() -> None:
+    class Without(SessionAdapterContract):
+        test_a_session_that_expired_is_over = None  # type: ignore[assignment]  # dropped
+
+    class Below(Without):
+        pass
+
+    assert Below.test_a_session_that_expired_is_over is None
+
+
+def test_methods_that_are_not_defined_say_so() -> None:
+    contract = SessionAdapterContract()
+    for call in (contract.sign_out, contract.visit_app):
+        with pytest.raises(NotImplementedError, match=r"Contract must define \w+\(\.\.\.\)"):
+            call(SessionAdapter(), {})
+    with pytest.raises(NotImplementedError, match=r"Contract must define anonymous\("):
+        contract.anonymous(SessionAdapter())
 
 
 def test_cookies_that_are_deleted_are_sent_no_more() -> None:
@@ -381,10 +440,9 @@ def test_cookies_that_are_deleted_are_sent_no_more() -> None:
 
     contract: Any = contract_of(Deletes)
     cookies: Mapping[str, str] = {"old": "1"}
-    asked = contract._asked("sync")
-    session = asked.signed_in(contract.sign_in(asked.adapter))
-    set_cookies = asked.establish(asked.arrive(session), cookies)
-    assert set(asked.browser(cookies, set_cookies)) == {"club"}
+    driver, _, session = contract._sign_in("sync")
+    set_cookies = driver.establish(driver.arrive(session), cookies)
+    assert set(driver.browser(cookies, set_cookies)) == {"club"}
 
 
 def test_tests_of_one_s_own_have_no_colour_unless_they_ask_for_it() -> None:

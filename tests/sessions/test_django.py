@@ -859,14 +859,14 @@ def test_our_own_answers_leave_no_connection_behind(world: str) -> None:
     ada = project.ada()
     seen: list[Any] = []
     adapter: Any = DjangoSession()
-    inside = adapter._signed_in
+    inside = adapter._load
 
     def looking(key: str) -> Any:
         found = inside(key)
         seen.append(connection.connection)
         return found
 
-    adapter._signed_in = looking
+    adapter._load = looking
     connection.close()
     request = asked(sessionid=key_of(ada, HERE))
     assert adapter.current(request) is not None

@@ -189,10 +189,15 @@ def admins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admins]:
         name: {"DATABASE": str(directory / name), "DJANGO_SECRET": name, "OTT_BACKEND": backend}
         for name in people
     }
-    for name, members in people.items():
-        command = [sys.executable, str(FOREIGN / "served_admin.py"), "sesame", *members]
-        environment = {**os.environ, **variables[name]}
-        subprocess.run(command, env=environment, check=True, timeout=60)
+    # Both at once: each migrates a database of its own.
+    preparing = [
+        subprocess.Popen(
+            [sys.executable, str(FOREIGN / "served_admin.py"), "sesame", *members],
+            env={**os.environ, **variables[name]},
+        )
+        for name, members in people.items()
+    ]
+    assert [process.wait(60) for process in preparing] == [0, 0]
     waitress = ["waitress", "--listen", "127.0.0.1:{port}", "served_admin:wsgi"]
     uvicorn = ["uvicorn", "--port", "{port}", "--lifespan", "off", "served_admin:asgi"]
     with contextlib.ExitStack() as stack:

@@ -267,10 +267,10 @@ def test_a_forged_cookie_is_nobody(kind: str) -> None:
     assert visitor.generate(HERE).status == 200
 
 
-@pytest.mark.parametrize(("source", "target"), PAIRS)
+@pytest.mark.parametrize(
+    ("source", "target"), [pair for pair in PAIRS if family(pair[0]) != family(pair[1])]
+)
 def test_a_cookie_of_another_kind_is_nobody(source: str, target: str) -> None:
-    if family(source) == family(target):
-        pytest.skip("the same kind")
     pair = pair_of(source, target)
     visitor = pair.visitor()
     pair.source.sign_in(visitor)

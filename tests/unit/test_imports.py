@@ -141,7 +141,7 @@ def test_one_bridge_knows_synchronous_from_asynchronous() -> None:
         "backends.redis",
         "backends.sqlalchemy",
         "testing.sync_async",
-        "testing.adapter_contract",
+        "testing.adapter_driver",
     }
     known = {".".join(name.split(".")[:2]) for name in knowing}
     bridge = {"concurrency", "interfaces.asgi_probe", "middleware"}
