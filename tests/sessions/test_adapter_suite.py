@@ -312,22 +312,22 @@ def contract_of(kind: type[ClubSession]) -> Any:
     return Contract()
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize(
     ("kind", "test", "says"), BROKEN, ids=lambda each: getattr(each, "__name__", None)
 )
-def test_broken_adapter_is_found(kind: Any, test: str, says: str, colour: str) -> None:
+def test_broken_adapter_is_found(kind: Any, test: str, says: str, mode: str) -> None:
     with pytest.raises((AssertionError, TypeError, ValueError)) as caught:
-        getattr(contract_of(kind), f"test_{test}")(colour)
+        getattr(contract_of(kind), f"test_{test}")(mode)
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_sound_adapter_passes(colour: str) -> None:
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_sound_adapter_passes(mode: str) -> None:
     tests = [name for name in dir(SessionAdapterContract) if name.startswith("test_")]
     assert {f"test_{test}" for _, test, _ in BROKEN} == set(tests)
     for name in tests:
-        getattr(contract_of(Sound), name)(colour)
+        getattr(contract_of(Sound), name)(mode)
 
 
 def test_broken_adapters_are_all_used() -> None:
@@ -457,6 +457,6 @@ def test_additional_tests_run_once_unless_they_ask_for_both() -> None:
     function = Function()
     SessionAdapterContract().pytest_generate_tests(function)
     assert asked == []
-    function.fixturenames = ("colour",)
+    function.fixturenames = ("mode",)
     SessionAdapterContract().pytest_generate_tests(function)
-    assert asked == [("colour", ["sync", "async"])]
+    assert asked == [("mode", ["sync", "async"])]
