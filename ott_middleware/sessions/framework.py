@@ -108,7 +108,7 @@ class FrameworkSession(SessionAdapter):
     # What a framework's adapter defines, beside `current`.
 
     def safe_mode(self) -> Mode:
-        """The mode where none was asked for.
+        """Return the mode for an adapter without the option `mode`.
 
         An adapter whose framework keeps sessions on the server, and keeps a session's key when a
         user signs in, must say `"fork"`: an attacker could plant the key of a session of their own
@@ -117,19 +117,19 @@ class FrameworkSession(SessionAdapter):
         return "share"
 
     def secrets(self) -> Sequence[str | bytes]:
-        """The site's own secrets, newest first."""
+        """Return the site's own secrets, newest first."""
         raise TypeError(f"{type(self).__name__} must define secrets()")
 
     def alive(self, session: Session) -> Session | None:
-        """A session of this site as it is now, or None.
+        """Return a session of this site as it is now, or None if it has ended.
 
         :param session: with the cookie's value as its `token`.
-        :return: in mode `"fork"` without a token: `establish` begins a new one.
+        :return: in mode `"fork"` without a token, so that `establish` creates a new session.
         """
         raise TypeError(f"{type(self).__name__} must define alive()")
 
     def known(self, session: Session, person: Any) -> Session | None:
-        """A session of another site, as one of a local user; None if there is no such user.
+        """Return a session of another site as one of a local user, or None without such a user.
 
         :param person: by `match`: an id, the value of a field, or what the function returned.
         :return: with this site's `user_id`, and without a token.
@@ -137,13 +137,13 @@ class FrameworkSession(SessionAdapter):
         raise TypeError(f"{type(self).__name__} must define known()")
 
     def share(self, session: Session, request: Request) -> Iterable[Cookie]:
-        """The cookies that make the browser hold this very session."""
+        """Return the cookies that make the browser hold this very session."""
         raise TypeError(f"{type(self).__name__} must define share()")
 
     def begin(self, session: Session, request: Request) -> Iterable[Cookie]:
-        """The cookies of a new session for `session.user_id`, with `session.data`.
+        """Return the cookies of a new session for `session.user_id`, with `session.data`.
 
-        Never the session that the browser had before: an attacker may know its key.
+        Never take over the session that the browser had before: an attacker may know its key.
         """
         raise TypeError(f"{type(self).__name__} must define begin()")
 
@@ -155,10 +155,10 @@ class FrameworkSession(SessionAdapter):
         left = replace(
             session,
             user=user or None,
-            # The allow-list decides here, whoever made the session: nothing else leaves.
+            # The allow-list decides for the sessions of any adapter: nothing else leaves.
             data=exposed_of(session.data, self._data),
         )
-        return replace(left, token=self._sealed(session.token, left) if session.token else "")
+        return replace(left, token=self._seal(session.token, left) if session.token else "")
 
     def resolve(self, session: Session) -> Session | Awaitable[Session | None] | None:
         session, found, is_own = self._look_up(session)
@@ -184,11 +184,11 @@ class FrameworkSession(SessionAdapter):
             or None if the session has ended; and whether that site is this one.
         """
         session = self._drop_unnamed_data(session)
-        own = self._opened(session)
+        own = self._open(session)
         if own is not None:
             return own, _if_same_user(own, self.alive(own)), True
         for source in self._sources:
-            there = source._opened(session)
+            there = source._open(session)
             if there is not None:
                 found = _if_same_user(there, source.alive(there))
                 # The data is not sealed, since it may be large: the source's own is taken instead.
@@ -254,10 +254,10 @@ class FrameworkSession(SessionAdapter):
             persistent=known.persistent and session.persistent,
         )
 
-    def _sealed(self, cookie: str, session: Session | None = None) -> str:
+    def _seal(self, cookie: str, session: Session | None = None) -> str:
         return seal_session(cookie, session, kind=self.kind, secrets=self.secrets())
 
-    def _opened(self, session: Session) -> Session | None:
+    def _open(self, session: Session) -> Session | None:
         return unseal_session(session, kind=self.kind, secrets=self.secrets())
 
 

@@ -85,53 +85,53 @@ class SessionAdapterContract(Contract):
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Run the tests sync and async."""
-        if "colour" in metafunc.fixturenames:
-            metafunc.parametrize("colour", ["sync", "async"])
+        if "mode" in metafunc.fixturenames:
+            metafunc.parametrize("mode", ["sync", "async"])
 
     # The session of a request.
 
-    def test_who_is_signed_in_is_found(self, colour: str) -> None:
-        driver, cookies, session = self._sign_in(colour)
+    def test_who_is_signed_in_is_found(self, mode: str) -> None:
+        driver, cookies, session = self._sign_in(mode)
         assert session.user_id == self.user_id
         assert not session.expired(driver.clock()), "a session that has just begun has not ended"
         again = driver.signed_in(cookies)
         assert (again.id, again.user_id) == (session.id, session.user_id)
 
-    def test_who_sends_no_cookie_is_nobody(self, colour: str) -> None:
-        driver, cookies, _ = self._sign_in(colour)
+    def test_who_sends_no_cookie_is_nobody(self, mode: str) -> None:
+        driver, cookies, _ = self._sign_in(mode)
         assert driver.current({}) is None
         assert driver.current({f"not-{name}": value for name, value in cookies.items()}) is None
         assert driver.current(dict.fromkeys(cookies, "")) is None, "an empty cookie is none"
 
     @needs("anonymous")
-    def test_an_anonymous_session_is_nobody(self, colour: str) -> None:
-        driver = self._drive(colour)
+    def test_an_anonymous_session_is_nobody(self, mode: str) -> None:
+        driver = self._drive(mode)
         cookies = self.anonymous(driver.adapter)
         assert driver.current(cookies) is None
 
-    def test_rubbish_is_nobody_and_breaks_nothing(self, colour: str) -> None:
-        driver, cookies, _ = self._sign_in(colour)
+    def test_rubbish_is_nobody_and_breaks_nothing(self, mode: str) -> None:
+        driver, cookies, _ = self._sign_in(mode)
         for value in RUBBISH:
             found = driver.verified(dict.fromkeys(cookies, value))
             assert found is None, f"{value[:20]!r} counts as signed in"
 
-    def test_a_forged_cookie_is_nobody(self, colour: str) -> None:
-        driver, cookies, _ = self._sign_in(colour)
+    def test_a_forged_cookie_is_nobody(self, mode: str) -> None:
+        driver, cookies, _ = self._sign_in(mode)
         for how, forge in FORGERIES.items():
             forged = {name: forge(value) for name, value in cookies.items()}
             assert driver.verified(forged) is None, f"a cookie {how} counts as signed in"
 
     # What travels.
 
-    def test_a_session_survives_its_way(self, colour: str) -> None:
-        driver, _, session = self._sign_in(colour)
+    def test_a_session_survives_its_way(self, mode: str) -> None:
+        driver, _, session = self._sign_in(mode)
         arrived = driver.arrive(session)
         assert arrived is not None, "resolve() turned down a session that lives"
         assert arrived.user_id == self.user_id
         assert not arrived.expired(driver.clock())
 
-    def test_who_arrives_is_signed_in(self, colour: str) -> None:
-        driver, _, session = self._sign_in(colour)
+    def test_who_arrives_is_signed_in(self, mode: str) -> None:
+        driver, _, session = self._sign_in(mode)
         cookies = driver.establish(driver.arrive(session), {})
         assert cookies, "establish() set no cookie"
         for cookie in cookies:
@@ -142,16 +142,16 @@ class SessionAdapterContract(Contract):
         assert found.user_id == self.user_id, "establish() signed in another user"
 
     @needs("anonymous")
-    def test_a_visitor_s_own_session_is_not_promoted(self, colour: str) -> None:
-        driver, _, session = self._sign_in(colour)
+    def test_a_visitor_s_own_session_is_not_promoted(self, mode: str) -> None:
+        driver, _, session = self._sign_in(mode)
         visitor = self.anonymous(driver.adapter)
         cookies = driver.establish(driver.arrive(session), visitor)
         assert driver.signed_in(driver.browser(visitor, cookies)).user_id == self.user_id
         # Whoever planted it in the browser still knows it.
         assert driver.current(visitor) is None, "the session that the visitor had is signed in"
 
-    def test_what_is_no_session_of_here_is_never_a_cookie(self, colour: str) -> None:
-        driver, _, session = self._sign_in(colour)
+    def test_what_is_no_session_of_here_is_never_a_cookie(self, mode: str) -> None:
+        driver, _, session = self._sign_in(mode)
         exposed = driver.adapter.expose(session)
         for token in FOREIGN:
             arrived = driver.resolve(replace(exposed, token=token))
@@ -164,8 +164,8 @@ class SessionAdapterContract(Contract):
     # When it ends.
 
     @needs("sign_out")
-    def test_a_session_that_was_signed_out_is_not_found(self, colour: str) -> None:
-        driver, cookies, session = self._sign_in(colour)
+    def test_a_session_that_was_signed_out_is_not_found(self, mode: str) -> None:
+        driver, cookies, session = self._sign_in(mode)
         self.sign_out(driver.adapter, cookies)
         if not driver.adapter.vouches:
             raise unittest.SkipTest("the adapter does not vouch for its sessions")
@@ -174,8 +174,8 @@ class SessionAdapterContract(Contract):
 
     @needs("follows_clock")
     @needs("knows_end")
-    def test_a_session_that_expired_is_over(self, colour: str) -> None:
-        driver, cookies, session = self._sign_in(colour)
+    def test_a_session_that_expired_is_over(self, mode: str) -> None:
+        driver, cookies, session = self._sign_in(mode)
         end = _end_of(session)
         exposed = driver.adapter.expose(session)
         assert exposed.expires_at is not None, "expose() forgot when the session ends"
@@ -186,13 +186,13 @@ class SessionAdapterContract(Contract):
     # No session outlives the one that it comes from, nor this site's own lifetime.
 
     @needs("knows_end")
-    def test_an_arrival_ends_with_its_parent(self, colour: str) -> None:
-        self._check_end(*self._arrive(colour))
+    def test_an_arrival_ends_with_its_parent(self, mode: str) -> None:
+        self._check_end(*self._arrive(mode))
 
     @needs("lifetime")
-    def test_an_arrival_ends_with_this_site_s_lifetime(self, colour: str) -> None:
+    def test_an_arrival_ends_with_this_site_s_lifetime(self, mode: str) -> None:
         for far in (_FAR, 0):
-            driver, _, session = self._sign_in(colour)
+            driver, _, session = self._sign_in(mode)
             until = self._now(driver) + far
             end = datetime.fromtimestamp(until, timezone.utc) if far else None
             lasting = replace(driver.adapter.expose(session), token="", expires_at=end)
@@ -201,17 +201,17 @@ class SessionAdapterContract(Contract):
 
     @needs("knows_end")
     @needs("visit_app")
-    def test_an_arrival_that_the_app_writes_to_ends_no_later(self, colour: str) -> None:
-        self._visit_until_end(colour, clear=False)
+    def test_an_arrival_that_the_app_writes_to_ends_no_later(self, mode: str) -> None:
+        self._visit_until_end(mode, clear=False)
 
     @needs("knows_end")
     @needs("visit_app")
-    def test_an_arrival_that_the_app_empties_ends_no_later(self, colour: str) -> None:
-        self._visit_until_end(colour, clear=True)
+    def test_an_arrival_that_the_app_empties_ends_no_later(self, mode: str) -> None:
+        self._visit_until_end(mode, clear=True)
 
-    def _arrive(self, colour: str) -> tuple[AdapterDriver, Mapping[str, str], float]:
+    def _arrive(self, mode: str) -> tuple[AdapterDriver, Mapping[str, str], float]:
         """Let a session arrive; return its browser's cookies and when it has to end."""
-        driver, _, parent = self._sign_in(colour)
+        driver, _, parent = self._sign_in(mode)
         end = _end_of(parent)
         if self.follows_clock:
             # A copy that gets a full lifetime of its own would end after its parent.
@@ -220,9 +220,9 @@ class SessionAdapterContract(Contract):
         latest = end if self.lifetime is None else self._now(driver) + self.lifetime
         return driver, cookies, min(end, latest)
 
-    def _visit_until_end(self, colour: str, *, clear: bool) -> None:
+    def _visit_until_end(self, mode: str, *, clear: bool) -> None:
         """Let a session arrive and visit the app, the last time just before the end."""
-        driver, cookies, end = self._arrive(colour)
+        driver, cookies, end = self._arrive(mode)
         if not driver.adapter.bounds_app:
             raise unittest.SkipTest("the adapter says that it does not bound what the app sees")
         moments = [self._now(driver)]
@@ -257,8 +257,8 @@ class SessionAdapterContract(Contract):
 
     # What may be seen.
 
-    def test_nothing_but_the_token_holds_a_cookie(self, colour: str) -> None:
-        driver, cookies, session = self._sign_in(colour)
+    def test_nothing_but_the_token_holds_a_cookie(self, mode: str) -> None:
+        driver, cookies, session = self._sign_in(mode)
         for each in (session, driver.adapter.expose(session), driver.arrive(session)):
             assert each is not None
             shown = {
@@ -274,13 +274,13 @@ class SessionAdapterContract(Contract):
         for value in filter(_is_long, cookies.values()):
             assert value not in repr(driver.adapter), "repr of the adapter holds a cookie's value"
 
-    def _drive(self, colour: str) -> AdapterDriver:
+    def _drive(self, mode: str) -> AdapterDriver:
         clock = Clock()
-        return AdapterDriver(self.make_adapter(clock), clock, colour)
+        return AdapterDriver(self.make_adapter(clock), clock, mode)
 
-    def _sign_in(self, colour: str) -> tuple[AdapterDriver, Mapping[str, str], Session]:
+    def _sign_in(self, mode: str) -> tuple[AdapterDriver, Mapping[str, str], Session]:
         """Sign in; return the adapter's driver, the browser's cookies and the session."""
-        driver = self._drive(colour)
+        driver = self._drive(mode)
         cookies = self.sign_in(driver.adapter)
         return driver, cookies, driver.signed_in(cookies)
 

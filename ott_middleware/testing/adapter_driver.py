@@ -20,13 +20,13 @@ class AdapterDriver:
     """Calls one adapter and checks the types of what it returns.
 
     :param clock: of the adapter.
-    :param colour: `"async"` to call its methods on an event loop, else `"sync"`.
+    :param mode: `"async"` to call its methods on an event loop, else `"sync"`.
     """
 
-    def __init__(self, adapter: SessionAdapter, clock: Clock, colour: str) -> None:
+    def __init__(self, adapter: SessionAdapter, clock: Clock, mode: str) -> None:
         self.adapter = adapter
         self.clock = clock
-        self._on_loop = colour == "async"
+        self._on_loop = mode == "async"
 
     def current(self, cookies: Mapping[str, str]) -> Session | None:
         """Return the live session that the adapter finds in a request with these cookies."""

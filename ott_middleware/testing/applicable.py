@@ -33,26 +33,30 @@ class NotApplicable(str):
 class Contract:
     """Base of a contract, a class of tests: each subclass has only the tests that apply to it.
 
-    A test whose `needs` are not met is replaced by a `NotApplicable`, which no runner collects.
-    A subclass of that subclass that defines what was missing has the test again.
+    A test whose `needs` are not met is replaced by a `NotApplicable`, which no test runner
+    collects. A subclass of that subclass that defines what was missing has the test again.
     """
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        # The contract first: a class below it that has a test again is none that defines needs.
-        for contract in reversed(cls.__mro__[1:]):
+        for contract in cls.__mro__[1:]:
             for name, test in list(vars(contract).items()):
-                if not isinstance(test, FunctionType) or test not in _needs or name in vars(cls):
+                if not isinstance(test, FunctionType) or test not in _needs:
                     continue
                 # A subclass may have replaced the test, or dropped it by `test_… = None`.
-                if getattr(cls, name) is test or isinstance(getattr(cls, name), NotApplicable):
+                if isinstance(getattr(cls, name), NotApplicable) or getattr(cls, name) is test:
                     missing = _missing(cls, contract, test)
                     setattr(cls, name, NotApplicable(f"needs {missing}") if missing else test)
 
 
 def _missing(cls: type, contract: type, test: FunctionType) -> str:
+    """Return what a test needs and a class does not define; empty if there is nothing."""
     for names in _needs[test]:
-        values = [(getattr(cls, name), vars(contract)[name]) for name in names]
-        if not any(value and not (callable(value) and value is base) for value, base in values):
+        if not any(_defines(cls, contract, name) for name in names):
             return " or ".join(names)
     return ""
+
+
+def _defines(cls: type, contract: type, name: str) -> bool:
+    value = getattr(cls, name)
+    return bool(value) and not (callable(value) and value is getattr(contract, name))

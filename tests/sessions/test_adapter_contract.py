@@ -371,7 +371,7 @@ async def session_cookie(**values: Any) -> Mapping[str, str]:
     return {name: value}
 
 
-def test_what_must_be_defined_is_said() -> None:
+def test_methods_that_must_be_defined_are_named() -> None:
     class Mine(SessionAdapterContract):
         pass
 

@@ -312,32 +312,32 @@ def contract_of(kind: type[ClubSession]) -> Any:
     return Contract()
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize(
     ("kind", "test", "says"), BROKEN, ids=lambda each: getattr(each, "__name__", None)
 )
-def test_what_is_broken_is_found(kind: Any, test: str, says: str, colour: str) -> None:
+def test_broken_adapter_is_found(kind: Any, test: str, says: str, mode: str) -> None:
     with pytest.raises((AssertionError, TypeError, ValueError)) as caught:
-        getattr(contract_of(kind), f"test_{test}")(colour)
+        getattr(contract_of(kind), f"test_{test}")(mode)
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_what_is_sound_passes(colour: str) -> None:
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_sound_adapter_passes(mode: str) -> None:
     tests = [name for name in dir(SessionAdapterContract) if name.startswith("test_")]
     assert {f"test_{test}" for _, test, _ in BROKEN} == set(tests)
     for name in tests:
-        getattr(contract_of(Sound), name)(colour)
+        getattr(contract_of(Sound), name)(mode)
 
 
-def test_each_broken_one_is_used() -> None:
+def test_broken_adapters_are_all_used() -> None:
     kinds = {
         each for each in globals().values() if isinstance(each, type) and issubclass(each, Sound)
     }
     assert kinds - {kind for kind, *_ in BROKEN} == {Sound}
 
 
-def test_an_adapter_that_does_not_vouch_may_believe_anything() -> None:
+def test_unverifying_adapter_may_believe_anything() -> None:
     class Gullible(TakesAnything):
         vouches = False
 
@@ -348,7 +348,7 @@ def test_an_adapter_that_does_not_vouch_may_believe_anything() -> None:
         contract.test_a_session_that_was_signed_out_is_not_found("sync")
 
 
-def test_an_adapter_that_does_not_bound_its_app_says_so() -> None:
+def test_unbounded_app_is_declared() -> None:
     class Unbounded(ShowsTheEndedToTheApp):
         bounds_app = False
 
@@ -359,13 +359,13 @@ def test_an_adapter_that_does_not_bound_its_app_says_so() -> None:
             getattr(contract, f"test_an_arrival_that_the_app_{how}_ends_no_later")("sync")
 
 
-def test_an_app_by_another_clock_is_visited_at_once() -> None:
+def test_app_by_another_clock_is_visited_at_once() -> None:
     contract = contract_of(Sound)
     contract.follows_clock = False
     contract.test_an_arrival_that_the_app_writes_to_ends_no_later("sync")
 
 
-def test_an_app_that_is_not_visited_is_not_judged() -> None:
+def test_app_that_is_not_visited_is_not_tested() -> None:
     class Contract(type(contract_of(ShowsTheEndedToTheApp))):  # type: ignore[misc]  # made at run time
         visit_app = SessionAdapterContract.visit_app
 
@@ -375,7 +375,7 @@ def test_an_app_that_is_not_visited_is_not_judged() -> None:
     assert not callable(contract.test_an_arrival_that_the_app_empties_ends_no_later)
 
 
-def test_an_end_that_is_not_known_is_no_failure() -> None:
+def test_end_that_is_not_known_is_no_failure() -> None:
     class Endless(Sound):
         def current(self, request: Request) -> Session | None:
             found = super().current(request)
@@ -387,7 +387,7 @@ def test_an_end_that_is_not_known_is_no_failure() -> None:
             getattr(contract, f"test_{name}")("sync")
 
 
-def test_what_a_class_does_not_have_makes_no_test() -> None:
+def test_methods_that_a_class_lacks_make_no_tests() -> None:
     class Least(SessionAdapterContract):
         follows_clock = knows_end = False
 
@@ -414,7 +414,7 @@ def test_what_a_class_does_not_have_makes_no_test() -> None:
     }
 
 
-def test_a_test_that_a_class_has_replaced_stays_replaced() -> None:
+def test_replaced_test_stays_replaced() -> None:
     class Without(SessionAdapterContract):
         test_a_session_that_expired_is_over = None  # type: ignore[assignment]  # dropped
 
@@ -445,7 +445,7 @@ def test_cookies_that_are_deleted_are_sent_no_more() -> None:
     assert set(driver.browser(cookies, set_cookies)) == {"club"}
 
 
-def test_tests_of_one_s_own_have_no_colour_unless_they_ask_for_it() -> None:
+def test_additional_tests_run_once_unless_they_ask_for_both() -> None:
     asked: list[Any] = []
 
     class Function:
@@ -457,6 +457,6 @@ def test_tests_of_one_s_own_have_no_colour_unless_they_ask_for_it() -> None:
     function = Function()
     SessionAdapterContract().pytest_generate_tests(function)
     assert asked == []
-    function.fixturenames = ("colour",)
+    function.fixturenames = ("mode",)
     SessionAdapterContract().pytest_generate_tests(function)
-    assert asked == [("colour", ["sync", "async"])]
+    assert asked == [("mode", ["sync", "async"])]

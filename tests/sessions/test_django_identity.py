@@ -156,7 +156,7 @@ class TestMatchByField:
         found: Any = DjangoSession(match="email").resolve(arriving(email="ada@example.com"))
         assert found.user_id == "ada"
 
-    def test_two_exact_users(self, loose: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def test_exact_text_of_two_users(self, loose: Any, caplog: pytest.LogCaptureFixture) -> None:
         LooseUser.objects.create(name="eve", email="ada@example.com")
         assert DjangoSession(match="email").resolve(arriving(email="ada@example.com")) is None
         assert "several users have the same email" in caplog.text

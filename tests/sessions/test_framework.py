@@ -161,7 +161,7 @@ def test_old_secrets_stay_good_while_they_are_named(world: World) -> None:
     forgotten = Two(world, old, ClubSession(old.store, secret=["new"]))
     assert forgotten.arrive(alice).status == 400
     # What is sealed is sealed under the newest.
-    assert ClubSession(secret=["old"])._opened(exposed(ClubSession(secret=["new", "old"]))) is None
+    assert ClubSession(secret=["old"])._open(exposed(ClubSession(secret=["new", "old"]))) is None
 
 
 # What leaves.
@@ -206,7 +206,7 @@ def test_the_cookie_leaves_sealed(caplog: pytest.LogCaptureFixture) -> None:
     assert left.token.startswith("club.")
     assert "cookie" not in left.token
     assert left.token != exposed(club, token="a cookie's value").token
-    opened = club._opened(left)
+    opened = club._open(left)
     assert opened is not None
     assert opened.token == "a cookie's value"
     for shown in (repr(left), repr(opened), repr(club), caplog.text):
@@ -217,16 +217,16 @@ def test_the_cookie_leaves_sealed(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_the_seal_is_of_no_use_to_anybody_else() -> None:
     left = exposed(ClubSession(secret="mine"))
-    assert ClubSession(secret="mine")._opened(left) is not None
-    assert ClubSession(secret="yours")._opened(left) is None
+    assert ClubSession(secret="mine")._open(left) is not None
+    assert ClubSession(secret="yours")._open(left) is None
 
     class Other(ClubSession):
         kind = "other"
 
-    assert Other(secret="mine")._opened(left) is None
+    assert Other(secret="mine")._open(left) is None
     # Nor under its own name, when somebody writes that in front.
     renamed = replace(left, token=f"other.{left.token.removeprefix('club.')}")
-    assert Other(secret="mine")._opened(renamed) is None
+    assert Other(secret="mine")._open(renamed) is None
 
 
 @pytest.mark.parametrize(
@@ -246,13 +246,13 @@ def test_the_seal_is_of_no_use_to_anybody_else() -> None:
     ],
 )
 def test_what_is_not_sealed_does_not_open(token: str) -> None:
-    assert ClubSession()._opened(person("alice", token=token)) is None
+    assert ClubSession()._open(person("alice", token=token)) is None
 
 
 def test_any_cookie_s_value_can_be_sealed() -> None:
     club = ClubSession()
     for value in ("é", "☃", "\udcff", 'a "quoted" one', "x" * 4096):
-        opened = club._opened(exposed(club, token=value))
+        opened = club._open(exposed(club, token=value))
         assert opened is not None
         assert opened.token == value
 
@@ -330,8 +330,8 @@ def test_the_bounds_hold_where_there_are_some() -> None:
         (None, NOW, False),
     ]:
         with using_bounds(Bounds(audience, now)):
-            assert (club._opened(left) is not None) == opens
-    assert club._opened(left) is not None
+            assert (club._open(left) is not None) == opens
+    assert club._open(left) is not None
 
 
 # Who arrives from a site with another secret.

@@ -43,7 +43,7 @@ def arrive(target: Site, visitor: Visitor, *, remember: bool = True) -> Answer:
     return visitor.get(f"{THERE}{target.home}?ott={visitor.token(HERE)}")
 
 
-def test_a_page_is_answered_as_without_the_middleware(django: Site) -> None:
+def test_page_is_the_same_as_without_the_middleware(django: Site) -> None:
     of = of_wsgi if django.kind == "django-wsgi" else of_asgi
     bare = Visitor({HERE: of(django.middleware.app)})
     ours = Visitor({HERE: django.send})
@@ -54,7 +54,7 @@ def test_a_page_is_answered_as_without_the_middleware(django: Site) -> None:
         assert same.all("vary") == theirs.all("vary")
 
 
-def test_vary_cookie_stays_on_what_a_link_leads_to(django: Site) -> None:
+def test_vary_cookie_stays_on_the_page_of_a_link(django: Site) -> None:
     visitor = visitor_of(django)
     arrive(django, visitor)
     assert django.who(visitor) == email_of("ada")
@@ -98,7 +98,7 @@ def test_messages_from_before_the_arrival_are_told_after_it(django: Site) -> Non
     assert visitor.get(THERE + "/told/").body == b""
 
 
-def test_messages_of_the_answer_to_a_call_with_a_link_are_kept(django: Site) -> None:
+def test_messages_of_the_response_to_a_call_with_a_token_are_kept(django: Site) -> None:
     visitor = visitor_of(django)
     arrive(django, visitor)
     token = visitor.token(HERE)
@@ -116,7 +116,7 @@ def test_messages_of_the_answer_to_a_call_with_a_link_are_kept(django: Site) -> 
 
 
 @pytest.mark.parametrize("remember", [True, False])
-def test_a_session_that_is_saved_with_every_request(django: Site, remember: bool) -> None:
+def test_session_that_is_saved_with_every_request(django: Site, remember: bool) -> None:
     configure()
     from django.test import override_settings
 

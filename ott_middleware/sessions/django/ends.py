@@ -1,4 +1,4 @@
-"""The end of a Django session that this package began, kept by the project's own session store.
+"""Keeps the end of a Django session that a handoff created, by the project's own session store.
 
 Django has no place for an end that holds: `_session_expiry` is lost with `clear()` or the app's
 next `set_expiry()`; a session that ends with the browser is kept for `SESSION_COOKIE_AGE` after
@@ -7,7 +7,7 @@ of the session's own values, and the store class of the project is given methods
 whatever the app does to the session short of `flush()` (its sign-out), the end stays, nothing is
 stored longer, and what has ended is loaded as an empty session, by the app as by the adapter.
 
-Sessions without such an end, which are all that the app began itself, are left as they are.
+Sessions without such an end, which are all that the app created itself, are left as they are.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ _MARK = "_ott_keeps_ends"
 
 
 def now() -> datetime:
-    """The time by Django's clock, with a time zone."""
+    """Return the time by Django's clock, with a time zone."""
     return aware(timezone.now())
 
 
 def aware(moment: datetime) -> datetime:
-    """A moment with a time zone, as Django means one without."""
+    """Return a moment with a time zone; one without is in Django's default time zone."""
     if timezone.is_naive(moment):
         moment = timezone.make_aware(moment, timezone.get_default_timezone())
     return moment
 
 
 def end_in(values: Any) -> datetime | None:
-    """The end among a session's values; None where it has none."""
+    """Return the end among a session's values; None where it has none."""
     end = values.get(END_KEY)
     return None if end is None else datetime.fromtimestamp(end, zones.utc)
 
 
 def set_end(session: Any, end: datetime) -> None:
-    """Have a session end at that moment, whatever becomes of its values."""
+    """Make a session end at that moment, whatever the app does with its values."""
     session[END_KEY] = end.timestamp()
     setattr(session, _END, end)
 
@@ -116,7 +116,7 @@ def _clear(method: Method) -> Method:
 
 
 def _forget_end(session: Any, result: Any) -> Any:
-    # Signed out: what comes next is the app's own session, under a new key.
+    # The user has signed out: what follows is the app's own session, under a new key.
     setattr(session, _END, None)
     setattr(session, _UNREAD, None)
     return result
@@ -124,7 +124,7 @@ def _forget_end(session: Any, result: Any) -> Any:
 
 def _save(method: Method) -> Method:
     def save(self: Any, must_create: bool = False) -> Any:
-        if (unread := _unread(self)) is not None:
+        if (unread := _take_unread(self)) is not None:
             unread.load()
             _restore_end(self, unread)
         _keep_end(self)
@@ -135,7 +135,7 @@ def _save(method: Method) -> Method:
 
 def _asave(method: Method) -> Method:
     async def asave(self: Any, must_create: bool = False) -> Any:
-        if (unread := _unread(self)) is not None:
+        if (unread := _take_unread(self)) is not None:
             await unread.aload()
             _restore_end(self, unread)
         _keep_end(self)
@@ -144,7 +144,7 @@ def _asave(method: Method) -> Method:
     return asave
 
 
-def _unread(session: Any) -> Any:
+def _take_unread(session: Any) -> Any:
     """Return the stored session that was cleared before it was read, to be read now; else None."""
     key = getattr(session, _UNREAD, None)
     if key is None:

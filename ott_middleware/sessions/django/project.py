@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.middleware.csrf import CSRF_SESSION_KEY
 from django.utils.module_loading import import_string
 
 from ...errors import ConfigurationError
 from ...http.cookies import CookieAttributes, CookieOptions
+from .ends import END_KEY
 from .store import tells_end
+
+# The keys that decide the user, the end and the forms of a session: no other site may send them.
+_RESERVED = {
+    SESSION_KEY,
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    CSRF_SESSION_KEY,
+    "_session_expiry",
+    END_KEY,
+}
 
 
 def engine() -> Any:
@@ -34,15 +47,23 @@ def engine() -> Any:
     return store
 
 
-def check_store(store: Any, mode: str, *, same_store: bool) -> None:
-    """Check that the sessions of a store can be shared, or forked.
+def check_options(
+    store: Any, mode: str, data: Iterable[str], *, same_store: bool, auth_backend: str | None
+) -> None:
+    """Check the arguments of `DjangoSession` against the settings.
 
-    :param same_store: whether the source site uses the store as well.
-    :raises ConfigurationError: the mode does not go with the store.
+    :param store: the project's session store, a class.
+    :raises ConfigurationError: an argument does not go with the settings, or with the mode.
     """
+    if taken := _RESERVED.intersection(data):
+        raise ConfigurationError(f"data: {min(taken)!r} is Django's own; leave it out")
     if not same_store and mode == "share":
         raise ConfigurationError(
             "same_store: mode 'share' needs one session store; pass mode='fork' where there are two"
+        )
+    if auth_backend is not None and auth_backend not in settings.AUTHENTICATION_BACKENDS:
+        raise ConfigurationError(
+            f"auth_backend: {auth_backend!r}; name one of settings.AUTHENTICATION_BACKENDS"
         )
     if mode == "fork" and same_store and not tells_end(store):
         raise ConfigurationError(
