@@ -24,6 +24,7 @@ from ott_middleware import (
     SessionAdapter,
 )
 from ott_middleware.context import Bounds, using_bounds
+from ott_middleware.sessions.base import ArrivedSession
 from ott_middleware.sessions.framework import session_id
 
 from .club import PEOPLE, ClubSession, Store
@@ -390,6 +391,19 @@ def test_who_somebody_is_here_is_said_by_match(world: World, match: Any, here: s
     said = two.target.verify(two.token(source.sign_in("1"))).json()
     assert said["session"]["userId"] == said["user"]["id"] == here
     assert len(source.store.sessions) == len(target.store.sessions) == 2
+
+
+@pytest.mark.parametrize(("expose", "user"), [((), {"id": "1"}), (["name"], None)])
+def test_match_gets_a_session_whose_user_is_a_mapping(
+    world: World, expose: Any, user: dict[str, Any] | None
+) -> None:
+    arrived: list[Any] = []
+    source = elsewhere(expose=expose)
+    two = Two(world, source, ClubSession(people=MEMBERS, match=arrived.append))
+    two.arrive(source.sign_in("1"))
+    assert type(arrived[0]) is ArrivedSession
+    assert arrived[0].user == (user or {"id": "1", "name": source.people["1"]["name"]})
+    assert ArrivedSession.of(Session("1", "a cookie")).user == {}
 
 
 @pytest.mark.parametrize("match", ["id", "email", by_mail, by_mail_later])
