@@ -715,7 +715,11 @@ def test_an_author_needs_three_lines(tmp_path: Path) -> None:
         "        return MemoryBackend(clock=clock)\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     done = subprocess.run(
         [*command, str(test)],
         cwd=tmp_path,
