@@ -18,9 +18,10 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from ...concurrency import drive
 from ...errors import (
     ConfigurationError,
     KeyTaken,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     Client = redis.Redis | redis.RedisCluster | redis.asyncio.Redis | redis.asyncio.RedisCluster
 
-_TAKEN = "a live token has that key"
+Send = Callable[..., Awaitable[Any]]
 
 
 class RedisBackend(Backend):
@@ -128,20 +129,16 @@ class RedisBackend(Backend):
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
-        script = self._put(key, value, expires_at, owner, limit)
-        if script is not None and not self._run(*script):
-            raise KeyTaken(_TAKEN)
+        drive(self._put(self._send_now, key, value, expires_at, owner, limit))
 
     def take(self, key: str) -> bytes | None:
-        # Atomic: the server runs one command after the other, and this one reads and deletes.
-        token_key = self._token_key(key)
-        return self._opened(self._send(token_key, "GETDEL", token_key))
+        return drive(self._take(self._send_now, key))
 
     def revoke(self, owner: str) -> int:
-        return int(self._run(*self._revoke(owner)))
+        return drive(self._revoke(self._send_now, owner))
 
     def close(self) -> None:
-        """Close the connections that synchronous callers opened, if they are this backend's own."""
+        """Close the connections that sync callers opened, if they are this backend's own."""
         if self._sync is not None:
             self._sync.close()
 
@@ -150,21 +147,18 @@ class RedisBackend(Backend):
     ) -> None:
         if self._async is None:
             await super().aput(key, value, expires_at=expires_at, owner=owner, limit=limit)
-            return
-        script = self._put(key, value, expires_at, owner, limit)
-        if script is not None and not await self._arun(self._async, *script):
-            raise KeyTaken(_TAKEN)
+        else:
+            await self._put(self._async.send, key, value, expires_at, owner, limit)
 
     async def atake(self, key: str) -> bytes | None:
         if self._async is None:
             return await super().atake(key)
-        token_key = self._token_key(key)
-        return self._opened(await self._asend(self._async, token_key, "GETDEL", token_key))
+        return await self._take(self._async.send, key)
 
     async def arevoke(self, owner: str) -> int:
         if self._async is None:
             return await super().arevoke(owner)
-        return int(await self._arun(self._async, *self._revoke(owner)))
+        return await self._revoke(self._async.send, owner)
 
     async def aclose(self) -> None:
         """Close also those of the event loop that runs. Those of others close with their loop."""
@@ -172,7 +166,38 @@ class RedisBackend(Backend):
             await self._async.close()
         self.close()
 
-    # What to ask of the server, and what its answers mean: the same for both colours.
+    # Each operation is one coroutine for both kinds of callers: with `_send_now` it never suspends.
+
+    async def _put(
+        self,
+        send: Send,
+        key: str,
+        value: bytes,
+        expires_at: float,
+        owner: str,
+        limit: int | None,
+    ) -> None:
+        now = self.clock()
+        if expires_at <= now:
+            return
+        milliseconds = math.ceil((expires_at - now) * 1000)
+        keys = (self._token_key(key), self._owner_key(owner))
+        put = (repr(expires_at), _mark(owner), value, repr(now), milliseconds, limit or 0)
+        if not await self._run(send, PUT, keys, put):
+            raise KeyTaken("a live token has that key")
+
+    async def _take(self, send: Send, key: str) -> bytes | None:
+        # Atomic: the server runs one command after the other, and this one reads and deletes.
+        token_key = self._token_key(key)
+        held: bytes | None = await self._translate(send, token_key, "GETDEL", token_key)
+        if held is None or len(held) < HEADER.size:
+            return None
+        _, expires_at, _ = HEADER.unpack_from(held)
+        return held[HEADER.size :] if expires_at > self.clock() else None
+
+    async def _revoke(self, send: Send, owner: str) -> int:
+        arguments = (_mark(owner), repr(self.clock()))
+        return int(await self._run(send, REVOKE, (self._owner_key(owner),), arguments))
 
     def _token_key(self, key: str) -> bytes:
         return f"{self._prefix}:token:{key}".encode()
@@ -180,67 +205,30 @@ class RedisBackend(Backend):
     def _owner_key(self, owner: str) -> bytes:
         return f"{self._prefix}:owner:{owner}".encode()
 
-    def _put(
-        self, key: str, value: bytes, expires_at: float, owner: str, limit: int | None
-    ) -> tuple[Script, tuple[bytes, ...], tuple[Any, ...]] | None:
-        now = self.clock()
-        if expires_at <= now:
-            return None
-        milliseconds = math.ceil((expires_at - now) * 1000)
-        return (
-            PUT,
-            (self._token_key(key), self._owner_key(owner)),
-            (repr(expires_at), _mark(owner), value, repr(now), milliseconds, limit or 0),
-        )
-
-    def _revoke(self, owner: str) -> tuple[Script, tuple[bytes, ...], tuple[Any, ...]]:
-        return REVOKE, (self._owner_key(owner),), (_mark(owner), repr(self.clock()))
-
-    def _opened(self, held: bytes | None) -> bytes | None:
-        if held is None or len(held) < HEADER.size:
-            return None
-        _, expires_at, _ = HEADER.unpack_from(held)
-        return held[HEADER.size :] if expires_at > self.clock() else None
-
-    # To the server and back.
-
-    def _run(self, script: Script, keys: tuple[bytes, ...], arguments: tuple[Any, ...]) -> Any:
-        try:
-            return self._send(keys[0], *script.by_digest(keys, arguments))
-        except wire.UnknownScript:
-            # The server has not seen it yet, and did nothing.
-            return self._send(keys[0], *script.in_full(keys, arguments))
-
-    async def _arun(
-        self,
-        to: wire.AsyncWire,
-        script: Script,
-        keys: tuple[bytes, ...],
-        arguments: tuple[Any, ...],
+    async def _run(
+        self, send: Send, script: Script, keys: tuple[bytes, ...], arguments: tuple[Any, ...]
     ) -> Any:
         try:
-            return await self._asend(to, keys[0], *script.by_digest(keys, arguments))
+            return await self._translate(send, keys[0], *script.by_digest(keys, arguments))
         except wire.UnknownScript:
-            return await self._asend(to, keys[0], *script.in_full(keys, arguments))
+            # The server has not seen it yet, and did nothing.
+            return await self._translate(send, keys[0], *script.in_full(keys, arguments))
 
-    def _send(self, key: bytes, *command: Any) -> Any:
+    async def _translate(self, send: Send, key: bytes, *command: Any) -> Any:
+        """Send a command; raise the driver's errors as this package's own."""
+        try:
+            return await send(key, *command)
+        except self._errors as error:
+            failure = wire.failure(error)
+        raise failure  # outside, so that the driver's text does not go with it
+
+    async def _send_now(self, key: bytes, *command: Any) -> Any:
         if self._sync is None:
             raise NotSupported(
                 "RedisBackend has an asynchronous client alone: await the asynchronous twin, or "
                 "pass a synchronous client as well"
             )
-        try:
-            return self._sync.send(key, *command)
-        except self._errors as error:
-            failure = wire.failure(error)
-        raise failure  # outside, so that the driver's text does not go with it
-
-    async def _asend(self, to: wire.AsyncWire, key: bytes, *command: Any) -> Any:
-        try:
-            return await to.send(key, *command)
-        except self._errors as error:
-            failure = wire.failure(error)
-        raise failure
+        return self._sync.send(key, *command)
 
 
 def _mark(owner: str) -> bytes:

@@ -30,27 +30,27 @@ class Wire(Protocol):
     """Sends commands to a server."""
 
     def send(self, key: bytes, *command: Any) -> Any:
-        """Send one command, once, where `key` lives; its answer, undecoded."""
+        """Send one command, once, where `key` lives; return the reply, undecoded."""
         ...
 
     def close(self) -> None:
-        """Close what this package opened."""
-        ...
+        """Close what this package opened: of a client of the app, nothing."""
+        return
 
 
 class AsyncWire(Protocol):
     """`Wire`, awaited."""
 
     async def send(self, key: bytes, *command: Any) -> Any:
-        """Send one command, once, where `key` lives; its answer, undecoded."""
+        """Send one command, once, where `key` lives; return the reply, undecoded."""
         ...
 
     async def close(self) -> None:
-        """Close what this package opened."""
-        ...
+        """Close what this package opened: of a client of the app, nothing."""
+        return
 
 
-class PoolWire:
+class PoolWire(Wire):
     """Over the connections of a pool, which sees to threads and forks.
 
     :param make: makes such a pool anew, if it is this package's own.
@@ -106,7 +106,7 @@ class _OneProcess:
             )
 
 
-class AsyncPoolWire:
+class AsyncPoolWire(AsyncWire):
     """Over the connections of an asyncio pool."""
 
     def __init__(self, pool: Any) -> None:
@@ -127,11 +127,8 @@ class AsyncPoolWire:
         finally:
             await self._pool.release(connection)
 
-    async def close(self) -> None:
-        """Nothing: whoever made the client closes it."""
 
-
-class LoopWire:
+class LoopWire(AsyncWire):
     """Over one pool for each event loop, since a connection belongs to the loop that opened it."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
@@ -180,7 +177,7 @@ class LoopWire:
 # A cluster's client repeats commands as well, unless it is told on which node to run them.
 
 
-class ClusterWire:
+class ClusterWire(Wire):
     """Through the client of a cluster, which knows the nodes."""
 
     def __init__(self, client: Any) -> None:
@@ -190,11 +187,8 @@ class ClusterWire:
         node = self._client.get_node_from_key(key)
         return self._client.execute_command(*command, target_nodes=node, NEVER_DECODE=[])
 
-    def close(self) -> None:
-        """Nothing: whoever made the client closes it."""
 
-
-class AsyncClusterWire:
+class AsyncClusterWire(AsyncWire):
     """Through the asyncio client of a cluster."""
 
     def __init__(self, client: Any) -> None:
@@ -206,9 +200,6 @@ class AsyncClusterWire:
         await self._client.initialize()
         node = self._client.get_node_from_key(key)
         return await self._client.execute_command(*command, target_nodes=node, NEVER_DECODE=[])
-
-    async def close(self) -> None:
-        """Nothing: whoever made the client closes it."""
 
 
 def wires_of_client(client: object) -> tuple[Wire | None, AsyncWire | None]:
