@@ -45,12 +45,12 @@ Send = Callable[..., Awaitable[Any]]
 class RedisBackend(Backend):
     """Tokens in Redis 6.2 and later, or Valkey, by redis-py (the extra `redis`).
 
-    Made of a URL it has both colours; its connections are opened when they are first needed, for
-    each process and each event loop, and are its own. A client of redis-py has one colour; pass two
-    for both. With a synchronous one alone, asynchronous callers wait in a thread; an asynchronous
-    one alone serves ASGI apps only, and in the event loop that it belongs to. For Sentinel pass
-    `Sentinel(...).master_for(...)`, for a cluster a `RedisCluster`. A client stays open: close it
-    yourself. Its own retries of commands are not used, its timeouts are.
+    Made of a URL it serves sync and async callers; its connections are opened when they are first
+    needed, for each process and each event loop, and are its own. A client of redis-py is either
+    sync or async; pass one of each to serve both. With a sync client alone, async callers wait in a
+    thread; an async client alone serves ASGI apps only, and in the event loop that it belongs to.
+    For Sentinel pass `Sentinel(...).master_for(...)`, for a cluster a `RedisCluster`. A client
+    stays open: close it yourself. Its own retries of commands are not used, its timeouts are.
 
     All keys begin with `{prefix}:`, and so live in one shard of a cluster. Each has a TTL.
 
@@ -59,9 +59,9 @@ class RedisBackend(Backend):
         `connect_timeout`, `max_connections` (they win over the arguments), `db`, `client_name`,
         `ssl_ca_certs`, `ssl_ca_path`, `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs` and
         `ssl_check_hostname`.
-    :param other: a second client, of the other colour.
+    :param other: a second client: async if the first is sync, and the other way round.
     :param prefix: what this backend's keys begin with: 1 to 64 of A-Z a-z 0-9 - _ . : /.
-    :param timeout: how many seconds to wait for an answer, and for a free connection. With a URL.
+    :param timeout: how many seconds to wait for a reply, and for a free connection. With a URL.
     :param connect_timeout: how many seconds to wait for a connection to open. With a URL.
     :param max_connections: of one process or event loop. With a URL.
     :param clock: tells the time in Unix seconds.
@@ -88,7 +88,9 @@ class RedisBackend(Backend):
         self._async: wire.AsyncWire | None
         if isinstance(store, str):
             if other is not None:
-                raise ConfigurationError("redis: a URL has both colours; leave out the client")
+                raise ConfigurationError(
+                    "redis: a URL serves sync and async callers; leave out the client"
+                )
             own, settings = options_of(store)
             prefix = own.pop("prefix", prefix)
             limits = {
@@ -114,7 +116,9 @@ class RedisBackend(Backend):
             if other is not None:
                 sync, asynchronous = wire.wires_of_client(other)
                 if (self._sync is None) == (sync is None):
-                    raise ConfigurationError("redis: two clients of one colour; pass one of each")
+                    raise ConfigurationError(
+                        "redis: two clients of one kind; pass a sync and an async one"
+                    )
                 self._sync, self._async = self._sync or sync, self._async or asynchronous
         if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z0-9_.:/-]{1,64}", prefix):
             raise ConfigurationError(f"prefix: {prefix!r}; use 1 to 64 of A-Z a-z 0-9 - _ . : /")

@@ -1,6 +1,6 @@
-"""How commands travel to Redis: one attempt each, over pooled connections, in two colours.
+"""How commands travel to Redis: one attempt each, over pooled connections, sync and async.
 
-A command is sent once. redis-py's clients send it again when its answer does not come: a `take`
+A command is sent once. redis-py's clients send it again when its reply does not come: a `take`
 would then find what its first attempt had consumed gone, and call a good token invalid. So the
 commands go over the pool's connections themselves: whatever the client's policy says, it can only
 repeat the attempt to connect. A connection that died while it was idle is noticed by the pool
@@ -76,8 +76,8 @@ class PoolWire(Wire):
             connection.send_command(*command)
             return connection.read_response(disable_decoding=True)
         except BaseException as error:
-            if not _answered(error):
-                connection.disconnect()  # the rest of an answer must not reach the next caller
+            if not _is_reusable(error):
+                connection.disconnect()  # the rest of a reply must not reach the next caller
             raise
         finally:
             pool.release(connection)
@@ -121,7 +121,7 @@ class AsyncPoolWire(AsyncWire):
             await connection.send_command(*command)
             return await connection.read_response(disable_decoding=True)
         except BaseException as error:
-            if not _answered(error):
+            if not _is_reusable(error):
                 await connection.disconnect(nowait=True)
             raise
         finally:
@@ -203,7 +203,7 @@ class AsyncClusterWire(AsyncWire):
 
 
 def wires_of_client(client: object) -> tuple[Wire | None, AsyncWire | None]:
-    """The one colour that a client of redis-py has.
+    """Make the sync or the async wire for a client of redis-py.
 
     :raises ConfigurationError: it is no such client.
     """
@@ -237,7 +237,7 @@ def _getter(pool: Any) -> Callable[[], Any]:
     )
 
 
-def _answered(error: BaseException) -> bool:
+def _is_reusable(error: BaseException) -> bool:
     """Whether the connection is good for the next command."""
     from redis import exceptions
 
