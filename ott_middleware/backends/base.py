@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ..concurrency import in_thread, is_async
 from ..errors import NotSupported
+
+T = TypeVar("T")
 
 
 class Backend:
@@ -31,7 +34,8 @@ class Backend:
     #: Tells the time in Unix seconds. A backend takes its clock as an argument, for tests.
     clock: Callable[[], float] = staticmethod(time.time)
 
-    #: Whether the sync methods may wait for a disk or a network.
+    #: Whether the sync methods may wait for a disk or a network. If not, the awaited twins call
+    #: them on the event loop, without a thread.
     blocks: bool = True
 
     #: Whether the values can be reached from outside this process: by another process, a server, a
@@ -95,19 +99,24 @@ class Backend:
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
         """`put`, awaited."""
-        await in_thread(self.put, key, value, expires_at=expires_at, owner=owner, limit=limit)
+        await self._call(self.put, key, value, expires_at=expires_at, owner=owner, limit=limit)
 
     async def atake(self, key: str) -> bytes | None:
         """`take`, awaited."""
-        return await in_thread(self.take, key)
+        return await self._call(self.take, key)
 
     async def arevoke(self, owner: str) -> int:
         """`revoke`, awaited."""
-        return await in_thread(self.revoke, owner)
+        return await self._call(self.revoke, owner)
 
     async def aclose(self) -> None:
         """`close`, awaited."""
-        await in_thread(self.close)
+        await self._call(self.close)
+
+    async def _call(self, method: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
+        if self.blocks:
+            return await in_thread(method, *arguments, **keywords)
+        return method(*arguments, **keywords)
 
 
 def _needs_await(backend: Backend, name: str) -> NotSupported:

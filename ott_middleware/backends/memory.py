@@ -86,20 +86,6 @@ class MemoryBackend(Backend):
     def revoke(self, owner: str) -> int:
         return self._tokens().revoke(owner)
 
-    async def aput(
-        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
-    ) -> None:
-        self.put(key, value, expires_at=expires_at, owner=owner, limit=limit)
-
-    async def atake(self, key: str) -> bytes | None:
-        return self.take(key)
-
-    async def arevoke(self, owner: str) -> int:
-        return self.revoke(owner)
-
-    async def aclose(self) -> None:
-        self.close()
-
     def renew_after_fork(self) -> None:
         """Forget the parent's tokens and its lock. Called in a forked child."""
         # Also those of an ancestor whose process id the child may have been given again.

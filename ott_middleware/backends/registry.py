@@ -35,18 +35,19 @@ def _built_in(module: str, name: str, extra: str = "") -> Factory:
     return make
 
 
-# Scheme → the module, the function or class in it that takes the whole URL, and the extra that
+# Schemes, the module, the function or class in it that takes the whole URL, and the extra that
 # installs its library.
+_BUILT_IN: tuple[tuple[str, str, str, str], ...] = (
+    ("memory", ".memory", "from_url", ""),
+    ("sqlite", ".sqlite.backend", "from_url", ""),
+    ("redis rediss", ".redis.backend", "RedisBackend", "redis"),
+    (
+        "postgresql mysql mariadb sqlite+pysqlite sqlite+aiosqlite",
+        *(".sqlalchemy.backend", "SQLAlchemyBackend", "sqlalchemy"),
+    ),
+)
 _factories: dict[str, Factory] = {
-    "memory": _built_in(".memory", "from_url"),
-    "sqlite": _built_in(".sqlite.backend", "from_url"),
-    "redis": _built_in(".redis.backend", "RedisBackend", "redis"),
-    "rediss": _built_in(".redis.backend", "RedisBackend", "redis"),
-    "postgresql": _built_in(".sqlalchemy.backend", "SQLAlchemyBackend", "sqlalchemy"),
-    "mysql": _built_in(".sqlalchemy.backend", "SQLAlchemyBackend", "sqlalchemy"),
-    "mariadb": _built_in(".sqlalchemy.backend", "SQLAlchemyBackend", "sqlalchemy"),
-    "sqlite+pysqlite": _built_in(".sqlalchemy.backend", "SQLAlchemyBackend", "sqlalchemy"),
-    "sqlite+aiosqlite": _built_in(".sqlalchemy.backend", "SQLAlchemyBackend", "sqlalchemy"),
+    scheme: _built_in(*row) for schemes, *row in _BUILT_IN for scheme in schemes.split()
 }
 _EXAMPLES = "redis://host:6379/0, sqlite:///path, postgresql://host/database or memory://"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
@@ -103,8 +104,8 @@ def _make_from_url(url: str) -> Backend:
             f"backend: the {scheme}:// URL made a {type(backend).__name__}, and no Backend; look "
             "at its factory"
         )
-    # Outside of the `except`, so that the error does not carry the original one, whose text may
-    # quote the URL's password.
+    # Raised outside of the `except`: an error chained to the original one would show its text in a
+    # traceback, and that text may quote the URL's password.
     raise failure
 
 

@@ -46,8 +46,8 @@ class WorkerCheck:
 
     def _claim_workers_name(self) -> None:
         # Workers of one server have one parent and one command line. The first of them to get here
-        # takes a name (in Linux's abstract namespace: no file, gone with the process); whoever
-        # finds it taken is the second.
+        # takes a name (in Linux's abstract namespace: no file, gone with the process); a process
+        # that finds it taken is the second.
         if not sys.platform.startswith("linux"):
             return
         try:

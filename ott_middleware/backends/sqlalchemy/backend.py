@@ -37,7 +37,7 @@ T = TypeVar("T")
 class SQLAlchemyBackend(Backend):
     """Tokens in a table (the extra `sqlalchemy`, and a driver).
 
-    With a synchronous driver it has both colours, the asynchronous one in threads. With an
+    With a synchronous driver it serves sync callers, and async ones in threads. With an
     asynchronous one (`asyncpg`, `psycopg_async`, `aiomysql`, `asyncmy`, `aiosqlite`) it serves ASGI
     apps only, and in the event loop that first used it.
 
@@ -51,9 +51,9 @@ class SQLAlchemyBackend(Backend):
         the file. `SQLiteBackend` has no such limit.)
     :param table: the name of the table, or what `token_table` made.
     :param timeout: how many seconds to wait for a free connection, for a connection to open, and
-        for an answer. With a URL, whose own parameters go first. (A synchronous driver of
+        for a reply. With a URL; the URL's own parameters go first. (A synchronous driver of
         PostgreSQL relies on the server for the last of them: a server that is frozen, and neither
-        answers nor closes its connections, holds the caller up.)
+        replies nor closes its connections, holds the caller up.)
     :param clock: tells the time in Unix seconds.
     :ivar table: the `Table`.
     :raises ConfigurationError: a bad argument.
@@ -212,8 +212,8 @@ class SQLAlchemyBackend(Backend):
             # A new one, with locks of its own: another thread may have held one of the old.
             self._engine = engine_of(engine.url, self._timeout)
         else:
-            # Connections that two processes use answer either of them with what the other has
-            # asked: one user could be signed in by the token of another.
+            # Connections that two processes use give either of them the reply to the other's
+            # command: one user could be signed in by the token of another.
             pool_of = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
             pool_of.dispose(close=False)
         self._at_work = set()

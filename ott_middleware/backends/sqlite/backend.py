@@ -4,7 +4,7 @@ The file is in WAL mode. It must lie on a disk of the host itself: over a networ
 from two containers with a kernel each, SQLite's locks do not keep the processes apart.
 
 After a power cut or a crash of the system, a token that was taken or revoked stays gone, since its
-removal is on disk before it is answered. A token put in the last moments may be lost, and a token
+removal is on disk before the call returns. A token put in the last moments may be lost, and a token
 retired by `max_per_session` then may be back: redeemable once, until it expires. A process that is
 killed loses nothing. `durability` buys more, or sells some.
 
@@ -79,7 +79,7 @@ class SQLiteBackend(Backend):
 
     :param path: of the file. Its directory must be there when a token is put, and be writable.
     :param timeout: how many seconds to wait for other threads, and then for other processes.
-    :param durability: what is on disk before it is answered. `"taken"`: takes and revocations.
+    :param durability: what is on disk before the call returns. `"taken"`: takes and revocations.
         `"all"`: puts too, so that no token is lost in a power cut; a put then costs what a take
         does, which is the time that the disk needs to write for good (about five times as much on
         a fast one). `"none"`: nothing; takes cost as little as puts, and **a power cut may bring
@@ -171,7 +171,7 @@ class SQLiteBackend(Backend):
 
 
 def _take(connection: sqlite3.Connection, key: str) -> list[tuple[bytes, float, object]]:
-    # One writer at a time: whoever deletes the row is the only one to have seen it go. The rows
+    # One writer at a time: only the call that deletes the row sees the row go. The rows
     # are fetched to the end, since that is when the deletion is committed, and so on disk.
     if _RETURNING:
         return connection.execute(_TAKE, (key,)).fetchall()
