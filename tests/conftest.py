@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,11 @@ from pathlib import Path
 
 import pytest
 from harness import World
+
+# Also where the environment says otherwise: the tests start hundreds of programs, and without
+# bytecode on the disk each of them would compile the package and these files again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The helper that starts servers.
 sys.path.insert(0, str(Path(__file__).parent / "system" / "servers"))
