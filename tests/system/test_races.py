@@ -132,7 +132,7 @@ def test_tasks_redeem_one_token(world: World, backend: type[MemoryBackend]) -> N
     asyncio.run(rounds())
 
 
-def test_colours_race_each_other() -> None:
+def test_threads_and_tasks_redeem_one_token() -> None:
     """Threads with the synchronous methods, tasks with the asynchronous ones, one service."""
     site = World("wsgi").serve()
     tokens = site.flow.tokens
@@ -157,7 +157,7 @@ def test_colours_race_each_other() -> None:
         crowd.end()
 
 
-def test_redeeming_races_revoking_and_nothing_leaks() -> None:
+def test_redeeming_races_revoking_without_leaks() -> None:
     backend = MemoryBackend(clock=Clock())
     crowd = Crowd(
         8,
@@ -176,7 +176,7 @@ def test_redeeming_races_revoking_and_nothing_leaks() -> None:
     assert backend._tokens().owners == {}
 
 
-def test_of_many_puts_of_one_key_one_is_kept() -> None:
+def test_puts_of_one_key_keep_one() -> None:
     backend = MemoryBackend(clock=Clock())
 
     def put(key: str) -> str:
@@ -195,7 +195,7 @@ def test_of_many_puts_of_one_key_one_is_kept() -> None:
     assert backend._tokens().owners == {}
 
 
-def test_the_store_is_never_overfull_and_the_cap_holds() -> None:
+def test_store_is_never_overfull_and_cap_holds() -> None:
     backend = MemoryBackend(maxsize=10, clock=Clock())
     numbers = iter(range(10**6))
     lock = threading.Lock()
