@@ -27,6 +27,7 @@ from ott_middleware import (
     SessionAdapter,
     WSGIMiddleware,
 )
+from ott_middleware.testing import Clock
 
 NOW = 1_795_426_317.773  # 2026-11-23T09:31:57.773Z
 HOST = "app.example"
@@ -49,19 +50,6 @@ FETCH = {
 PRIVATE = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 
 HeaderPairs = Mapping[str, str] | Sequence[tuple[str, str]]
-
-
-class Clock:
-    """The time, as the test has it."""
-
-    def __init__(self, now: float = NOW) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def forward(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def moment(seconds: float) -> datetime:
@@ -398,7 +386,7 @@ class World:
 
     def __init__(self, interface: str) -> None:
         self.interface = interface
-        self.clock = Clock()
+        self.clock = Clock(NOW)
 
     def serve(self, app: App = hello, **options: Any) -> Site:
         """A site; Alice and Bob are its members, unless `session` says otherwise."""

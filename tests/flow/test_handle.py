@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from harness import (
+    NOW,
     ORIGIN,
     BlockingMembers,
     Clock,
@@ -216,7 +217,7 @@ def test_nobody_gets_no_token(world: World) -> None:
         return await handle.agenerate()
 
     for function in (lambda handle: handle.generate(), make):
-        backend = MemoryBackend(clock=Clock())
+        backend = MemoryBackend(clock=Clock(NOW))
         assert isinstance(outcome(world, function, {}, backend=backend), Unauthorized)
         assert len(backend) == 0
 
@@ -269,7 +270,7 @@ class Slow(MemoryBackend):
 
 def test_on_the_loop_a_backend_that_must_wait_says_so() -> None:
     for function in (lambda h: h.generate(), lambda h: h.link(f"{ORIGIN}/")):
-        error = outcome(World("asgi"), function, backend=Slow(clock=Clock()))
+        error = outcome(World("asgi"), function, backend=Slow(clock=Clock(NOW)))
         assert isinstance(error, RuntimeError)
         assert "await agenerate()" in str(error)
 
@@ -279,9 +280,9 @@ def test_on_the_loop_a_backend_that_must_wait_says_so() -> None:
     async def awaited(handle: Any) -> Any:
         return await handle.agenerate()
 
-    assert len(outcome(World("asgi"), in_thread, backend=Slow(clock=Clock()))) == 32
-    assert len(outcome(World("asgi"), awaited, backend=Slow(clock=Clock()))) == 32
-    assert len(outcome(World("wsgi"), lambda h: h.generate(), backend=Slow(clock=Clock()))) == 32
+    assert len(outcome(World("asgi"), in_thread, backend=Slow(clock=Clock(NOW)))) == 32
+    assert len(outcome(World("asgi"), awaited, backend=Slow(clock=Clock(NOW)))) == 32
+    assert len(outcome(World("wsgi"), lambda h: h.generate(), backend=Slow(clock=Clock(NOW)))) == 32
 
 
 def test_an_adapter_that_waits_does_not_matter_where_it_is_not_asked() -> None:
@@ -297,7 +298,7 @@ def test_a_backend_that_fails_is_told_to_the_app(world: World) -> None:
             raise ConnectionError
 
     assert isinstance(
-        outcome(world, lambda h: h.generate(), backend=Broken(clock=Clock())), BackendUnavailable
+        outcome(world, lambda h: h.generate(), backend=Broken(clock=Clock(NOW))), BackendUnavailable
     )
 
 
@@ -377,7 +378,7 @@ def test_a_link_points_nowhere_else(world: World, url: str) -> None:
         return await handle.alink(url)
 
     for function in (lambda handle: handle.link(url), alink):
-        backend = MemoryBackend(clock=Clock())
+        backend = MemoryBackend(clock=Clock(NOW))
         error = outcome(world, function, backend=backend, handoff_targets=["https://b.example"])
         assert isinstance(error, InvalidTarget)
         assert len(backend) == 0

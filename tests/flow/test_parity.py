@@ -117,7 +117,7 @@ def filled(text: bytes, tokens: dict[str, str]) -> bytes:
 
 def answered(interface: str, asking: Asking, **options: Any) -> tuple[Answer, Answer, list[Any]]:
     """The answer, what a second request of the same kind gets, and what the app saw."""
-    site, tokens = prepared(interface, Clock(), **options)
+    site, tokens = prepared(interface, Clock(NOW), **options)
     target = filled(asking.target.encode("latin-1"), tokens)
     body = (
         filled(asking.body, tokens)

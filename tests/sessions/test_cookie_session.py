@@ -872,7 +872,7 @@ def test_a_probe_without_an_app_says_what_to_do() -> None:
     adapter = CookieSession("sid", probe="/me")
     with pytest.raises(SessionUnavailable, match="validate="):
         current(adapter, "sid=x")
-    tokens = OneTimeTokens(MemoryBackend(clock=Clock()), sessions=adapter)
+    tokens = OneTimeTokens(MemoryBackend(clock=Clock(NOW)), sessions=adapter)
     with pytest.raises(SessionUnavailable, match="needs a wrapped app"):
         tokens.verify(tokens.generate(person("alice")))
 

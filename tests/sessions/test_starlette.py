@@ -14,7 +14,7 @@ from typing import Any
 import itsdangerous
 import pytest
 from fastapi import FastAPI
-from harness import Clock, call_asgi, make_scope, moment
+from harness import NOW, Clock, call_asgi, make_scope, moment
 from starlette.applications import Starlette
 from starlette.datastructures import Secret
 from starlette.middleware import Middleware
@@ -193,7 +193,7 @@ def test_only_what_is_named_is_told() -> None:
 
 
 def test_a_session_ends_with_its_signature() -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     value = sealed_by_starlette({"user_id": 1}, at=clock.now)
     at_first = adapter(clock=clock).current(asking(value))
     assert at_first is not None
@@ -407,7 +407,7 @@ def opened(value: str, secret: str = SECRET) -> Any:
 
 
 def test_a_fork_never_outlives_its_parent() -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     ours = adapter(mode="fork", clock=clock)
     session = ours.current(asking(sealed_by_starlette({"user_id": 1}, at=clock.now)))
     assert session is not None
@@ -526,7 +526,7 @@ def test_a_session_that_does_not_fit_into_a_cookie_fails() -> None:
 
 
 def test_a_session_that_has_ended_meanwhile() -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     ours = adapter(clock=clock)
     backend = MemoryBackend(clock=clock)
     tokens = OneTimeTokens(backend, sessions=ours, expires_in=60 * 24 * 30)

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from harness import HOST, Clock, World, call_asgi, call_wsgi, make_environ, make_scope, person
+from harness import HOST, World, call_asgi, call_wsgi, make_environ, make_scope, person
 
 from ott_middleware import InvalidToken, KeyTaken, MemoryBackend
+from ott_middleware.testing import Clock
 
 # Enough to find a lock that is missing; `.ci/run --full` asks for more.
 ROUNDS = int(os.environ.get("OTT_TEST_ROUNDS", "50"))
