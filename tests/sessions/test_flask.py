@@ -107,7 +107,7 @@ class User(flask_login.UserMixin):  # type: ignore[misc]  # its base has no type
         return self.key
 
 
-class Site:
+class FlaskSite:
     """A Flask app behind the middleware, with one browser."""
 
     def __init__(
@@ -256,8 +256,8 @@ def users() -> dict[str, User]:
 
 
 def test_shared_the_same_session_is_at_both_sites(interface: Interface) -> None:
-    source = Site(interface)
-    target = Site(interface, backend=source.backend, mode="share")
+    source = FlaskSite(interface)
+    target = FlaskSite(interface, backend=source.backend, mode="share")
     assert source.refused() == "UNAUTHORIZED"
     source.put(user_id=7, cart=[1])
     token = source.token()
@@ -270,13 +270,13 @@ def test_shared_the_same_session_is_at_both_sites(interface: Interface) -> None:
     else:
         assert target.cookie() == source.cookie()
     assert target.values() == {"user_id": 7, "cart": [1]}
-    assert Site(interface, backend=source.backend).open(token).status_code == 400
+    assert FlaskSite(interface, backend=source.backend).open(token).status_code == 400
     assert source.torn_down == [None] * len(source.torn_down)
 
 
 def test_forked_each_has_its_own(interface: Interface) -> None:
-    source = Site(interface)
-    target = Site(interface, backend=source.backend, mode="fork", data=["cart"])
+    source = FlaskSite(interface)
+    target = FlaskSite(interface, backend=source.backend, mode="fork", data=["cart"])
     source.put(user_id=7, cart=[1], csrf="x")
     target.put(planted="by the visitor")
     before = target.cookie()
@@ -290,8 +290,8 @@ def test_forked_each_has_its_own(interface: Interface) -> None:
 
 def test_signed_out_of_a_server_s_session_the_link_is_dead(stores: Stores) -> None:
     for interface in (stores.in_files, stores.signed_keys):
-        source = Site(interface)
-        target = Site(interface, backend=source.backend)
+        source = FlaskSite(interface)
+        target = FlaskSite(interface, backend=source.backend)
         source.put(user_id=7)
         token = source.token()
         source.client.post("/put", json={}, headers=BROWSER)
@@ -300,8 +300,8 @@ def test_signed_out_of_a_server_s_session_the_link_is_dead(stores: Stores) -> No
 
 
 def test_signed_out_with_revoke_on_sign_out_every_link_is_dead(interface: Interface) -> None:
-    source = Site(interface, revoke_on_sign_out=True)
-    target = Site(interface, backend=source.backend)
+    source = FlaskSite(interface, revoke_on_sign_out=True)
+    target = FlaskSite(interface, backend=source.backend)
     source.put(user_id=7)
     token = source.token()
     source.put()
@@ -309,8 +309,8 @@ def test_signed_out_with_revoke_on_sign_out_every_link_is_dead(interface: Interf
 
 
 def test_a_key_under_which_somebody_else_is_signed_in_by_now(stores: Stores) -> None:
-    source = Site(stores.in_files)
-    target = Site(stores.in_files, backend=source.backend)
+    source = FlaskSite(stores.in_files)
+    target = FlaskSite(stores.in_files, backend=source.backend)
     source.put(user_id=7)
     token, key = source.token(), source.cookie()
     source.put(user_id=8)
@@ -321,7 +321,7 @@ def test_a_key_under_which_somebody_else_is_signed_in_by_now(stores: Stores) -> 
 def test_anonymous_forged_and_foreign_cookies_are_nobody_s(
     interface: Interface, stores: Stores
 ) -> None:
-    site = Site(interface)
+    site = FlaskSite(interface)
     site.put(cart=[1])
     assert site.cookie()
     assert site.refused() == "UNAUTHORIZED"
@@ -342,15 +342,15 @@ def test_anonymous_forged_and_foreign_cookies_are_nobody_s(
         signed_by_flask({"user_id": 7}, OTHER),
         signed_by_flask({"user_id": 7}).rpartition(".")[0],
     ]:
-        stranger = Site(interface, backend=site.backend)
+        stranger = FlaskSite(interface, backend=site.backend)
         assert stranger.refused(Cookie=f"session={bad}") == "UNAUTHORIZED"
     assert stores.keys() == kept
 
 
 def test_a_cookie_of_a_fallback_secret_is_good_and_sealed_in_transit() -> None:
     config = {"SECRET_KEY_FALLBACKS": [OTHER]}
-    source = Site(secret=OTHER)
-    target = Site(backend=source.backend, config=config)
+    source = FlaskSite(secret=OTHER)
+    target = FlaskSite(backend=source.backend, config=config)
     assert list(target.adapter.secrets()) == [SECRET, OTHER]
     source.put(user_id=7)
     target.open(source.token())
@@ -358,14 +358,14 @@ def test_a_cookie_of_a_fallback_secret_is_good_and_sealed_in_transit() -> None:
 
 
 def test_the_end_is_that_of_the_signature(stores: Stores) -> None:
-    site = Site()
+    site = FlaskSite()
     signed_at = time.time() - 1000
     found = site.current(signed_by_flask({"user_id": 7}, at=signed_at))
     assert found is not None
     assert found.expires_at == moment(int(signed_at) + MONTH)
     assert not found.persistent
     assert site.current(signed_by_flask({"user_id": 7}, at=time.time() - MONTH - 10)) is None
-    kept = Site(stores.in_files)
+    kept = FlaskSite(stores.in_files)
     kept.put(user_id=7, permanent=True)
     found = kept.current()
     assert found is not None
@@ -375,7 +375,7 @@ def test_the_end_is_that_of_the_signature(stores: Stores) -> None:
 
 
 def test_a_fork_never_outlives_its_parent() -> None:
-    site = Site(mode="fork")
+    site = FlaskSite(mode="fork")
     parent = site.current(signed_by_flask({"user_id": 7}, at=time.time() - 1000))
     assert parent is not None
     alive = site.adapter.resolve(site.adapter.expose(parent))
@@ -395,7 +395,7 @@ def test_a_fork_never_outlives_its_parent() -> None:
 
 
 def test_a_session_that_ended_meanwhile() -> None:
-    site = Site()
+    site = FlaskSite()
     site.put(user_id=7)
     session = site.current()
     assert session is not None
@@ -407,10 +407,10 @@ def test_a_session_that_ended_meanwhile() -> None:
 
 
 def test_what_was_not_to_be_remembered_is_not(interface: Interface) -> None:
-    source = Site(interface)
+    source = FlaskSite(interface)
     for permanent, secret in itertools.product((False, True), (SECRET, OTHER)):
         source.put(user_id=7, permanent=permanent)
-        target = Site(interface, secret=secret, backend=source.backend, match="id")
+        target = FlaskSite(interface, secret=secret, backend=source.backend, match="id")
         answer = target.open(source.token())
         [line] = answer.headers.getlist("Set-Cookie")
         assert ("Max-Age=" in line) is permanent
@@ -429,7 +429,7 @@ def test_the_cookie_has_the_app_s_attributes() -> None:
         "SESSION_COOKIE_PARTITIONED": True,
         "SESSION_COOKIE_HTTPONLY": False,
     }
-    adapter = Site(config=config).adapter
+    adapter = FlaskSite(config=config).adapter
     assert adapter.strict
     assert adapter.cookie_names == ("sid",)
     [cookie] = adapter.establish(Session("s", "value", user_id="7"), asking(None))
@@ -437,14 +437,14 @@ def test_the_cookie_has_the_app_s_attributes() -> None:
         f"sid=value; Max-Age={MONTH}; Domain=app.example; Path=/shop; Secure; SameSite=Strict; "
         "Partitioned"
     )
-    plain = Site(config={"PERMANENT_SESSION_LIFETIME": timedelta(0)}).adapter
+    plain = FlaskSite(config={"PERMANENT_SESSION_LIFETIME": timedelta(0)}).adapter
     assert not plain.strict
     [cookie] = plain.establish(Session("s", "value", user_id="7"), asking(None))
     assert cookie.header()[1] == "session=value; Path=/; HttpOnly"
 
 
 def test_only_what_is_named_is_told() -> None:
-    site = Site(expose=["email"], data=["cart"])
+    site = FlaskSite(expose=["email"], data=["cart"])
     site.put(user_id=7, email="e", cart=[1], csrf="x")
     found = site.current()
     assert found is not None
@@ -454,8 +454,8 @@ def test_only_what_is_named_is_told() -> None:
 
 
 def test_somebody_from_elsewhere_begins_a_session_of_this_site(interface: Interface) -> None:
-    source = Site(secret=OTHER, data=["cart"])
-    target = Site(
+    source = FlaskSite(secret=OTHER, data=["cart"])
+    target = FlaskSite(
         interface,
         backend=source.backend,
         data=["cart"],
@@ -470,7 +470,7 @@ def test_somebody_from_elsewhere_begins_a_session_of_this_site(interface: Interf
 
 
 def test_ids_name_a_server_s_session_by_its_key(stores: Stores) -> None:
-    one, other = Site(stores.in_files), Site(stores.in_files)
+    one, other = FlaskSite(stores.in_files), FlaskSite(stores.in_files)
     one.put(user_id=7)
     other.put(user_id=7)
     first, second = one.current(), other.current()
@@ -531,7 +531,7 @@ class Verbatim(SecureCookieSessionInterface):
 
 
 def test_an_interface_that_opens_nothing_or_sets_nothing() -> None:
-    site = Site(lambda app: setattr(app, "session_interface", Lost()))
+    site = FlaskSite(lambda app: setattr(app, "session_interface", Lost()))
     assert site.current("anything") is None
     site.app.config["OPENS"] = True
     with pytest.raises(SessionUnavailable, match="sets no cookie of its name"):
@@ -539,7 +539,7 @@ def test_an_interface_that_opens_nothing_or_sets_nothing() -> None:
 
 
 def test_a_derived_interface_with_cookies_of_its_own() -> None:
-    site = Site(lambda app: setattr(app, "session_interface", Verbatim()))
+    site = FlaskSite(lambda app: setattr(app, "session_interface", Verbatim()))
     site.client.set_cookie("session", "a;b")
     found = site.adapter.current(asking(r'"a\073b"'))
     assert found is not None
@@ -555,7 +555,7 @@ def test_a_derived_interface_with_cookies_of_its_own() -> None:
 
 
 def test_a_view_sees_what_it_has_done_itself(interface: Interface) -> None:
-    site = Site(interface)
+    site = FlaskSite(interface)
     site.put(user_id=7)
     assert site.get("/token").get_json() == {"user_id": "7"}
     assert site.get("/token?user_id=").get_json() == {"user_id": None}
@@ -564,7 +564,7 @@ def test_a_view_sees_what_it_has_done_itself(interface: Interface) -> None:
 
 
 def test_asking_in_a_view_tears_nothing_of_it_down(users: dict[str, User]) -> None:
-    site = Site(users=users)
+    site = FlaskSite(users=users)
     site.sign_in("ada")
     site.torn_down.clear()
     assert site.get("/token").get_json() == {"user_id": "key-1"}
@@ -572,7 +572,7 @@ def test_asking_in_a_view_tears_nothing_of_it_down(users: dict[str, User]) -> No
 
 
 def test_another_request_s_context_is_not_taken_for_this_one(users: dict[str, User]) -> None:
-    site = Site(users=users)
+    site = FlaskSite(users=users)
     site.sign_in("ada")
     session = site.current()
     assert session is not None
@@ -589,8 +589,8 @@ def test_another_request_s_context_is_not_taken_for_this_one(users: dict[str, Us
 
 
 def test_flask_login_is_asked_for_its_user(interface: Interface, users: dict[str, User]) -> None:
-    source = Site(interface, users=users)
-    target = Site(interface, users=users, backend=source.backend)
+    source = FlaskSite(interface, users=users)
+    target = FlaskSite(interface, users=users, backend=source.backend)
     source.refused()
     source.sign_in("ada")
     target.open(source.token())
@@ -603,21 +603,21 @@ def test_flask_login_is_asked_for_its_user(interface: Interface, users: dict[str
 def test_an_answer_that_signs_in_or_out_is_seen(
     interface: Interface, users: dict[str, User]
 ) -> None:
-    source = Site(
+    source = FlaskSite(
         interface, users=users, revoke_on_sign_out=True, set_ott_header_on_new_session=True
     )
-    target = Site(interface, users=users, backend=source.backend)
+    target = FlaskSite(interface, users=users, backend=source.backend)
     offered = source.sign_in("ada").headers["set-ott"]
     assert "set-ott" not in source.get("/see").headers
     assert target.open(offered).status_code == 303
     token = source.token()
     source.sign_out()
-    stranger = Site(interface, users=users, backend=source.backend)
+    stranger = FlaskSite(interface, users=users, backend=source.backend)
     assert stranger.open(token).status_code == 400
 
 
 def test_attributes_of_the_user_are_exposed(users: dict[str, User]) -> None:
-    site = Site(users=users, expose=["email", "id", "phone"])
+    site = FlaskSite(users=users, expose=["email", "id", "phone"])
     site.sign_in("ada")
     found = site.current()
     assert found is not None
@@ -628,8 +628,8 @@ def test_attributes_of_the_user_are_exposed(users: dict[str, User]) -> None:
 def test_a_user_who_may_not_come_in_any_more(
     how: str, interface: Interface, users: dict[str, User]
 ) -> None:
-    source = Site(interface, users=users)
-    target = Site(interface, users=users, backend=source.backend)
+    source = FlaskSite(interface, users=users)
+    target = FlaskSite(interface, users=users, backend=source.backend)
     source.sign_in("ada")
     token = source.token()
     if how == "gone":
@@ -646,9 +646,9 @@ def test_a_user_who_may_not_come_in_any_more(
 def test_a_fork_is_begun_by_flask_login(interface: Interface, users: dict[str, User]) -> None:
     # Flask-Login takes strong protection for basic where sessions are permanent.
     strong = {"SESSION_PROTECTION": "strong", "SESSION_PERMANENT": False}
-    source = Site(interface, users=users, config=strong)
+    source = FlaskSite(interface, users=users, config=strong)
     how: dict[str, Any] = {"users": users, "backend": source.backend, "config": strong}
-    target = Site(interface, mode="fork", **how)
+    target = FlaskSite(interface, mode="fork", **how)
     told: list[Any] = []
 
     def receiver(sender: Any, user: Any) -> None:
@@ -671,8 +671,8 @@ def test_a_fork_is_begun_by_flask_login(interface: Interface, users: dict[str, U
 
 
 def test_a_link_opened_in_another_browser_is_not_fresh_there(users: dict[str, User]) -> None:
-    source = Site(users=users)
-    target = Site(users=users, backend=source.backend, mode="fork")
+    source = FlaskSite(users=users)
+    target = FlaskSite(users=users, backend=source.backend, mode="fork")
     source.sign_in("ada")
     token = source.token()
     target.client.get(f"/see?ott={token}", headers={**BROWSER, "User-Agent": "Other/1"})
@@ -684,9 +684,9 @@ def test_a_link_opened_in_another_browser_is_not_fresh_there(users: dict[str, Us
 def test_who_comes_from_elsewhere_is_signed_in_but_not_fresh(
     given: str, users: dict[str, User]
 ) -> None:
-    source = Site(secret=OTHER)
+    source = FlaskSite(secret=OTHER)
     match = {"id": lambda s: f"key-{s.user_id}", "user": lambda s: users["ada"]}[given]
-    target = Site(users=users, backend=source.backend, match=match)
+    target = FlaskSite(users=users, backend=source.backend, match=match)
     source.put(user_id=1)
     target.open(source.token())
     assert target.see()["user"] == "key-1"
@@ -697,15 +697,15 @@ def test_who_comes_from_elsewhere_is_signed_in_but_not_fresh(
     "match", [lambda s: "nobody", lambda s: {"_user_id": "key-1"}, lambda s: None]
 )
 def test_who_is_unknown_here_is_refused(match: Any, users: dict[str, User]) -> None:
-    source = Site(secret=OTHER)
-    target = Site(users=users, backend=source.backend, match=match)
+    source = FlaskSite(secret=OTHER)
+    target = FlaskSite(users=users, backend=source.backend, match=match)
     source.put(user_id=1)
     assert target.open(source.token()).status_code == 400
     assert target.see()["user"] is None
 
 
 def test_deactivated_at_the_very_last_moment(users: dict[str, User]) -> None:
-    site = Site(users=users)
+    site = FlaskSite(users=users)
     users["ada"].enabled = False
     for key in ("key-1", "nobody"):
         with pytest.raises(SessionNotFound):
@@ -713,14 +713,14 @@ def test_deactivated_at_the_very_last_moment(users: dict[str, User]) -> None:
 
 
 def test_strong_protection_holds_for_a_stolen_cookie(users: dict[str, User]) -> None:
-    site = Site(users=users, config={"SESSION_PROTECTION": "strong"})
+    site = FlaskSite(users=users, config={"SESSION_PROTECTION": "strong"})
     site.sign_in("ada")
     site.token()
     site.refused(**{"User-Agent": "Thief/1"})
 
 
-def remembered(users: dict[str, User], **how: Any) -> Site:
-    site = Site(users=users, **how)
+def remembered(users: dict[str, User], **how: Any) -> FlaskSite:
+    site = FlaskSite(users=users, **how)
     site.sign_in("ada", remember=True)
     site.client.delete_cookie("session")
     assert site.cookie("remember_token")
@@ -731,13 +731,13 @@ def test_who_is_remembered_is_signed_in_but_not_fresh(
     interface: Interface, users: dict[str, User]
 ) -> None:
     source = remembered(users, interface=interface)
-    target = Site(interface, users=users, backend=source.backend)
+    target = FlaskSite(interface, users=users, backend=source.backend)
     answer = target.open(source.token())
     assert "remember_token" not in str(answer.headers.getlist("Set-Cookie"))
     seen = target.see()
     assert (seen["user"], seen["fresh"]) == ("key-1", False)
     users["ada"].enabled = False
-    target_later = Site(interface, users=users, backend=source.backend)
+    target_later = FlaskSite(interface, users=users, backend=source.backend)
     users["ada"].enabled = True
     token = source.token()
     users["ada"].enabled = False
@@ -748,7 +748,7 @@ def test_a_forged_remember_cookie_is_nobody_s(users: dict[str, User]) -> None:
     site = remembered(users)
     good = str(site.cookie("remember_token"))
     for bad in ["", "x", "|", "key-1|", "key-1|é", good[:-1], good.replace("1", "2", 1)]:
-        assert Site(users=users).refused(Cookie=f"remember_token={bad}") == "UNAUTHORIZED"
+        assert FlaskSite(users=users).refused(Cookie=f"remember_token={bad}") == "UNAUTHORIZED"
     site.client.delete_cookie("remember_token")
     site.put(cart=1)
     for session in (f"session={site.cookie()}", "session=x"):
@@ -757,14 +757,14 @@ def test_a_forged_remember_cookie_is_nobody_s(users: dict[str, User]) -> None:
 
 def test_a_remember_cookie_where_flask_login_is_not(users: dict[str, User]) -> None:
     source = remembered(users)
-    target = Site(backend=source.backend)
+    target = FlaskSite(backend=source.backend)
     assert target.open(source.token()).status_code == 400
     session = Session("s", json.dumps({"x": "y"}), user_id="key-1")
     assert source.adapter.alive(session) is None
 
 
 def test_users_of_a_request_loader_have_no_session(users: dict[str, User]) -> None:
-    site = Site(users=users)
+    site = FlaskSite(users=users)
     manager = site.app.login_manager  # type: ignore[attr-defined]  # Flask-Login puts it there
     manager.request_loader(lambda request: users["bob"])
     site.put(cart=1)
@@ -778,7 +778,7 @@ def test_users_of_a_request_loader_have_no_session(users: dict[str, User]) -> No
 
 
 def test_a_user_without_an_id_is_nobody(users: dict[str, User]) -> None:
-    site = Site(users=users)
+    site = FlaskSite(users=users)
     site.sign_in("ada")
     users["ada"].get_id = lambda: None  # type: ignore[method-assign, assignment, return-value]  # broken on purpose
     session = Session("s", str(site.cookie()), user_id="key-1")
@@ -786,7 +786,7 @@ def test_a_user_without_an_id_is_nobody(users: dict[str, User]) -> None:
 
 
 def test_a_loader_that_gives_somebody_else(users: dict[str, User]) -> None:
-    site = Site(users=users)
+    site = FlaskSite(users=users)
     site.sign_in("ada")
     session = site.current()
     assert session is not None
@@ -796,7 +796,7 @@ def test_a_loader_that_gives_somebody_else(users: dict[str, User]) -> None:
 
 
 def test_with_user_given_flask_login_is_not_asked(users: dict[str, User]) -> None:
-    site = Site(users=users, user="member")
+    site = FlaskSite(users=users, user="member")
     site.put(member=5)
     found = site.current()
     assert found is not None
@@ -812,7 +812,7 @@ def test_with_user_given_flask_login_is_not_asked(users: dict[str, User]) -> Non
 def test_a_starlette_site_asks_this_one_whether_a_session_lives(
     signed_out: bool, stores: Stores
 ) -> None:
-    source = Site(stores.in_files, expose=["email"], data=["cart"])
+    source = FlaskSite(stores.in_files, expose=["email"], data=["cart"])
     there = StarletteSession(
         secret_key=OTHER, match="email", user="email", data=["cart"], sources=[source.adapter]
     )
@@ -837,7 +837,7 @@ def test_a_starlette_site_asks_this_one_whether_a_session_lives(
 
 
 def test_threads_do_not_mix_people_up(interface: Interface) -> None:
-    source = Site(interface)
+    source = FlaskSite(interface)
     cookies = {}
     for number in range(8):
         source.client.delete_cookie("session")
@@ -853,7 +853,7 @@ def test_threads_do_not_mix_people_up(interface: Interface) -> None:
 
 
 def test_without_an_app_around() -> None:
-    site = Site()
+    site = FlaskSite()
     site.put(user_id=7)
     tokens = OneTimeTokens(MemoryBackend(), sessions=site.adapter)
     session = site.current()

@@ -74,7 +74,7 @@ async def see(request: StarletteRequest) -> JSONResponse:
     return JSONResponse(dict(request.session))
 
 
-class Site:
+class StarletteSite:
     def __init__(
         self,
         kind: type[Starlette] = Starlette,
@@ -243,7 +243,7 @@ def test_forged_and_foreign_cookies_are_nobody_s() -> None:
 
 def test_of_two_cookies_the_one_that_the_app_goes_by() -> None:
     first, second = (sealed_by_starlette({"user_id": name}) for name in ("ada", "bob"))
-    site = Site()
+    site = StarletteSite()
     header = {"cookie": f"session={first}; session={second}"}
     seen = site.ask("GET", "/see", **header).json()
     found = adapter().current(Request("GET", "http", "/", headers=header))
@@ -356,7 +356,7 @@ def test_an_app_without_session_middleware_is_refused() -> None:
 @pytest.mark.parametrize("kind", [Starlette, FastAPI])
 def test_shared_the_same_cookie_signs_in_at_the_other_site(kind: type[Starlette]) -> None:
     backend = MemoryBackend()
-    source, target = Site(kind, backend=backend), Site(kind, backend=backend)
+    source, target = StarletteSite(kind, backend=backend), StarletteSite(kind, backend=backend)
     source.sign_in(user_id=7, cart=[1])
     token = source.token()
     answer = target.open(token)
@@ -369,13 +369,13 @@ def test_shared_the_same_cookie_signs_in_at_the_other_site(kind: type[Starlette]
     attributes = answer.cookie("session")
     assert attributes >= {"Path=/", "HttpOnly", "SameSite=Lax"}
     assert any(each.startswith("Max-Age=12") for each in attributes)
-    assert Site(kind, backend=backend).open(token).status == 400
+    assert StarletteSite(kind, backend=backend).open(token).status == 400
 
 
 def test_forked_a_new_cookie_holds_the_user_and_what_is_named() -> None:
     backend = MemoryBackend()
-    source = Site(backend=backend)
-    target = Site(backend=backend, mode="fork", data=["cart"])
+    source = StarletteSite(backend=backend)
+    target = StarletteSite(backend=backend, mode="fork", data=["cart"])
     source.sign_in(user={"id": 7, "name": "Ada"}, cart=[1], csrf="x")
     target.sign_in(planted="by the visitor")
     before = dict(target.cookies)
@@ -424,8 +424,8 @@ def test_a_fork_never_outlives_its_parent() -> None:
 
 def test_data_is_decoded_here_and_signed_there() -> None:
     backend = MemoryBackend()
-    source = Site(backend=backend, data=("cart",), expose=["email"])
-    target = Site(secret=OTHER, backend=backend, data=("cart",), match="id")
+    source = StarletteSite(backend=backend, data=("cart",), expose=["email"])
+    target = StarletteSite(secret=OTHER, backend=backend, data=("cart",), match="id")
     source.sign_in(user_id="ada", cart={"apples": 3}, email="e", csrf="secret")
     target.open(source.token())
     assert target.see() == {"user_id": "ada", "cart": {"apples": 3}}
@@ -438,7 +438,7 @@ def test_without_a_match_nobody_arrives_from_another_site(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     backend = MemoryBackend()
-    source, target = Site(backend=backend), Site(secret=OTHER, backend=backend)
+    source, target = StarletteSite(backend=backend), StarletteSite(secret=OTHER, backend=backend)
     source.sign_in(user_id="ada")
     answer = target.open(source.token())
     assert answer.status == 400
@@ -555,8 +555,8 @@ def test_a_cookie_that_says_something_else_now() -> None:
 
 def test_revoked_at_sign_out() -> None:
     backend = MemoryBackend()
-    source = Site(backend=backend, revoke_on_sign_out=True)
-    target = Site(backend=backend)
+    source = StarletteSite(backend=backend, revoke_on_sign_out=True)
+    target = StarletteSite(backend=backend)
     source.sign_in(user_id="ada")
     token = source.token()
     source.ask("POST", "/put", {})
@@ -566,7 +566,7 @@ def test_revoked_at_sign_out() -> None:
 
 def test_an_anonymous_session_gets_no_token_and_leaves_nothing() -> None:
     backend = MemoryBackend()
-    site = Site(backend=backend)
+    site = StarletteSite(backend=backend)
     site.sign_in(cart=[1])
     assert site.cookies
     assert site.ask("GET", "/one-time-token/generate").code == "UNAUTHORIZED"
@@ -578,11 +578,11 @@ def test_an_anonymous_session_gets_no_token_and_leaves_nothing() -> None:
 def test_what_was_not_to_be_remembered_is_not() -> None:
     backend = MemoryBackend()
     how: dict[str, Any] = {"sessions": {"max_age": None}, "backend": backend}
-    source, target = Site(**how), Site(**how)
+    source, target = StarletteSite(**how), StarletteSite(**how)
     source.sign_in(user_id="ada")
     answer = target.open(source.token())
     assert not any(each.startswith(("Max-Age", "Expires")) for each in answer.cookie("session"))
-    forgetful = Site(secret=OTHER, backend=backend, match="id")
+    forgetful = StarletteSite(secret=OTHER, backend=backend, match="id")
     answer = forgetful.open(source.token())
     assert not any(each.startswith(("Max-Age", "Expires")) for each in answer.cookie("session"))
     assert forgetful.see() == {"user_id": "ada"}
