@@ -212,7 +212,7 @@ def test_the_attributes_are_the_adapter_s(world: World) -> None:
 # validate.
 
 
-class Store:
+class SessionTable:
     """An app's session store, asked by `validate`."""
 
     def __init__(self) -> None:
@@ -239,18 +239,18 @@ class Store:
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
+def store() -> SessionTable:
+    return SessionTable()
 
 
 @pytest.fixture(params=["plain", "coroutine"])
-def adapter(request: pytest.FixtureRequest, store: Store) -> CookieSession:
+def adapter(request: pytest.FixtureRequest, store: SessionTable) -> CookieSession:
     validate = store.find if request.param == "plain" else store.find_later
     return CookieSession("sid", validate=validate)
 
 
 def test_validate_is_asked_when_generating_and_when_redeeming(
-    world: World, store: Store, adapter: CookieSession
+    world: World, store: SessionTable, adapter: CookieSession
 ) -> None:
     site = world.serve(session=adapter)
     token = site.generate({"cookie": f"sid={LONG}"}).json()["token"]
@@ -275,7 +275,7 @@ def test_a_dead_cookie_gets_no_token(world: World, adapter: CookieSession) -> No
 
 
 def test_a_session_that_died_on_the_way_is_not_found(
-    world: World, store: Store, adapter: CookieSession
+    world: World, store: SessionTable, adapter: CookieSession
 ) -> None:
     site = world.serve(session=adapter)
     token = site.generate({"cookie": f"sid={LONG}"}).json()["token"]
@@ -308,7 +308,7 @@ def test_a_session_that_expired_on_the_way_is_expired(world: World, adapter: Coo
 )
 def test_a_validate_that_fails_is_unavailable_and_nobody_is_told_why(
     world: World,
-    store: Store,
+    store: SessionTable,
     adapter: CookieSession,
     answer: Any,
     caplog: pytest.LogCaptureFixture,
@@ -323,7 +323,7 @@ def test_a_validate_that_fails_is_unavailable_and_nobody_is_told_why(
     assert LONG not in record.message
 
 
-def test_what_validate_repeats_of_a_cookie_stays_in_the_token(store: Store) -> None:
+def test_what_validate_repeats_of_a_cookie_stays_in_the_token(store: SessionTable) -> None:
     store.answers[LONG] = {
         "user_id": LONG,
         "user": {
@@ -347,7 +347,7 @@ def test_what_validate_repeats_of_a_cookie_stays_in_the_token(store: Store) -> N
     }
 
 
-def test_a_number_is_recognised_as_well_and_said_once(store: Store, caplog: Any) -> None:
+def test_a_number_is_recognised_as_well_and_said_once(store: SessionTable, caplog: Any) -> None:
     store.answers["1234567890"] = {"user_id": 7, "user": {"no": 1234567890, "paid": True}}
     adapter = CookieSession("sid", validate=store.find, renews_key=True)
     sessions = [current(adapter, "sid=1234567890") for _ in range(2)]
@@ -359,7 +359,7 @@ def test_a_number_is_recognised_as_well_and_said_once(store: Store, caplog: Any)
     assert "1234567890" not in record.message
 
 
-def test_a_short_value_is_recognised_only_whole(store: Store) -> None:
+def test_a_short_value_is_recognised_only_whole(store: SessionTable) -> None:
     store.answers["ab"] = {"user": {"name": "abc", "code": "ab"}}
     session = current(CookieSession("sid", validate=store.find), "sid=ab")
     assert session.user == {"name": "abc", "code": None}
