@@ -15,13 +15,20 @@ _PAUSE = 0.2
 
 
 class Clock:
-    """A clock that stands still until it is moved. It starts at the present."""
+    """A clock that stands still until it is moved.
 
-    def __init__(self) -> None:
-        self.now = float(int(time.time()))
+    :param now: where it starts, in seconds since 1970; by default at the present.
+    """
+
+    def __init__(self, now: float | None = None) -> None:
+        self.now = float(int(time.time())) if now is None else now
 
     def __call__(self) -> float:
         return self.now
+
+    def forward(self, seconds: float) -> None:
+        """Move it."""
+        self.now += seconds
 
 
 class Store:

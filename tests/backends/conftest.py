@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from .redis_servers import Server, shared_prefix
-from .sync_async import Colour, Loop, World
+from .sync_async import AppCaller, Colour, Loop
 
 
 @contextmanager
@@ -44,8 +44,8 @@ def colour(request: pytest.FixtureRequest, loop: Loop) -> Colour:
 
 
 @pytest.fixture(params=["asgi", "wsgi"])
-def world(request: pytest.FixtureRequest, loop: Loop) -> World:
-    return World(request.param, loop)
+def world(request: pytest.FixtureRequest, loop: Loop) -> AppCaller:
+    return AppCaller(request.param, loop)
 
 
 @pytest.fixture

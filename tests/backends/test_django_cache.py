@@ -33,7 +33,7 @@ from ott_middleware import (
 from ott_middleware.testing import BackendContract, Clock
 
 from .redis_servers import URL, Server, free_port, shared_prefix
-from .sync_async import ROUNDS, Loop, World
+from .sync_async import ROUNDS, AppCaller, Loop
 
 CACHES = "django.core.cache.backends"
 
@@ -275,7 +275,7 @@ def test_a_cache_that_will_not_store_is_unavailable(monkeypatch: pytest.MonkeyPa
 
 
 def test_connections_are_used_again_and_not_across_a_fork(
-    memcached: str, world: World, monkeypatch: pytest.MonkeyPatch
+    memcached: str, world: AppCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def connections() -> int:
         host, port = memcached.split(":")
@@ -332,7 +332,7 @@ def test_a_client_that_failed_is_not_used_again(monkeypatch: pytest.MonkeyPatch)
         assert backend.take("key") == b"value"
 
 
-def test_behind_the_middleware(world: World) -> None:
+def test_behind_the_middleware(world: AppCaller) -> None:
     with local():
         app = world.wrap(backend=DjangoCacheBackend("ott"))
         token = world.generate(app).json["token"]
@@ -340,7 +340,7 @@ def test_behind_the_middleware(world: World) -> None:
 
 
 def test_503_while_the_cache_is_down(
-    server: Server, world: World, caplog: pytest.LogCaptureFixture
+    server: Server, world: AppCaller, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = server.url.replace("//", "//:sesame@")
     server.ask("ACL", "SETUSER", "default", "on", ">sesame")

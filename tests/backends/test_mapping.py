@@ -16,7 +16,7 @@ import pytest
 from ott_middleware import Backend, ConfigurationError, MappingBackend
 from ott_middleware.testing import BackendContract, Clock, assert_single_use
 
-from .sync_async import ROUNDS, World
+from .sync_async import ROUNDS, AppCaller
 
 
 class TestContractOverADict(BackendContract):
@@ -148,7 +148,7 @@ def test_what_is_no_mapping_or_no_lock_is_refused(mapping: Any, lock: Any, named
         MappingBackend(mapping, lock)
 
 
-def test_behind_the_middleware(world: World) -> None:
+def test_behind_the_middleware(world: AppCaller) -> None:
     app = world.wrap(backend=MappingBackend({}, threading.Lock()))
     token = world.generate(app).json["token"]
     assert [world.verify(app, token).status for _ in range(2)] == [200, 400]

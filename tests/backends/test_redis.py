@@ -16,22 +16,15 @@ import redis
 import redis.asyncio
 
 from ott_middleware import Backend, ConfigurationError, KeyTaken, NotSupported, RedisBackend
-from ott_middleware.testing import BackendContract
+from ott_middleware.testing import BackendContract, Clock
 
 from .redis_servers import URL, Server, free_port
 from .sync_async import ROUNDS, Colour, Loop
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1000.0)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from ott_middleware import (
 from ott_middleware.backends import registry
 from ott_middleware.backends.registry import backend_of
 
-from .sync_async import World
+from .sync_async import AppCaller
 
 SECRET = "sesame"
 
@@ -56,7 +56,7 @@ def test_redis(url: str) -> None:
     assert isinstance(backend_of(url), RedisBackend)
 
 
-def test_the_middleware_and_the_service_take_urls(world: World) -> None:
+def test_the_middleware_and_the_service_take_urls(world: AppCaller) -> None:
     app = world.wrap(backend="memory://")
     token = world.generate(app).json["token"]
     assert [world.verify(app, token).status for _ in range(2)] == [200, 400]
@@ -197,7 +197,7 @@ def test_what_else_is_missing_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) 
         _ = ott_middleware.Later  # type: ignore[attr-defined]  # wrong on purpose
 
 
-def test_a_password_is_not_shown_while_options_are_checked(world: World) -> None:
+def test_a_password_is_not_shown_while_options_are_checked(world: AppCaller) -> None:
     # By what shows the variables of a traceback.
     with pytest.raises(ConfigurationError) as refused:
         world.wrap(backend=f"redis://:{SECRET}@127.0.0.1:1/0", base_path="bad")
@@ -325,7 +325,9 @@ def test_a_backend_must_have_some_put_and_take() -> None:
         backend_of(Without())
 
 
-def test_no_backend_at_all_is_one_in_memory(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_backend_at_all_is_one_in_memory(
+    world: AppCaller, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.ERROR):
         app = world.wrap()
     assert isinstance(app.flow.tokens.backend, MemoryBackend)

@@ -34,7 +34,7 @@ from ott_middleware.testing import BackendContract, Clock
 
 from .redis_servers import free_port
 from .sql_servers import DRIVERS, KEEPERS, Database, Line, database
-from .sync_async import ROUNDS, World
+from .sync_async import ROUNDS, AppCaller
 from .test_sqlite import in_child
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -669,7 +669,7 @@ def test_what_errors_mean(error: Exception, kind: type[Exception], text: str) ->
 
 @pytest.mark.parametrize("driver", ["postgresql+psycopg", "mysql+pymysql"])
 def test_503_while_it_is_down_and_service_afterwards(
-    driver: str, tmp_path: Path, world: World, caplog: pytest.LogCaptureFixture
+    driver: str, tmp_path: Path, world: AppCaller, caplog: pytest.LogCaptureFixture
 ) -> None:
     with database(driver, tmp_path) as place:
         line = Line(place.url)

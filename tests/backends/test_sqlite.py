@@ -29,7 +29,7 @@ from ott_middleware import (
 from ott_middleware.backends.sqlite import backend as sqlite
 from ott_middleware.testing import BackendContract, Clock
 
-from .sync_async import ROUNDS, World
+from .sync_async import ROUNDS, AppCaller
 
 # Forks of a process with threads are what some of these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -664,7 +664,7 @@ def test_nothing_is_looked_for_row_by_row(backend: SQLiteBackend) -> None:
 
 
 def test_503_while_others_keep_the_file_locked(
-    path: Path, writer: sqlite3.Connection, world: World, caplog: pytest.LogCaptureFixture
+    path: Path, writer: sqlite3.Connection, world: AppCaller, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = world.wrap(backend=SQLiteBackend(path, timeout=0.05), store_token="hashed")
     writer.execute("ROLLBACK")
@@ -683,7 +683,7 @@ def test_503_while_others_keep_the_file_locked(
     assert world.verify(app, token).status == 200
 
 
-def test_503_while_the_disk_is_full(path: Path, world: World) -> None:
+def test_503_while_the_disk_is_full(path: Path, world: AppCaller) -> None:
     backend = SQLiteBackend(path)
     app = world.wrap(backend=backend, max_per_session=None)
     token = world.generate(app).json["token"]

@@ -15,6 +15,7 @@ from harness import (
     FETCH,
     HOST,
     NAVIGATION,
+    NOW,
     Clock,
     Members,
     call_asgi,
@@ -57,7 +58,7 @@ async def send(message: Any) -> None:
 
 def wrap(app: Any, clock: Any = None, **options: Any) -> ASGIMiddleware:
     options.setdefault("session", Members(person("alice")))
-    options.setdefault("backend", MemoryBackend(clock=clock or Clock()))
+    options.setdefault("backend", MemoryBackend(clock=clock or Clock(NOW)))
     return ASGIMiddleware(app, **options)
 
 

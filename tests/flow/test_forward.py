@@ -378,7 +378,7 @@ def test_an_answer_that_begins_anew_is_judged_anew(again: Any, whose: str | None
             start_response("200 OK", headers, (LookupError, error, None))
         return [b""]
 
-    members, backend = Members(person("alice"), person("bob")), MemoryBackend(clock=Clock())
+    members, backend = Members(person("alice"), person("bob")), MemoryBackend(clock=Clock(NOW))
     site = WSGIMiddleware(app, session=members, backend=backend, set_ott_header_on_new_session=True)
     answer = call_wsgi(site, make_environ("GET", "/", {}))
     token = answer.header("set-ott")

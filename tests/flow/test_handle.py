@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from harness import (
+    NOW,
     ORIGIN,
     BlockingMembers,
     Clock,
@@ -222,7 +223,7 @@ def test_nobody_gets_no_token(world: World) -> None:
         return await handle.agenerate()
 
     for function in (lambda handle: handle.generate(), make):
-        backend = MemoryBackend(clock=Clock())
+        backend = MemoryBackend(clock=Clock(NOW))
         assert isinstance(outcome(world, function, {}, backend=backend), Unauthorized)
         assert len(backend) == 0
 
@@ -282,7 +283,7 @@ def test_on_a_loop_generate_and_link_are_refused(world: World, backend: type[Any
         return handle.link(f"{ORIGIN}/")
 
     for function, name in ((generate, "generate"), (link, "link")):
-        store = backend(clock=Clock())
+        store = backend(clock=Clock(NOW))
         error = outcome(world, function, backend=store)
         assert type(error) is RuntimeError
         assert str(error).startswith(f"{name}() would hold up the event loop")
@@ -297,9 +298,9 @@ def test_a_backend_that_must_wait_is_awaited_or_asked_in_a_thread() -> None:
     async def awaited(handle: Any) -> Any:
         return await handle.agenerate()
 
-    assert len(outcome(World("asgi"), in_thread, backend=Slow(clock=Clock()))) == 32
-    assert len(outcome(World("asgi"), awaited, backend=Slow(clock=Clock()))) == 32
-    assert len(outcome(World("wsgi"), lambda h: h.generate(), backend=Slow(clock=Clock()))) == 32
+    assert len(outcome(World("asgi"), in_thread, backend=Slow(clock=Clock(NOW)))) == 32
+    assert len(outcome(World("asgi"), awaited, backend=Slow(clock=Clock(NOW)))) == 32
+    assert len(outcome(World("wsgi"), lambda h: h.generate(), backend=Slow(clock=Clock(NOW)))) == 32
 
 
 def test_an_adapter_that_waits_does_not_matter_where_it_is_not_asked() -> None:
@@ -315,7 +316,7 @@ def test_a_backend_that_fails_is_told_to_the_app(world: World) -> None:
             raise ConnectionError
 
     assert isinstance(
-        outcome(world, lambda h: h.generate(), backend=Broken(clock=Clock())), BackendUnavailable
+        outcome(world, lambda h: h.generate(), backend=Broken(clock=Clock(NOW))), BackendUnavailable
     )
 
 
@@ -395,7 +396,7 @@ def test_a_link_points_nowhere_else(world: World, url: str) -> None:
         return await handle.alink(url)
 
     for function in (lambda handle: handle.link(url), alink):
-        backend = MemoryBackend(clock=Clock())
+        backend = MemoryBackend(clock=Clock(NOW))
         error = outcome(world, function, backend=backend, handoff_targets=["https://b.example"])
         assert isinstance(error, InvalidTarget)
         assert len(backend) == 0

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from harness import (
+    NOW,
     SECRET,
     Clock,
     Members,
@@ -336,7 +337,7 @@ def test_a_probed_app_is_asked_as_well(world: World) -> None:
 
 @pytest.mark.parametrize("out_first", [True, False])
 def test_an_answer_that_begins_twice(out_first: bool) -> None:
-    clock = Clock()
+    clock = Clock(NOW)
 
     def app(environ: Any, start_response: Any) -> Any:
         answers = [("200 OK", [GONE]), ("500 Oh", [])]

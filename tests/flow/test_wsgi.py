@@ -17,6 +17,7 @@ from harness import (
     FETCH,
     HOST,
     NAVIGATION,
+    NOW,
     Clock,
     Members,
     WaitingMembers,
@@ -47,7 +48,7 @@ class Passed:
 
 def wrap(app: Any, **options: Any) -> WSGIMiddleware:
     options.setdefault("session", Members(person("alice")))
-    options.setdefault("backend", MemoryBackend(clock=Clock()))
+    options.setdefault("backend", MemoryBackend(clock=Clock(NOW)))
     return WSGIMiddleware(app, **options)
 
 
@@ -481,7 +482,7 @@ def naming(adapter: Any) -> Any:
 
 @pytest.mark.parametrize("target", ["/", "/?a=1", "/?ott=x&ott=y", "/one-time-token/"])
 def test_nobody_smuggles_a_user_in(target: str) -> None:
-    adapter = SealedSession(SECRET, remote_user=lambda session: session.user_id, clock=Clock())
+    adapter = SealedSession(SECRET, remote_user=lambda session: session.user_id, clock=Clock(NOW))
     middleware = naming(adapter)
     environ = make_environ("HEAD", target, carrier=SMUGGLED)
     assert call_wsgi(middleware, environ).body == b"{}"
@@ -493,7 +494,7 @@ def test_nobody_smuggles_a_user_in(target: str) -> None:
 
 
 def test_who_redeems_is_the_remote_user_at_once() -> None:
-    adapter = SealedSession(SECRET, remote_user=lambda session: session.user_id, clock=Clock())
+    adapter = SealedSession(SECRET, remote_user=lambda session: session.user_id, clock=Clock(NOW))
     middleware = naming(adapter)
     token = middleware.flow.tokens.generate(adapter.start("alice", remember=True))
     answer = ask(middleware, "GET", f"/?ott={token}", FETCH, carrier=SMUGGLED)
@@ -518,7 +519,7 @@ def raises(session: Any) -> Any:
 def test_a_name_that_is_none_is_nobodys(
     hook: Any, lines: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    adapter = SealedSession(SECRET, remote_user=hook, clock=Clock())
+    adapter = SealedSession(SECRET, remote_user=hook, clock=Clock(NOW))
     value = adapter.start("alice", remember=True).token
     cookie = {"cookie": f"ott_session={value}"}
     assert ask(naming(adapter), "GET", "/", cookie, carrier=SMUGGLED).body == b"{}"

@@ -216,7 +216,7 @@ def test_attributes_are_the_adapter_s(world: World) -> None:
 # validate.
 
 
-class Store:
+class SessionTable:
     """An app's session store, asked by `validate`."""
 
     def __init__(self) -> None:
@@ -243,18 +243,18 @@ class Store:
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
+def store() -> SessionTable:
+    return SessionTable()
 
 
 @pytest.fixture(params=["plain", "coroutine"])
-def adapter(request: pytest.FixtureRequest, store: Store) -> CookieSession:
+def adapter(request: pytest.FixtureRequest, store: SessionTable) -> CookieSession:
     validate = store.find if request.param == "plain" else store.find_later
     return CookieSession("sid", validate=validate)
 
 
 def test_validate_is_asked_when_generating_and_when_redeeming(
-    world: World, store: Store, adapter: CookieSession
+    world: World, store: SessionTable, adapter: CookieSession
 ) -> None:
     site = world.serve(session=adapter)
     token = site.generate({"cookie": f"sid={LONG}"}).json()["token"]
@@ -279,7 +279,7 @@ def test_ended_session_gets_no_token(world: World, adapter: CookieSession) -> No
 
 
 def test_session_that_ended_on_the_way_is_not_found(
-    world: World, store: Store, adapter: CookieSession
+    world: World, store: SessionTable, adapter: CookieSession
 ) -> None:
     site = world.serve(session=adapter)
     token = site.generate({"cookie": f"sid={LONG}"}).json()["token"]
@@ -312,7 +312,7 @@ def test_session_that_expired_on_the_way_is_expired(world: World, adapter: Cooki
 )
 def test_validate_that_fails_is_unavailable_without_a_reason(
     world: World,
-    store: Store,
+    store: SessionTable,
     adapter: CookieSession,
     answer: Any,
     caplog: pytest.LogCaptureFixture,
@@ -327,7 +327,7 @@ def test_validate_that_fails_is_unavailable_without_a_reason(
     assert LONG not in record.message
 
 
-def test_cookie_that_validate_repeats_stays_in_the_token(store: Store) -> None:
+def test_cookie_that_validate_repeats_stays_in_the_token(store: SessionTable) -> None:
     store.answers[LONG] = {
         "user_id": LONG,
         "user": {
@@ -351,7 +351,7 @@ def test_cookie_that_validate_repeats_stays_in_the_token(store: Store) -> None:
     }
 
 
-def test_number_in_a_cookie_is_recognised_and_logged_once(store: Store, caplog: Any) -> None:
+def test_number_in_a_cookie_is_recognised_and_logged_once(store: SessionTable, caplog: Any) -> None:
     store.answers["1234567890"] = {"user_id": 7, "user": {"no": 1234567890, "paid": True}}
     adapter = CookieSession("sid", validate=store.find, renews_key=True)
     sessions = [current(adapter, "sid=1234567890") for _ in range(2)]
@@ -363,7 +363,7 @@ def test_number_in_a_cookie_is_recognised_and_logged_once(store: Store, caplog: 
     assert "1234567890" not in record.message
 
 
-def test_short_value_is_recognised_only_whole(store: Store) -> None:
+def test_short_value_is_recognised_only_whole(store: SessionTable) -> None:
     store.answers["ab"] = {"user": {"name": "abc", "code": "ab"}}
     session = current(CookieSession("sid", validate=store.find), "sid=ab")
     assert session.user == {"name": "abc", "code": None}
@@ -876,7 +876,7 @@ def test_probe_without_an_app_says_what_to_do() -> None:
     adapter = CookieSession("sid", probe="/me")
     with pytest.raises(SessionUnavailable, match="validate="):
         current(adapter, "sid=x")
-    tokens = OneTimeTokens(MemoryBackend(clock=Clock()), sessions=adapter)
+    tokens = OneTimeTokens(MemoryBackend(clock=Clock(NOW)), sessions=adapter)
     with pytest.raises(SessionUnavailable, match="needs a wrapped app"):
         tokens.verify(tokens.generate(person("alice")))
 

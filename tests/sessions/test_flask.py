@@ -107,7 +107,7 @@ class User(flask_login.UserMixin):  # type: ignore[misc]  # its base has no type
         return self.key
 
 
-class Site:
+class FlaskSite:
     """A Flask app behind the middleware, with one browser."""
 
     def __init__(
@@ -256,8 +256,8 @@ def users() -> dict[str, User]:
 
 
 def test_shared_session_is_the_same_at_both_sites(interface: Interface) -> None:
-    source = Site(interface)
-    target = Site(interface, backend=source.backend, mode="share")
+    source = FlaskSite(interface)
+    target = FlaskSite(interface, backend=source.backend, mode="share")
     assert source.refused() == "UNAUTHORIZED"
     source.put(user_id=7, cart=[1])
     token = source.token()
@@ -270,13 +270,13 @@ def test_shared_session_is_the_same_at_both_sites(interface: Interface) -> None:
     else:
         assert target.cookie() == source.cookie()
     assert target.values() == {"user_id": 7, "cart": [1]}
-    assert Site(interface, backend=source.backend).open(token).status_code == 400
+    assert FlaskSite(interface, backend=source.backend).open(token).status_code == 400
     assert source.torn_down == [None] * len(source.torn_down)
 
 
 def test_fork_is_a_session_of_its_own(interface: Interface) -> None:
-    source = Site(interface)
-    target = Site(interface, backend=source.backend, mode="fork", data=["cart"])
+    source = FlaskSite(interface)
+    target = FlaskSite(interface, backend=source.backend, mode="fork", data=["cart"])
     source.put(user_id=7, cart=[1], csrf="x")
     target.put(planted="by the visitor")
     before = target.cookie()
@@ -290,8 +290,8 @@ def test_fork_is_a_session_of_its_own(interface: Interface) -> None:
 
 def test_sign_out_of_a_server_s_session_ends_the_link(stores: Stores) -> None:
     for interface in (stores.in_files, stores.signed_keys):
-        source = Site(interface)
-        target = Site(interface, backend=source.backend)
+        source = FlaskSite(interface)
+        target = FlaskSite(interface, backend=source.backend)
         source.put(user_id=7)
         token = source.token()
         source.client.post("/put", json={}, headers=BROWSER)
@@ -300,8 +300,8 @@ def test_sign_out_of_a_server_s_session_ends_the_link(stores: Stores) -> None:
 
 
 def test_sign_out_with_revoke_on_sign_out_ends_every_link(interface: Interface) -> None:
-    source = Site(interface, revoke_on_sign_out=True)
-    target = Site(interface, backend=source.backend)
+    source = FlaskSite(interface, revoke_on_sign_out=True)
+    target = FlaskSite(interface, backend=source.backend)
     source.put(user_id=7)
     token = source.token()
     source.put()
@@ -309,8 +309,8 @@ def test_sign_out_with_revoke_on_sign_out_ends_every_link(interface: Interface) 
 
 
 def test_key_with_another_user_by_now_is_refused(stores: Stores) -> None:
-    source = Site(stores.in_files)
-    target = Site(stores.in_files, backend=source.backend)
+    source = FlaskSite(stores.in_files)
+    target = FlaskSite(stores.in_files, backend=source.backend)
     source.put(user_id=7)
     token, key = source.token(), source.cookie()
     source.put(user_id=8)
@@ -321,7 +321,7 @@ def test_key_with_another_user_by_now_is_refused(stores: Stores) -> None:
 def test_anonymous_forged_and_foreign_cookies_are_refused(
     interface: Interface, stores: Stores
 ) -> None:
-    site = Site(interface)
+    site = FlaskSite(interface)
     site.put(cart=[1])
     assert site.cookie()
     assert site.refused() == "UNAUTHORIZED"
@@ -342,15 +342,15 @@ def test_anonymous_forged_and_foreign_cookies_are_refused(
         signed_by_flask({"user_id": 7}, OTHER),
         signed_by_flask({"user_id": 7}).rpartition(".")[0],
     ]:
-        stranger = Site(interface, backend=site.backend)
+        stranger = FlaskSite(interface, backend=site.backend)
         assert stranger.refused(Cookie=f"session={bad}") == "UNAUTHORIZED"
     assert stores.keys() == kept
 
 
 def test_fallback_secret_s_cookie_is_good_and_sealed_in_transit() -> None:
     config = {"SECRET_KEY_FALLBACKS": [OTHER]}
-    source = Site(secret=OTHER)
-    target = Site(backend=source.backend, config=config)
+    source = FlaskSite(secret=OTHER)
+    target = FlaskSite(backend=source.backend, config=config)
     assert list(target.adapter.secrets()) == [SECRET, OTHER]
     source.put(user_id=7)
     target.open(source.token())
@@ -358,14 +358,14 @@ def test_fallback_secret_s_cookie_is_good_and_sealed_in_transit() -> None:
 
 
 def test_end_is_that_of_the_signature(stores: Stores) -> None:
-    site = Site()
+    site = FlaskSite()
     signed_at = time.time() - 1000
     found = site.current(signed_by_flask({"user_id": 7}, at=signed_at))
     assert found is not None
     assert found.expires_at == moment(int(signed_at) + MONTH)
     assert not found.persistent
     assert site.current(signed_by_flask({"user_id": 7}, at=time.time() - MONTH - 10)) is None
-    kept = Site(stores.in_files)
+    kept = FlaskSite(stores.in_files)
     kept.put(user_id=7, permanent=True)
     found = kept.current()
     assert found is not None
@@ -375,7 +375,7 @@ def test_end_is_that_of_the_signature(stores: Stores) -> None:
 
 
 def test_fork_never_outlives_its_parent() -> None:
-    site = Site(mode="fork")
+    site = FlaskSite(mode="fork")
     parent = site.current(signed_by_flask({"user_id": 7}, at=time.time() - 1000))
     assert parent is not None
     alive = site.adapter.resolve(site.adapter.expose(parent))
@@ -395,7 +395,7 @@ def test_fork_never_outlives_its_parent() -> None:
 
 
 def test_session_that_has_ended_meanwhile() -> None:
-    site = Site()
+    site = FlaskSite()
     site.put(user_id=7)
     session = site.current()
     assert session is not None
@@ -407,10 +407,10 @@ def test_session_that_has_ended_meanwhile() -> None:
 
 
 def test_session_not_to_be_remembered_is_not(interface: Interface) -> None:
-    source = Site(interface)
+    source = FlaskSite(interface)
     for permanent, secret in itertools.product((False, True), (SECRET, OTHER)):
         source.put(user_id=7, permanent=permanent)
-        target = Site(interface, secret=secret, backend=source.backend, match="id")
+        target = FlaskSite(interface, secret=secret, backend=source.backend, match="id")
         answer = target.open(source.token())
         [line] = answer.headers.getlist("Set-Cookie")
         assert ("Max-Age=" in line) is permanent
@@ -429,7 +429,7 @@ def test_cookie_has_the_app_s_attributes() -> None:
         "SESSION_COOKIE_PARTITIONED": True,
         "SESSION_COOKIE_HTTPONLY": False,
     }
-    adapter = Site(config=config).adapter
+    adapter = FlaskSite(config=config).adapter
     assert adapter.strict
     assert adapter.cookie_names == ("sid",)
     [cookie] = adapter.establish(Session("s", "value", user_id="7"), asking(None))
@@ -437,14 +437,14 @@ def test_cookie_has_the_app_s_attributes() -> None:
         f"sid=value; Max-Age={MONTH}; Domain=app.example; Path=/shop; Secure; SameSite=Strict; "
         "Partitioned"
     )
-    plain = Site(config={"PERMANENT_SESSION_LIFETIME": timedelta(0)}).adapter
+    plain = FlaskSite(config={"PERMANENT_SESSION_LIFETIME": timedelta(0)}).adapter
     assert not plain.strict
     [cookie] = plain.establish(Session("s", "value", user_id="7"), asking(None))
     assert cookie.header()[1] == "session=value; Path=/; HttpOnly"
 
 
 def test_exposed_fields_are_those_that_are_named() -> None:
-    site = Site(expose=["email"], data=["cart"])
+    site = FlaskSite(expose=["email"], data=["cart"])
     site.put(user_id=7, email="e", cart=[1], csrf="x")
     found = site.current()
     assert found is not None
@@ -454,8 +454,8 @@ def test_exposed_fields_are_those_that_are_named() -> None:
 
 
 def test_user_of_another_site_gets_a_session_of_this_site(interface: Interface) -> None:
-    source = Site(secret=OTHER, data=["cart"])
-    target = Site(
+    source = FlaskSite(secret=OTHER, data=["cart"])
+    target = FlaskSite(
         interface,
         backend=source.backend,
         data=["cart"],
@@ -470,7 +470,7 @@ def test_user_of_another_site_gets_a_session_of_this_site(interface: Interface) 
 
 
 def test_ids_name_a_server_s_session_by_its_key(stores: Stores) -> None:
-    one, other = Site(stores.in_files), Site(stores.in_files)
+    one, other = FlaskSite(stores.in_files), FlaskSite(stores.in_files)
     one.put(user_id=7)
     other.put(user_id=7)
     first, second = one.current(), other.current()
@@ -531,7 +531,7 @@ class Verbatim(SecureCookieSessionInterface):
 
 
 def test_interface_that_opens_nothing_or_sets_nothing() -> None:
-    site = Site(lambda app: setattr(app, "session_interface", Lost()))
+    site = FlaskSite(lambda app: setattr(app, "session_interface", Lost()))
     assert site.current("anything") is None
     site.app.config["OPENS"] = True
     with pytest.raises(SessionUnavailable, match="sets no cookie of its name"):
@@ -539,7 +539,7 @@ def test_interface_that_opens_nothing_or_sets_nothing() -> None:
 
 
 def test_interface_that_is_derived_with_cookies_of_its_own() -> None:
-    site = Site(lambda app: setattr(app, "session_interface", Verbatim()))
+    site = FlaskSite(lambda app: setattr(app, "session_interface", Verbatim()))
     site.client.set_cookie("session", "a;b")
     found = site.adapter.current(asking(r'"a\073b"'))
     assert found is not None
@@ -555,7 +555,7 @@ def test_interface_that_is_derived_with_cookies_of_its_own() -> None:
 
 
 def test_view_sees_what_it_has_done_itself(interface: Interface) -> None:
-    site = Site(interface)
+    site = FlaskSite(interface)
     site.put(user_id=7)
     assert site.get("/token").get_json() == {"user_id": "7"}
     assert site.get("/token?user_id=").get_json() == {"user_id": None}
@@ -564,7 +564,7 @@ def test_view_sees_what_it_has_done_itself(interface: Interface) -> None:
 
 
 def test_view_that_asks_keeps_its_context(users: dict[str, User]) -> None:
-    site = Site(users=users)
+    site = FlaskSite(users=users)
     site.sign_in("ada")
     site.torn_down.clear()
     assert site.get("/token").get_json() == {"user_id": "key-1"}
@@ -572,7 +572,7 @@ def test_view_that_asks_keeps_its_context(users: dict[str, User]) -> None:
 
 
 def test_view_s_context_is_not_taken_for_another_request(users: dict[str, User]) -> None:
-    site = Site(users=users)
+    site = FlaskSite(users=users)
     site.sign_in("ada")
     session = site.current()
     assert session is not None
@@ -589,8 +589,8 @@ def test_view_s_context_is_not_taken_for_another_request(users: dict[str, User])
 
 
 def test_flask_login_is_asked_for_its_user(interface: Interface, users: dict[str, User]) -> None:
-    source = Site(interface, users=users)
-    target = Site(interface, users=users, backend=source.backend)
+    source = FlaskSite(interface, users=users)
+    target = FlaskSite(interface, users=users, backend=source.backend)
     source.refused()
     source.sign_in("ada")
     target.open(source.token())
@@ -603,21 +603,21 @@ def test_flask_login_is_asked_for_its_user(interface: Interface, users: dict[str
 def test_flask_login_response_that_signs_in_or_out_is_seen(
     interface: Interface, users: dict[str, User]
 ) -> None:
-    source = Site(
+    source = FlaskSite(
         interface, users=users, revoke_on_sign_out=True, set_ott_header_on_new_session=True
     )
-    target = Site(interface, users=users, backend=source.backend)
+    target = FlaskSite(interface, users=users, backend=source.backend)
     offered = source.sign_in("ada").headers["set-ott"]
     assert "set-ott" not in source.get("/see").headers
     assert target.open(offered).status_code == 303
     token = source.token()
     source.sign_out()
-    stranger = Site(interface, users=users, backend=source.backend)
+    stranger = FlaskSite(interface, users=users, backend=source.backend)
     assert stranger.open(token).status_code == 400
 
 
 def test_flask_login_attributes_of_the_user_are_exposed(users: dict[str, User]) -> None:
-    site = Site(users=users, expose=["email", "id", "phone"])
+    site = FlaskSite(users=users, expose=["email", "id", "phone"])
     site.sign_in("ada")
     found = site.current()
     assert found is not None
@@ -628,8 +628,8 @@ def test_flask_login_attributes_of_the_user_are_exposed(users: dict[str, User]) 
 def test_flask_login_user_who_is_not_let_in_any_more(
     how: str, interface: Interface, users: dict[str, User]
 ) -> None:
-    source = Site(interface, users=users)
-    target = Site(interface, users=users, backend=source.backend)
+    source = FlaskSite(interface, users=users)
+    target = FlaskSite(interface, users=users, backend=source.backend)
     source.sign_in("ada")
     token = source.token()
     if how == "gone":
@@ -646,9 +646,9 @@ def test_flask_login_user_who_is_not_let_in_any_more(
 def test_flask_login_begins_the_fork(interface: Interface, users: dict[str, User]) -> None:
     # Flask-Login takes strong protection for basic where sessions are permanent.
     strong = {"SESSION_PROTECTION": "strong", "SESSION_PERMANENT": False}
-    source = Site(interface, users=users, config=strong)
+    source = FlaskSite(interface, users=users, config=strong)
     how: dict[str, Any] = {"users": users, "backend": source.backend, "config": strong}
-    target = Site(interface, mode="fork", **how)
+    target = FlaskSite(interface, mode="fork", **how)
     told: list[Any] = []
 
     def receiver(sender: Any, user: Any) -> None:
@@ -671,8 +671,8 @@ def test_flask_login_begins_the_fork(interface: Interface, users: dict[str, User
 
 
 def test_flask_login_session_in_another_browser_is_not_fresh(users: dict[str, User]) -> None:
-    source = Site(users=users)
-    target = Site(users=users, backend=source.backend, mode="fork")
+    source = FlaskSite(users=users)
+    target = FlaskSite(users=users, backend=source.backend, mode="fork")
     source.sign_in("ada")
     token = source.token()
     target.client.get(f"/see?ott={token}", headers={**BROWSER, "User-Agent": "Other/1"})
@@ -682,9 +682,9 @@ def test_flask_login_session_in_another_browser_is_not_fresh(users: dict[str, Us
 
 @pytest.mark.parametrize("given", ["id", "user"])
 def test_flask_login_user_of_another_site_is_not_fresh(given: str, users: dict[str, User]) -> None:
-    source = Site(secret=OTHER)
+    source = FlaskSite(secret=OTHER)
     match = {"id": lambda s: f"key-{s.user_id}", "user": lambda s: users["ada"]}[given]
-    target = Site(users=users, backend=source.backend, match=match)
+    target = FlaskSite(users=users, backend=source.backend, match=match)
     source.put(user_id=1)
     target.open(source.token())
     assert target.see()["user"] == "key-1"
@@ -695,15 +695,15 @@ def test_flask_login_user_of_another_site_is_not_fresh(given: str, users: dict[s
     "match", [lambda s: "nobody", lambda s: {"_user_id": "key-1"}, lambda s: None]
 )
 def test_flask_login_user_who_is_unknown_is_refused(match: Any, users: dict[str, User]) -> None:
-    source = Site(secret=OTHER)
-    target = Site(users=users, backend=source.backend, match=match)
+    source = FlaskSite(secret=OTHER)
+    target = FlaskSite(users=users, backend=source.backend, match=match)
     source.put(user_id=1)
     assert target.open(source.token()).status_code == 400
     assert target.see()["user"] is None
 
 
 def test_flask_login_user_deactivated_at_the_last_moment(users: dict[str, User]) -> None:
-    site = Site(users=users)
+    site = FlaskSite(users=users)
     users["ada"].enabled = False
     for key in ("key-1", "nobody"):
         with pytest.raises(SessionNotFound):
@@ -711,14 +711,14 @@ def test_flask_login_user_deactivated_at_the_last_moment(users: dict[str, User])
 
 
 def test_flask_login_strong_protection_holds_for_a_stolen_cookie(users: dict[str, User]) -> None:
-    site = Site(users=users, config={"SESSION_PROTECTION": "strong"})
+    site = FlaskSite(users=users, config={"SESSION_PROTECTION": "strong"})
     site.sign_in("ada")
     site.token()
     site.refused(**{"User-Agent": "Thief/1"})
 
 
-def remembered(users: dict[str, User], **how: Any) -> Site:
-    site = Site(users=users, **how)
+def remembered(users: dict[str, User], **how: Any) -> FlaskSite:
+    site = FlaskSite(users=users, **how)
     site.sign_in("ada", remember=True)
     site.client.delete_cookie("session")
     assert site.cookie("remember_token")
@@ -729,13 +729,13 @@ def test_remember_cookie_signs_in_but_not_fresh(
     interface: Interface, users: dict[str, User]
 ) -> None:
     source = remembered(users, interface=interface)
-    target = Site(interface, users=users, backend=source.backend)
+    target = FlaskSite(interface, users=users, backend=source.backend)
     answer = target.open(source.token())
     assert "remember_token" not in str(answer.headers.getlist("Set-Cookie"))
     seen = target.see()
     assert (seen["user"], seen["fresh"]) == ("key-1", False)
     users["ada"].enabled = False
-    target_later = Site(interface, users=users, backend=source.backend)
+    target_later = FlaskSite(interface, users=users, backend=source.backend)
     users["ada"].enabled = True
     token = source.token()
     users["ada"].enabled = False
@@ -746,7 +746,7 @@ def test_remember_cookie_that_is_forged_is_refused(users: dict[str, User]) -> No
     site = remembered(users)
     good = str(site.cookie("remember_token"))
     for bad in ["", "x", "|", "key-1|", "key-1|é", good[:-1], good.replace("1", "2", 1)]:
-        assert Site(users=users).refused(Cookie=f"remember_token={bad}") == "UNAUTHORIZED"
+        assert FlaskSite(users=users).refused(Cookie=f"remember_token={bad}") == "UNAUTHORIZED"
     site.client.delete_cookie("remember_token")
     site.put(cart=1)
     for session in (f"session={site.cookie()}", "session=x"):
@@ -755,14 +755,14 @@ def test_remember_cookie_that_is_forged_is_refused(users: dict[str, User]) -> No
 
 def test_remember_cookie_without_flask_login(users: dict[str, User]) -> None:
     source = remembered(users)
-    target = Site(backend=source.backend)
+    target = FlaskSite(backend=source.backend)
     assert target.open(source.token()).status_code == 400
     session = Session("s", json.dumps({"x": "y"}), user_id="key-1")
     assert source.adapter.alive(session) is None
 
 
 def test_flask_login_request_loader_has_no_session(users: dict[str, User]) -> None:
-    site = Site(users=users)
+    site = FlaskSite(users=users)
     manager = site.app.login_manager  # type: ignore[attr-defined]  # Flask-Login puts it there
     manager.request_loader(lambda request: users["bob"])
     site.put(cart=1)
@@ -776,7 +776,7 @@ def test_flask_login_request_loader_has_no_session(users: dict[str, User]) -> No
 
 
 def test_flask_login_user_without_an_id_is_none(users: dict[str, User]) -> None:
-    site = Site(users=users)
+    site = FlaskSite(users=users)
     site.sign_in("ada")
     users["ada"].get_id = lambda: None  # type: ignore[method-assign, assignment, return-value]  # broken on purpose
     session = Session("s", str(site.cookie()), user_id="key-1")
@@ -784,7 +784,7 @@ def test_flask_login_user_without_an_id_is_none(users: dict[str, User]) -> None:
 
 
 def test_flask_login_loader_that_gives_another_user(users: dict[str, User]) -> None:
-    site = Site(users=users)
+    site = FlaskSite(users=users)
     site.sign_in("ada")
     session = site.current()
     assert session is not None
@@ -794,7 +794,7 @@ def test_flask_login_loader_that_gives_another_user(users: dict[str, User]) -> N
 
 
 def test_flask_login_is_not_asked_with_the_user_option(users: dict[str, User]) -> None:
-    site = Site(users=users, user="member")
+    site = FlaskSite(users=users, user="member")
     site.put(member=5)
     found = site.current()
     assert found is not None
@@ -808,7 +808,7 @@ def test_flask_login_is_not_asked_with_the_user_option(users: dict[str, User]) -
 
 @pytest.mark.parametrize("signed_out", [False, True])
 def test_source_of_a_starlette_site_is_asked(signed_out: bool, stores: Stores) -> None:
-    source = Site(stores.in_files, expose=["email"], data=["cart"])
+    source = FlaskSite(stores.in_files, expose=["email"], data=["cart"])
     there = StarletteSession(
         secret_key=OTHER, match="email", user="email", data=["cart"], sources=[source.adapter]
     )
@@ -833,7 +833,7 @@ def test_source_of_a_starlette_site_is_asked(signed_out: bool, stores: Stores) -
 
 
 def test_threads_do_not_mix_users_up(interface: Interface) -> None:
-    source = Site(interface)
+    source = FlaskSite(interface)
     cookies = {}
     for number in range(8):
         source.client.delete_cookie("session")
@@ -849,7 +849,7 @@ def test_threads_do_not_mix_users_up(interface: Interface) -> None:
 
 
 def test_adapter_works_outside_of_the_app() -> None:
-    site = Site()
+    site = FlaskSite()
     site.put(user_id=7)
     tokens = OneTimeTokens(MemoryBackend(), sessions=site.adapter)
     session = site.current()

@@ -17,7 +17,7 @@ from ott_middleware.tokens.names import backend_key
 from .sites import (
     KINDS,
     PASSWORD,
-    Site,
+    FrameworkSite,
     email_of,
     family,
     found_by_itself,
@@ -45,8 +45,8 @@ class CountingBackend(MemoryBackend):
 
 @dataclass
 class Pair:
-    source: Site
-    target: Site
+    source: FrameworkSite
+    target: FrameworkSite
     backend: CountingBackend
 
     def visitor(self) -> Visitor:
@@ -226,7 +226,7 @@ def test_sign_out_at_one_site_leaves_the_other_alone(source: str, target: str) -
 # Nobody.
 
 
-def alone(kind: str, make: Any = found_by_itself) -> tuple[Site, CountingBackend]:
+def alone(kind: str, make: Any = found_by_itself) -> tuple[FrameworkSite, CountingBackend]:
     backend = CountingBackend()
     return site(kind, HERE, make(kind), backend=backend, secret=SECRET), backend
 

@@ -47,7 +47,7 @@ def request(cookie: str | None = None, name: str = "ott_session") -> Request:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture

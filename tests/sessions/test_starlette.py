@@ -14,7 +14,7 @@ from typing import Any
 import itsdangerous
 import pytest
 from fastapi import FastAPI
-from harness import Clock, call_asgi, make_scope, moment
+from harness import NOW, Clock, call_asgi, make_scope, moment
 from starlette.applications import Starlette
 from starlette.datastructures import Secret
 from starlette.middleware import Middleware
@@ -74,7 +74,7 @@ async def see(request: StarletteRequest) -> JSONResponse:
     return JSONResponse(dict(request.session))
 
 
-class Site:
+class StarletteSite:
     def __init__(
         self,
         kind: type[Starlette] = Starlette,
@@ -193,7 +193,7 @@ def test_exposed_fields_are_those_that_are_named() -> None:
 
 
 def test_session_ends_with_its_signature() -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     value = sealed_by_starlette({"user_id": 1}, at=clock.now)
     at_first = adapter(clock=clock).current(asking(value))
     assert at_first is not None
@@ -243,7 +243,7 @@ def test_forged_and_foreign_cookies_are_refused() -> None:
 
 def test_two_cookies_count_as_the_app_reads_them() -> None:
     first, second = (sealed_by_starlette({"user_id": name}) for name in ("ada", "bob"))
-    site = Site()
+    site = StarletteSite()
     header = {"cookie": f"session={first}; session={second}"}
     seen = site.ask("GET", "/see", **header).json()
     found = adapter().current(Request("GET", "http", "/", headers=header))
@@ -356,7 +356,7 @@ def test_app_without_session_middleware_is_refused() -> None:
 @pytest.mark.parametrize("kind", [Starlette, FastAPI])
 def test_shared_cookie_signs_in_at_the_other_site(kind: type[Starlette]) -> None:
     backend = MemoryBackend()
-    source, target = Site(kind, backend=backend), Site(kind, backend=backend)
+    source, target = StarletteSite(kind, backend=backend), StarletteSite(kind, backend=backend)
     source.sign_in(user_id=7, cart=[1])
     token = source.token()
     answer = target.open(token)
@@ -369,13 +369,13 @@ def test_shared_cookie_signs_in_at_the_other_site(kind: type[Starlette]) -> None
     attributes = answer.cookie("session")
     assert attributes >= {"Path=/", "HttpOnly", "SameSite=Lax"}
     assert any(each.startswith("Max-Age=12") for each in attributes)
-    assert Site(kind, backend=backend).open(token).status == 400
+    assert StarletteSite(kind, backend=backend).open(token).status == 400
 
 
 def test_fork_holds_the_user_and_the_named_data() -> None:
     backend = MemoryBackend()
-    source = Site(backend=backend)
-    target = Site(backend=backend, mode="fork", data=["cart"])
+    source = StarletteSite(backend=backend)
+    target = StarletteSite(backend=backend, mode="fork", data=["cart"])
     source.sign_in(user={"id": 7, "name": "Ada"}, cart=[1], csrf="x")
     target.sign_in(planted="by the visitor")
     before = dict(target.cookies)
@@ -407,7 +407,7 @@ def opened(value: str, secret: str = SECRET) -> Any:
 
 
 def test_fork_never_outlives_its_parent() -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     ours = adapter(mode="fork", clock=clock)
     session = ours.current(asking(sealed_by_starlette({"user_id": 1}, at=clock.now)))
     assert session is not None
@@ -424,8 +424,8 @@ def test_fork_never_outlives_its_parent() -> None:
 
 def test_data_is_decoded_at_the_source_and_signed_at_the_target() -> None:
     backend = MemoryBackend()
-    source = Site(backend=backend, data=("cart",), expose=["email"])
-    target = Site(secret=OTHER, backend=backend, data=("cart",), match="id")
+    source = StarletteSite(backend=backend, data=("cart",), expose=["email"])
+    target = StarletteSite(secret=OTHER, backend=backend, data=("cart",), match="id")
     source.sign_in(user_id="ada", cart={"apples": 3}, email="e", csrf="secret")
     target.open(source.token())
     assert target.see() == {"user_id": "ada", "cart": {"apples": 3}}
@@ -438,7 +438,7 @@ def test_match_missing_refuses_other_sites(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     backend = MemoryBackend()
-    source, target = Site(backend=backend), Site(secret=OTHER, backend=backend)
+    source, target = StarletteSite(backend=backend), StarletteSite(secret=OTHER, backend=backend)
     source.sign_in(user_id="ada")
     answer = target.open(source.token())
     assert answer.status == 400
@@ -526,7 +526,7 @@ def test_session_too_large_for_a_cookie_fails() -> None:
 
 
 def test_session_that_has_ended_meanwhile() -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     ours = adapter(clock=clock)
     backend = MemoryBackend(clock=clock)
     tokens = OneTimeTokens(backend, sessions=ours, expires_in=60 * 24 * 30)
@@ -555,8 +555,8 @@ def test_cookie_that_names_another_user_now() -> None:
 
 def test_revoked_at_sign_out() -> None:
     backend = MemoryBackend()
-    source = Site(backend=backend, revoke_on_sign_out=True)
-    target = Site(backend=backend)
+    source = StarletteSite(backend=backend, revoke_on_sign_out=True)
+    target = StarletteSite(backend=backend)
     source.sign_in(user_id="ada")
     token = source.token()
     source.ask("POST", "/put", {})
@@ -566,7 +566,7 @@ def test_revoked_at_sign_out() -> None:
 
 def test_anonymous_session_gets_no_token_and_leaves_nothing() -> None:
     backend = MemoryBackend()
-    site = Site(backend=backend)
+    site = StarletteSite(backend=backend)
     site.sign_in(cart=[1])
     assert site.cookies
     assert site.ask("GET", "/one-time-token/generate").code == "UNAUTHORIZED"
@@ -578,11 +578,11 @@ def test_anonymous_session_gets_no_token_and_leaves_nothing() -> None:
 def test_session_not_to_be_remembered_is_not() -> None:
     backend = MemoryBackend()
     how: dict[str, Any] = {"sessions": {"max_age": None}, "backend": backend}
-    source, target = Site(**how), Site(**how)
+    source, target = StarletteSite(**how), StarletteSite(**how)
     source.sign_in(user_id="ada")
     answer = target.open(source.token())
     assert not any(each.startswith(("Max-Age", "Expires")) for each in answer.cookie("session"))
-    forgetful = Site(secret=OTHER, backend=backend, match="id")
+    forgetful = StarletteSite(secret=OTHER, backend=backend, match="id")
     answer = forgetful.open(source.token())
     assert not any(each.startswith(("Max-Age", "Expires")) for each in answer.cookie("session"))
     assert forgetful.see() == {"user_id": "ada"}

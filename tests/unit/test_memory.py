@@ -16,10 +16,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from harness import Clock
 
 from ott_middleware import BackendFull, ConfigurationError, KeyTaken, MemoryBackend
 from ott_middleware.backends import worker_check
+from ott_middleware.testing import Clock
 
 
 @pytest.fixture

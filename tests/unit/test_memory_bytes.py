@@ -6,10 +6,10 @@ import secrets
 import tracemalloc
 
 import pytest
-from harness import Clock
 
 from ott_middleware import BackendFull, MemoryBackend, OneTimeTokens
 from ott_middleware.sessions.cookie import CookieSession
+from ott_middleware.testing import Clock
 
 MIB = 1024 * 1024
 

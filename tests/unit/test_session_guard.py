@@ -28,7 +28,7 @@ def request(cookie: str | None = "sid=alice-cookie", **more: Any) -> Request:
 
 
 def keep(adapter: Any, **more: Any) -> SessionGuard:
-    return SessionGuard(adapter, bind=more.pop("bind", inline), clock=Clock(), **more)
+    return SessionGuard(adapter, bind=more.pop("bind", inline), clock=Clock(NOW), **more)
 
 
 class Says(Members):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from harness import SECRET, Clock, Members
+from harness import NOW, SECRET, Clock, Members
 
 from ott_middleware import (
     Backend,
@@ -93,7 +93,7 @@ def sessions() -> Known:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 def test_a_token_gives_its_session_once(colour: str, sessions: Known) -> None:

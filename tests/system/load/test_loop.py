@@ -181,7 +181,7 @@ async def lateness(backend: Backend) -> tuple[list[float], list[float]]:
 
 
 @pytest.mark.parametrize("name", STORES)
-def test_the_loop_ticks_on(name: str, tmp_path: Path) -> None:
+def test_loop_is_not_blocked(name: str, tmp_path: Path) -> None:
     async def rounds(backend: Backend) -> list[tuple[list[float], list[float]]]:
         try:
             return [await lateness(backend) for _ in range(3)]
