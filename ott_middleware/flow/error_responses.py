@@ -28,8 +28,8 @@ def error_response(request: Request, error: RequestError) -> Response:
 
 
 def _log(error: RequestError) -> None:
-    # A client's mistake is not logged. A failure of a backend or an adapter is: one line, by types
-    # and in our own words: the text of a foreign exception may quote a token or a password.
+    # A client's mistake is not logged. A failure of a backend or an adapter is, in one line, by
+    # types and our own words: the text of a foreign exception may quote a token or a password.
     if isinstance(error, Unavailable):
         causes: list[str] = []
         cause = error.__cause__

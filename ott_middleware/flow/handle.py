@@ -239,9 +239,9 @@ class Handle:
         :raises RuntimeError: the response has begun, or the session adapter is no `SignInAdapter`
             (`SealedSession` is one).
         """
-        self.services.guard.require_sign_in_adapter()
+        adapter = self.services.guard.require_sign_in_adapter()
         self._check_open()
-        session = self.services.guard.start(user, remember)
+        session = adapter.start(user, remember=remember)
         self._replaced = self._sessions_to_end()
         self._session = session
         self._changed = True  # not before: a user that is refused changes nothing

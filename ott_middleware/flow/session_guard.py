@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -164,13 +164,6 @@ class SessionGuard:
                 raise SessionExpired
             max_age = min(max_age, left)
         return replace(cookie, secure=secure, max_age=max_age)
-
-    def start(self, user: Mapping[str, Any] | str, remember: bool) -> Session:
-        """Create a session for a user.
-
-        :raises RuntimeError: the adapter is no `SignInAdapter`.
-        """
-        return self.require_sign_in_adapter().start(user, remember=remember)
 
     def end(self, request: Request) -> tuple[Cookie, ...]:
         """Return the cookies that delete the session in the browser.

@@ -44,12 +44,12 @@ class ASGIMiddleware:
         self.flow = Flow(services)
         self._services = probe.services = services
         self._param = built.query_param
-        self._pass_or_decide = self._build_fast_path()
-        call_directly(self, ASGIMiddleware, self._pass_or_decide)
+        self._respond = self._build_fast_path()
+        call_directly(self, ASGIMiddleware, self._respond)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one connection, or pass it to the app."""
-        await self._pass_or_decide(scope, receive, send)
+        await self._respond(scope, receive, send)
 
     def _build_fast_path(self) -> ASGIApp:
         # Every request of the app pays for each line of the inner function: its names are looked up
@@ -61,7 +61,7 @@ class ASGIMiddleware:
         begins = f"&{name}".encode("ascii")
         names_it = re.compile(spellings_of(name).encode("ascii")).search
 
-        async def pass_or_decide(scope: Scope, receive: Receive, send: Send) -> None:
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
@@ -93,7 +93,7 @@ class ASGIMiddleware:
             scope["ott"] = handle
             await app(scope, receive, send)
 
-        return pass_or_decide
+        return respond
 
     async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = scope.get("query_string", b"").decode("latin-1")

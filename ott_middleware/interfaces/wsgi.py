@@ -45,12 +45,12 @@ class WSGIMiddleware:
         self.flow = Flow(services)
         self._services = self._probe.services = services
         self._param = built.query_param
-        self._pass_or_decide = self._build_fast_path()
-        call_directly(self, WSGIMiddleware, self._pass_or_decide)
+        self._respond = self._build_fast_path()
+        call_directly(self, WSGIMiddleware, self._respond)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Respond to one request, or pass it to the app."""
-        return self._pass_or_decide(environ, start_response)
+        return self._respond(environ, start_response)
 
     def _build_fast_path(self) -> WSGIApplication:
         services, decide = self._services, self._decide
@@ -62,9 +62,7 @@ class WSGIMiddleware:
         name = self._param or NO_PARAM
         begins, names_it = f"&{name}", re.compile(spellings_of(name)).search
 
-        def pass_or_decide(
-            environ: WSGIEnvironment, start_response: StartResponse
-        ) -> Iterable[bytes]:
+        def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             try:
                 query, path = environ["QUERY_STRING"], environ["PATH_INFO"]
             except KeyError:  # PEP 3333 lets a server leave out what is empty
@@ -91,7 +89,7 @@ class WSGIMiddleware:
             environ["ott.handle"] = handle
             return app(environ, start_response)
 
-        return pass_or_decide
+        return respond
 
     def _decide(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         services = self._services

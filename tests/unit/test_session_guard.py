@@ -219,7 +219,7 @@ def test_beginning_and_ending() -> None:
     guard = keep(SealedSession(b"0" * 32))
     assert guard.signs_in
     assert not keep(Members()).signs_in
-    assert guard.start("alice", True).user_id == "alice"
+    assert guard.require_sign_in_adapter().start("alice", remember=True).user_id == "alice"
     for scheme in ("http", "https"):
         (cookie,) = guard.end(request(scheme=scheme))
         assert cookie.max_age == 0
@@ -288,7 +288,7 @@ class TestSignInAdapter:
     def test_unrelated_start_is_not_guessed(self) -> None:
         guard = keep(Engine(ALICE))
         assert (guard.signs_in, guard.sets_remote_user) == (False, False)
-        for call in (lambda: guard.start("alice", True), lambda: guard.end(request())):
+        for call in (guard.require_sign_in_adapter, lambda: guard.end(request())):
             with pytest.raises(RuntimeError, match=r"Engine can't sign users .* SealedSession"):
                 call()
 

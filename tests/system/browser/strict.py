@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,7 +25,8 @@ async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
         ott.sign_in(query)
     user = ott.session.user_id if ott.session else None
     host = dict(scope["headers"])[b"host"].decode()
-    status, location, page = answer(scope["path"], query, host, user, ott.link)
+    made = await asyncio.to_thread(answer, scope["path"], query, host, user, ott.link)
+    status, location, page = made
     headers = [(b"content-type", b"text/html")]
     headers += [(b"location", location.encode())] if location else []
     await send({"type": "http.response.start", "status": int(status[:3]), "headers": headers})
