@@ -110,9 +110,9 @@ class FrameworkSession(SessionAdapter):
     def safe_mode(self) -> Mode:
         """Return the mode for an adapter without the option `mode`.
 
-        An adapter whose framework keeps sessions on the server, and keeps a session's key when a
-        user signs in, must say `"fork"`: an attacker could plant the key of a session of their own
-        by a link, and would know the key under which the victim signs in.
+        The adapter must return `"fork"` if its framework keeps sessions on the server, and keeps a
+        session's key when a user signs in: an attacker could plant the key of a session of their
+        own by a link, and would know the key under which the victim signs in.
         """
         return "share"
 

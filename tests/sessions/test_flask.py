@@ -255,7 +255,7 @@ def users() -> dict[str, User]:
 # Without Flask-Login.
 
 
-def test_shared_the_same_session_is_at_both_sites(interface: Interface) -> None:
+def test_shared_session_is_the_same_at_both_sites(interface: Interface) -> None:
     source = Site(interface)
     target = Site(interface, backend=source.backend, mode="share")
     assert source.refused() == "UNAUTHORIZED"
@@ -274,7 +274,7 @@ def test_shared_the_same_session_is_at_both_sites(interface: Interface) -> None:
     assert source.torn_down == [None] * len(source.torn_down)
 
 
-def test_forked_each_has_its_own(interface: Interface) -> None:
+def test_fork_is_a_session_of_its_own(interface: Interface) -> None:
     source = Site(interface)
     target = Site(interface, backend=source.backend, mode="fork", data=["cart"])
     source.put(user_id=7, cart=[1], csrf="x")
@@ -288,7 +288,7 @@ def test_forked_each_has_its_own(interface: Interface) -> None:
     assert source.values()["csrf"] == "x"
 
 
-def test_signed_out_of_a_server_s_session_the_link_is_dead(stores: Stores) -> None:
+def test_sign_out_of_a_server_s_session_ends_the_link(stores: Stores) -> None:
     for interface in (stores.in_files, stores.signed_keys):
         source = Site(interface)
         target = Site(interface, backend=source.backend)
@@ -299,7 +299,7 @@ def test_signed_out_of_a_server_s_session_the_link_is_dead(stores: Stores) -> No
         assert target.cookie() is None
 
 
-def test_signed_out_with_revoke_on_sign_out_every_link_is_dead(interface: Interface) -> None:
+def test_sign_out_with_revoke_on_sign_out_ends_every_link(interface: Interface) -> None:
     source = Site(interface, revoke_on_sign_out=True)
     target = Site(interface, backend=source.backend)
     source.put(user_id=7)
@@ -308,7 +308,7 @@ def test_signed_out_with_revoke_on_sign_out_every_link_is_dead(interface: Interf
     assert target.open(token).status_code == 400
 
 
-def test_a_key_under_which_somebody_else_is_signed_in_by_now(stores: Stores) -> None:
+def test_key_with_another_user_by_now_is_refused(stores: Stores) -> None:
     source = Site(stores.in_files)
     target = Site(stores.in_files, backend=source.backend)
     source.put(user_id=7)
@@ -318,7 +318,7 @@ def test_a_key_under_which_somebody_else_is_signed_in_by_now(stores: Stores) -> 
     assert target.open(token).status_code == 400
 
 
-def test_anonymous_forged_and_foreign_cookies_are_nobody_s(
+def test_anonymous_forged_and_foreign_cookies_are_refused(
     interface: Interface, stores: Stores
 ) -> None:
     site = Site(interface)
@@ -347,7 +347,7 @@ def test_anonymous_forged_and_foreign_cookies_are_nobody_s(
     assert stores.keys() == kept
 
 
-def test_a_cookie_of_a_fallback_secret_is_good_and_sealed_in_transit() -> None:
+def test_fallback_secret_s_cookie_is_good_and_sealed_in_transit() -> None:
     config = {"SECRET_KEY_FALLBACKS": [OTHER]}
     source = Site(secret=OTHER)
     target = Site(backend=source.backend, config=config)
@@ -357,7 +357,7 @@ def test_a_cookie_of_a_fallback_secret_is_good_and_sealed_in_transit() -> None:
     assert target.values() == {"user_id": 7}
 
 
-def test_the_end_is_that_of_the_signature(stores: Stores) -> None:
+def test_end_is_that_of_the_signature(stores: Stores) -> None:
     site = Site()
     signed_at = time.time() - 1000
     found = site.current(signed_by_flask({"user_id": 7}, at=signed_at))
@@ -374,7 +374,7 @@ def test_the_end_is_that_of_the_signature(stores: Stores) -> None:
     assert abs(found.expires_at.timestamp() - time.time() - MONTH) < 60
 
 
-def test_a_fork_never_outlives_its_parent() -> None:
+def test_fork_never_outlives_its_parent() -> None:
     site = Site(mode="fork")
     parent = site.current(signed_by_flask({"user_id": 7}, at=time.time() - 1000))
     assert parent is not None
@@ -394,7 +394,7 @@ def test_a_fork_never_outlives_its_parent() -> None:
     assert site.adapter.establish(endless, asking(None))
 
 
-def test_a_session_that_ended_meanwhile() -> None:
+def test_session_that_has_ended_meanwhile() -> None:
     site = Site()
     site.put(user_id=7)
     session = site.current()
@@ -406,7 +406,7 @@ def test_a_session_that_ended_meanwhile() -> None:
     assert site.adapter.resolve(site.adapter.expose(gone)) is None
 
 
-def test_what_was_not_to_be_remembered_is_not(interface: Interface) -> None:
+def test_session_not_to_be_remembered_is_not(interface: Interface) -> None:
     source = Site(interface)
     for permanent, secret in itertools.product((False, True), (SECRET, OTHER)):
         source.put(user_id=7, permanent=permanent)
@@ -419,7 +419,7 @@ def test_what_was_not_to_be_remembered_is_not(interface: Interface) -> None:
         assert target.see()["values"].get("_permanent", False) is permanent
 
 
-def test_the_cookie_has_the_app_s_attributes() -> None:
+def test_cookie_has_the_app_s_attributes() -> None:
     config = {
         "SESSION_COOKIE_NAME": "sid",
         "SESSION_COOKIE_DOMAIN": "app.example",
@@ -443,7 +443,7 @@ def test_the_cookie_has_the_app_s_attributes() -> None:
     assert cookie.header()[1] == "session=value; Path=/; HttpOnly"
 
 
-def test_only_what_is_named_is_told() -> None:
+def test_exposed_fields_are_those_that_are_named() -> None:
     site = Site(expose=["email"], data=["cart"])
     site.put(user_id=7, email="e", cart=[1], csrf="x")
     found = site.current()
@@ -453,7 +453,7 @@ def test_only_what_is_named_is_told() -> None:
     assert str(site.cookie()) not in repr(found)
 
 
-def test_somebody_from_elsewhere_begins_a_session_of_this_site(interface: Interface) -> None:
+def test_user_of_another_site_gets_a_session_of_this_site(interface: Interface) -> None:
     source = Site(secret=OTHER, data=["cart"])
     target = Site(
         interface,
@@ -492,7 +492,7 @@ def test_ids_name_a_server_s_session_by_its_key(stores: Stores) -> None:
         ({"mode": "steal"}, "mode: 'steal'"),
     ],
 )
-def test_what_cannot_work_is_refused_at_once(how: dict[str, Any], why: str) -> None:
+def test_arguments_that_cannot_work_are_refused(how: dict[str, Any], why: str) -> None:
     app = flask.Flask(__name__)
     app.secret_key = SECRET
     with pytest.raises(ConfigurationError) as caught:
@@ -500,7 +500,7 @@ def test_what_cannot_work_is_refused_at_once(how: dict[str, Any], why: str) -> N
     assert why in str(caught.value)
 
 
-def test_without_a_secret_key_nothing_is_sealed(stores: Stores) -> None:
+def test_secret_key_is_needed(stores: Stores) -> None:
     app = flask.Flask(__name__)
     stores.in_files(app)
     with pytest.raises(ConfigurationError, match="SECRET_KEY: the Flask app has none"):
@@ -530,7 +530,7 @@ class Verbatim(SecureCookieSessionInterface):
         return datetime(2999, 1, 1)  # without a time zone, as was the custom once
 
 
-def test_an_interface_that_opens_nothing_or_sets_nothing() -> None:
+def test_interface_that_opens_nothing_or_sets_nothing() -> None:
     site = Site(lambda app: setattr(app, "session_interface", Lost()))
     assert site.current("anything") is None
     site.app.config["OPENS"] = True
@@ -538,7 +538,7 @@ def test_an_interface_that_opens_nothing_or_sets_nothing() -> None:
         site.adapter.begin(Session("s", "", user_id="7"), asking(None))
 
 
-def test_a_derived_interface_with_cookies_of_its_own() -> None:
+def test_interface_that_is_derived_with_cookies_of_its_own() -> None:
     site = Site(lambda app: setattr(app, "session_interface", Verbatim()))
     site.client.set_cookie("session", "a;b")
     found = site.adapter.current(asking(r'"a\073b"'))
@@ -554,7 +554,7 @@ def test_a_derived_interface_with_cookies_of_its_own() -> None:
 # Asked from the app's own view.
 
 
-def test_a_view_sees_what_it_has_done_itself(interface: Interface) -> None:
+def test_view_sees_what_it_has_done_itself(interface: Interface) -> None:
     site = Site(interface)
     site.put(user_id=7)
     assert site.get("/token").get_json() == {"user_id": "7"}
@@ -563,7 +563,7 @@ def test_a_view_sees_what_it_has_done_itself(interface: Interface) -> None:
     assert site.get("/token").get_json() == {"user_id": "8"}
 
 
-def test_asking_in_a_view_tears_nothing_of_it_down(users: dict[str, User]) -> None:
+def test_view_that_asks_keeps_its_context(users: dict[str, User]) -> None:
     site = Site(users=users)
     site.sign_in("ada")
     site.torn_down.clear()
@@ -571,7 +571,7 @@ def test_asking_in_a_view_tears_nothing_of_it_down(users: dict[str, User]) -> No
     assert site.torn_down == [None]
 
 
-def test_another_request_s_context_is_not_taken_for_this_one(users: dict[str, User]) -> None:
+def test_view_s_context_is_not_taken_for_another_request(users: dict[str, User]) -> None:
     site = Site(users=users)
     site.sign_in("ada")
     session = site.current()
@@ -600,7 +600,7 @@ def test_flask_login_is_asked_for_its_user(interface: Interface, users: dict[str
     assert found.user == {"id": "key-1"}
 
 
-def test_an_answer_that_signs_in_or_out_is_seen(
+def test_flask_login_response_that_signs_in_or_out_is_seen(
     interface: Interface, users: dict[str, User]
 ) -> None:
     source = Site(
@@ -616,7 +616,7 @@ def test_an_answer_that_signs_in_or_out_is_seen(
     assert stranger.open(token).status_code == 400
 
 
-def test_attributes_of_the_user_are_exposed(users: dict[str, User]) -> None:
+def test_flask_login_attributes_of_the_user_are_exposed(users: dict[str, User]) -> None:
     site = Site(users=users, expose=["email", "id", "phone"])
     site.sign_in("ada")
     found = site.current()
@@ -625,7 +625,7 @@ def test_attributes_of_the_user_are_exposed(users: dict[str, User]) -> None:
 
 
 @pytest.mark.parametrize("how", ["gone", "inactive", "password"])
-def test_a_user_who_may_not_come_in_any_more(
+def test_flask_login_user_who_is_not_let_in_any_more(
     how: str, interface: Interface, users: dict[str, User]
 ) -> None:
     source = Site(interface, users=users)
@@ -643,7 +643,7 @@ def test_a_user_who_may_not_come_in_any_more(
     source.refused()
 
 
-def test_a_fork_is_begun_by_flask_login(interface: Interface, users: dict[str, User]) -> None:
+def test_flask_login_begins_the_fork(interface: Interface, users: dict[str, User]) -> None:
     # Flask-Login takes strong protection for basic where sessions are permanent.
     strong = {"SESSION_PROTECTION": "strong", "SESSION_PERMANENT": False}
     source = Site(interface, users=users, config=strong)
@@ -670,7 +670,7 @@ def test_a_fork_is_begun_by_flask_login(interface: Interface, users: dict[str, U
     assert source.see()["user"] == "key-1"
 
 
-def test_a_link_opened_in_another_browser_is_not_fresh_there(users: dict[str, User]) -> None:
+def test_flask_login_session_in_another_browser_is_not_fresh(users: dict[str, User]) -> None:
     source = Site(users=users)
     target = Site(users=users, backend=source.backend, mode="fork")
     source.sign_in("ada")
@@ -681,9 +681,7 @@ def test_a_link_opened_in_another_browser_is_not_fresh_there(users: dict[str, Us
 
 
 @pytest.mark.parametrize("given", ["id", "user"])
-def test_who_comes_from_elsewhere_is_signed_in_but_not_fresh(
-    given: str, users: dict[str, User]
-) -> None:
+def test_flask_login_user_of_another_site_is_not_fresh(given: str, users: dict[str, User]) -> None:
     source = Site(secret=OTHER)
     match = {"id": lambda s: f"key-{s.user_id}", "user": lambda s: users["ada"]}[given]
     target = Site(users=users, backend=source.backend, match=match)
@@ -696,7 +694,7 @@ def test_who_comes_from_elsewhere_is_signed_in_but_not_fresh(
 @pytest.mark.parametrize(
     "match", [lambda s: "nobody", lambda s: {"_user_id": "key-1"}, lambda s: None]
 )
-def test_who_is_unknown_here_is_refused(match: Any, users: dict[str, User]) -> None:
+def test_flask_login_user_who_is_unknown_is_refused(match: Any, users: dict[str, User]) -> None:
     source = Site(secret=OTHER)
     target = Site(users=users, backend=source.backend, match=match)
     source.put(user_id=1)
@@ -704,7 +702,7 @@ def test_who_is_unknown_here_is_refused(match: Any, users: dict[str, User]) -> N
     assert target.see()["user"] is None
 
 
-def test_deactivated_at_the_very_last_moment(users: dict[str, User]) -> None:
+def test_flask_login_user_deactivated_at_the_last_moment(users: dict[str, User]) -> None:
     site = Site(users=users)
     users["ada"].enabled = False
     for key in ("key-1", "nobody"):
@@ -712,7 +710,7 @@ def test_deactivated_at_the_very_last_moment(users: dict[str, User]) -> None:
             site.adapter.begin(Session("s", "", user_id=key), asking(None))
 
 
-def test_strong_protection_holds_for_a_stolen_cookie(users: dict[str, User]) -> None:
+def test_flask_login_strong_protection_holds_for_a_stolen_cookie(users: dict[str, User]) -> None:
     site = Site(users=users, config={"SESSION_PROTECTION": "strong"})
     site.sign_in("ada")
     site.token()
@@ -727,7 +725,7 @@ def remembered(users: dict[str, User], **how: Any) -> Site:
     return site
 
 
-def test_who_is_remembered_is_signed_in_but_not_fresh(
+def test_remember_cookie_signs_in_but_not_fresh(
     interface: Interface, users: dict[str, User]
 ) -> None:
     source = remembered(users, interface=interface)
@@ -744,7 +742,7 @@ def test_who_is_remembered_is_signed_in_but_not_fresh(
     assert target_later.open(token).status_code == 400
 
 
-def test_a_forged_remember_cookie_is_nobody_s(users: dict[str, User]) -> None:
+def test_remember_cookie_that_is_forged_is_refused(users: dict[str, User]) -> None:
     site = remembered(users)
     good = str(site.cookie("remember_token"))
     for bad in ["", "x", "|", "key-1|", "key-1|é", good[:-1], good.replace("1", "2", 1)]:
@@ -755,7 +753,7 @@ def test_a_forged_remember_cookie_is_nobody_s(users: dict[str, User]) -> None:
         assert site.refused(Cookie=f"{session}; remember_token=key-1|é") == "UNAUTHORIZED"
 
 
-def test_a_remember_cookie_where_flask_login_is_not(users: dict[str, User]) -> None:
+def test_remember_cookie_without_flask_login(users: dict[str, User]) -> None:
     source = remembered(users)
     target = Site(backend=source.backend)
     assert target.open(source.token()).status_code == 400
@@ -763,7 +761,7 @@ def test_a_remember_cookie_where_flask_login_is_not(users: dict[str, User]) -> N
     assert source.adapter.alive(session) is None
 
 
-def test_users_of_a_request_loader_have_no_session(users: dict[str, User]) -> None:
+def test_flask_login_request_loader_has_no_session(users: dict[str, User]) -> None:
     site = Site(users=users)
     manager = site.app.login_manager  # type: ignore[attr-defined]  # Flask-Login puts it there
     manager.request_loader(lambda request: users["bob"])
@@ -777,7 +775,7 @@ def test_users_of_a_request_loader_have_no_session(users: dict[str, User]) -> No
     assert site.adapter.alive(session) is None
 
 
-def test_a_user_without_an_id_is_nobody(users: dict[str, User]) -> None:
+def test_flask_login_user_without_an_id_is_none(users: dict[str, User]) -> None:
     site = Site(users=users)
     site.sign_in("ada")
     users["ada"].get_id = lambda: None  # type: ignore[method-assign, assignment, return-value]  # broken on purpose
@@ -785,7 +783,7 @@ def test_a_user_without_an_id_is_nobody(users: dict[str, User]) -> None:
     assert site.adapter.alive(session) is None
 
 
-def test_a_loader_that_gives_somebody_else(users: dict[str, User]) -> None:
+def test_flask_login_loader_that_gives_another_user(users: dict[str, User]) -> None:
     site = Site(users=users)
     site.sign_in("ada")
     session = site.current()
@@ -795,7 +793,7 @@ def test_a_loader_that_gives_somebody_else(users: dict[str, User]) -> None:
     assert site.adapter.resolve(site.adapter.expose(session)) is None
 
 
-def test_with_user_given_flask_login_is_not_asked(users: dict[str, User]) -> None:
+def test_flask_login_is_not_asked_with_the_user_option(users: dict[str, User]) -> None:
     site = Site(users=users, user="member")
     site.put(member=5)
     found = site.current()
@@ -809,9 +807,7 @@ def test_with_user_given_flask_login_is_not_asked(users: dict[str, User]) -> Non
 
 
 @pytest.mark.parametrize("signed_out", [False, True])
-def test_a_starlette_site_asks_this_one_whether_a_session_lives(
-    signed_out: bool, stores: Stores
-) -> None:
+def test_source_of_a_starlette_site_is_asked(signed_out: bool, stores: Stores) -> None:
     source = Site(stores.in_files, expose=["email"], data=["cart"])
     there = StarletteSession(
         secret_key=OTHER, match="email", user="email", data=["cart"], sources=[source.adapter]
@@ -836,7 +832,7 @@ def test_a_starlette_site_asks_this_one_whether_a_session_lives(
 # The surroundings.
 
 
-def test_threads_do_not_mix_people_up(interface: Interface) -> None:
+def test_threads_do_not_mix_users_up(interface: Interface) -> None:
     source = Site(interface)
     cookies = {}
     for number in range(8):
@@ -852,7 +848,7 @@ def test_threads_do_not_mix_people_up(interface: Interface) -> None:
         assert all(pool.map(ask, list(cookies) * 25))
 
 
-def test_without_an_app_around() -> None:
+def test_adapter_works_outside_of_the_app() -> None:
     site = Site()
     site.put(user_id=7)
     tokens = OneTimeTokens(MemoryBackend(), sessions=site.adapter)
@@ -866,7 +862,7 @@ def test_without_an_app_around() -> None:
     assert (again.id, again.expires_at) == (session.id, session.expires_at)
 
 
-def test_an_environ_is_made_of_either_kind_of_request() -> None:
+def test_environ_is_made_of_either_kind_of_request() -> None:
     scope = make_scope(
         "POST",
         "/caf%C3%A9?x=1",

@@ -31,8 +31,8 @@ def open_session(
 ) -> Iterator[tuple[Any, Limits]]:
     """Give the session of a request and its limits, within a context of the app.
 
-    :param in_view: whether a view of the app is being run, whose context serves: to leave another
-        context would tear down what the view still uses.
+    :param in_view: whether a view of the app is being run. The view's context serves then: to leave
+        another context would tear down what the view still uses.
     """
     environ = environ_of(request)
     if in_view:
