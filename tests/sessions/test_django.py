@@ -926,6 +926,9 @@ def test_attributes_are_those_of_the_settings() -> None:
         assert cookie.header()[1] == (
             f"sid={'k' * 32}; Max-Age=60; Domain=example.com; Path=/app; Secure; SameSite=Strict"
         )
+        names = ("domain", "path", "secure", "samesite", "httponly")
+        unset: Any = dict.fromkeys(names)
+        assert DjangoSession(**unset, max_age=60).attributes == adapter.attributes
         own = DjangoSession(
             domain="a.example.com", path="/", secure=False, samesite="Lax", httponly=True
         )
