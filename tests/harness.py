@@ -17,15 +17,8 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from ott_middleware import (
-    ASGIMiddleware,
-    Cookie,
-    CookieAttributes,
-    MemoryBackend,
-    Session,
-    SessionAdapter,
-    WSGIMiddleware,
-)
+from ott_middleware import ASGIMiddleware, MemoryBackend, Session, SessionAdapter, WSGIMiddleware
+from ott_middleware.http import Cookie, CookieAttributes
 
 NOW = 1_795_426_317.773  # 2026-11-23T09:31:57.773Z
 HOST = "app.example"

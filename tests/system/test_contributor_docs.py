@@ -94,9 +94,6 @@ class TestSignatures:
         module, _, attribute = name.rpartition(".")
         assert not hides_its_arguments(getattr(importlib.import_module(module), attribute))
 
-    def test_stand_in_of_a_missing_library_is_noticed(self) -> None:
-        assert hides_its_arguments(ott_middleware._not_installed("FlaskSession", "flask"))
-
     def test_keywords_of_any_type_are_noticed(self) -> None:
         def options(**__: Any) -> None: ...
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from harness import HOST, Clock, World, call_asgi, call_wsgi, make_environ, make_scope, person
 
-from ott_middleware import InvalidToken, KeyTaken, MemoryBackend
+from ott_middleware import MemoryBackend
+from ott_middleware.errors import InvalidToken, KeyTaken
 
 ROUNDS = 200
 CROWD = 64

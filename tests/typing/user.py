@@ -12,24 +12,19 @@ from typing_extensions import assert_type
 from ott_middleware import (
     ASGIMiddleware,
     Backend,
-    Cookie,
     CookieSession,
-    GenerationContext,
-    Handle,
-    InvalidToken,
     MemoryBackend,
     OneTimeTokens,
     OTTMiddleware,
-    Request,
-    RequestError,
-    Response,
     SealedSession,
     Session,
     SessionAdapter,
-    SigningHandle,
-    TokenService,
     WSGIMiddleware,
 )
+from ott_middleware.errors import InvalidToken, RequestError
+from ott_middleware.flow.handle import Handle, SigningHandle
+from ott_middleware.http import Cookie, Request, Response
+from ott_middleware.tokens import GenerationContext, TokenService
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 from harness import Clock
 
-from ott_middleware import BackendFull, ConfigurationError, KeyTaken, MemoryBackend
+from ott_middleware import ConfigurationError, MemoryBackend
 from ott_middleware.backends import memory
+from ott_middleware.errors import BackendFull, KeyTaken
 
 
 @pytest.fixture

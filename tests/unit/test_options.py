@@ -18,12 +18,11 @@ from ott_middleware import (
     CookieSession,
     MemoryBackend,
     OneTimeTokens,
-    Options,
     SealedSession,
-    TokenOptions,
 )
 from ott_middleware.http.origins import HandoffTarget, Origin, OriginPattern
-from ott_middleware.options import OptionValues
+from ott_middleware.options import Options, OptionValues
+from ott_middleware.tokens import TokenOptions
 from ott_middleware.tokens.names import hashed
 from ott_middleware.tokens.options import hasher_of, seconds_of
 
