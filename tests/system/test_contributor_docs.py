@@ -7,7 +7,7 @@ import importlib
 import inspect
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, is_typeddict
 
 import pytest
 from documents import ROOT
@@ -78,9 +78,9 @@ def documented_classes() -> list[str]:
 def hides_its_arguments(documented: Any) -> bool:
     """Whether a signature has `*args` or `**kwargs` of any type, as `(**__: Any)` has.
 
-    The constructor of a protocol is that of `typing`. Users derive from a protocol, never call it.
+    The constructors of a protocol and of a TypedDict are those of `typing`: users never call them.
     """
-    if getattr(documented, "_is_protocol", False):
+    if getattr(documented, "_is_protocol", False) or is_typeddict(documented):
         return False
     parameters = inspect.signature(documented).parameters.values()
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

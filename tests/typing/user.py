@@ -150,8 +150,19 @@ assert_type(tokens.revoke("1"), int)
 OTTMiddleware(wsgi_app, session=Members(), tokens=service)
 
 # What is wrong is told by the type checker already.
+OTTMiddleware(asgi_app, session="sid", on_switch="replce")  # type: ignore[call-overload]  # wrong on purpose
+ASGIMiddleware(asgi_app, session="sid", on_switch="replce")  # type: ignore[arg-type]  # wrong on purpose
+ASGIMiddleware(asgi_app, session="sid", on_invalid="eror")  # type: ignore[arg-type]  # wrong on purpose
+WSGIMiddleware(wsgi_app, session="sid", store_token="sha256")  # type: ignore[arg-type]  # wrong on purpose
+OTTMiddleware(wsgi_app, interface="wsgy", session="sid")  # type: ignore[call-overload]  # wrong on purpose
+OneTimeTokens(MemoryBackend(), sessions=Members(), store_token="hash")  # type: ignore[arg-type]  # wrong on purpose
+
 ASGIMiddleware(asgi_app, session="sid", expire_in=3)  # type: ignore[call-arg]  # wrong on purpose
 ASGIMiddleware(asgi_app, session=3)  # type: ignore[arg-type]  # wrong on purpose
 ASGIMiddleware(asgi_app, session="sid", expires_in="3 minutes")  # type: ignore[arg-type]  # wrong on purpose
 WSGIMiddleware(asgi_app, session="sid")  # type: ignore[arg-type]  # wrong on purpose
 tokens.generate("1")  # type: ignore[arg-type]  # wrong on purpose
+
+if TYPE_CHECKING:
+    from ott_middleware import DjangoSesion  # type: ignore[attr-defined]  # noqa: F401  # wrong on purpose
+    from ott_middleware import Request as _  # type: ignore[attr-defined]  # noqa: F401  # wrong on purpose
