@@ -36,7 +36,7 @@ nitpick_ignore_regex = [
     # Other libraries' own: the same.
     ("py:class", r"(flask|sqlalchemy|starlette)\..+"),
     # Names for a type: the texts say in words what they are.
-    ("py:class", "AnyBackend|ASGIApp|Client|CookieOptions|Match|Mode|OnInvalid|OptionValues|User"),
+    ("py:class", "AnyBackend|ASGIApp|Client|CookieOptions|Match|Mode|OnInvalid|User"),
     ("py:class", "WSGIApplication|.+PutTake"),
 ]
 # One parameter a line where a signature is long.
