@@ -1,6 +1,6 @@
 """One-time tokens that carry a signed-in user from one web app to another.
 
-Independent of the Better Auth project, whose one-time-token plugin's wire format it speaks.
+The wire format is that of Better Auth's one-time-token plugin; this project is independent of it.
 """
 
 import typing

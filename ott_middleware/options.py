@@ -1,6 +1,7 @@
-"""The options: frozen values, all of them checked when they are built.
+"""The options: their documentation, their defaults and their checks.
 
-Every `ConfigurationError` names the option, the value and the cure; a secret is never shown.
+Every `ConfigurationError` names the option, the value and what to write instead; it never shows a
+secret.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .backends.registry import AnyBackend, backend_of
 from .errors import ConfigurationError, RequestError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ott_middleware")
 
+_T = TypeVar("_T")
 
 OnInvalid = Callable[[Request, RequestError], "Response | Awaitable[Response]"]
 
@@ -77,9 +79,9 @@ class OptionValues(TokenOptionValues, total=False):
     Default: `"ott"`."""
 
     trusted_origins: Iterable[str]
-    """Origins of this site's own front ends, whose pages may call the two paths:
-    `https://app.example.com`, `https://*.example.com`, `http://localhost:*`, `app://name`. Such a
-    page may do all that the visitor may: do not list another site here. Default: `()`."""
+    """Origins of this site's own front ends. Their pages may call the two paths, and may do
+    all that the visitor may: do not list another site here. Forms: `https://app.example.com`,
+    `https://*.example.com`, `http://localhost:*`, `app://name`. Default: `()`."""
 
     handoff_targets: Iterable[str]
     """The other sites that links may point to, and that tokens may be bound to: an origin, or an
@@ -107,8 +109,8 @@ class OptionValues(TokenOptionValues, total=False):
 
 _TOKEN_OPTIONS = frozenset(f.name for f in dataclasses.fields(TokenOptions))
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
-# Not "audience": the generate path has a parameter of that name, which would be cut as a link's,
-# and a token would be bound to nothing that was meant to be bound.
+# `audience` is refused: the generate path has a parameter of that name. It would be cut out as the
+# token of a link, and the new token would be bound to no site.
 _QUERY_PARAM = re.compile(r"(?!audience\Z)[A-Za-z0-9._~-]{1,64}")
 
 
@@ -145,13 +147,12 @@ class Options:
 
     @classmethod
     def build(cls, values: Mapping[str, Any], app: object = None) -> Options:
-        """Options from keyword arguments.
+        """Check keyword arguments and build the options from them.
 
-        :param app: what is wrapped, for `session="auto"`.
-        :raises ConfigurationError: an unknown option, or a bad value.
+        :param app: the wrapped app, for `session="auto"` and for the host names of its framework.
+        :raises ConfigurationError: an option is unknown, or a value is bad.
         """
-        known = {f.name for f in dataclasses.fields(cls) if f.init} | _TOKEN_OPTIONS
-        known.discard("token_options")
+        known = OptionValues.__annotations__
         for name in values:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
@@ -171,34 +172,34 @@ class Options:
         others = {name: value for name, value in values.items() if name not in _TOKEN_OPTIONS}
         built = cls(token_options=TokenOptions(**of_tokens), **others)
         if app is not None:
-            # Around Django, Flask or Starlette their host names count for any session adapter.
+            # The host names of Django, Flask or Starlette count with any session adapter.
             object.__setattr__(built, "host_layers", layers_with_hosts(app))
         return built
 
     def __post_init__(self) -> None:
-        trusted = _patterns("trusted_origins", self.trusted_origins)
         derived = {
-            "adapter": _adapter(self.session),
-            "trusted": trusted,
-            "targets": _targets(self.handoff_targets),
-            "own": _public_origins(self.public_origin),
+            "adapter": _parse_session(self.session),
+            "trusted": _parse_list("trusted_origins", self.trusted_origins, OriginPattern.parse),
+            "targets": _parse_list("handoff_targets", self.handoff_targets, HandoffTarget.parse),
+            "own": _parse_public_origins(self.public_origin),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
-        self._check_targets()
+        self._check_handoff_targets()
         for each in dataclasses.fields(self):
             if each.type == "bool" and not isinstance(getattr(self, each.name), bool):
                 raise ConfigurationError(
                     f"{each.name}: {getattr(self, each.name)!r}; use True or False"
                 )
-        _match("base_path", self.base_path, _BASE_PATH, "use '' or a path like '/api/auth'")
+        _check_match("base_path", self.base_path, _BASE_PATH, "use '' or a path like '/api/auth'")
         if self.query_param is not None:
-            _match("query_param", self.query_param, _QUERY_PARAM, "use a name like 'ott', or None")
+            cure = "use a name like 'ott', or None"
+            _check_match("query_param", self.query_param, _QUERY_PARAM, cure)
         if self.backend is not None:
             object.__setattr__(self, "backend", backend_of(self.backend))
         if not callable(self.on_invalid):
-            _one_of("on_invalid", self.on_invalid, ("error", "continue"), " or a function")
-        _one_of("on_switch", self.on_switch, ("keep", "replace"))
+            _check_one_of("on_invalid", self.on_invalid, ("error", "continue"), " or a function")
+        _check_one_of("on_switch", self.on_switch, ("keep", "replace"))
         if self.tokens is not None:
             for name in ("generate", "agenerate", "verify", "averify", "revoke", "arevoke"):
                 if not callable(getattr(self.tokens, name, None)):
@@ -207,9 +208,10 @@ class Options:
                         "object with all methods of TokenService"
                     )
 
-    def _check_targets(self) -> None:
+    def _check_handoff_targets(self) -> None:
         for target in self.targets:
-            # Whoever is handed over to there would be this site: the two must be told apart.
+            # A token that is bound to an origin may be redeemed at each site of that origin. If a
+            # target had this site's own origin, its tokens could be redeemed here as well.
             if target.origin.exact in self.own:
                 raise ConfigurationError(
                     f"handoff_targets: {target.origin} is in public_origin too; leave it out here, "
@@ -222,14 +224,14 @@ class Options:
         ]
         if shared:
             logger.warning(
-                "handoff_targets: %s also in trusted_origins, whose pages may fetch tokens that "
-                "are bound to nothing, and be this site's visitor by them; leave it out of one of "
-                "the two",
+                "handoff_targets: %s also in trusted_origins: its pages may fetch tokens that are "
+                "bound to no site, and act as the visitor at this site; leave it out of one of the "
+                "two",
                 ", ".join(shared),
             )
 
 
-def _adapter(session: object) -> SessionAdapter:
+def _parse_session(session: object) -> SessionAdapter:
     if isinstance(session, SessionAdapter):
         return session
     names = [session] if isinstance(session, str) else session
@@ -245,32 +247,26 @@ def _adapter(session: object) -> SessionAdapter:
     return CookieSession(*names)
 
 
-def _patterns(option: str, given: object) -> tuple[OriginPattern, ...]:
+def _parse_list(option: str, given: object, parse: Callable[[str, str], _T]) -> tuple[_T, ...]:
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise ConfigurationError(f"{option}: {given!r}; pass a list of origins")
-    return tuple(OriginPattern.parse(option, text) for text in given)
+    return tuple(parse(option, text) for text in given)
 
 
-def _targets(given: object) -> tuple[HandoffTarget, ...]:
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise ConfigurationError(f"handoff_targets: {given!r}; pass a list of origins")
-    return tuple(HandoffTarget.parse("handoff_targets", text) for text in given)
-
-
-def _public_origins(given: object) -> tuple[Origin, ...]:
+def _parse_public_origins(given: object) -> tuple[Origin, ...]:
     if given is None:
         return ()
     texts = (
         given if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else [given]
     )
     # Each origin once, in the order of the list.
-    origins = tuple(dict.fromkeys(map(_public_origin, texts)))
+    origins = tuple(dict.fromkeys(map(_parse_public_origin, texts)))
     if not origins:
         raise ConfigurationError("public_origin: is an empty list; name an origin, or leave it out")
     return origins
 
 
-def _public_origin(text: object) -> Origin:
+def _parse_public_origin(text: object) -> Origin:
     origin = Origin.parse(text) if isinstance(text, str) else None
     if origin is None or origin.scheme not in ("http", "https"):
         raise ConfigurationError(
@@ -280,12 +276,12 @@ def _public_origin(text: object) -> Origin:
     return origin
 
 
-def _match(option: str, value: object, pattern: re.Pattern[str], cure: str) -> None:
+def _check_match(option: str, value: object, pattern: re.Pattern[str], cure: str) -> None:
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise ConfigurationError(f"{option}: {value!r}; {cure}")
 
 
-def _one_of(option: str, value: object, allowed: tuple[str, ...], more: str = "") -> None:
+def _check_one_of(option: str, value: object, allowed: tuple[str, ...], more: str = "") -> None:
     if value not in allowed:
         words = ", ".join(map(repr, allowed))
         raise ConfigurationError(f"{option}: {value!r}; use one of {words}{more}")

@@ -44,8 +44,8 @@ class TokenOptionValues(TypedDict, total=False):
     """Encrypts stored sessions, together with the token: a str or bytes of at least 16 bytes, or a
     list of such secrets, newest first. Sites that share a backend share the secret. Without it, a
     client that can write to the store can sign in as any user. It also keys the names under which
-    the tokens of a session are counted: without it, a reader of the store who guesses session ids
-    or user ids can test each guess. Default: `None`."""
+    the tokens of a session are counted: without it, a reader of the store can test guesses of
+    session ids and user ids. Default: `None`."""
 
     expires_in: float | timedelta
     """Minutes until a token expires, or a `timedelta`. Default: `3`."""
@@ -78,7 +78,7 @@ def seconds_of(option: str, expires_in: object) -> float:
         seconds = expires_in * 60
     else:
         seconds = math.nan
-    # A century keeps every expiry within what clocks, stores and cookies can express.
+    # Clocks, stores and cookies can express each expiry within a century.
     if not 0 < seconds <= 100 * 366 * 86400:
         raise ConfigurationError(f"{option}: {expires_in!r}; use positive minutes, or a timedelta")
     return float(seconds)
