@@ -189,3 +189,10 @@ def test_missing_module_of_the_package_itself_is_told_as_it_is() -> None:
     get, _ = import_on_use("ott_middleware", {"Later": ".no_such_module"})
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         get("Later")
+
+
+def test_import_of_a_class_whose_library_is_missing() -> None:
+    get, names = import_on_use("ott_middleware", {"Later": ".no_such"}, install={"Later": "later"})
+    with pytest.raises(ImportError, match=r"^Later can't be imported: .*; pip install later$"):
+        get("Later")
+    assert "Later" in names()
