@@ -6,7 +6,6 @@ import re
 import sys
 
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
 
 import ott_middleware
 
@@ -91,14 +90,10 @@ def readable_signature(
 ) -> tuple[str | None, str | None]:
     """Write `...` for defaults made anew each time, and the keys of a `TypedDict` as arguments.
 
-    Stand-ins of missing libraries are refused.
-
     The signature of a protocol, `(*args, **kwargs)`, is left out: it is that of `typing`.
     """
     if getattr(obj, "_is_protocol", False):
         return "", returns
-    if signature and "**__" in signature:
-        raise ExtensionError(f"{name}: its library is missing; install the docs extra")
     signature = signature and name_each_option(obj, signature)
     return signature and signature.replace("<factory>", "..."), returns
 

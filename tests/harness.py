@@ -20,14 +20,13 @@ from urllib.parse import unquote_to_bytes
 
 from ott_middleware import (
     ASGIMiddleware,
-    Cookie,
-    CookieAttributes,
     MemoryBackend,
     Session,
     SessionAdapter,
     WSGIMiddleware,
     get_handle,
 )
+from ott_middleware.http import Cookie, CookieAttributes
 from ott_middleware.testing import Clock
 
 NOW = 1_795_426_317.773  # 2026-11-23T09:31:57.773Z

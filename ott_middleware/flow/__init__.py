@@ -15,6 +15,8 @@ from .links import Links
 from .paths import Paths, Read
 from .services import Services
 
+__all__ = ["Flow", "Handle"]
+
 
 class Flow:
     """Chooses what handles a request: one of the two paths, the rules for links, or the app."""

@@ -31,7 +31,7 @@ class ASGIMiddleware:
     """One-time tokens around an ASGI 3 app.
 
     :param app: the app; it should be wrapped by nothing that needs to see tokens or sessions first.
-    :param options: see `Options`.
+    :param options: see `OptionValues`.
     :raises ConfigurationError: a bad option.
     """
 

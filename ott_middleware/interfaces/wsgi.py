@@ -32,7 +32,7 @@ class WSGIMiddleware:
     """One-time tokens around a WSGI app.
 
     :param app: the app; it should be wrapped by nothing that needs to see tokens or sessions first.
-    :param options: see `Options`.
+    :param options: see `OptionValues`.
     :raises ConfigurationError: a bad option.
     """
 

@@ -18,14 +18,8 @@ from typing import Any
 
 import pytest
 
-from ott_middleware import (
-    Backend,
-    BackendFull,
-    BackendUnavailable,
-    KeyTaken,
-    MemoryBackend,
-    NotSupported,
-)
+from ott_middleware import Backend, MemoryBackend
+from ott_middleware.errors import BackendFull, BackendUnavailable, KeyTaken, NotSupported
 from ott_middleware.testing import (
     BackendContract,
     Clock,

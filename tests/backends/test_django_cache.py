@@ -22,14 +22,9 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 from django.test import override_settings
 from django_project import configure
 
-from ott_middleware import (
-    Backend,
-    BackendUnavailable,
-    ConfigurationError,
-    DjangoCacheBackend,
-    KeyTaken,
-    NotSupported,
-)
+from ott_middleware import Backend, ConfigurationError
+from ott_middleware.backends import DjangoCacheBackend
+from ott_middleware.errors import BackendUnavailable, KeyTaken, NotSupported
 from ott_middleware.testing import BackendContract, Clock
 
 from .redis_servers import URL, Server, free_port, shared_prefix
@@ -196,7 +191,8 @@ def test_an_alias_that_is_not_there_is_refused() -> None:
 
 def test_before_django_is_set_up_it_is_refused() -> None:
     program = """
-from ott_middleware import ConfigurationError, DjangoCacheBackend
+from ott_middleware import ConfigurationError
+from ott_middleware.backends import DjangoCacheBackend
 try:
     DjangoCacheBackend()
 except ConfigurationError as error:

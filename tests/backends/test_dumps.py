@@ -14,15 +14,14 @@ import pytest
 from ott_middleware import (
     Backend,
     CookieSession,
-    DjangoCacheBackend,
-    InvalidToken,
-    MappingBackend,
     OneTimeTokens,
     RedisBackend,
     Session,
     SQLAlchemyBackend,
     SQLiteBackend,
 )
+from ott_middleware.backends import DjangoCacheBackend, MappingBackend
+from ott_middleware.errors import InvalidToken
 
 from .redis_servers import Server
 from .sql_servers import KEEPERS, database

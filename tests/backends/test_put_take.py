@@ -14,14 +14,13 @@ from ott_middleware import (
     Backend,
     ConfigurationError,
     CookieSession,
-    KeyTaken,
     MemoryBackend,
-    NotSupported,
     OneTimeTokens,
     SealedSession,
     Session,
 )
 from ott_middleware.backends.registry import backend_of
+from ott_middleware.errors import KeyTaken, NotSupported
 from ott_middleware.testing import BackendContract
 
 from .sync_async import AppCaller, Loop

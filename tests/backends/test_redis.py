@@ -15,7 +15,8 @@ import pytest
 import redis
 import redis.asyncio
 
-from ott_middleware import Backend, ConfigurationError, KeyTaken, NotSupported, RedisBackend
+from ott_middleware import Backend, ConfigurationError, RedisBackend
+from ott_middleware.errors import KeyTaken, NotSupported
 from ott_middleware.testing import BackendContract, Clock
 
 from .redis_servers import URL, Server, free_port

@@ -23,13 +23,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ott_middleware import (
-    BackendFull,
-    BackendUnavailable,
-    ConfigurationError,
-    KeyTaken,
-    RedisBackend,
-)
+from ott_middleware import ConfigurationError, RedisBackend
+from ott_middleware.errors import BackendFull, BackendUnavailable, KeyTaken
 
 from .redis_servers import Proxy, Server, free_port
 from .sync_async import AppCaller, Colour, Loop

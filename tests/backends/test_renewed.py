@@ -19,10 +19,7 @@ from asgiref.sync import SyncToAsync
 from sqlalchemy import create_engine
 
 from ott_middleware import (
-    BackendUnavailable,
     CookieSession,
-    KeyTaken,
-    MappingBackend,
     MemoryBackend,
     OTTMiddleware,
     RedisBackend,
@@ -31,8 +28,10 @@ from ott_middleware import (
     forks,
 )
 from ott_middleware import concurrency as calls
+from ott_middleware.backends import MappingBackend
 from ott_middleware.backends.redis.wire import PoolWire, _OneProcess
 from ott_middleware.backends.sqlite import file as sqlite_file
+from ott_middleware.errors import BackendUnavailable, KeyTaken
 from ott_middleware.testing import BackendContract, races
 
 from .redis_servers import URL

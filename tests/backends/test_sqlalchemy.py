@@ -18,18 +18,11 @@ from sqlalchemy import MetaData, create_engine, event
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from ott_middleware import (
-    Backend,
-    BackendFull,
-    BackendUnavailable,
-    ConfigurationError,
-    KeyTaken,
-    NotSupported,
-    SQLAlchemyBackend,
-)
+from ott_middleware import Backend, ConfigurationError, SQLAlchemyBackend
 from ott_middleware.backends.sqlalchemy.alive import _quiet
 from ott_middleware.backends.sqlalchemy.backend import token_table
 from ott_middleware.backends.sqlalchemy.engine import failures
+from ott_middleware.errors import BackendFull, BackendUnavailable, KeyTaken, NotSupported
 from ott_middleware.testing import BackendContract, Clock
 
 from .redis_servers import free_port

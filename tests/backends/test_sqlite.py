@@ -18,15 +18,9 @@ from typing import Any
 
 import pytest
 
-from ott_middleware import (
-    Backend,
-    BackendFull,
-    BackendUnavailable,
-    ConfigurationError,
-    KeyTaken,
-    SQLiteBackend,
-)
+from ott_middleware import Backend, ConfigurationError, SQLiteBackend
 from ott_middleware.backends.sqlite import backend as sqlite
+from ott_middleware.errors import BackendFull, BackendUnavailable, KeyTaken
 from ott_middleware.testing import BackendContract, Clock
 
 from .sync_async import ROUNDS, AppCaller
@@ -282,7 +276,8 @@ def test_the_directory_may_be_deleted_under_it(tmp_path: Path) -> None:
 def test_processes_that_find_the_file_deleted_do_not_disagree(path: Path) -> None:
     # Amid an operation the deletion may show as an error, but not for longer than that.
     code = (
-        "import sys, time; from ott_middleware import BackendUnavailable, SQLiteBackend\n"
+        "import sys, time; from ott_middleware import SQLiteBackend\n"
+        "from ott_middleware.errors import BackendUnavailable\n"
         "b = SQLiteBackend(sys.argv[1]); began = time.monotonic(); done = failed = 0\n"
         "while (spent := time.monotonic() - began) < 1 or (done <= 20 and spent < 15):\n"
         "    key = f'{sys.argv[2]}-{done}-{failed}'\n"

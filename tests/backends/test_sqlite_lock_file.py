@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ott_middleware import BackendUnavailable, SQLiteBackend
+from ott_middleware import SQLiteBackend
 from ott_middleware.backends.sqlite import file as sqlite_file
+from ott_middleware.errors import BackendUnavailable
 
 from .test_sqlite import in_child, put
 

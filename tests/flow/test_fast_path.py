@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from harness import Members
 
-from ott_middleware import ASGIMiddleware, Handle, OTTMiddleware, WSGIMiddleware, get_handle
+from ott_middleware import ASGIMiddleware, OTTMiddleware, WSGIMiddleware, get_handle
+from ott_middleware.flow import Handle
 
 
 class Marker:

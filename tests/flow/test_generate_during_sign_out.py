@@ -28,7 +28,8 @@ from harness import (
     set_cookie,
 )
 
-from ott_middleware import MemoryBackend, OneTimeTokens, SealedSession, Unauthorized, WSGIMiddleware
+from ott_middleware import MemoryBackend, OneTimeTokens, SealedSession, WSGIMiddleware
+from ott_middleware.errors import Unauthorized
 from ott_middleware.tokens.revocations import Revocations, revocations
 
 ALICE = {"cookie": "sid=alice-cookie"}

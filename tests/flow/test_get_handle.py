@@ -31,7 +31,8 @@ from django.test import override_settings
 from django.urls import path
 from harness import call_asgi, call_wsgi, make_environ, make_scope, person
 
-from ott_middleware import Handle, OTTMiddleware, SealedSession, get_handle
+from ott_middleware import OTTMiddleware, SealedSession, get_handle
+from ott_middleware.flow import Handle
 
 django_project.configure()
 View = Callable[[Any], str]

@@ -21,16 +21,15 @@ from harness import (
     person,
 )
 
-from ott_middleware import (
+from ott_middleware import ConfigurationError, MemoryBackend
+from ott_middleware.concurrency import is_async
+from ott_middleware.errors import (
     BackendUnavailable,
-    ConfigurationError,
-    Handle,
     InvalidTarget,
-    MemoryBackend,
     SessionUnavailable,
     Unauthorized,
 )
-from ott_middleware.concurrency import is_async
+from ott_middleware.flow.handle import Handle
 
 ALICE = person("alice")
 COOKIE = {"cookie": "sid=alice-cookie"}

@@ -26,7 +26,9 @@ from harness import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ott_middleware import Handle, MemoryBackend, OneTimeTokens, Response
+from ott_middleware import MemoryBackend, OneTimeTokens
+from ott_middleware.flow.handle import Handle
+from ott_middleware.http import Response
 
 BOB = {"cookie": "sid=bob-cookie"}
 ALICE = {"cookie": "sid=alice-cookie"}

@@ -20,8 +20,9 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount
 
-from ott_middleware import ConfigurationError, Cookie, OTTMiddleware, SealedSession
+from ott_middleware import ConfigurationError, OTTMiddleware, SealedSession
 from ott_middleware.flow.own_site import OwnSite, listening_port
+from ott_middleware.http import Cookie
 from ott_middleware.http.messages import Request
 from ott_middleware.http.origins import HandoffTarget, Origin, OriginPattern, is_loopback
 from ott_middleware.http.urls import resolved_path

@@ -26,7 +26,8 @@ from harness import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ott_middleware import Backend, Response
+from ott_middleware import Backend
+from ott_middleware.http import Response
 
 ALICE = ("cookie", "sid=alice-cookie")
 BOB = ("cookie", "sid=bob-cookie")

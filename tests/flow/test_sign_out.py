@@ -31,17 +31,16 @@ from ott_middleware import (
     Backend,
     ConfigurationError,
     CookieSession,
-    FrameworkSession,
     MemoryBackend,
-    NotSupported,
     OneTimeTokens,
-    Request,
     SealedSession,
     Session,
-    SessionUnavailable,
     WSGIMiddleware,
 )
 from ott_middleware.context import PROBE
+from ott_middleware.errors import NotSupported, SessionUnavailable
+from ott_middleware.http import Request
+from ott_middleware.sessions import FrameworkSession
 from ott_middleware.sessions.framework import session_id
 
 GONE = set_cookie("sid", "", max_age=0)

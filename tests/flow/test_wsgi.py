@@ -26,7 +26,8 @@ from harness import (
     person,
 )
 
-from ott_middleware import CookieSession, MemoryBackend, Response, SealedSession, WSGIMiddleware
+from ott_middleware import CookieSession, MemoryBackend, SealedSession, WSGIMiddleware
+from ott_middleware.http import Response
 from ott_middleware.interfaces import wsgi_probe
 
 SECRET = "a secret of thirty-two characters"

@@ -11,7 +11,9 @@ from typing import Any
 
 from harness import NOW, moment
 
-from ott_middleware import Cookie, CookieAttributes, FrameworkSession, Request, Session
+from ott_middleware import Session
+from ott_middleware.http import Cookie, CookieAttributes, Request
+from ott_middleware.sessions import FrameworkSession
 from ott_middleware.sessions.framework import exposed_of, session_id
 
 PEOPLE = {

@@ -28,12 +28,12 @@ from ott_middleware import (
     CookieSession,
     FlaskSession,
     OTTMiddleware,
-    Request,
     SealedSession,
     Session,
     SessionAdapter,
     StarletteSession,
 )
+from ott_middleware.http import Request
 from ott_middleware.testing import SessionAdapterContract
 
 from .club import ClubSession

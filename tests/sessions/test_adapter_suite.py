@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ott_middleware import Cookie, Request, Session, SessionAdapter
+from ott_middleware import Session, SessionAdapter
+from ott_middleware.http import Cookie, Request
 from ott_middleware.testing import SessionAdapterContract
 
 from .club import ClubSession

@@ -36,11 +36,11 @@ from ott_middleware import (
     ConfigurationError,
     FlaskSession,
     OTTMiddleware,
-    Request,
     Session,
-    SessionExpired,
     StarletteSession,
 )
+from ott_middleware.errors import SessionExpired
+from ott_middleware.http import Request
 from ott_middleware.sessions.lifetime import (
     END_KEY,
     KEPT_KEY,

@@ -31,13 +31,13 @@ from ott_middleware import (
     CookieSession,
     MemoryBackend,
     OneTimeTokens,
-    Request,
     SealedSession,
     Session,
-    SessionUnavailable,
     WSGIMiddleware,
 )
 from ott_middleware.concurrency import is_async
+from ott_middleware.errors import SessionUnavailable
+from ott_middleware.http import Request
 from ott_middleware.interfaces import asgi_probe, wsgi_probe
 
 LONG = "long-cookie-value-0123456789"

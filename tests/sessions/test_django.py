@@ -42,12 +42,12 @@ from ott_middleware import (
     MemoryBackend,
     OneTimeTokens,
     OTTMiddleware,
-    Request,
     Session,
     SessionAdapter,
-    SessionNotFound,
     get_handle,
 )
+from ott_middleware.errors import SessionNotFound
+from ott_middleware.http import Request
 from ott_middleware.sessions.django import store as django_store
 from ott_middleware.sessions.django import user as django_user
 from ott_middleware.testing import SessionAdapterContract

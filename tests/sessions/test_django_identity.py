@@ -30,7 +30,8 @@ from django.db import connection, connections, models
 from django.http import HttpRequest
 from django.test import override_settings
 
-from ott_middleware import ConfigurationError, DjangoSession, Request, Session
+from ott_middleware import ConfigurationError, DjangoSession, Session
+from ott_middleware.http import Request
 from ott_middleware.sessions.django import store as django_store
 from ott_middleware.sessions.django import user as django_user
 

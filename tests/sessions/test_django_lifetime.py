@@ -37,14 +37,9 @@ from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 from django.urls import path
 
-from ott_middleware import (
-    ConfigurationError,
-    DjangoSession,
-    OTTMiddleware,
-    Request,
-    Session,
-    SessionExpired,
-)
+from ott_middleware import ConfigurationError, DjangoSession, OTTMiddleware, Session
+from ott_middleware.errors import SessionExpired
+from ott_middleware.http import Request
 from ott_middleware.sessions.django import ends as django_ends
 from ott_middleware.sessions.django import store as django_store
 

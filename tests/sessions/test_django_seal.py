@@ -23,7 +23,8 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session as Stored
 from django.http import HttpRequest
 
-from ott_middleware import DjangoSession, Request, Session
+from ott_middleware import DjangoSession, Session
+from ott_middleware.http import Request
 from ott_middleware.sessions.django import user as django_user
 
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"

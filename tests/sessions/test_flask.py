@@ -29,13 +29,11 @@ from ott_middleware import (
     MemoryBackend,
     OneTimeTokens,
     OTTMiddleware,
-    Request,
     Session,
-    SessionExpired,
-    SessionNotFound,
-    SessionUnavailable,
     StarletteSession,
 )
+from ott_middleware.errors import SessionExpired, SessionNotFound, SessionUnavailable
+from ott_middleware.http import Request
 from ott_middleware.interfaces.asgi import _parse_request
 from ott_middleware.sessions.wsgi_environ import environ_of
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ott_middleware import FlaskSession, Request
+from ott_middleware import FlaskSession
+from ott_middleware.http import Request
 from ott_middleware.http.client_text import MAX_COOKIE_HEADER, MAX_QUOTED_PIECES
 from ott_middleware.sessions.flask.cookies import read_cookies
 from ott_middleware.sessions.wsgi_environ import environ_of

@@ -15,15 +15,15 @@ from harness import NAVIGATION, NOW, Answer, Reply, Seen, Site, World, moment, p
 from ott_middleware import (
     ConfigurationError,
     CookieSession,
-    FrameworkSession,
     MemoryBackend,
     OneTimeTokens,
-    Request,
     SealedSession,
     Session,
     SessionAdapter,
 )
 from ott_middleware.context import Bounds, using_bounds
+from ott_middleware.http import Request
+from ott_middleware.sessions import FrameworkSession
 from ott_middleware.sessions.base import ArrivedSession
 from ott_middleware.sessions.framework import session_id
 

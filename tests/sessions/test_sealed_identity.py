@@ -17,8 +17,10 @@ import pytest
 from flask.sessions import SecureCookieSessionInterface
 from harness import moment
 
-from ott_middleware import FlaskSession, Request, Session, SessionExpired, StarletteSession
+from ott_middleware import FlaskSession, Session, StarletteSession
 from ott_middleware.context import Bounds, using_bounds
+from ott_middleware.errors import SessionExpired
+from ott_middleware.http import Request
 
 from .club import ClubSession
 from .test_starlette import sealed_by_starlette

@@ -27,14 +27,14 @@ from hypothesis import strategies as st
 from ott_middleware import (
     ASGIMiddleware,
     ConfigurationError,
-    InvalidToken,
     MemoryBackend,
     OneTimeTokens,
-    Request,
     SealedSession,
     Session,
     WSGIMiddleware,
 )
+from ott_middleware.errors import InvalidToken
+from ott_middleware.http import Request
 
 OLD_SECRET = "an older one, of thirty-five letters"
 TWO_WEEKS = 14 * 86400

@@ -15,16 +15,9 @@ from harness import Members, Reply, Seen, Site, World, person
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ott_middleware import (
-    Cookie,
-    CookieSession,
-    MemoryBackend,
-    OneTimeTokens,
-    Request,
-    Session,
-    SessionAdapter,
-    SessionUnavailable,
-)
+from ott_middleware import CookieSession, MemoryBackend, OneTimeTokens, Session, SessionAdapter
+from ott_middleware.errors import SessionUnavailable
+from ott_middleware.http import Cookie, Request
 from ott_middleware.sessions.base import cookie_values, refuse_cookie_in_id
 
 LONG = "a-cookie-value-0123456789"

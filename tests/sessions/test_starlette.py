@@ -28,13 +28,11 @@ from ott_middleware import (
     ConfigurationError,
     MemoryBackend,
     OneTimeTokens,
-    Request,
     Session,
-    SessionExpired,
-    SessionNotFound,
-    SessionUnavailable,
     StarletteSession,
 )
+from ott_middleware.errors import SessionExpired, SessionNotFound, SessionUnavailable
+from ott_middleware.http import Request
 
 SECRET, OTHER = "s" * 32, "another " * 4
 TWO_WEEKS = 14 * 86400

@@ -30,13 +30,13 @@ from ott_middleware import (
     MemoryBackend,
     OneTimeTokens,
     OTTError,
-    Request,
     SealedSession,
     Session,
     SessionAdapter,
     SQLiteBackend,
 )
 from ott_middleware.context import using_request
+from ott_middleware.http import Request
 from ott_middleware.http.addresses import network_of
 from ott_middleware.interfaces import asgi, wsgi
 from ott_middleware.sessions.base import session_id

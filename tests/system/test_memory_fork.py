@@ -107,7 +107,8 @@ print(in_child(child), take("token"))
     def test_service_redeems_in_the_parent_alone(self, tmp_path: Path) -> None:
         program = """
 logging.disable()
-from ott_middleware import InvalidToken, Session
+from ott_middleware import Session
+from ott_middleware.errors import InvalidToken
 service = OneTimeTokens(backend, sessions=CookieSession("sid"))
 token = service.generate(Session("id", "value"))
 def child():

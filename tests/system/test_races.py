@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from harness import HOST, World, call_asgi, call_wsgi, make_environ, make_scope, person
 
-from ott_middleware import InvalidToken, KeyTaken, MemoryBackend
+from ott_middleware import MemoryBackend
+from ott_middleware.errors import InvalidToken, KeyTaken
 from ott_middleware.testing import Clock
 
 # Enough to find a lock that is missing; `.ci/run --full` asks for more.

@@ -190,7 +190,7 @@ def test_options_table_lists_each_option() -> None:
     fields = [*dataclasses.fields(Options), *dataclasses.fields(TokenOptions)]
     real = {each.name: each.default for each in fields if each.init}
     del real["token_options"]
-    assert [name for name, _, _ in table] == list(OptionValues.__annotations__)
+    assert sorted(name for name, _, _ in table) == sorted(OptionValues.__annotations__)
     assert {name for name, _, _ in table} == set(real)
     for name, default, _ in table:
         if real[name] is dataclasses.MISSING:

@@ -12,27 +12,23 @@ from typing_extensions import assert_type
 from ott_middleware import (
     ASGIMiddleware,
     Backend,
-    Cookie,
     CookieSession,
     DjangoSession,
-    GenerationContext,
-    Handle,
-    InvalidToken,
     MemoryBackend,
     OneTimeTokens,
     OTTMiddleware,
-    Request,
-    RequestError,
-    Response,
     SealedSession,
     Session,
     SessionAdapter,
     StarletteSession,
-    TokenService,
     WSGIMiddleware,
     get_handle,
 )
+from ott_middleware.errors import InvalidToken, RequestError
+from ott_middleware.flow import Handle
+from ott_middleware.http import Cookie, Request, Response
 from ott_middleware.sessions.base import ArrivedSession
+from ott_middleware.tokens import GenerationContext, TokenService
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -179,6 +175,13 @@ assert_type(tokens.revoke("1"), int)
 OTTMiddleware(wsgi_app, session=Members(), tokens=service)
 
 # What is wrong is told by the type checker already.
+OTTMiddleware(asgi_app, session="sid", on_switch="replce")  # type: ignore[call-overload]  # wrong on purpose
+ASGIMiddleware(asgi_app, session="sid", on_switch="replce")  # type: ignore[arg-type]  # wrong on purpose
+ASGIMiddleware(asgi_app, session="sid", on_invalid="eror")  # type: ignore[arg-type]  # wrong on purpose
+WSGIMiddleware(wsgi_app, session="sid", store_token="sha256")  # type: ignore[arg-type]  # wrong on purpose
+OTTMiddleware(wsgi_app, interface="wsgy", session="sid")  # type: ignore[call-overload]  # wrong on purpose
+OneTimeTokens(MemoryBackend(), sessions=Members(), store_token="hash")  # type: ignore[arg-type]  # wrong on purpose
+
 ASGIMiddleware(asgi_app, session="sid", expire_in=3)  # type: ignore[call-arg]  # wrong on purpose
 ASGIMiddleware(asgi_app, session=3)  # type: ignore[arg-type]  # wrong on purpose
 ASGIMiddleware(asgi_app, session="sid", expires_in="3 minutes")  # type: ignore[arg-type]  # wrong on purpose
@@ -186,3 +189,7 @@ WSGIMiddleware(asgi_app, session="sid")  # type: ignore[arg-type]  # wrong on pu
 DjangoSession(mode="forked")  # type: ignore[arg-type]  # wrong on purpose
 DjangoSession(matches="id")  # type: ignore[call-arg]  # wrong on purpose
 tokens.generate("1")  # type: ignore[arg-type]  # wrong on purpose
+
+if TYPE_CHECKING:
+    from ott_middleware import DjangoSesion  # type: ignore[attr-defined]  # noqa: F401  # wrong on purpose
+    from ott_middleware import Request as _  # type: ignore[attr-defined]  # noqa: F401  # wrong on purpose

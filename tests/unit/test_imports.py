@@ -40,7 +40,17 @@ FOREIGN = [
 
 # Each part imports only what stands before it in this list.
 LAYERS = (
-    *("errors", "forks", "crypto", "http", "context", "concurrency", "sessions", "backends"),
+    *(
+        "errors",
+        "lazy",
+        "forks",
+        "crypto",
+        "http",
+        "context",
+        "concurrency",
+        "sessions",
+        "backends",
+    ),
     *("tokens", "options", "flow", "interfaces", "middleware"),
 )
 

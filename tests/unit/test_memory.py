@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from ott_middleware import BackendFull, ConfigurationError, KeyTaken, MemoryBackend
+from ott_middleware import ConfigurationError, MemoryBackend
 from ott_middleware.backends import worker_check
+from ott_middleware.errors import BackendFull, KeyTaken
 from ott_middleware.testing import Clock
 
 

@@ -7,7 +7,8 @@ import tracemalloc
 
 import pytest
 
-from ott_middleware import BackendFull, MemoryBackend, OneTimeTokens
+from ott_middleware import MemoryBackend, OneTimeTokens
+from ott_middleware.errors import BackendFull
 from ott_middleware.sessions.cookie import CookieSession
 from ott_middleware.testing import Clock
 

@@ -7,17 +7,11 @@ from typing import Any
 import pytest
 from harness import NOW, Clock, Members, WaitingMembers, moment, person
 
-from ott_middleware import (
-    Cookie,
-    Request,
-    SealedSession,
-    Session,
-    SessionExpired,
-    SessionUnavailable,
-    SignInAdapter,
-)
+from ott_middleware import SealedSession, Session, SignInAdapter
 from ott_middleware.concurrency import choose_sync_calls, drive, inline, on_loop
+from ott_middleware.errors import SessionExpired, SessionUnavailable
 from ott_middleware.flow.session_guard import SessionGuard
+from ott_middleware.http import Cookie, Request
 
 ALICE = person("alice")
 

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 import sqlalchemy
 
-from ott_middleware import Backend, MappingBackend, RedisBackend, SQLAlchemyBackend, SQLiteBackend
+from ott_middleware import Backend, RedisBackend, SQLAlchemyBackend, SQLiteBackend
+from ott_middleware.backends import MappingBackend
 
 from . import harness
 from .engines import SCALE, need_redis_server, url_of
