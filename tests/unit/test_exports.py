@@ -11,6 +11,8 @@ import pytest
 
 import ott_middleware
 from ott_middleware import errors
+from ott_middleware.http.cookies import CookieOptions
+from ott_middleware.sessions.framework import FrameworkOptions
 
 PUBLIC = [getattr(ott_middleware, name) for name in ott_middleware.__all__]
 
@@ -73,6 +75,9 @@ def test_every_option_is_documented(thing: Any) -> None:
     except ValueError:  # an exception without an __init__ of its own
         return
     text = " ".join(base.__doc__ or "" for base in thing.__mro__)
+    for listed in (CookieOptions, FrameworkOptions):
+        if f"`{listed.__name__}`" in text:
+            text += " ".join(listed.__annotations__)
     for parameter in parameters:
         if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name.startswith("_"):
             continue
