@@ -185,7 +185,7 @@ def test_seal_with_any_bit_changed() -> None:
             assert opened(bytes(flipped), *secrets) is None, position
 
 
-def test_seal_with_any_byte_removed() -> None:
+def test_seal_cut_short_or_extended() -> None:
     value = sealed()
     for length in range(len(value)):
         assert opened(value[:length], OLD) is None

@@ -92,7 +92,7 @@ def test_error_headers() -> None:
         assert other.headers == ()
 
 
-def test_dead_tokens_are_distinct_from_unavailable() -> None:
+def test_dead_token_subclasses() -> None:
     dead = {InvalidToken, SessionNotFound, SessionExpired}
     assert set(DeadToken.__subclasses__()) == dead
 
