@@ -37,7 +37,10 @@ nitpick_ignore_regex = [
     # Other libraries' own: the same.
     ("py:class", r"(flask|sqlalchemy|starlette)\..+"),
     # Names for a type: the texts say in words what they are.
-    ("py:class", "AnyBackend|ASGIApp|Client|GenerateToken|Match|Mode|OnInvalid|OptionValues|Secret|User"),
+    (
+        "py:class",
+        "AnyBackend|ASGIApp|Client|GenerateToken|Match|Mode|OnInvalid|OptionValues|Secret|User",
+    ),
     ("py:class", "StoreToken|timedelta|Validate"),
     ("py:class", "WSGIApplication|.+PutTake"),
 ]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 from ..crypto import Secret, parse_secrets
 from ..errors import ConfigurationError
@@ -100,7 +100,7 @@ def hasher_of(store_token: object) -> Hasher | None:
             f"store_token: {store_token!r}; use 'plain', 'hashed', a function of the token, or "
             "{'type': 'custom-hasher', 'hash': function}"
         )
-    return store_token
+    return cast(Hasher, store_token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from public import PARTS, exports, public
 
 import ott_middleware
 from ott_middleware import errors
-from ott_middleware.lazy import import_on_use
 from ott_middleware.http.cookies import CookieOptions
+from ott_middleware.lazy import import_on_use
 from ott_middleware.sessions.framework import FrameworkOptions
 
 TOP = [
