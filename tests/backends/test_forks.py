@@ -21,7 +21,9 @@ PRELUDE = """
 import asyncio, ctypes, json, logging, os, select, signal, sys, threading, time, warnings
 # Python 3.12 warns of a fork in a process with threads, which is what this is about.
 warnings.filterwarnings("ignore", ".*multi-threaded.*", DeprecationWarning)
-from ott_middleware import *
+from ott_middleware import RedisBackend, SQLAlchemyBackend, SQLiteBackend
+from ott_middleware.backends import MappingBackend
+from ott_middleware.errors import BackendUnavailable
 LATER = {"expires_at": time.time() + 600, "owner": "owner", "limit": None}
 
 def in_child(function, fork=os.fork, seconds=20):
