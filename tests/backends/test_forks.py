@@ -21,6 +21,7 @@ PRELUDE = """
 import asyncio, ctypes, json, logging, os, select, signal, sys, threading, time, warnings
 # Python 3.12 warns of a fork in a process with threads, which is what this is about.
 warnings.filterwarnings("ignore", ".*multi-threaded.*", DeprecationWarning)
+from ott_middleware import CookieSession, MemoryBackend, OTTMiddleware
 from ott_middleware import RedisBackend, SQLAlchemyBackend, SQLiteBackend
 from ott_middleware.backends import MappingBackend
 from ott_middleware.errors import BackendUnavailable
