@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import weakref
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 
 class Renewable(Protocol):
@@ -29,6 +29,8 @@ class Preparable(Renewable, Protocol):
         ...
 
 
+Thing = TypeVar("Thing")
+
 # Not a WeakSet: iterating over one fails if another thread adds to it at that moment, and a hook
 # that fails lets the fork go on. `valuerefs()` copies in one step.
 _renewed: weakref.WeakValueDictionary[int, Renewable] = weakref.WeakValueDictionary()
@@ -46,15 +48,17 @@ def prepare_for_forks(thing: Preparable) -> None:
 
 
 def _prepare() -> None:
-    for reference in _prepared.valuerefs():
-        if (thing := reference()) is not None:
-            thing.prepare_for_fork()
+    for thing in _alive(_prepared):
+        thing.prepare_for_fork()
 
 
 def _renew() -> None:
-    for reference in _renewed.valuerefs():
-        if (thing := reference()) is not None:
-            thing.renew_after_fork()
+    for thing in _alive(_renewed):
+        thing.renew_after_fork()
+
+
+def _alive(registry: weakref.WeakValueDictionary[int, Thing]) -> list[Thing]:
+    return [thing for reference in registry.valuerefs() if (thing := reference()) is not None]
 
 
 with suppress(AttributeError):  # Windows has no fork

@@ -25,6 +25,7 @@ def public() -> dict[str, Any]:
     found = {f"ott_middleware.{name}": value for name, value in exports("ott_middleware").items()}
     for part in PARTS:
         for name, value in exports(f"ott_middleware.{part}").items():
-            if value not in found.values():
+            # The functions of a part are helpers of the package.
+            if isinstance(value, type) and value not in found.values():
                 found[f"ott_middleware.{part}.{name}"] = value
     return found

@@ -27,7 +27,7 @@ from ott_middleware.sessions import FrameworkSession
 from ott_middleware.sessions.base import ArrivedSession
 from ott_middleware.sessions.framework import session_id
 
-from .club import PEOPLE, ClubSession, Store
+from .club import PEOPLE, ClubSession, ClubSessions
 
 SECRET = "a secret of thirty-two characters"
 # The same people as elsewhere, with ids of their own; and one whom nobody knows elsewhere.
@@ -774,7 +774,7 @@ def test_ids_reveal_nothing_and_differ() -> None:
 
 
 def test_link_signs_in_by_navigation(world: World) -> None:
-    club = ClubSession(Store(), people=PEOPLE)
+    club = ClubSession(ClubSessions(), people=PEOPLE)
     two = Two(world, club, ClubSession(club.store, mode="fork"))
     token = two.token(club.sign_in("2"))
     answer = two.target.get(f"/?ott={token}", NAVIGATION)

@@ -104,9 +104,6 @@ class TestSignatures:
         assert listed - {"OptionValues"} <= {name for *_, name in named}
         assert "OptionValues" in listed
 
-    def test_stand_in_of_a_missing_library_is_noticed(self) -> None:
-        assert hides_its_arguments(ott_middleware._not_installed("FlaskSession", "flask"))
-
     def test_keywords_of_any_type_are_noticed(self) -> None:
         def options(**__: Any) -> None: ...
 
