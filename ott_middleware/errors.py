@@ -33,6 +33,7 @@ ever holds a token, a cookie value or a secret.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 
@@ -53,7 +54,7 @@ class KeyTaken(OTTError):
 
 
 class RequestError(OTTError):
-    """A request whose response is an error.
+    """A request failed: the error has a response.
 
     :param detail: for the developer; defaults to the class's `message`.
     """
@@ -228,3 +229,29 @@ class SessionUnavailable(Unavailable):
 
     code = "SESSION_UNAVAILABLE"
     message = "Session unavailable"
+
+
+def check_positive(name: str, value: object, unit: str, *, whole: bool = False) -> None:
+    """Check an option that must be a number above zero.
+
+    :param name: of the option.
+    :param unit: what is counted, for the error's text: "seconds", say.
+    :param whole: refuse numbers with a fraction.
+    :raises ConfigurationError: it is no number (`True` is none), not above zero, or infinite.
+    """
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
+        raise ConfigurationError(f"{name}: {value!r}; use a positive number of {unit}")
+
+
+def missing_library(what: str, error: ImportError, install: str = "") -> ConfigurationError:
+    """Build the error for a class or URL whose library is not installed.
+
+    :param what: needs the library.
+    :param error: tells the library's name.
+    :param install: what to give to pip: an extra of this package, or the library.
+    """
+    library = (error.name or "a package").partition(".")[0]
+    return ConfigurationError(
+        f"{what} needs {library}; " + (f"pip install {install}" if install else "install it")
+    )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, check_positive
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[^\x00-\x1f\x7f;\u0100-\U0010ffff]*")
@@ -117,19 +118,30 @@ def merge_cookies(header: str, values: Mapping[str, str | None]) -> str | None:
     return "; ".join(kept) or None
 
 
+class CookieOptions(TypedDict, total=False):
+    """The attributes of an adapter's cookies, as keyword arguments of the adapter."""
+
+    domain: str | None
+    """The host and its subdomains that the cookie is sent to. Default: None, this host alone."""
+    path: str
+    """The path that the cookie is sent for. Default: `"/"`."""
+    secure: bool | None
+    """Whether the cookie is sent over https alone. Default: None, as the request came."""
+    samesite: str
+    """`"Lax"` (the default), `"Strict"` or `"None"` (the word), in any case; `""` leaves it to the
+    browser."""
+    max_age: int | None
+    """Seconds until the cookie ends. Default: None, it ends with the browser session."""
+    partitioned: bool
+    """Whether the cookie is for use in third-party frames (CHIPS), which needs `secure=True`.
+    Default: False."""
+    httponly: bool
+    """Whether scripts are kept from reading the cookie. Default: True."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CookieAttributes:
-    """The attributes of an adapter's cookies, which are the adapter's arguments.
-
-    :ivar domain: None for this host alone.
-    :ivar path: the path that the cookie is sent for.
-    :ivar secure: None for what the request came by.
-    :ivar samesite: `Lax`, `Strict` or `None` (the word), in any case; empty to leave it to the
-        browser.
-    :ivar max_age: seconds; None for a cookie that ends with the browser session.
-    :ivar partitioned: for use in third-party frames (CHIPS); needs `secure=True`.
-    :ivar httponly: whether scripts are kept from reading it.
-    """
+    """The attributes of an adapter's cookies; see `CookieOptions` for each."""
 
     domain: str | None = None
     path: str = "/"
@@ -162,12 +174,8 @@ class CookieAttributes:
             raise ConfigurationError(
                 f"samesite: {self.samesite!r}; use 'Lax', 'Strict' or 'None' (the word)"
             )
-        if self.max_age is not None and (
-            isinstance(self.max_age, bool) or not isinstance(self.max_age, int) or self.max_age <= 0
-        ):
-            raise ConfigurationError(
-                f"max_age: {self.max_age!r}; use a positive number of seconds, or None"
-            )
+        if self.max_age is not None:
+            check_positive("max_age", self.max_age, "seconds, or None", whole=True)
         switches = {"httponly": self.httponly, "partitioned": self.partitioned}
         if self.secure is not None:
             switches["secure"] = self.secure
@@ -176,6 +184,12 @@ class CookieAttributes:
                 raise ConfigurationError(f"{switch}: {value!r}; use True or False")
         for name in names:
             self.cookie(name, "")
+
+
+def cap_age(cookie: Cookie, seconds: int) -> Cookie:
+    """Return the cookie with a `Max-Age` of so many seconds at most, and never without one."""
+    age = seconds if cookie.max_age is None else min(cookie.max_age, seconds)
+    return replace(cookie, max_age=age)
 
 
 def deletion(cookie: Cookie) -> Cookie:

@@ -9,7 +9,6 @@ import inspect
 import json
 import logging
 import secrets as randomness
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -125,18 +124,17 @@ class OneTimeTokens:
         )
         self.backend = backend = backend_of(backend)
         # One clock both sets an expiry and decides whether it has passed.
-        of_backend: Callable[[], float] = getattr(backend, "clock", time.time)
-        self.clock = clock or of_backend
+        self.clock = clock or backend.clock
         self._options = options
         self._secrets = options.secrets
         self._secret = self._secrets[0] if self._secrets else None
-        if self._secret is None and getattr(backend, "shared", True):
+        if self._secret is None and backend.shared:
             # Without a secret a value is sealed under its token alone. An attacker who can write to
             # the store seals a session of any user under a token of their own, and redeems it.
             logger.warning(
                 "%s without secret=: a client that can write to that store can sign in as any "
                 "user. Pass secret= (16 bytes or more, the same on all sites that share the store)",
-                type(backend).__name__,
+                backend.name,
             )
         if inspect.iscoroutinefunction(sessions.expose):
             raise ConfigurationError(
@@ -332,7 +330,7 @@ class OneTimeTokens:
     async def _refuse_ended(
         self, plug_ins: _PlugIns, session: Session, key: str, began: int
     ) -> None:
-        """Delete a new token whose session was revoked while the token was generated.
+        """Delete a new token if its session was revoked while the token was generated.
 
         :param began: the moment before the generation.
         :raises Unauthorized: the session was revoked.

@@ -6,11 +6,14 @@ The forks are made by programs of their own, and not by the process of the tests
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import ott_middleware
 
 from .redis_servers import URL, shared_prefix
 from .sql_servers import database
@@ -21,7 +24,6 @@ PRELUDE = """
 import asyncio, ctypes, json, logging, os, select, signal, sys, threading, time, warnings
 # Python 3.12 warns of a fork in a process with threads, which is what this is about.
 warnings.filterwarnings("ignore", ".*multi-threaded.*", DeprecationWarning)
-from ott_middleware import *
 LATER = {"expires_at": time.time() + 600, "owner": "owner", "limit": None}
 
 def in_child(function, fork=os.fork, seconds=20):
@@ -89,7 +91,10 @@ OWN = ["child's"] * 5
 
 
 def run(folder: Path, program: str, *arguments: str) -> str:
-    (folder / "forks.py").write_text(PRELUDE + program)
+    # Only what the program names: to import all of them takes longer than most of the programs.
+    names = [name for name in ott_middleware.__all__ if re.search(rf"\b{name}\b", program)]
+    imports = f"from ott_middleware import {', '.join(['__version__', *names])}\n"
+    (folder / "forks.py").write_text(imports + PRELUDE + program)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         [sys.executable, "-W", "error", "forks.py", *arguments],

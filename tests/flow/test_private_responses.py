@@ -9,7 +9,8 @@ from harness import NAVIGATION, SECRET, Answer, Reply, Seen, World
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ott_middleware import Response, SealedSession
+from ott_middleware import SealedSession
+from ott_middleware.http import Response
 from ott_middleware.http.cookies import Cookie
 from ott_middleware.http.response_headers import (
     forbid_caching,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import cookie_parser
 
-from ott_middleware import Request
+from ott_middleware.http import Request
 from ott_middleware.http.client_text import (
     MAX_ACCEPT,
     MAX_COOKIE_VALUE,

@@ -161,7 +161,7 @@ class File:
                 _check_owner(path)
             else:
                 # What a deleted file left behind would be taken for the new one's, and be shared
-                # with whoever is amid an operation on the old one.
+                # with a process that is amid an operation on the old one.
                 for suffix in ("-wal", "-shm"):
                     with suppress(FileNotFoundError):
                         os.unlink(path + suffix)
@@ -267,7 +267,7 @@ def _open_lock(path: str) -> int:
         database: os.stat_result | None = os.stat(path)
     except FileNotFoundError:
         database = None
-    # Whoever may open the lock file, be it to read, can lock it, and so keep the app from its
+    # A user who may open the lock file, be it to read, can lock it, and so keep the app from its
     # database. A user who may write to the database can do that anyway; no other is let in.
     writers = 0 if database is None else database.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     mode = 0o600 | writers | writers << 1
