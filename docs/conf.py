@@ -37,8 +37,11 @@ nitpick_ignore_regex = [
     # Other libraries' own: the same.
     ("py:class", r"(flask|sqlalchemy|starlette)\..+"),
     # Names for a type: the texts say in words what they are.
-    ("py:class", "AnyBackend|ASGIApp|Client|Match|Mode|OnInvalid|OptionValues|Secret|User"),
-    ("py:class", "timedelta|Validate"),
+    (
+        "py:class",
+        "AnyBackend|ASGIApp|Client|GenerateToken|Match|Mode|OnInvalid|OptionValues|Secret|User",
+    ),
+    ("py:class", "StoreToken|timedelta|Validate"),
     ("py:class", "WSGIApplication|.+PutTake"),
 ]
 # One parameter a line where a signature is long.

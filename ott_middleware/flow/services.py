@@ -85,7 +85,7 @@ class Services:
         guard = SessionGuard(
             adapter,
             bind=bind,
-            clock=own.clock if own else time.time,
+            clock=getattr(tokens, "clock", time.time),
             run=None if asynchronous else run,
         )
         _check(options, guard, own.backend if own else None, asynchronous)

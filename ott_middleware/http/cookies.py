@@ -141,7 +141,10 @@ class CookieOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CookieAttributes:
-    """The attributes of an adapter's cookies; see `CookieOptions` for each."""
+    """The attributes of an adapter's cookies.
+
+    :ivar domain, path, secure, samesite, max_age, partitioned, httponly: see `CookieOptions`.
+    """
 
     domain: str | None = None
     path: str = "/"

@@ -72,8 +72,8 @@ def cookie_values(token: str, *, several: bool = True) -> list[str]:
 class Session:
     """A signed-in session, as an adapter sees it.
 
-    :ivar id: names the session in logs and for `revoke`. The middleware refuses a session whose id
-        is a cookie's value.
+    :ivar id: names the session in logs and for `revoke`. The middleware refuses an id that is a
+        cookie's value.
     :ivar token: the session cookie's value; for several cookies a JSON object name → value.
     :ivar user_id: the signed-in user; None where the adapter can't know.
     :ivar user: the fields of the user that may leave the site, as JSON values; None where unknown.

@@ -128,8 +128,8 @@ class CookieSession(SessionAdapter):
                 "refused"
             )
         if not renews_key:
-            # Attack: a link plants a session whose key the attacker knows, and the victim signs in
-            # to it. The adapter can only share the key; without this line the operator of an app
+            # Attack: a link plants a session with a key that the attacker knows; the victim signs
+            # in to it. The adapter can only share the key; without this line the operator of an app
             # that keeps keys at sign-in would never hear of it.
             warnings.append(
                 "session fixation: an attacker's link can plant a session that the attacker shares "
@@ -200,7 +200,7 @@ class CookieSession(SessionAdapter):
             raise TypeError(f"validate returned {type(info).__name__}: return None or a mapping")
         given = info.get("id")
         session_id = str(given) if given else self._id(values)
-        # `current` may be called without a middleware, whose check of the id would be missing.
+        # `current` may be called without a middleware and its check of the id.
         refuse_cookie_in_id(session_id, values.values(), where=f"{type(self).__name__}.validate")
         raw = {name: value for name, value in info.items() if name != "id"}
         safe = _remove_cookies(values, raw)

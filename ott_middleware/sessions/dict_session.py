@@ -117,14 +117,11 @@ class MappedSession(FrameworkSession):
             return None if user_id is None else Person(user_id, values, values)
         for key in self._user_keys:
             value = values.get(key)
-            of_user = value if isinstance(value, Mapping) else None
-            user_id = (
-                id_of(value)
-                if of_user is None
-                else next(filter(None, (id_of(of_user.get(name)) for name in _ID_KEYS)), None)
-            )
+            fields = value if isinstance(value, Mapping) else None
+            ids = [value] if fields is None else [fields.get(name) for name in _ID_KEYS]
+            user_id = next(filter(None, map(id_of, ids)), None)
             if user_id is not None:
-                return Person(user_id, values if of_user is None else of_user, {key: value})
+                return Person(user_id, values if fields is None else fields, {key: value})
         return None
 
     def person_from_match(self, person: Any) -> Person | None:

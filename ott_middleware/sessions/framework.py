@@ -56,8 +56,9 @@ class FrameworkOptions(TypedDict, total=False):
 
 
 class FrameworkSession(SessionAdapter):
-    """The base of the adapters of frameworks. See `FrameworkOptions` for its arguments.
+    """The base of the adapters of frameworks.
 
+    :param mode, expose, data, match, sources: see `FrameworkOptions`.
     :raises ConfigurationError: a bad argument.
     """
 

@@ -137,7 +137,7 @@ class SealedSession(SignInAdapter):
         # The session is in the token's seal, which only this package writes; whether it has
         # expired is checked for every adapter alike.
         if self._match is None:
-            # A site whose adapter verifies nothing hands over made-up cookies, of an unknown user.
+            # A site with an adapter that verifies nothing hands over made-up cookies, of no user.
             # Sealed here, such a session would be a live one, and its visitor signed in.
             return None if not session.user_id else self._reseal(session)
         user = self._match(ArrivedSession.of(session))

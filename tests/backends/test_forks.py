@@ -6,20 +6,25 @@ The forks are made by programs of their own, and not by the process of the tests
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-import ott_middleware
-
 from .redis_servers import URL, shared_prefix
 from .sql_servers import database
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
+IMPORTED = {
+    "ott_middleware": (
+        *("CookieSession", "MemoryBackend", "OTTMiddleware"),
+        *("RedisBackend", "SQLAlchemyBackend", "SQLiteBackend"),
+    ),
+    "ott_middleware.backends": ("DjangoCacheBackend", "MappingBackend"),
+    "ott_middleware.errors": ("BackendUnavailable",),
+}
 PRELUDE = """
 import asyncio, ctypes, json, logging, os, select, signal, sys, threading, time, warnings
 # Python 3.12 warns of a fork in a process with threads, which is what this is about.
@@ -92,8 +97,12 @@ OWN = ["child's"] * 5
 
 def run(folder: Path, program: str, *arguments: str) -> str:
     # Only what the program names: to import all of them takes longer than most of the programs.
-    names = [name for name in ott_middleware.__all__ if re.search(rf"\b{name}\b", program)]
-    imports = f"from ott_middleware import {', '.join(['__version__', *names])}\n"
+    imports = "".join(
+        f"from {module} import {name}\n"
+        for module, names in IMPORTED.items()
+        for name in names
+        if name in program
+    )
     (folder / "forks.py").write_text(imports + PRELUDE + program)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(

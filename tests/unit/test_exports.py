@@ -12,7 +12,9 @@ from public import PARTS, exports, public
 
 import ott_middleware
 from ott_middleware import errors
+from ott_middleware.http.cookies import CookieOptions
 from ott_middleware.lazy import import_on_use
+from ott_middleware.sessions.framework import FrameworkOptions
 
 TOP = [
     "ASGIMiddleware",
@@ -34,6 +36,7 @@ TOP = [
     "SignInAdapter",
     "StarletteSession",
     "WSGIMiddleware",
+    "get_handle",
     "register_backend",
 ]
 # They need a library that may be missing: a star import leaves them out.
@@ -141,6 +144,9 @@ def test_every_option_is_documented(thing: Any) -> None:
     except ValueError:  # an exception without an __init__ of its own
         return
     text = " ".join(base.__doc__ or "" for base in thing.__mro__)
+    for listed in (CookieOptions, FrameworkOptions):
+        if f"`{listed.__name__}`" in text:
+            text += " ".join(listed.__annotations__)
     for parameter in parameters:
         if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name.startswith("_"):
             continue

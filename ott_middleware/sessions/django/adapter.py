@@ -65,7 +65,7 @@ class DjangoSession(FrameworkSession):
 
     :param mode, expose, data, match, sources: see `FrameworkOptions`. `expose` names attributes of
         the user; dates, UUIDs and the like leave as text. A `match` by a field is a look-up in the
-        user model's default manager: exactly one user, whose value is the very text (or whole
+        user model's default manager: exactly one user, with a value that is the very text (or whole
         number) that arrived, whatever the column's collation holds for equal. The same goes for
         ids. A function may compare otherwise, regardless of case for example; it returns a saved
         user, or None.

@@ -29,7 +29,7 @@ END_KEY = "_ott_end"
 # The attributes of a store: the end of its session; the key of one that was cleared unread.
 _END = "_ott_end"
 _UNREAD = "_ott_unread"
-# Marks a class whose methods keep ends.
+# Marks a class with methods that keep ends.
 _MARK = "_ott_keeps_ends"
 
 
@@ -95,8 +95,8 @@ def _edit_result(edit: Edit) -> tuple[Wrap, Wrap]:
 def _empty_if_ended(session: Any, values: Any) -> Any:
     end = end_in(values)
     setattr(session, _END, end)
-    # The engine knows no end, or a later one: the app would go on with a session whose parent is
-    # over. It gets an empty one instead, as Django gives for what has expired.
+    # The engine knows no end, or a later one: the app would go on with a session after the
+    # end of its parent. It gets an empty one instead, as Django gives for what has expired.
     if end is not None and end <= now():
         session._session_key = None
         setattr(session, _END, None)

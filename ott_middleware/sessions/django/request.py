@@ -83,7 +83,7 @@ def begin_session(
 
 
 def renew_forms(request: Request) -> list[Cookie]:
-    """Return the cookies of a new CSRF secret, for a browser whose session changes."""
+    """Return the cookies of a new CSRF secret, for a browser that gets another session."""
     inner, response = HttpRequest(), HttpResponse()
     _renew_csrf(request, inner, response)
     return _cookies_set_by(response)

@@ -131,8 +131,8 @@ def user_by_field(name: str, value: object) -> Any:
         )
         return None
     # The database's equality is the column's collation: case, accents and trailing blanks may not
-    # count, so that an attacker's "adà@example.com" finds ada@example.com. Only a user whose value
-    # is this very text is the right one; without the comparison, the attacker would be signed in.
+    # count, so that an attacker's "adà@example.com" finds ada@example.com. Only a user
+    # with this very text is the right one; without the comparison, the attacker would be signed in.
     found = [user for user in candidates if has_text(user, field, text)]
     if len(found) > 1:
         # Any of them may be the wrong one: no user is safer than either.

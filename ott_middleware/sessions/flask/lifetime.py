@@ -84,23 +84,21 @@ def keeps_on_server(interface: SessionInterface) -> bool:
 
 def watch_interface(app: flask.Flask, check: Callable[[], None]) -> None:
     """Call `check` now, and again whenever the app has got another session interface."""
-    known: list[SessionInterface] = []
-    checks: list[Callable[[], None]] | None = app.extensions.get(_EXTENSION)
     check()
-    if checks is not None:
-        checks.append(check)
+    checks: list[Callable[[], None]] = app.extensions.setdefault(_EXTENSION, [])
+    checks.append(check)
+    if len(checks) > 1:  # the app's contexts are watched already
         return
-    checks = app.extensions[_EXTENSION] = [check]
-    request_context = app.request_context
-    known.append(app.session_interface)
+    request_context, known = app.request_context, app.session_interface
 
     def request_context_guarded(environ: Any) -> Any:
+        nonlocal known
         # Extensions may replace the interface after the app was wrapped: its successor would open
         # sessions that have ended. An identity test is all that a request pays for.
-        if app.session_interface is not known[0]:
+        if app.session_interface is not known:
             for each in checks:
                 each()
-            known[0] = app.session_interface
+            known = app.session_interface
         return request_context(environ)
 
     app.request_context = request_context_guarded  # type: ignore[method-assign]  # of this app alone

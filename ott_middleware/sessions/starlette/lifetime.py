@@ -27,14 +27,13 @@ class SessionEnds:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         session = scope.get("session")
-        if not isinstance(session, dict) or END_KEY not in session:
-            await self.app(scope, receive, send)
-            return
-        end = seconds_in(session, END_KEY) or 0
-        if end <= self._clock():
+        end = seconds_in(session, END_KEY) if isinstance(session, dict) else None
+        if end is not None and end <= self._clock():
             # A session that outlives its parent: the app sees an empty one. The session does not
             # notice, so that a response changes the cookie only where the app writes to it.
             dict.clear(session)
+            end = None
+        if end is None:
             await self.app(scope, receive, send)
             return
         # Out of the session, where `session.clear()` of the app would delete the end.
