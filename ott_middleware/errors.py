@@ -54,7 +54,7 @@ class KeyTaken(OTTError):
 
 
 class RequestError(OTTError):
-    """A request whose response is an error.
+    """A request failed: the error has a response.
 
     :param detail: for the developer; defaults to the class's `message`.
     """

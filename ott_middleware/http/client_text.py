@@ -22,7 +22,7 @@ MAX_SAME_NAME = 32
 MAX_COOKIE_HEADER = 8 * 1024
 #: The most escapes, and the most cookies, in a longer `Cookie` header that has quoted values.
 MAX_QUOTED_PIECES = 2048
-#: The longest path whose spelling is compared with the decoded path.
+#: The longest path that has its spelling compared with the decoded path.
 MAX_SPELLED_PATH = 8 * 1024
 
 _ESCAPE = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, check_positive
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[^\x00-\x1f\x7f;\u0100-\U0010ffff]*")
@@ -177,12 +177,8 @@ class CookieAttributes:
             raise ConfigurationError(
                 f"samesite: {self.samesite!r}; use 'Lax', 'Strict' or 'None' (the word)"
             )
-        if self.max_age is not None and (
-            isinstance(self.max_age, bool) or not isinstance(self.max_age, int) or self.max_age <= 0
-        ):
-            raise ConfigurationError(
-                f"max_age: {self.max_age!r}; use a positive number of seconds, or None"
-            )
+        if self.max_age is not None:
+            check_positive("max_age", self.max_age, "seconds, or None", whole=True)
         switches = {"httponly": self.httponly, "partitioned": self.partitioned}
         if self.secure is not None:
             switches["secure"] = self.secure

@@ -21,7 +21,7 @@ from .copy_kinds import Kind, kind_of_header, kind_of_key
 from .cutting_text import TextCutter
 from .urls import divide, value_of
 
-# The containers that are looked into: plain ones, whose methods do nothing but what is expected.
+# The containers that are looked into: plain ones, since a subclass may do anything in a method.
 _CONTAINERS = frozenset({dict, OrderedDict, defaultdict, list, tuple})
 _DEEPEST = 4
 # What an app keeps for all of its requests (the lifespan's `state`) may be large: looked through

@@ -34,7 +34,7 @@ _TEXTS = {
 
 
 def error_page(error: RequestError, clean_url: str) -> Response:
-    """Return the page for a visitor whose link could not be redeemed.
+    """Return the page for a visitor with a link that could not be redeemed.
 
     :param clean_url: the same page without the token, on this host.
     """

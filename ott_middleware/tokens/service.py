@@ -330,7 +330,7 @@ class OneTimeTokens:
     async def _refuse_ended(
         self, plug_ins: _PlugIns, session: Session, key: str, began: int
     ) -> None:
-        """Delete a new token whose session was revoked while the token was generated.
+        """Delete a new token if its session was revoked while the token was generated.
 
         :param began: the moment before the generation.
         :raises Unauthorized: the session was revoked.
