@@ -46,15 +46,13 @@ def prepare_for_forks(thing: Preparable) -> None:
 
 
 def _prepare() -> None:
-    for reference in _prepared.valuerefs():
-        if (thing := reference()) is not None:
-            thing.prepare_for_fork()
+    for thing in [thing for ref in _prepared.valuerefs() if (thing := ref()) is not None]:
+        thing.prepare_for_fork()
 
 
 def _renew() -> None:
-    for reference in _renewed.valuerefs():
-        if (thing := reference()) is not None:
-            thing.renew_after_fork()
+    for thing in [thing for ref in _renewed.valuerefs() if (thing := ref()) is not None]:
+        thing.renew_after_fork()
 
 
 with suppress(AttributeError):  # Windows has no fork
