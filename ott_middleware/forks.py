@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import weakref
 from contextlib import suppress
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 
 class Renewable(Protocol):
@@ -29,8 +29,6 @@ class Preparable(Renewable, Protocol):
         ...
 
 
-Thing = TypeVar("Thing")
-
 # Not a WeakSet: iterating over one fails if another thread adds to it at that moment, and a hook
 # that fails lets the fork go on. `valuerefs()` copies in one step.
 _renewed: weakref.WeakValueDictionary[int, Renewable] = weakref.WeakValueDictionary()
@@ -48,17 +46,13 @@ def prepare_for_forks(thing: Preparable) -> None:
 
 
 def _prepare() -> None:
-    for thing in _alive(_prepared):
+    for thing in [thing for ref in _prepared.valuerefs() if (thing := ref()) is not None]:
         thing.prepare_for_fork()
 
 
 def _renew() -> None:
-    for thing in _alive(_renewed):
+    for thing in [thing for ref in _renewed.valuerefs() if (thing := ref()) is not None]:
         thing.renew_after_fork()
-
-
-def _alive(registry: weakref.WeakValueDictionary[int, Thing]) -> list[Thing]:
-    return [thing for reference in registry.valuerefs() if (thing := reference()) is not None]
 
 
 with suppress(AttributeError):  # Windows has no fork

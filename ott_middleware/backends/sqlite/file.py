@@ -11,6 +11,9 @@ time, the fork goes on, and the child refuses to use the file.
 While a file is made, opened or replaced, other processes are kept out by a lock on another file,
 `<path>-lock`. Only users who may write to the database may open that one. (A lock on the directory
 would not do: any local user may take it, and keep it.)
+
+This module is longer than 300 lines since the connection, the fork and the lock file must be read
+together: each keeps a promise that rests on the other two.
 """
 
 from __future__ import annotations
