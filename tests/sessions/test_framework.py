@@ -26,7 +26,7 @@ from ott_middleware import (
 from ott_middleware.context import Bounds, using_bounds
 from ott_middleware.sessions.framework import session_id
 
-from .club import PEOPLE, ClubSession, Store
+from .club import PEOPLE, ClubSession, ClubSessions
 
 SECRET = "a secret of thirty-two characters"
 # The same people as elsewhere, with ids of their own; and one whom nobody knows elsewhere.
@@ -762,7 +762,7 @@ def test_ids_tell_nothing_and_tell_apart() -> None:
 
 
 def test_a_link_signs_in_by_navigation(world: World) -> None:
-    club = ClubSession(Store(), people=PEOPLE)
+    club = ClubSession(ClubSessions(), people=PEOPLE)
     two = Two(world, club, ClubSession(club.store, mode="fork"))
     token = two.token(club.sign_in("2"))
     answer = two.target.get(f"/?ott={token}", NAVIGATION)
