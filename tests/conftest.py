@@ -29,8 +29,8 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The backends last. Their races trace threads, and once a thread has ended traced, Python 3.12
-    # runs everything at half its speed.
+    # The backends last: they have many files of a few seconds each, which both processes share
+    # evenly to the end of the run.
     items.sort(key=lambda item: "backends" in item.path.parts)
 
 

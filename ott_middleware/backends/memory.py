@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -125,10 +126,12 @@ class _Tokens:
         self._now = 0.0
         # The parts read the time of the operation, not the clock: between two looks at a clock an
         # entry could expire and be dropped unseen, and its owner would keep it counted for ever.
-        self._parts: list[TLRUCache[str, _Entry]] = [
-            TLRUCache(sys.maxsize, ttu=lambda _, entry, now: entry.expires_at, timer=self._time)
-            for _ in range(_PARTS)
-        ]
+        # Each is built when it is first needed: all of them would cost a start 1.5 ms.
+        self._parts: defaultdict[int, TLRUCache[str, _Entry]] = defaultdict(
+            lambda: TLRUCache(
+                sys.maxsize, ttu=lambda _, entry, now: entry.expires_at, timer=self._time
+            )
+        )
         self.owners: dict[str, dict[str, None]] = {}  # owner → keys, oldest first
         self.count = 0
         self.bytes = 0
@@ -192,7 +195,9 @@ class _Tokens:
         if limit is None or len(keys) < limit:
             return
         # The expired ones do not count. Of many keys each part is looked at once, not once a key.
-        parts = self._parts if len(keys) > _PARTS else [self._part(key) for key in keys]
+        parts = (
+            list(self._parts.values()) if len(keys) > _PARTS else [self._part(key) for key in keys]
+        )
         for part in parts:
             self._expire(part)
         while len(keys) >= limit:
