@@ -26,6 +26,7 @@ from ..sessions.base import (
     Session,
     SessionAdapter,
     SignInAdapter,
+    UserSession,
     cookie_values,
     refuse_cookie_in_id,
 )
@@ -203,7 +204,7 @@ class SessionGuard:
         if session is None or self._remote_user is None:
             return None
         try:
-            name: Any = await call_hook("remote_user", self._remote_user(session))
+            name: Any = await call_hook("remote_user", self._remote_user(UserSession.of(session)))
         except OTTError as error:
             logger.error("%s: %s", type(error).__name__, error)
             return None

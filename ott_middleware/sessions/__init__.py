@@ -3,7 +3,7 @@
 import typing
 
 from .. import lazy
-from .base import Session, SessionAdapter, SignInAdapter
+from .base import Session, SessionAdapter, SignInAdapter, UserSession
 from .cookie import CookieSession
 from .framework import FrameworkSession
 from .sealed import SealedSession
@@ -17,6 +17,7 @@ __all__ = [
     "Session",
     "SessionAdapter",
     "SignInAdapter",
+    "UserSession",
 ]
 
 if typing.TYPE_CHECKING:

@@ -148,18 +148,18 @@ _FIELDS = tuple(each.name for each in fields(Session))
 
 
 @dataclass(frozen=True, slots=True)
-class ArrivedSession(Session):
-    """A session of another site, as `match` gets it.
+class UserSession(Session):
+    """A session as `match` and `remote_user` get it: its `user` is always a mapping.
 
-    :ivar user: the fields that the source site exposes of the user, as JSON values; empty where
-        the source site exposes none.
+    :ivar user: the fields of the user that are known; for `match`, those that the source site
+        exposes. Empty if there are none.
     """
 
     user: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, session: Session) -> ArrivedSession:
-        """Return the session that a token brought, with a `user` that is always a mapping."""
+    def of(cls, session: Session) -> UserSession:
+        """Return a session with a `user` that is always a mapping."""
         return copy_as(cls, session, user=session.user or {})
 
 
@@ -247,7 +247,7 @@ class SignInAdapter(SessionAdapter):
 
     #: Returns the `REMOTE_USER` of a session for a WSGI app, or None for no user. None: the adapter
     #: sets no `REMOTE_USER`.
-    remote_user: Callable[[Session], str | None] | None = None
+    remote_user: Callable[[UserSession], str | None] | None = None
 
     def start(self, user: Mapping[str, Any] | str, *, remember: bool) -> Session:
         """Create a session for a user; called by `Handle.sign_in`. Never waits.

@@ -20,7 +20,7 @@ from ..errors import ConfigurationError
 from ..http.cookies import Cookie
 from ..http.encoding import to_json
 from ..http.messages import Request
-from .base import ArrivedSession, Session, SessionAdapter, exposed_of, names_of, session_id
+from .base import Session, SessionAdapter, UserSession, exposed_of, names_of, session_id
 from .lifetime import earlier
 from .transit import seal_session, unseal_session
 
@@ -28,7 +28,7 @@ __all__ = ["FrameworkSession", "Match", "earlier", "exposed_of", "session_id"]
 
 logger = logging.getLogger("ott_middleware")
 
-Match = str | Callable[[ArrivedSession], Any]
+Match = str | Callable[[UserSession], Any]
 Mode = Literal["share", "fork"]
 
 
@@ -48,7 +48,7 @@ class FrameworkOptions(TypedDict, total=False):
     match: Match | None
     """Finds the local user for a session of a site with another secret: `"id"` (the ids of both
     sites name the same users), the name of a field that the source site exposes, or a function of
-    the `ArrivedSession`, sync or async, that returns a user of this site, or None to refuse.
+    the `UserSession`, sync or async, that returns a user of this site, or None to refuse.
     Default: None, such sessions are refused."""
     sources: Sequence[FrameworkSession]
     """Adapters of the source sites. Each is asked, at this site, whether a session of its own is
@@ -215,7 +215,7 @@ class FrameworkSession(SessionAdapter):
             )
             return None
         if callable(match):
-            return match(ArrivedSession.of(session))
+            return match(UserSession.of(session))
         value = session.user_id if match == "id" else (session.user or {}).get(str(match))
         # A field of another shape (true, a list) names no user, whatever a look-up makes of it.
         return value if isinstance(value, (str, int)) and not isinstance(value, bool) else None

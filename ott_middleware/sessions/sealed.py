@@ -24,7 +24,7 @@ from ..http.cookies import (
 )
 from ..http.encoding import to_json
 from ..http.messages import Request
-from .base import ArrivedSession, Session, SignInAdapter, exposed_of, names_of, session_id
+from .base import Session, SignInAdapter, UserSession, exposed_of, names_of, session_id
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -53,7 +53,7 @@ class SealedSession(SignInAdapter):
     :param expose: the fields of the user that leave this site with a token, beside the id.
         Default: all of them, since the user is what the app gave to be carried.
     :param match: finds the local user for a session of another site: a function of the
-        `ArrivedSession`, sync or async, that returns a user as `sign_in` takes one, or None to
+        `UserSession`, sync or async, that returns a user as `sign_in` takes one, or None to
         refuse. Without it, the user's id is taken over: right only if an id means the same user on
         all sites that share the backend.
     :param clock: tells the time in Unix seconds.
@@ -71,9 +71,9 @@ class SealedSession(SignInAdapter):
         *,
         name: str = "ott_session",
         lifetime: float | timedelta = timedelta(days=14),
-        remote_user: Callable[[Session], str | None] | None = None,
+        remote_user: Callable[[UserSession], str | None] | None = None,
         expose: Iterable[str] | None = None,
-        match: Callable[[ArrivedSession], Any] | None = None,
+        match: Callable[[UserSession], Any] | None = None,
         clock: Callable[[], float] = time.time,
         **cookie: Unpack[CookieOptions],
     ) -> None:
@@ -140,7 +140,7 @@ class SealedSession(SignInAdapter):
             # A site with an adapter that verifies nothing hands over made-up cookies, of no user.
             # Sealed here, such a session would be a live one, and its visitor signed in.
             return None if not session.user_id else self._reseal(session)
-        user = self._match(ArrivedSession.of(session))
+        user = self._match(UserSession.of(session))
         if inspect.isawaitable(user):
             if inspect.iscoroutine(user):
                 user.close()
@@ -148,8 +148,8 @@ class SealedSession(SignInAdapter):
         return self._localize(session, user)
 
     async def _resolve_async(self, session: Session) -> Session | None:
-        match = cast("Callable[[ArrivedSession], Any]", self._match)
-        return self._localize(session, await match(ArrivedSession.of(session)))
+        match = cast("Callable[[UserSession], Any]", self._match)
+        return self._localize(session, await match(UserSession.of(session)))
 
     def _localize(self, session: Session, user: Any) -> Session | None:
         """Return a session that arrived as one of a local user; None without a user."""

@@ -24,7 +24,7 @@ from ott_middleware import (
 from ott_middleware.context import Bounds, using_bounds
 from ott_middleware.http import Request
 from ott_middleware.sessions import FrameworkSession
-from ott_middleware.sessions.base import ArrivedSession
+from ott_middleware.sessions.base import UserSession
 from ott_middleware.sessions.framework import session_id
 
 from .club import PEOPLE, ClubSession, ClubSessions
@@ -397,9 +397,9 @@ def test_match_gets_a_session_whose_user_is_a_mapping(
     source = elsewhere(expose=expose)
     two = Two(world, source, ClubSession(people=MEMBERS, match=arrived.append))
     two.arrive(source.sign_in("1"))
-    assert type(arrived[0]) is ArrivedSession
+    assert type(arrived[0]) is UserSession
     assert arrived[0].user == (user or {"id": "1", "name": source.people["1"]["name"]})
-    assert ArrivedSession.of(Session("1", "a cookie")).user == {}
+    assert UserSession.of(Session("1", "a cookie")).user == {}
 
 
 @pytest.mark.parametrize("match", ["id", "email", by_mail, by_mail_later])

@@ -17,8 +17,7 @@ from ott_middleware import MemoryBackend
 from ott_middleware.errors import InvalidToken, KeyTaken
 from ott_middleware.testing import Clock
 
-# Enough to find a lock that is missing; `.ci/run --full` asks for more.
-ROUNDS = int(os.environ.get("OTT_TEST_ROUNDS", "50"))
+ROUNDS = int(os.environ.get("OTT_TEST_ROUNDS", "200"))
 CROWD = 64
 ALICE = person("alice")
 JSON = [("host", HOST), ("content-type", "application/json")]

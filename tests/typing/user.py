@@ -27,7 +27,7 @@ from ott_middleware import (
 from ott_middleware.errors import InvalidToken, RequestError
 from ott_middleware.flow import Handle
 from ott_middleware.http import Cookie, Request, Response
-from ott_middleware.sessions.base import ArrivedSession
+from ott_middleware.sessions.base import UserSession
 from ott_middleware.tokens import GenerationContext, TokenService
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ ASGIMiddleware(asgi_app, session=CookieSession("sid", samesite="Strict"))
 ACCOUNTS = {"ada@example.com": {"id": "7"}}
 
 
-def by_address(session: ArrivedSession) -> dict[str, str] | None:
+def by_address(session: UserSession) -> dict[str, str] | None:
     assert_type(session.user, Mapping[str, Any])
     return ACCOUNTS.get(session.user["email"])
 
