@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
 
 import ott_middleware
 
@@ -37,7 +37,11 @@ nitpick_ignore_regex = [
     # Other libraries' own: the same.
     ("py:class", r"(flask|sqlalchemy|starlette)\..+"),
     # Names for a type: the texts say in words what they are.
-    ("py:class", "AnyBackend|ASGIApp|Client|CookieOptions|Match|Mode|OnInvalid|OptionValues|User"),
+    (
+        "py:class",
+        "AnyBackend|ASGIApp|Client|GenerateToken|Match|Mode|OnInvalid|OptionValues|Secret|User",
+    ),
+    ("py:class", "StoreToken|timedelta|Validate"),
     ("py:class", "WSGIApplication|.+PutTake"),
 ]
 # One parameter a line where a signature is long.
@@ -62,7 +66,23 @@ def one_field_each(
         ]
 
 
-def readable_factories(
+def name_each_option(obj: object, signature: str) -> str:
+    """Write the arguments that a `TypedDict` lists in place of `**options: Unpack[TypedDict]`."""
+
+    def arguments(match: re.Match[str]) -> str:
+        listed = getattr(sys.modules[str(obj.__module__)], match[2])
+        options = (
+            f"{name}: {getattr(kind, '__forward_arg__', kind)} = ..."
+            for name, kind in listed.__annotations__.items()
+        )
+        # What stands before it decides whether these are keyword-only already.
+        return ("" if "*" in signature[: match.start()] else "*, ") + ", ".join(options)
+
+    # The options of the middleware have a page of their own.
+    return re.sub(r"\*\*(\w+): Unpack\[(?!OptionValues)(\w+)\]", arguments, signature)
+
+
+def readable_signature(
     app: object,
     what: str,
     name: str,
@@ -71,18 +91,17 @@ def readable_factories(
     signature: str | None,
     returns: str | None,
 ) -> tuple[str | None, str | None]:
-    """Write `...` for defaults made anew each time; refuse stand-ins of missing libraries.
+    """Write `...` for defaults made anew each time, and the keys of a `TypedDict` as arguments.
 
     The signature of a protocol, `(*args, **kwargs)`, is left out: it is that of `typing`.
     """
     if getattr(obj, "_is_protocol", False):
         return "", returns
-    if signature and "**__" in signature:
-        raise ExtensionError(f"{name}: its library is missing; install the docs extra")
+    signature = signature and name_each_option(obj, signature)
     return signature and signature.replace("<factory>", "..."), returns
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", one_field_each)
-    app.connect("autodoc-process-signature", readable_factories)
+    app.connect("autodoc-process-signature", readable_signature)

@@ -18,7 +18,7 @@ from typing import Any
 import waitress
 from bottle import Bottle, redirect, request, response
 
-from ott_middleware import OTTMiddleware, SealedSession
+from ott_middleware import OTTMiddleware, SealedSession, get_handle
 
 SIGN_IN = '<form method="post" action="/login"><input name="name" required><button>Sign in</button>'
 SIGNED_IN = (
@@ -32,30 +32,30 @@ app = Bottle()
 @app.get("/")
 def home() -> str:
     """Greet whoever is signed in."""
-    session = request.environ["ott"].session
+    session = get_handle(request).session
     response.set_header("Cache-Control", "no-store")
-    return SIGNED_IN.format(name=escape(session.user_id)) if session else SIGN_IN
+    return SIGNED_IN.format(name=escape(str(session.user_id))) if session else SIGN_IN
 
 
 @app.post("/login")
 def login() -> None:
     """Sign somebody in; a real app would ask for more than a name."""
     if name := request.forms.name.strip():
-        request.environ["ott"].sign_in({"id": name, "name": name})
+        get_handle(request).sign_in({"id": name, "name": name})
     redirect("/", 303)
 
 
 @app.post("/logout")
 def logout() -> None:
     """Sign out; links that were made before are dead from now on."""
-    request.environ["ott"].sign_out()
+    get_handle(request).sign_out()
     redirect("/", 303)
 
 
 @app.get("/elsewhere")
 def elsewhere() -> None:
     """Make the link at the click, not before: it is a password for as long as it lives."""
-    ott = request.environ["ott"]
+    ott = get_handle(request)
     redirect(ott.link(app.config["target"] + "/") if ott.session else "/", 303)
 
 

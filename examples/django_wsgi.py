@@ -23,7 +23,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 
-from ott_middleware import OTTMiddleware
+from ott_middleware import OTTMiddleware, get_handle
 
 SIGN_IN = (
     '<form method="post" action="/login"><input type="hidden" name="csrfmiddlewaretoken" '
@@ -94,7 +94,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 def elsewhere(request: Any) -> HttpResponse:
     """Make the link at the click, not before: it is a password for as long as it lives."""
-    ott = request.environ["ott"]
+    ott = get_handle(request)
     return see(ott.link(target + "/") if ott.session else "/")
 
 

@@ -19,7 +19,7 @@ import falcon
 import uvicorn
 from falcon.asgi import App, Request, Response
 
-from ott_middleware import OTTMiddleware, SealedSession
+from ott_middleware import OTTMiddleware, SealedSession, get_handle
 
 SIGN_IN = '<form method="post" action="/login"><input name="name" required><button>Sign in</button>'
 SIGNED_IN = (
@@ -33,19 +33,19 @@ class Home:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """The page."""
-        session = req.scope["ott"].session
+        session = get_handle(req).session
         resp.content_type, resp.cache_control = falcon.MEDIA_HTML, ["no-store"]
-        resp.text = SIGNED_IN.format(name=escape(session.user_id)) if session else SIGN_IN
+        resp.text = SIGNED_IN.format(name=escape(str(session.user_id))) if session else SIGN_IN
 
     async def on_post_login(self, req: Request, resp: Response) -> None:
         """Sign somebody in; a real app would ask for more than a name."""
         if name := (await req.get_media()).get("name", "").strip():
-            req.scope["ott"].sign_in({"id": name, "name": name})
+            get_handle(req).sign_in({"id": name, "name": name})
         raise falcon.HTTPSeeOther("/")
 
     async def on_post_logout(self, req: Request, resp: Response) -> None:
         """Sign out; links that were made before are dead from now on."""
-        req.scope["ott"].sign_out()
+        get_handle(req).sign_out()
         raise falcon.HTTPSeeOther("/")
 
 
@@ -57,7 +57,7 @@ class Elsewhere:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Send the browser on."""
-        ott = req.scope["ott"]
+        ott = get_handle(req)
         raise falcon.HTTPSeeOther(await ott.alink(self.target + "/") if ott.session else "/")
 
 

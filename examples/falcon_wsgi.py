@@ -18,7 +18,7 @@ from typing import Any
 import falcon
 import waitress
 
-from ott_middleware import OTTMiddleware, SealedSession
+from ott_middleware import OTTMiddleware, SealedSession, get_handle
 
 SIGN_IN = '<form method="post" action="/login"><input name="name" required><button>Sign in</button>'
 SIGNED_IN = (
@@ -32,19 +32,19 @@ class Home:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """The page."""
-        session = req.env["ott"].session
+        session = get_handle(req).session
         resp.content_type, resp.cache_control = falcon.MEDIA_HTML, ["no-store"]
-        resp.text = SIGNED_IN.format(name=escape(session.user_id)) if session else SIGN_IN
+        resp.text = SIGNED_IN.format(name=escape(str(session.user_id))) if session else SIGN_IN
 
     def on_post_login(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Sign somebody in; a real app would ask for more than a name."""
         if name := req.get_media().get("name", "").strip():
-            req.env["ott"].sign_in({"id": name, "name": name})
+            get_handle(req).sign_in({"id": name, "name": name})
         raise falcon.HTTPSeeOther("/")
 
     def on_post_logout(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Sign out; links that were made before are dead from now on."""
-        req.env["ott"].sign_out()
+        get_handle(req).sign_out()
         raise falcon.HTTPSeeOther("/")
 
 
@@ -56,7 +56,7 @@ class Elsewhere:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Send the browser on."""
-        ott = req.env["ott"]
+        ott = get_handle(req)
         raise falcon.HTTPSeeOther(ott.link(self.target + "/") if ott.session else "/")
 
 

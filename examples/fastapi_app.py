@@ -13,14 +13,13 @@ import argparse
 import os
 import secrets
 from html import escape
-from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.middleware.sessions import SessionMiddleware
 
-from ott_middleware import OTTMiddleware
+from ott_middleware import OTTMiddleware, get_handle
 
 SECRET_KEY = os.environ.get("OTT_SECRET") or secrets.token_hex(32)
 BACKEND = os.environ.get("OTT_BACKEND", "memory://")
@@ -73,7 +72,7 @@ def sign_out(request: Request) -> RedirectResponse:
 @site.get("/elsewhere")
 async def elsewhere(request: Request) -> RedirectResponse:
     """Send the browser to the other app, signed in there."""
-    ott: Any = request.scope["ott"]
+    ott = get_handle(request)
     if await ott.asession() is None:
         return RedirectResponse("/", 303)
     # Made at the click, and not before: a link is a password for as long as it lives.

@@ -17,7 +17,7 @@ from typing import Any
 
 from flask import Flask, redirect, request, session
 
-from ott_middleware import OTTMiddleware
+from ott_middleware import OTTMiddleware, get_handle
 
 SECRET_KEY = os.environ.get("OTT_SECRET") or secrets.token_hex(32)
 BACKEND = os.environ.get("OTT_BACKEND", "memory://")
@@ -69,7 +69,7 @@ def sign_out() -> Any:
 @site.get("/elsewhere")
 def elsewhere() -> Any:
     """Send the browser to the other app, signed in there."""
-    ott: Any = request.environ["ott"]
+    ott = get_handle(request)
     if ott.session is None:
         return redirect("/", 303)
     # Made at the click, and not before: a link is a password for as long as it lives.

@@ -51,7 +51,7 @@ class Door:
 
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
         """Answer what is the door's; the rest is the app's."""
-        ott, where = environ["ott"], "/"
+        ott, where = environ["ott.handle"], "/"
         match environ["REQUEST_METHOD"], environ["PATH_INFO"]:
             case "POST", "/login":
                 # A real door would ask for more than a name.

@@ -26,7 +26,7 @@ from litestar.middleware.session.client_side import CookieBackendConfig
 from litestar.params import Body
 from litestar.response import Redirect, Response
 
-from ott_middleware import CookieSession, OTTMiddleware
+from ott_middleware import CookieSession, OTTMiddleware, get_handle
 
 SIGN_IN = '<form method="post" action="/login"><input name="name" required><button>Sign in</button>'
 SIGNED_IN = (
@@ -70,7 +70,7 @@ async def logout(request: Request[Any, Any, Any]) -> Redirect:
 @get("/elsewhere")
 async def elsewhere(request: Request[Any, Any, Any]) -> Redirect:
     """Make the link at the click, not before: it is a password for as long as it lives."""
-    ott = request.scope["ott"]  # type: ignore[typeddict-item]  # the middleware's own
+    ott = get_handle(request)
     link = await ott.alink(request.app.state.target + "/") if await ott.asession() else "/"
     return Redirect(link, status_code=303)
 

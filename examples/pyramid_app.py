@@ -27,7 +27,7 @@ from pyramid.response import Response
 from pyramid.security import forget, remember
 from pyramid.session import SignedCookieSessionFactory
 
-from ott_middleware import CookieSession, OTTMiddleware
+from ott_middleware import CookieSession, OTTMiddleware, get_handle
 
 SIGN_IN = '<form method="post" action="/login"><input name="name" required><button>Sign in</button>'
 SIGNED_IN = (
@@ -72,7 +72,7 @@ def logout(request: Request) -> Response:
 
 def elsewhere(request: Request) -> Response:
     """Make the link at the click, not before: it is a password for as long as it lives."""
-    ott, target = request.environ["ott"], request.registry.settings["target"]
+    ott, target = get_handle(request), request.registry.settings["target"]
     return HTTPSeeOther(ott.link(target + "/") if ott.session else "/")
 
 

@@ -27,7 +27,7 @@ from quart import Quart, make_response, redirect, request, session
 from quart.sessions import SecureCookieSessionInterface
 from werkzeug.wrappers import Response as Redirect
 
-from ott_middleware import CookieSession, OTTMiddleware
+from ott_middleware import CookieSession, OTTMiddleware, get_handle
 
 SIGN_IN = '<form method="post" action="/login"><input name="name" required><button>Sign in</button>'
 SIGNED_IN = (
@@ -65,7 +65,7 @@ async def logout() -> Redirect:
 @app.get("/elsewhere")
 async def elsewhere() -> Redirect:
     """Make the link at the click, not before: it is a password for as long as it lives."""
-    ott = request.scope["ott"]  # type: ignore[typeddict-item]  # the middleware's own
+    ott = get_handle(request)
     return redirect(await ott.alink(app.config["TARGET"] + "/") if ott.session else "/", 303)
 
 

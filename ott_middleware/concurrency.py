@@ -1,20 +1,20 @@
-"""The bridge: the one module that knows synchronous from asynchronous.
+"""The bridge between sync and async: the only module that knows both.
 
-The flow and the service are coroutines that await whatever they call. Each plug-in function is
-*bound* once, when the app is wrapped, so that awaiting it does what its surroundings need:
+The flow and the service are coroutines that await each function they call. Each plug-in function
+is *bound* once, when the app is wrapped, so that awaiting it does what the interface needs:
 
 `inline`
-    for synchronous callers. It calls the function and never suspends, so that `drive` can run the
-    whole coroutine with a single step: no loop, no thread.
+    for sync callers. It calls the function and never suspends, so that `drive` can run the whole
+    coroutine with a single step: no loop, no thread.
 `on_loop`
-    for asynchronous callers. Coroutine functions are awaited, functions that respond from memory
-    (``blocks = False``) are called where they stand, and all others go to a thread.
+    for async callers. Coroutine functions are awaited, functions that respond from memory
+    (``blocks = False``) are called directly, and all others go to a thread.
 `in_caller`
-    for synchronous callers with a hook that is a coroutine function: the coroutine runs on a loop
-    of its own (`asgiref.sync.async_to_sync`), synchronous functions in the thread that waits.
+    for sync callers with a hook that is a coroutine function: the coroutine runs on a loop of its
+    own (`asgiref.sync.async_to_sync`), sync functions in the thread that waits.
 
-A function that is cancelled in a thread still runs to its end. For `take` that means: cancelled is
-taken. Nothing here puts a token back.
+A function that is cancelled in a thread still runs to its end. A `take` that was cancelled has
+taken the token: nothing here puts a token back.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ Run = Callable[[Coroutine[Any, Any, T]], T]
 
 
 def _owner(function: Callable[..., Any]) -> Any:
-    """What carries the marks of a function: the object a method belongs to, else the function."""
+    """Return what carries the marks of a function: the object of a method, else the function."""
     while isinstance(function, functools.partial):
         function = function.func
     return getattr(function, "__self__", function)
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Whether calling `function` gives an awaitable.
+    """Return whether calling `function` returns an awaitable.
 
     True for coroutine functions, for objects whose `__call__` is one, and for methods of an object
     that says ``suspends = True`` because its plain functions return awaitables.
@@ -72,7 +72,7 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 
 def blocks(function: Callable[..., Any]) -> bool:
-    """Whether a synchronous `function` may wait; only one that says ``blocks = False`` may not."""
+    """Return whether a sync `function` may wait: true unless it says ``blocks = False``."""
     return getattr(_owner(function), "blocks", True) is not False
 
 
@@ -99,7 +99,7 @@ class Waiting:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """How messages name a function."""
+    """Return the name of a function in messages."""
     while isinstance(function, functools.partial):
         function = function.func
     return getattr(function, "__qualname__", None) or type(function).__qualname__
@@ -205,14 +205,14 @@ def run_on_own_loop(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def choose_sync_calls(*hooks: Callable[..., Any] | None) -> tuple[Bind, Run[Any]]:
-    """How synchronous callers bind functions and run coroutines, given the hooks in play."""
+    """Return how sync callers bind functions and run coroutines, given all hooks they may call."""
     if any(is_async(hook) for hook in hooks if hook is not None):
         return in_caller, run_on_own_loop
     return inline, drive
 
 
 def on_running_loop() -> bool:
-    """Whether an event loop runs in this thread."""
+    """Return whether an event loop runs in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -220,8 +220,21 @@ def on_running_loop() -> bool:
     return True
 
 
+def refuse_on_loop(name: str) -> None:
+    """Refuse a sync method where an event loop runs in this thread.
+
+    :param name: of the method; its awaited twin has an `a` before it.
+    :raises RuntimeError: an event loop runs in this thread.
+    """
+    if on_running_loop():
+        raise RuntimeError(
+            f"{name}() would hold up the event loop: use `await a{name}()`, or call {name}() in a "
+            "worker thread"
+        )
+
+
 async def call_backend(awaitable: Awaitable[T]) -> T:
-    """Await a backend; whatever it raises of its own means that it is not available."""
+    """Await a backend; a foreign exception becomes `BackendUnavailable`."""
     try:
         return await awaitable
     except OTTError:
@@ -231,7 +244,7 @@ async def call_backend(awaitable: Awaitable[T]) -> T:
 
 
 async def call_hook(name: str, awaitable: Awaitable[T]) -> T:
-    """Await an adapter or a hook; whatever it raises of its own means that it failed."""
+    """Await an adapter or a hook; a foreign exception becomes `SessionUnavailable`."""
     try:
         return await awaitable
     except RequestError:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from .http.messages import Request
 
@@ -13,7 +14,7 @@ _current: ContextVar[Request | None] = ContextVar("ott_request", default=None)
 
 
 def current_request() -> Request | None:
-    """The request that this context handles, or None."""
+    """Return the request that this context handles, or None."""
     return _current.get()
 
 
@@ -27,16 +28,23 @@ def using_request(request: Request) -> Iterator[None]:
         _current.reset(reset)
 
 
-# The mark of the middleware's own requests, by which it asks the app for the signed-in user.
+# Marks the middleware's own requests, which ask the app for the signed-in user.
 PROBE = "ott.probe"
+# The keys of a request's handle. PEP 3333 wants a dot in the name of a key of an extension.
+SCOPE_KEY, ENVIRON_KEY = "ott", "ott.handle"
+
+
+def handle_in(carrier: Mapping[str, Any]) -> Any:
+    """Return the handle in a scope or environ; None outside of the app."""
+    return carrier.get(ENVIRON_KEY) or carrier.get(SCOPE_KEY)
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What holds for the token that `expose` or `resolve` is asked for.
+    """The bounds of the token for which `expose` or `resolve` is called.
 
-    :ivar audience: the origin that alone may redeem it, or None.
-    :ivar moment: Unix seconds: when it is made, its end; when it is redeemed, now.
+    :ivar audience: the origin that alone may redeem the token, or None.
+    :ivar moment: Unix seconds: the token's end when it is made; now when it is redeemed.
     """
 
     audience: str | None
@@ -47,13 +55,13 @@ _bounds: ContextVar[Bounds | None] = ContextVar("ott_bounds", default=None)
 
 
 def token_bounds() -> Bounds | None:
-    """The bounds of the token that is being made or redeemed in this context, if one is."""
+    """Return the bounds of the token that is made or redeemed in this context, or None."""
     return _bounds.get()
 
 
 @contextmanager
 def using_bounds(bounds: Bounds) -> Iterator[None]:
-    """Make `bounds` those of the token in question."""
+    """Make `bounds` those of the current token."""
     reset = _bounds.set(bounds)
     try:
         yield

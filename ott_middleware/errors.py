@@ -1,4 +1,4 @@
-"""The exceptions, as one tree.
+"""Defines the exceptions of the package, as one tree.
 
 ::
 
@@ -10,7 +10,7 @@
         ├── BadRequest                  400, the body is no JSON
         ├── ValidationError             400, the JSON has the wrong shape
         ├── Unauthorized                401
-        ├── ClientRequestsDisabled      400
+        ├── ClientRequestsDisabled      400, tokens are generated on the server only
         ├── InvalidTarget               400, a link to an origin that is not among the targets
         ├── InvalidOrigin               403
         ├── MissingOrNullOrigin         403
@@ -27,17 +27,18 @@
             ├── BackendUnavailable
             └── SessionUnavailable      an adapter or a hook failed
 
-``str(error)`` is for the developer and may say more than ``error.message``, which is what a client
-is told. Neither ever holds a token, a cookie value or a secret.
+``error.message`` goes to the client; ``str(error)`` is for the developer and may say more. Neither
+ever holds a token, a cookie value or a secret.
 """
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 
 class OTTError(Exception):
-    """Whatever this package raises on purpose."""
+    """The base of all exceptions of this package."""
 
 
 class ConfigurationError(OTTError, ValueError):
@@ -49,11 +50,11 @@ class NotSupported(OTTError):
 
 
 class KeyTaken(OTTError):
-    """`put` found a live value under that key, and left it alone."""
+    """`put` found a live value under that key, and left it unchanged."""
 
 
 class RequestError(OTTError):
-    """A request whose response is an error.
+    """A request failed: the error has a response.
 
     :param detail: for the developer; defaults to the class's `message`.
     """
@@ -67,7 +68,7 @@ class RequestError(OTTError):
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """Headers that the response needs beside its body."""
+        """Response headers of the error, beside those of its body."""
         return ()
 
 
@@ -78,7 +79,7 @@ class BadRequest(RequestError):
 
 
 class ValidationError(RequestError):
-    """The body is JSON of another shape.
+    """The body is JSON of the wrong shape.
 
     :param where: `body` or `body.token`.
     :param expected: a JSON type by its name.
@@ -108,7 +109,7 @@ class ClientRequestsDisabled(RequestError):
 
 
 class InvalidTarget(RequestError):
-    """A link may not point there: name its origin in `handoff_targets`."""
+    """A link may not point to that URL: list the URL's origin in `handoff_targets`."""
 
     code = "INVALID_TARGET"
     message = "Invalid target"
@@ -123,7 +124,7 @@ class InvalidOrigin(RequestError):
 
 
 class MissingOrNullOrigin(RequestError):
-    """A browser made the request and would not say for which origin."""
+    """A browser sent the request without telling the origin of the page that caused it."""
 
     status = 403
     code = "MISSING_OR_NULL_ORIGIN"
@@ -150,7 +151,7 @@ class MethodNotAllowed(RequestError):
 
 
 class LengthRequired(RequestError):
-    """The body's length is unknown and the server would not say where it ends."""
+    """The request has no Content-Length, and the server does not tell where the body ends."""
 
     status = 411
     code = "LENGTH_REQUIRED"
@@ -166,7 +167,7 @@ class PayloadTooLarge(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
-    """The body is declared to be something else than JSON."""
+    """The body's Content-Type is not JSON."""
 
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
@@ -174,7 +175,7 @@ class UnsupportedMediaType(RequestError):
 
 
 class DeadToken(RequestError):
-    """Nothing can be redeemed with this token, now or later."""
+    """The token is invalid, used or expired: it can never be redeemed."""
 
 
 class InvalidToken(DeadToken):
@@ -185,14 +186,14 @@ class InvalidToken(DeadToken):
 
 
 class SessionNotFound(DeadToken):
-    """The session ended after the token was generated. The token is burnt."""
+    """The session ended after the token was generated. The token is used up."""
 
     code = "SESSION_NOT_FOUND"
     message = "Session not found"
 
 
 class SessionExpired(DeadToken):
-    """The session expired after the token was generated. The token is burnt."""
+    """The session expired after the token was generated. The token is used up."""
 
     code = "SESSION_EXPIRED"
     message = "Session expired"
@@ -228,3 +229,29 @@ class SessionUnavailable(Unavailable):
 
     code = "SESSION_UNAVAILABLE"
     message = "Session unavailable"
+
+
+def check_positive(name: str, value: object, unit: str, *, whole: bool = False) -> None:
+    """Check an option that must be a number above zero.
+
+    :param name: of the option.
+    :param unit: what is counted, for the error's text: "seconds", say.
+    :param whole: refuse numbers with a fraction.
+    :raises ConfigurationError: it is no number (`True` is none), not above zero, or infinite.
+    """
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
+        raise ConfigurationError(f"{name}: {value!r}; use a positive number of {unit}")
+
+
+def missing_library(what: str, error: ImportError, install: str = "") -> ConfigurationError:
+    """Build the error for a class or URL whose library is not installed.
+
+    :param what: needs the library.
+    :param error: tells the library's name.
+    :param install: what to give to pip: an extra of this package, or the library.
+    """
+    library = (error.name or "a package").partition(".")[0]
+    return ConfigurationError(
+        f"{what} needs {library}; " + (f"pip install {install}" if install else "install it")
+    )

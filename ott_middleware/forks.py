@@ -21,33 +21,38 @@ class Renewable(Protocol):
         ...
 
 
+class Preparable(Renewable, Protocol):
+    """An object that must do something before a fork as well."""
+
+    def prepare_for_fork(self) -> None:
+        """Close what a child must not inherit. It is called in the parent."""
+        ...
+
+
 # Not a WeakSet: iterating over one fails if another thread adds to it at that moment, and a hook
 # that fails lets the fork go on. `valuerefs()` copies in one step.
-_registered: weakref.WeakValueDictionary[int, Renewable] = weakref.WeakValueDictionary()
+_renewed: weakref.WeakValueDictionary[int, Renewable] = weakref.WeakValueDictionary()
+_prepared: weakref.WeakValueDictionary[int, Preparable] = weakref.WeakValueDictionary()
 
 
 def renew_in_children(thing: Renewable) -> None:
-    """Have `thing.renew_after_fork()` called in each forked child, as long as it is referenced.
+    """Have `thing.renew_after_fork()` called in each forked child, as long as it is referenced."""
+    _renewed[id(thing)] = thing
 
-    Before a fork its `prepare_for_fork()` is called, if it has one.
-    """
-    _registered[id(thing)] = thing
+
+def prepare_for_forks(thing: Preparable) -> None:
+    """Like `renew_in_children`, with `thing.prepare_for_fork()` called before each fork."""
+    _renewed[id(thing)] = _prepared[id(thing)] = thing
 
 
 def _prepare() -> None:
-    for thing in _things():
-        prepare = getattr(thing, "prepare_for_fork", None)
-        if prepare is not None:
-            prepare()
+    for thing in [thing for ref in _prepared.valuerefs() if (thing := ref()) is not None]:
+        thing.prepare_for_fork()
 
 
 def _renew() -> None:
-    for thing in _things():
+    for thing in [thing for ref in _renewed.valuerefs() if (thing := ref()) is not None]:
         thing.renew_after_fork()
-
-
-def _things() -> list[Renewable]:
-    return [thing for reference in _registered.valuerefs() if (thing := reference()) is not None]
 
 
 with suppress(AttributeError):  # Windows has no fork

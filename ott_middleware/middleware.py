@@ -1,4 +1,4 @@
-"""`OTTMiddleware`: looks at an app and picks its interface."""
+"""`OTTMiddleware`: looks at an app and picks the interface, ASGI or WSGI."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def OTTMiddleware(
 
 @overload
 def OTTMiddleware(
-    app: Any, *, interface: str | None = None, **options: Unpack[OptionValues]
+    app: Any, *, interface: Literal["asgi", "wsgi"] | None = None, **options: Unpack[OptionValues]
 ) -> ASGIMiddleware | WSGIMiddleware: ...
 
 
 def OTTMiddleware(  # noqa: N802 - used like a class: add_middleware(OTTMiddleware, ...)
-    app: Any, *, interface: str | None = None, **options: Unpack[OptionValues]
+    app: Any, *, interface: Literal["asgi", "wsgi"] | None = None, **options: Unpack[OptionValues]
 ) -> ASGIMiddleware | WSGIMiddleware:
     """One-time tokens around any existing app. It should be the outermost layer.
 
     :param app: an ASGI app (2 or 3) or a WSGI app.
     :param interface: `"asgi"` or `"wsgi"`, where it cannot be told from the app.
-    :param options: see `Options`.
+    :param options: see `OptionValues`.
     :raises ConfigurationError: a bad option, or an app that could be either.
     """
     if interface not in (None, "asgi", "wsgi"):

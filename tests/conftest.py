@@ -1,21 +1,36 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import services
 from harness import World
+
+# Also where the environment says otherwise: the tests start hundreds of programs, and without
+# bytecode on the disk each of them would compile the package and these files again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The helper that starts servers.
 sys.path.insert(0, str(Path(__file__).parent / "system" / "servers"))
 
 
+def pytest_report_header() -> list[str]:
+    """Say what is used, and that a run of everything takes a while."""
+    return [
+        "the whole suite takes about two minutes on two cores; tests/unit and tests/flow a quarter",
+        *services.report(),
+    ]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The backends last. Their races trace threads, and once a thread has ended traced, Python 3.12
-    # runs everything at half its speed.
+    # The backends last: they have many files of a few seconds each, which both processes share
+    # evenly to the end of the run.
     items.sort(key=lambda item: "backends" in item.path.parts)
 
 

@@ -7,11 +7,12 @@ send what no client would. The clock is the test's, and so are the tokens where 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import inspect
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -19,13 +20,14 @@ from urllib.parse import unquote_to_bytes
 
 from ott_middleware import (
     ASGIMiddleware,
-    Cookie,
-    CookieAttributes,
     MemoryBackend,
     Session,
     SessionAdapter,
     WSGIMiddleware,
+    get_handle,
 )
+from ott_middleware.http import Cookie, CookieAttributes
+from ott_middleware.testing import Clock
 
 NOW = 1_795_426_317.773  # 2026-11-23T09:31:57.773Z
 HOST = "app.example"
@@ -48,19 +50,6 @@ FETCH = {
 PRIVATE = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 
 HeaderPairs = Mapping[str, str] | Sequence[tuple[str, str]]
-
-
-class Clock:
-    """The time, as the test has it."""
-
-    def __init__(self, now: float = NOW) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def forward(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def moment(seconds: float) -> datetime:
@@ -144,7 +133,7 @@ class Seen:
 
     @property
     def ott(self) -> Any:
-        return self.carrier["ott"]
+        return get_handle(self.carrier)
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -161,6 +150,11 @@ class Reply:
 
 
 App = Callable[[Seen], Any]
+
+
+def call_view(seen: Seen, view: Callable[..., Any], *args: Any) -> Any:
+    """Call a synchronous view as frameworks do: under ASGI in a worker thread."""
+    return asyncio.to_thread(view, *args) if "type" in seen.carrier else view(*args)
 
 
 def hello(seen: Seen) -> Reply:
@@ -228,6 +222,45 @@ def split_cookies(header: str, most: int | None = None) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop that knows whether it has threads."""
+
+    has_threads = False
+
+    def run_in_executor(self, *arguments: Any) -> Any:
+        self.has_threads = True
+        return super().run_in_executor(*arguments)
+
+
+# Loops for the next `run`. To make a loop takes longer than most requests do.
+_idle_loops: list[_Loop] = []
+
+
+@atexit.register
+def _close_loops() -> None:
+    while _idle_loops:
+        _idle_loops.pop().close()
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Like `asyncio.run`, on a loop of an earlier call if that left no task and no thread."""
+    loop = _idle_loops.pop() if _idle_loops else _Loop()
+    try:
+        return loop.run_until_complete(coroutine)
+    finally:
+        left = asyncio.all_tasks(loop)
+        if left or loop.has_threads:
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.wait(left))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+        else:
+            _idle_loops.append(loop)
+
+
 class Site:
     """An app behind the middleware, in one of the worlds."""
 
@@ -266,7 +299,7 @@ class Site:
         """One request; a sequence of bodies comes in chunks, without a length."""
         if self.interface == "asgi":
             scope = make_scope(method, target, headers, body, **how)
-            return asyncio.run(call_asgi(self.middleware, scope, messages_of(body)))
+            return run(call_asgi(self.middleware, scope, messages_of(body)))
         environ = make_environ(method, target, headers, body, **how)
         return call_wsgi(self.middleware, environ)
 
@@ -345,7 +378,7 @@ def _finish(awaitable: Any) -> Any:
     async def whole() -> Any:
         return await awaitable
 
-    return asyncio.run(whole())
+    return run(whole())
 
 
 def _pairs(reply: Reply) -> list[tuple[str, str]]:
@@ -358,7 +391,7 @@ class World:
 
     def __init__(self, interface: str) -> None:
         self.interface = interface
-        self.clock = Clock()
+        self.clock = Clock(NOW)
 
     def serve(self, app: App = hello, **options: Any) -> Site:
         """A site; Alice and Bob are its members, unless `session` says otherwise."""

@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ..concurrency import in_thread, is_async
 from ..errors import NotSupported
 
+T = TypeVar("T")
 
-class Backend(Protocol):
-    """Where tokens wait. Derive from it, and write the synchronous colour, or both.
 
-    The asynchronous twins call the synchronous methods in a thread unless they are overridden. Any
-    exception but this package's own counts as the engine being unreachable: the client gets a 503.
+class Backend:
+    """A store for tokens that are waiting to be redeemed. Derive from it.
+
+    Write `put`, `take` and `revoke`: their awaited twins then call them in a thread. Or write both.
+    Or write the awaited twins alone: such a backend serves ASGI apps only. `put` and `take` must
+    keep these promises:
+
+    - **One winner.** Of any number of calls of `take` for one key, in any thread, task, process or
+      host on the same store, exactly one gets the value. Reading first and deleting then is wrong.
+    - **A take is never sent twice.** Where the store may have consumed a token and its reply is
+      lost, `take` raises. A second attempt would find nothing, or a newer value.
+    - **Nothing is overwritten or evicted.** A live value stays until it is taken, revoked, retired
+      by its owner's limit, or expired.
+    - **One clock.** Whether a value has expired is decided by `clock`, at the moment of the call.
+
+    Any exception but this package's own counts as the store being unreachable: the client gets a
+    503.
     """
 
-    #: Whether the synchronous methods may wait for a disk or a network.
+    #: Tells the time in Unix seconds. A backend takes its clock as an argument, for tests.
+    clock: Callable[[], float] = staticmethod(time.time)
+
+    #: Whether the sync methods may wait for a disk or a network. If not, the awaited twins call
+    #: them on the event loop, without a thread.
     blocks: bool = True
 
-    #: Whether others than this process can reach the values: another process, a server, a disk.
+    #: Whether the values can be reached from outside this process: by another process, a server, a
+    #: disk.
     shared: bool = True
 
     @property
+    def name(self) -> str:
+        """What messages call this backend."""
+        return type(self).__name__
+
+    @property
     def async_only(self) -> bool:
-        """Whether there is no synchronous colour. Such a backend serves ASGI apps alone."""
+        """Whether `put` and `take` can only be awaited. Such a backend serves ASGI apps only."""
         kind = type(self)
         return (
             kind.put is Backend.put
@@ -52,45 +78,49 @@ class Backend(Protocol):
         :raises KeyTaken: a live value has that key. It is never overwritten.
         :raises BackendFull: there is no room. Another owner's live value is never dropped.
         """
-        raise NotSupported(_missing(self, "put"))
+        raise _needs_await(self, "put")
 
     def take(self, key: str) -> bytes | None:
         """Remove a value and return it; None if there is none, or it has expired.
 
-        The only way to read, and atomic: of any number of calls for one key, in any thread, task,
-        process or host on the same store, exactly one gets the value.
+        The only way to read, and atomic: see the promises of `Backend`.
         """
-        raise NotSupported(_missing(self, "take"))
+        raise _needs_await(self, "take")
 
     def revoke(self, owner: str) -> int:
         """Drop all live values of an owner, and return how many there were."""
-        raise NotSupported(_missing(self, "revoke"))
+        raise _needs_await(self, "revoke")
 
     def close(self) -> None:
-        """Give back what is held open. Calling it twice is allowed."""
+        """Close what is held open. Calling it twice is allowed."""
         return
 
     async def aput(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
         """`put`, awaited."""
-        await in_thread(self.put, key, value, expires_at=expires_at, owner=owner, limit=limit)
+        await self._call(self.put, key, value, expires_at=expires_at, owner=owner, limit=limit)
 
     async def atake(self, key: str) -> bytes | None:
         """`take`, awaited."""
-        return await in_thread(self.take, key)
+        return await self._call(self.take, key)
 
     async def arevoke(self, owner: str) -> int:
         """`revoke`, awaited."""
-        return await in_thread(self.revoke, owner)
+        return await self._call(self.revoke, owner)
 
     async def aclose(self) -> None:
         """`close`, awaited."""
-        await in_thread(self.close)
+        await self._call(self.close)
+
+    async def _call(self, method: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
+        if self.blocks:
+            return await in_thread(method, *arguments, **keywords)
+        return method(*arguments, **keywords)
 
 
-def _missing(backend: Backend, name: str) -> str:
-    return (
-        f"{type(backend).__name__} has no {name}() for synchronous callers: await a{name}() (of a "
+def _needs_await(backend: Backend, name: str) -> NotSupported:
+    return NotSupported(
+        f"{backend.name} has no {name}() for synchronous callers: await a{name}() (of a "
         f"token service: its awaited methods), or define {name}()"
     )

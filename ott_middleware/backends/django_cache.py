@@ -7,7 +7,7 @@ whose `delete()` can be trusted with that:
 
 ======================  ============================================================================
 Redis                   yes: the server counts what it deleted
-Memcached               yes, unless the client is told not to wait for answers (`no reply`)
+Memcached               yes, unless the client is told not to wait for replies (`no reply`)
 local memory            yes, under its lock; for one process, like `MemoryBackend`
 database                no: a request that is rolled back brings back what it deleted
 files                   no: `add()` overwrites what another process added in the meantime
@@ -32,7 +32,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..errors import BackendUnavailable, ConfigurationError, KeyTaken, NotSupported, OTTError
+from ..errors import (
+    BackendUnavailable,
+    ConfigurationError,
+    KeyTaken,
+    NotSupported,
+    OTTError,
+    missing_library,
+)
 from .base import Backend
 
 logger = logging.getLogger("ott_middleware")
@@ -69,10 +76,8 @@ class DjangoCacheBackend(Backend):
         try:
             from django.core.cache import caches
             from django.core.exceptions import ImproperlyConfigured
-        except ModuleNotFoundError:
-            raise ConfigurationError(
-                "django: DjangoCacheBackend needs it; pip install django"
-            ) from None
+        except ImportError as error:
+            raise missing_library("DjangoCacheBackend", error, "django") from None
         try:
             cache = caches[alias]
         except (ImproperlyConfigured, ImportError) as error:
@@ -157,9 +162,6 @@ class DjangoCacheBackend(Backend):
     def revoke(self, owner: str) -> int:
         raise NotSupported("a Django cache can't tell which session a token belongs to")
 
-    async def arevoke(self, owner: str) -> int:
-        return self.revoke(owner)
-
     def close(self) -> None:
         """Close the connections that are not in use."""
         idle = self._own_idle()
@@ -170,8 +172,8 @@ class DjangoCacheBackend(Backend):
         """Return the idle connections of this process; a forked child starts with none."""
         if self._process != os.getpid():
             # Failure: two threads of a child get here at once. The list is replaced first, so that
-            # whoever finds the child's process id finds the child's list. The other way round, the
-            # second thread would take a connection of the parent, and read the parent's reply.
+            # a thread that finds the child's process id finds the child's list. The other way
+            # round, it would take a connection of the parent, and read the parent's reply.
             self._idle = []
             self._process = os.getpid()
         return self._idle
@@ -197,7 +199,7 @@ class DjangoCacheBackend(Backend):
             broken = False
             raise
         finally:
-            # The rest of an answer must not reach the next caller. A connection goes back to the
+            # The rest of a reply must not reach the next caller. A connection goes back to the
             # list that it is from: after a fork amid an operation, the child's list is another.
             cache.close() if broken else idle.append(cache)
 

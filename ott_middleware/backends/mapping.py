@@ -67,7 +67,7 @@ class MappingBackend(Backend):
         for name in ("get", "pop", "__setitem__"):
             if isinstance(mapping, type) or not hasattr(mapping, name):
                 raise ConfigurationError(f"mapping: a {type(mapping).__name__}; pass a dict or so")
-        if isinstance(lock, type) or not hasattr(lock, "__enter__"):
+        if not isinstance(lock, AbstractContextManager):
             raise ConfigurationError(
                 f"lock: a {type(lock).__name__}; pass what keeps out every other user of the "
                 "mapping: threading.Lock(), or multiprocessing.Lock() where processes share it"
@@ -80,7 +80,7 @@ class MappingBackend(Backend):
         self._pid = os.getpid()
         self._refused = False
         renew_in_children(self)
-        self._written: list[tuple[float, str]] = []  # by this process; the first to expire in front
+        self._written: list[tuple[float, str]] = []  # by this process; a heap by expiry
 
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
@@ -132,13 +132,13 @@ class MappingBackend(Backend):
         with self._locked():
             now = self.clock()
             names = list(self._mapping)
-            dead = [n for n in names if n.startswith("token:") and not self._live(n, now)]
-            for name in dead:
+            expired = [n for n in names if n.startswith("token:") and not self._live(n, now)]
+            for name in expired:
                 del self._mapping[name]
             for name in names:
                 if name.startswith("owner:"):
                     self._forget(name, now)
-            return len(dead)
+            return len(expired)
 
     def renew_after_fork(self) -> None:
         """Forget what is the parent's. Called in a forked child."""

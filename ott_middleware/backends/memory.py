@@ -7,25 +7,21 @@ were there stay with the parent, which alone can redeem them.
 
 from __future__ import annotations
 
-import atexit
-import errno
-import hashlib
-import logging
 import os
-import socket
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 from cachetools import TLRUCache
 
-from ..errors import BackendFull, ConfigurationError, KeyTaken
+from ..errors import BackendFull, ConfigurationError, KeyTaken, check_positive
 from ..forks import renew_in_children
 from .base import Backend
-
-logger = logging.getLogger("ott_middleware")
+from .worker_check import WorkerCheck
 
 # A cache drops all that expired together in one call. Split by key, each call's share is small: a
 # 256th, so that 100,000 tokens expiring at once hold up no caller for more than a few milliseconds.
@@ -64,12 +60,8 @@ class MemoryBackend(Backend):
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        for name, value, unit in (
-            ("maxsize", maxsize, "tokens"),
-            ("max_bytes", max_bytes, "bytes"),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigurationError(f"{name}: {value!r}; use a positive number of {unit}")
+        check_positive("maxsize", maxsize, "tokens", whole=True)
+        check_positive("max_bytes", max_bytes, "bytes", whole=True)
         self.maxsize = maxsize
         self.max_bytes = max_bytes
         self.clock = clock
@@ -79,35 +71,21 @@ class MemoryBackend(Backend):
         # memory. Without that, one token would be redeemed once in each process, and a child would
         # wait for ever for a thread that it does not have.
         self._by_process: dict[int, _Tokens] = {}
-        self._process = _Process()
+        self._workers = WorkerCheck()
         renew_in_children(self)
 
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
-        self._process.check()
+        self._workers.check()
         self._tokens().put(key, _Entry(value, owner, expires_at), limit)
 
     def take(self, key: str) -> bytes | None:
-        self._process.check()
+        self._workers.check()
         return self._tokens().take(key)
 
     def revoke(self, owner: str) -> int:
         return self._tokens().revoke(owner)
-
-    async def aput(
-        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
-    ) -> None:
-        self.put(key, value, expires_at=expires_at, owner=owner, limit=limit)
-
-    async def atake(self, key: str) -> bytes | None:
-        return self.take(key)
-
-    async def arevoke(self, owner: str) -> int:
-        return self.revoke(owner)
-
-    async def aclose(self) -> None:
-        self.close()
 
     def renew_after_fork(self) -> None:
         """Forget the parent's tokens and its lock. Called in a forked child."""
@@ -148,10 +126,12 @@ class _Tokens:
         self._now = 0.0
         # The parts read the time of the operation, not the clock: between two looks at a clock an
         # entry could expire and be dropped unseen, and its owner would keep it counted for ever.
-        self._parts: list[TLRUCache[str, _Entry]] = [
-            TLRUCache(sys.maxsize, ttu=lambda _, entry, now: entry.expires_at, timer=self._time)
-            for _ in range(_PARTS)
-        ]
+        # Each is built when it is first needed: all of them would cost a start 1.5 ms.
+        self._parts: defaultdict[int, TLRUCache[str, _Entry]] = defaultdict(
+            lambda: TLRUCache(
+                sys.maxsize, ttu=lambda _, entry, now: entry.expires_at, timer=self._time
+            )
+        )
         self.owners: dict[str, dict[str, None]] = {}  # owner → keys, oldest first
         self.count = 0
         self.bytes = 0
@@ -215,7 +195,9 @@ class _Tokens:
         if limit is None or len(keys) < limit:
             return
         # The expired ones do not count. Of many keys each part is looked at once, not once a key.
-        parts = self._parts if len(keys) > _PARTS else [self._part(key) for key in keys]
+        parts = (
+            list(self._parts.values()) if len(keys) > _PARTS else [self._part(key) for key in keys]
+        )
         for part in parts:
             self._expire(part)
         while len(keys) >= limit:
@@ -250,61 +232,22 @@ def _size(key: str, entry: _Entry) -> int:
     return _OVERHEAD + 2 * len(key) + len(entry.value) + len(entry.owner)
 
 
-_ONE_PROCESS = (
-    "MemoryBackend: %s. A token made in one process is unknown in the others, so that links fail "
-    "by chance. Run one process, or give all of them one store: "
-    "OTTMiddleware(app, backend=...) with a backend that is shared."
-)
+def from_url(url: str) -> MemoryBackend:
+    """Make a backend from `memory://` or `memory://?maxsize=100000&max_bytes=67108864`.
 
-
-class _Process:
-    """Notices that there is more than one process, and says so once."""
-
-    _warned = False
-    _seen: ClassVar[dict[int, object]] = {}
-
-    def __init__(self) -> None:
-        self._pid = os.getpid()
-        workers = os.environ.get("WEB_CONCURRENCY", "")
-        if workers.isdecimal() and int(workers) > 1:
-            self._warn(f"WEB_CONCURRENCY is {workers}")
-
-    def check(self) -> None:
-        """Compare the process that asks with those seen before."""
-        pid = os.getpid()
-        if self._pid != pid:
-            self._pid = pid
-            self._warn("the process was forked after this backend was made; the child starts empty")
-        # Of two threads that get here at once, one claims: the other would find the name taken, and
-        # by its own process.
-        mine = object()
-        if pid not in _Process._seen and _Process._seen.setdefault(pid, mine) is mine:
-            self._claim_workers_name()
-
-    def _claim_workers_name(self) -> None:
-        # Workers of one server have one parent and one command line. The first of them to get here
-        # takes a name (in Linux's abstract namespace: no file, gone with the process); whoever
-        # finds it taken is the second.
-        if not sys.platform.startswith("linux"):
-            return
-        try:
-            where = (os.getppid(), os.getuid(), os.getcwd(), sys.argv)
-            claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        except OSError:
-            return  # a sandbox without such sockets: no reason to refuse tokens
-        name = hashlib.sha256(repr(where).encode("utf-8", "replace")).hexdigest()
-        try:
-            claim.bind(b"\0ott_middleware:" + name.encode("ascii"))
-        except OSError as error:
-            claim.close()
-            if error.errno == errno.EADDRINUSE:
-                self._warn("a second worker process runs this app")
-            return
-        # Held until this process ends, and by no child, which might live on.
-        atexit.register(claim.close)
-        os.register_at_fork(after_in_child=claim.close)
-
-    def _warn(self, what: str) -> None:
-        if not _Process._warned:
-            _Process._warned = True
-            logger.warning(_ONE_PROCESS, what)
+    :raises ConfigurationError: another URL. The text does not show it: it may hold a password.
+    """
+    parts = urlsplit(url)
+    if parts.netloc or parts.path:
+        raise ConfigurationError(
+            "backend: write memory:// or memory://?maxsize=100000&max_bytes=67108864"
+        )
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if not options.keys() <= {"maxsize", "max_bytes"} or not all(
+        text.isascii() and text.isdecimal() for text in options.values()
+    ):
+        raise ConfigurationError(
+            "backend: memory:// has two options, maxsize (tokens) and max_bytes, both numbers"
+        )
+    numbers: dict[str, Any] = {name: int(text) for name, text in options.items()}
+    return MemoryBackend(**numbers)

@@ -1,12 +1,14 @@
-"""Objects with `put` and `take` alone, made into backends."""
+"""Objects with `put` and `take` alone, used as backends."""
 
 from __future__ import annotations
 
 import inspect
 import logging
+from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
-from ..concurrency import is_async
+from ..concurrency import in_thread, is_async
 from ..errors import ConfigurationError, NotSupported
 from .base import Backend
 
@@ -14,7 +16,10 @@ logger = logging.getLogger("ott_middleware")
 
 
 class PutTake(Protocol):
-    """An object with `put` and `take` alone, both synchronous or both coroutine functions."""
+    """An object with `put` and `take` alone, both sync or both async.
+
+    If the object has a `clock` (a function that returns Unix seconds), tokens expire by it.
+    """
 
     def put(self, key: str, value: bytes, *, expires_at: float) -> Any:
         """Keep `value` under `key` until `expires_at` (Unix seconds)."""
@@ -30,91 +35,82 @@ _CURE = (
     "or a URL"
 )
 
-# What they are called with.
-_METHODS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
-    "put": (("", b""), {"expires_at": 0.0}),
-    "take": (("",), {}),
-}
 
+class PutTakeBackend(Backend):
+    """The backend of an object that has only `put(key, value, *, expires_at)` and `take(key)`.
 
-def put_take_backend(store: Any) -> Backend:
-    """A backend of an object that has only `put(key, value, *, expires_at)` and `take(key)`.
+    That `take` gives a value to one caller alone, and that `put` overwrites nothing, is the
+    object's own promise: see `Backend`. The object stays open: close it yourself.
 
-    Both are synchronous, or both coroutine functions. That `take` gives a value to one caller
-    alone, and that `put` overwrites nothing, is the object's own promise: see `Backend`.
-
-    :raises ConfigurationError: it has them not, or otherwise.
+    :raises ConfigurationError: the object lacks one of them, one takes other arguments, or only one
+        is async.
     """
-    kind = type(store).__name__
-    if isinstance(store, type) or not all(callable(getattr(store, n, None)) for n in _METHODS):
-        raise ConfigurationError(f"backend: {_name(store)}; {_CURE}")
-    for name, (arguments, keywords) in _METHODS.items():
-        try:
-            inspect.signature(getattr(store, name)).bind(*arguments, **keywords)
-        except (TypeError, ValueError):
-            raise ConfigurationError(
-                f"backend: {kind}.{name}() takes other arguments; {_CURE}"
-            ) from None
-    colours = {is_async(store.put), is_async(store.take)}
-    if len(colours) > 1:
-        raise ConfigurationError(
-            f"backend: one of {kind}.put() and {kind}.take() is async, the other is not; make "
-            "both of one colour"
-        )
-    logger.warning(
-        "backend: %s has put and take alone, so that tokens can't be revoked (signing out leaves "
-        "them live until they expire), and neither max_per_session nor the limit of a network's "
-        "tokens has an effect",
-        kind,
-    )
-    # Named like the object's own class: messages name a backend by its class.
-    backend: Backend = type(kind, (_Async if colours.pop() else _Sync,), {})(store)
-    return backend
 
-
-def _name(store: object) -> str:
-    return f"the class {store.__name__}" if isinstance(store, type) else f"a {type(store).__name__}"
-
-
-class _PutTake(Backend):
     can_revoke = False
 
     def __init__(self, store: Any) -> None:
         self._store = store
-        clock = getattr(store, "clock", None)
-        if callable(clock):
-            self.clock = clock
+        if isinstance(store, type):
+            raise ConfigurationError(f"backend: the class {store.__name__}; {_CURE}")
+        try:
+            calls: tuple[Any, ...] = (
+                ("put", inspect.signature(store.put), ("", b""), {"expires_at": 0.0}),
+                ("take", inspect.signature(store.take), ("",), {}),
+            )
+        except (AttributeError, TypeError, ValueError):
+            raise ConfigurationError(f"backend: a {self.name}; {_CURE}") from None
+        for method, signature, arguments, keywords in calls:
+            try:
+                signature.bind(*arguments, **keywords)
+            except TypeError:
+                raise ConfigurationError(
+                    f"backend: {self.name}.{method}() takes other arguments; {_CURE}"
+                ) from None
+        self._is_async = is_async(store.put)
+        if self._is_async is not is_async(store.take):
+            raise ConfigurationError(
+                f"backend: one of {self.name}.put() and {self.name}.take() is async, the other is "
+                "not; make both sync or both async"
+            )
+        with suppress(AttributeError):
+            if callable(store.clock):
+                self.clock = store.clock
+        logger.warning(
+            "backend: %s has put and take alone, so that tokens can't be revoked (signing out "
+            "leaves them live until they expire), and neither max_per_session nor the limit of a "
+            "network's tokens has an effect",
+            self.name,
+        )
 
-    def revoke(self, owner: str) -> int:
-        raise NotSupported(f"{type(self._store).__name__} has put and take alone, and no revoke")
+    @property
+    def name(self) -> str:
+        return type(self._store).__name__
 
-    async def arevoke(self, owner: str) -> int:
-        return self.revoke(owner)
+    @property
+    def async_only(self) -> bool:
+        return self._is_async
 
-    def close(self) -> None:
-        """Nothing: whoever made the object closes it."""
-
-    async def aclose(self) -> None:
-        self.close()
-
-
-class _Sync(_PutTake):
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
+        if self._is_async:
+            super().put(key, value, expires_at=expires_at, owner=owner, limit=limit)  # refuses
         self._store.put(key, value, expires_at=expires_at)
 
     def take(self, key: str) -> bytes | None:
-        value: bytes | None = self._store.take(key)
+        value: bytes | None = super().take(key) if self._is_async else self._store.take(key)
         return value
 
+    def revoke(self, owner: str) -> int:
+        raise NotSupported(f"{self.name} has put and take alone, and no revoke")
 
-class _Async(_PutTake):
     async def aput(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
-        await self._store.put(key, value, expires_at=expires_at)
+        put = self._store.put if self._is_async else partial(in_thread, self._store.put)
+        await put(key, value, expires_at=expires_at)
 
     async def atake(self, key: str) -> bytes | None:
-        value: bytes | None = await self._store.take(key)
+        take = self._store.take if self._is_async else partial(in_thread, self._store.take)
+        value: bytes | None = await take(key)
         return value

@@ -1,16 +1,16 @@
-"""Makes a `Backend` of the option `backend`: URLs, their schemes and factories."""
+"""Makes a `Backend` from the option `backend`: a table of URL schemes, and their factories."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ..errors import ConfigurationError, OTTError
+from ..errors import ConfigurationError, OTTError, missing_library
 from .base import Backend
-from .put_take import PutTake, put_take_backend
+from .put_take import PutTake, PutTakeBackend
 
 #: The group of entry points, named after their schemes, that are factories like those of
 #: `register_backend`.
@@ -19,11 +19,42 @@ GROUP = "ott_middleware.backends"
 Factory = Callable[[str], Backend]
 AnyBackend = Backend | PutTake | str
 
+
+def _built_in(module: str, name: str, extra: str = "") -> Factory:
+    """Return a factory that imports a backend of this package when its scheme is first used."""
+
+    def make(url: str) -> Backend:
+        try:
+            factory: Factory = getattr(import_module(module, __package__), name)
+        except ImportError as error:
+            raise missing_library(
+                "backend: that URL", error, f"'ott_middleware[{extra}]'"
+            ) from None
+        return factory(url)
+
+    return make
+
+
+# Schemes, the module, the function or class in it that takes the whole URL, and the extra that
+# installs its library.
+_BUILT_IN: tuple[tuple[str, str, str, str], ...] = (
+    ("memory", ".memory", "from_url", ""),
+    ("sqlite", ".sqlite.backend", "from_url", ""),
+    ("redis rediss", ".redis.backend", "RedisBackend", "redis"),
+    (
+        "postgresql mysql mariadb sqlite+pysqlite sqlite+aiosqlite",
+        *(".sqlalchemy.backend", "SQLAlchemyBackend", "sqlalchemy"),
+    ),
+)
+_factories: dict[str, Factory] = {
+    scheme: _built_in(*row) for schemes, *row in _BUILT_IN for scheme in schemes.split()
+}
+_EXAMPLES = "redis://host:6379/0, sqlite:///path, postgresql://host/database or memory://"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
 
 def register_backend(scheme: str, factory: Factory) -> None:
-    """Teach `backend=` and `OneTimeTokens` another kind of URL.
+    """Teach `backend=` and `OneTimeTokens` another scheme of URLs.
 
     :param scheme: what stands before `://`, in lower case. One that is known already is replaced.
         `scheme+anything://` goes to the same factory, unless that has one of its own.
@@ -39,43 +70,46 @@ def register_backend(scheme: str, factory: Factory) -> None:
 
 
 def backend_of(given: Any) -> Backend:
-    """The backend that an option stands for: one, a URL, or an object with `put` and `take`.
+    """Make the backend that an option stands for: one, a URL, or an object with `put` and `take`.
 
     :raises ConfigurationError: none of these. The text shows nothing of a URL but its scheme.
     """
     if isinstance(given, str):
-        return _of_url(given)
-    if Backend in type(given).__mro__:
-        return _complete(given)
-    return put_take_backend(given)
+        return _make_from_url(given)
+    return _check_methods(given) if isinstance(given, Backend) else PutTakeBackend(given)
 
 
-def _of_url(url: str) -> Backend:
+def _make_from_url(url: str) -> Backend:
     # What a URL holds may be a password, even where it is no URL: a forgotten scheme, say.
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if not separator or not _SCHEME.fullmatch(scheme):
-        raise ConfigurationError(f"backend: that is no URL; write one like {_KNOWN}")
-    factory = _factory(scheme)
-    problem: str
+        raise ConfigurationError(f"backend: that is no URL; write one like {_EXAMPLES}")
+    factory = _find_factory(scheme)
     try:
-        backend = factory(f"{scheme}://{rest}")
+        backend: object = factory(f"{scheme}://{rest}")
     except OTTError:
         raise
     except ImportError as error:
-        extra = _EXTRAS.get(scheme.partition("+")[0])
-        cure = f"pip install 'ott_middleware[{extra}]'" if extra else "install it"
-        problem = f"needs {error.name or 'a package'}, which is not installed; {cure}"
+        failure = missing_library(f"backend: the {scheme}:// URL", error)
     except Exception as error:
-        problem = f"can't be used ({type(error).__name__}); look over its parts"
+        failure = ConfigurationError(
+            f"backend: the {scheme}:// URL can't be used ({type(error).__name__}); look over its "
+            "parts"
+        )
     else:
-        if Backend in type(backend).__mro__:
-            return _complete(backend)
-        problem = f"made a {type(backend).__name__}, and no Backend; look at its factory"
-    raise ConfigurationError(f"backend: the {scheme}:// URL {problem}")  # not `from`: texts tell
+        if isinstance(backend, Backend):
+            return _check_methods(backend)
+        failure = ConfigurationError(
+            f"backend: the {scheme}:// URL made a {type(backend).__name__}, and no Backend; look "
+            "at its factory"
+        )
+    # Raised outside of the `except`: an error chained to the original one would show its text in a
+    # traceback, and that text may quote the URL's password.
+    raise failure
 
 
-def _complete(backend: Backend) -> Backend:
+def _check_methods(backend: Backend) -> Backend:
     kind = type(backend)
     for name in ("put", "take"):
         if all(getattr(kind, n) is getattr(Backend, n) for n in (name, f"a{name}")):
@@ -85,7 +119,7 @@ def _complete(backend: Backend) -> Backend:
     return backend
 
 
-def _factory(scheme: str) -> Factory:
+def _find_factory(scheme: str) -> Factory:
     base = scheme.partition("+")[0]
     for name in (scheme, base):
         if name in _factories:
@@ -108,64 +142,3 @@ def _factory(scheme: str) -> Factory:
         f"backend: nothing is known of {scheme}://; there are {', '.join(known)}, and "
         "register_backend() for others"
     )
-
-
-def _memory(url: str) -> Backend:
-    from .memory import MemoryBackend
-
-    parts = urlsplit(url)
-    if parts.netloc or parts.path:
-        raise ConfigurationError(
-            "backend: write memory:// or memory://?maxsize=100000&max_bytes=67108864"
-        )
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    # Not shown: what stands in a URL may be a password.
-    if not options.keys() <= {"maxsize", "max_bytes"} or not all(
-        text.isascii() and text.isdecimal() for text in options.values()
-    ):
-        raise ConfigurationError(
-            "backend: memory:// has two options, maxsize (tokens) and max_bytes, both numbers"
-        )
-    size, bound = options.get("maxsize", "100000"), options.get("max_bytes", str(64 * 1024 * 1024))
-    return MemoryBackend(int(size), int(bound))
-
-
-def _sqlite(url: str) -> Backend:
-    from .sqlite.backend import SQLiteBackend
-
-    parts = urlsplit(url)
-    path = unquote(parts.path)[1:]
-    if parts.netloc or parts.query or path in ("", ":memory:"):
-        raise ConfigurationError(
-            "backend: write sqlite:///relative/path or sqlite:////absolute/path, without options; "
-            "memory:// keeps tokens in memory"
-        )
-    return SQLiteBackend(path)
-
-
-def _redis(url: str) -> Backend:
-    from .redis.backend import RedisBackend
-
-    return RedisBackend(url)
-
-
-def _sqlalchemy(url: str) -> Backend:
-    from .sqlalchemy.backend import SQLAlchemyBackend
-
-    return SQLAlchemyBackend(url)
-
-
-_factories: dict[str, Factory] = {
-    "memory": _memory,
-    "sqlite": _sqlite,
-    "redis": _redis,
-    "rediss": _redis,
-    "postgresql": _sqlalchemy,
-    "mysql": _sqlalchemy,
-    "mariadb": _sqlalchemy,
-    "sqlite+pysqlite": _sqlalchemy,
-    "sqlite+aiosqlite": _sqlalchemy,
-}
-# By the part before a driver's suffix; the standard library has SQLite itself.
-_EXTRAS = dict.fromkeys(("sqlite", "postgresql", "mysql", "mariadb"), "sqlalchemy")
-_KNOWN = "redis://host:6379/0, sqlite:///path, postgresql://host/database or memory://"

@@ -1,1 +1,40 @@
-"""The HTTP policy: which requests the middleware responds to itself, and how."""
+"""The HTTP policy, written once: which requests the middleware responds to itself, and how.
+
+A coroutine core without an event loop. An interface hands in a `Request`, a way to read its body,
+and its handle. The flow returns a `Response`, or a `Forward`, which tells the interface to call the
+app. The two paths are in `paths`, links on any URL in `links`, requests for the app in `forward`.
+"""
+
+from __future__ import annotations
+
+from ..context import PROBE
+from ..http.messages import Request, Response
+from .forward import Forward, Forwarding
+from .handle import Handle
+from .links import Links
+from .paths import Paths, Read
+from .services import Services
+
+__all__ = ["Flow", "Handle"]
+
+
+class Flow:
+    """Chooses what handles a request: one of the two paths, the rules for links, or the app."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.options = services.options
+        self.tokens = services.tokens
+        self._forwarding = Forwarding(services)
+        self._paths = Paths(services)
+        self._links = Links(services, self._forwarding)
+
+    async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
+        """Decide one request: return the response, or how to call the app."""
+        # A probe is another layer's question to the app inside: it neither issues nor redeems.
+        if PROBE not in request.carrier:
+            if request.path in self._paths.methods:
+                return await self._paths.respond(request, read)
+            if request.links:
+                return await self._links.decide(request, handle)
+        return await self._forwarding.plain(request, handle)

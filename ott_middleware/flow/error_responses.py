@@ -1,4 +1,4 @@
-"""Requests that are refused: the answer, and the line in the log."""
+"""Refused requests: the response, and the line in the log."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ logger = logging.getLogger("ott_middleware")
 
 
 def json_error_response(error: RequestError) -> Response:
-    """An error as JSON."""
+    """Return an error as JSON, and log what broke here."""
     _log(error)
     body = {"message": error.message, "code": error.code}
     return json_response(error.status, body, *error.headers)
 
 
 def error_response(request: Request, error: RequestError) -> Response:
-    """An error as a page or as JSON, by what the request accepts."""
+    """Return an error as a page or as JSON, by what the request accepts; log what broke here."""
     if not accepts_html(request):
         return json_error_response(error)
     _log(error)
@@ -28,12 +28,12 @@ def error_response(request: Request, error: RequestError) -> Response:
 
 
 def _log(error: RequestError) -> None:
-    # What the client did wrong is the client's to know; what broke here is logged, in one line, by
-    # types and our own words: the texts of others may quote a token, a cookie or a password.
+    # A client's mistake is not logged. A failure of a backend or an adapter is, in one line, by
+    # types and our own words: the text of a foreign exception may quote a token or a password.
     if isinstance(error, Unavailable):
         causes: list[str] = []
         cause = error.__cause__
-        # Bounded: whoever raises may have tied the chain into a ring.
+        # Capped at 8: an exception may be its own cause, by a chain that is a ring.
         while cause is not None and len(causes) < 8:
             causes.append(type(cause).__name__)
             cause = cause.__cause__ or cause.__context__

@@ -1,4 +1,7 @@
-"""The handle: what an app finds at `scope["ott"]` or `environ["ott"]`."""
+"""The handle of a request: how the app reads the session, makes links, and signs users in or out.
+
+An app finds the handle of its request with `get_handle`.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,43 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
+from ..concurrency import refuse_on_loop
 from ..context import using_request
 from ..errors import Unauthorized
 from ..http.messages import Request
+from ..http.urls import add_parameter
 from ..sessions.base import Session
-
-if TYPE_CHECKING:
-    from .flow import Flow
+from .services import Services, is_gone
 
 
 class Handle:
-    """This request's handle. It costs nothing until it is asked something.
+    """The session of one request, new tokens and links for it, sign-in and sign-out.
 
-    Each middleware has a subclass of its own, which knows the flow (`handle_class`).
+    A handle costs nothing until one of its methods is called.
     """
 
     # Every request of the app pays for making one: no __init__, and slots that stay unset until
     # they are needed.
-    __slots__ = ("_redeemed", "_request", "_session", "began", "carrier")
+    __slots__ = (
+        "_changed",
+        "_closed",
+        "_ended",
+        "_redeemed",
+        "_replaced",
+        "_request",
+        "_session",
+        "began",
+        "carrier",
+        "services",
+    )
 
-    _flow: ClassVar[Flow]
-    #: A copy of the scope or environ; set by the front.
+    #: What the middleware's options come to; set by the interface.
+    services: Services
+    #: A copy of the scope or environ; set by the interface.
     carrier: Any
-    #: `Request.began`, where the flow has read the request before the app was asked.
+    #: `Request.began`, where the flow has read the request before the app was called.
     began: int | None
 
     @property
@@ -48,7 +63,7 @@ class Handle:
             pass
         request = self.request
         with using_request(request):
-            self._session: Session | None = self._flow.current_now(request)
+            self._session: Session | None = self.services.guard.current_now(request)
         return self._session
 
     async def asession(self) -> Session | None:
@@ -59,7 +74,7 @@ class Handle:
             pass
         request = self.request
         with using_request(request):
-            self._session = await self._flow.current(request)
+            self._session = await self.services.guard.current(request)
         return self._session
 
     def known_session(self) -> Session | None:
@@ -70,13 +85,14 @@ class Handle:
     def redeem(self, channel: str, session: Session, request: Request) -> None:
         """Make this the handle of a request that redeemed a token."""
         self._redeemed, self._request = channel, request
-        # One that had no cookie until now is begun by the adapter, which is asked when it matters.
+        # A session without a cookie value was created by `establish` just now: left unset, it is
+        # read from the new cookies on first use.
         if session.token:
             self._session = session
 
     @property
     def redeemed(self) -> str | None:
-        """The channel of the token that this request redeemed, if it did."""
+        """The channel of the token that this request redeemed, or None."""
         channel: str | None = getattr(self, "_redeemed", None)
         return channel
 
@@ -85,9 +101,9 @@ class Handle:
         """The request that the handle is for."""
         request: Request | None = getattr(self, "_request", None)
         if request is None:
-            # Adapters can tell by it that the app is at work, and asks.
-            self.carrier["ott"] = self
-            request = self._flow.read_request(self.carrier)
+            # By the handle in it, adapters can tell that the app is at work, and asks.
+            self.carrier[self.services.handle_key] = self
+            request = self.services.read_request(self.carrier)
             # The request came in before it is read again here: a sign-out in between counts.
             request = replace(request, began=getattr(self, "began", request.began))
             self._request = request
@@ -101,26 +117,18 @@ class Handle:
         audience: str | None = None,
         channel: str = "handoff",
     ) -> str:
-        """A new token for a session.
+        """Return a new token for a session.
 
         :param session: default: the request's own.
         :param expires_in: minutes, or a `timedelta`; default: the option's.
         :param audience: the origin that alone may redeem it.
-        :param channel: the door that it opens.
+        :param channel: what the token is for; a token of one channel is no token of another.
         :raises Unauthorized: there is no session, or it ended meanwhile.
-        :raises RuntimeError: the backend must wait: use `await agenerate()`.
+        :raises RuntimeError: an event loop runs in this thread, which the call would hold up: use
+            `await agenerate()`, or call it in a worker thread.
         """
-        self._flow.refuse_to_wait("generate", "agenerate")
-        session = session or self.session
-        if session is None:
-            raise Unauthorized
-        with using_request(self.request):
-            token = self._flow.tokens.generate(
-                session, expires_in=expires_in, audience=audience, channel=channel
-            )
-            if self._asks_again(session):
-                self._confirm_now(session)
-        return token
+        refuse_on_loop("generate")
+        return self._generate("generate", session, expires_in, audience, channel)
 
     async def agenerate(
         self,
@@ -135,30 +143,49 @@ class Handle:
         if session is None:
             raise Unauthorized
         with using_request(self.request):
-            token = await self._flow.tokens.agenerate(
+            token = await self.services.tokens.agenerate(
                 session, expires_in=expires_in, audience=audience, channel=channel
             )
             if self._asks_again(session):
-                await self._flow.confirm(session, self.request)
+                await self.services.confirm(session, self.request)
+        return token
+
+    def _generate(
+        self,
+        method: str,
+        session: Session | None,
+        expires_in: float | timedelta | None,
+        audience: str | None,
+        channel: str,
+    ) -> str:
+        session = session or self.session
+        if session is None:
+            raise Unauthorized
+        with using_request(self.request):
+            token = self.services.tokens.generate(
+                session, expires_in=expires_in, audience=audience, channel=channel
+            )
+            if self._asks_again(session):
+                self._confirm_now(session, method)
         return token
 
     def _asks_again(self, session: Session) -> bool:
         """Whether the adapter can tell that a session, the request's own, has ended meanwhile."""
         known = self.known_session()
-        return self._flow.asks_again and known is not None and known.id == session.id
+        return self.services.asks_again and known is not None and known.id == session.id
 
-    def _confirm_now(self, session: Session) -> None:
-        """`Forwarding.confirm` for a synchronous caller."""
+    def _confirm_now(self, session: Session, method: str) -> None:
+        """`Services.confirm` for a synchronous caller."""
         try:
-            again = self._flow.current_now(self.request)
+            again = self.services.guard.current_now(self.request)
         except RuntimeError as error:
             raise RuntimeError(
-                "generate() must wait for the session adapter: use `await agenerate()`"
+                f"{method}() must wait for the session adapter: use `await a{method}()`"
             ) from error
         if is_gone(session, again):
-            # Should it fail, the token waits for its end unknown: it is given to no client.
+            # If the call fails, the token expires unused: no client has received it.
             with suppress(Exception):
-                self._flow.tokens.revoke(session.id)
+                self.services.tokens.revoke(session.id)
             raise Unauthorized
 
     def link(
@@ -170,16 +197,19 @@ class Handle:
         audience: str | None = None,
         channel: str = "handoff",
     ) -> str:
-        """A URL that signs in whoever opens it first.
+        """Return a URL that signs in the first visitor who opens it.
 
         :param url: absolute; among `handoff_targets`, or at this site's own configured origin. The
             token can be redeemed at the origin of the URL only.
-        :param audience: needs not be named; the origin of the URL, if it is.
-        :raises InvalidTarget: the URL points somewhere else; no token was made.
+        :param session, expires_in, channel: see `generate`.
+        :param audience: not needed; if given, the origin of the URL.
+        :raises InvalidTarget: the URL points to another site; no token was made.
+        :raises RuntimeError: an event loop runs in this thread: use `await alink()`.
         """
-        target = self._flow.link_target(url, self.request, audience)
-        token = self.generate(session, expires_in=expires_in, audience=str(target), channel=channel)
-        return self._flow.link(url, token)
+        refuse_on_loop("link")
+        target = self.services.site.link_target(url, self.request, audience)
+        token = self._generate("link", session, expires_in, str(target), channel)
+        return self._add_token(url, token)
 
     async def alink(
         self,
@@ -191,35 +221,28 @@ class Handle:
         channel: str = "handoff",
     ) -> str:
         """`link`, awaited."""
-        target = self._flow.link_target(url, self.request, audience)
+        target = self.services.site.link_target(url, self.request, audience)
         token = await self.agenerate(
             session, expires_in=expires_in, audience=str(target), channel=channel
         )
-        return self._flow.link(url, token)
+        return self._add_token(url, token)
 
-
-class SigningHandle(Handle):
-    """The handle where the session is this package's own to begin and to end."""
-
-    __slots__ = ("_changed", "_closed", "_replaced", "ended")
-
-    def __init__(self) -> None:
-        self._changed = self._closed = False
-        self._replaced: tuple[Session, ...] = ()
-        #: The sessions that `sign_out` ended.
-        self.ended: tuple[Session, ...] = ()
+    def _add_token(self, url: str, token: str) -> str:
+        return add_parameter(url, str(self.services.options.query_param), token)
 
     def sign_in(self, user: Mapping[str, Any] | str, remember: bool = True) -> Session:
-        """Begin a session; its cookie goes out with the app's answer.
+        """Start a session for a user; its cookie goes out with the app's response.
 
         :param user: JSON values with an `id`, or just the id.
         :param remember: False for a cookie that ends with the browser session.
         :raises ValueError: no id, or more than a cookie can hold.
-        :raises RuntimeError: the answer has begun.
+        :raises RuntimeError: the response has begun, or the session adapter is no `SignInAdapter`
+            (`SealedSession` is one).
         """
+        adapter = self.services.guard.require_sign_in_adapter()
         self._check_open()
-        session = self._flow.start_session(user, remember)
-        self._replaced += (self.session,) if self.session else ()
+        session = adapter.start(user, remember=remember)
+        self._replaced = self._sessions_to_end()
         self._session = session
         self._changed = True  # not before: a user that is refused changes nothing
         return session
@@ -227,29 +250,40 @@ class SigningHandle(Handle):
     def sign_out(self) -> None:
         """End the session: its cookie is deleted, its live tokens are revoked.
 
-        :raises RuntimeError: the answer has begun.
+        :raises RuntimeError: the response has begun, or the session adapter is no `SignInAdapter`
+            (`SealedSession` is one).
         """
+        self.services.guard.require_sign_in_adapter()
         self._check_open()
-        self.ended = self._replaced + ((self.session,) if self.session else ())
+        self._ended = self._sessions_to_end()
         self._session = None
         self._changed = True
+
+    def _sessions_to_end(self) -> tuple[Session, ...]:
+        replaced: tuple[Session, ...] = getattr(self, "_replaced", ())
+        return replaced + ((self.session,) if self.session else ())
+
+    @property
+    def ended(self) -> tuple[Session, ...]:
+        """The sessions that `sign_out` ended."""
+        ended: tuple[Session, ...] = getattr(self, "_ended", ())
+        return ended
 
     def close(self) -> bool:
         """Note that the response begins; return whether the app signed a user in or out before."""
         self._closed = True
-        return self._changed
+        return getattr(self, "_changed", False)
 
     def _check_open(self) -> None:
-        if self._closed:
+        if getattr(self, "_closed", False):
             raise RuntimeError("sign in or out before the response begins: it is too late now")
 
 
-def is_gone(session: Session, again: Session | None) -> bool:
-    """Whether a session has ended.
-
-    :param again: what the adapter says of the same request, asked once more.
-    """
-    return again is None or not again.is_same_person(session)
+def new_handle(services: Services) -> Handle:
+    """Return a handle, not yet attached to its request."""
+    handle = Handle()
+    handle.services = services
+    return handle
 
 
 def attach(handle: Handle, carrier: dict[str, Any]) -> None:
@@ -259,10 +293,4 @@ def attach(handle: Handle, carrier: dict[str, Any]) -> None:
     request would wait for the garbage collector, which takes longer than the copy.
     """
     handle.carrier = carrier.copy()
-    carrier["ott"] = handle
-
-
-def handle_class(flow: Flow, *, signs_in: bool) -> type[Handle]:
-    """The handle of one middleware's requests."""
-    base = SigningHandle if signs_in else Handle
-    return type(base.__name__, (base,), {"__slots__": (), "_flow": flow, "__doc__": base.__doc__})
+    carrier[handle.services.handle_key] = handle

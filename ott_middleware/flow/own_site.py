@@ -41,6 +41,7 @@ class OwnSite:
 
     def __init__(self, options: Options) -> None:
         self._own = options.own
+        self._query_param = options.query_param
         self._adapter = options.adapter
         self._layers = options.host_layers
         self._targets = options.targets
@@ -143,11 +144,16 @@ class OwnSite:
             and self._is_named(origin)
         )
 
-    def link_target(self, url: str, request: Request) -> Origin:
+    def link_target(self, url: str, request: Request, audience: str | None = None) -> Origin:
         """Return the origin of a URL that may be linked to.
 
-        :raises InvalidTarget: no absolute URL, or neither a target nor this site's own.
+        :param audience: the origin that the app wants the token to be bound to, if it names one.
+        :raises InvalidTarget: no absolute URL; neither a target nor this site's own; or the
+            audience is another origin.
+        :raises ConfigurationError: links are turned off.
         """
+        if self._query_param is None:
+            raise ConfigurationError("query_param: is None, which turns links off")
         # Browsers drop tabs and newlines and read a backslash as a slash: such a URL could point
         # to another host, or to another path, than the one that is checked here.
         origin = Origin.of_url(url) if url.isprintable() and "\\" not in url else None
@@ -159,6 +165,12 @@ class OwnSite:
             raise InvalidTarget(
                 f"{origin}: name it (and where there is a path prefix, that path) in "
                 "handoff_targets, or in public_origin if it is this site's own"
+            )
+        # Attack: a token that is bound to another site than the one that it is sent to leaks to the
+        # first and is good at the second. A link is bound to the origin that it points to.
+        if audience is not None and Origin.parse(audience) != origin:
+            raise InvalidTarget(
+                f"audience: {audience!r} is not the origin of the URL, {origin}; leave it out"
             )
         return origin
 

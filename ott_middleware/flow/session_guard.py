@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from ..sessions.base import (
     Session,
     SessionAdapter,
     SignInAdapter,
+    UserSession,
     cookie_values,
     refuse_cookie_in_id,
 )
@@ -34,12 +35,12 @@ logger = logging.getLogger("ott_middleware")
 
 
 class SessionGuard:
-    """Guards one adapter for one front.
+    """Guards the adapter of one middleware.
 
     :param adapter: already bound to the app.
-    :param bind: how its functions are made awaitable.
+    :param bind: makes its methods awaitable.
     :param clock: tells the time in Unix seconds.
-    :param run: how a synchronous front runs a coroutine; None on a front with a loop.
+    :param run: runs a coroutine under WSGI; None under ASGI.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class SessionGuard:
         self._remote_user = bind(remote_user) if remote_user is not None else None
 
     async def current(self, request: Request, look: Bound | None = None) -> Session | None:
-        """The live session that the request carries, or None.
+        """Return the live session that the request carries, or None.
 
         :raises SessionUnavailable: the adapter failed.
         """
@@ -71,8 +72,8 @@ class SessionGuard:
             return None
         if not isinstance(session, Session):
             raise SessionUnavailable(f"{self._name}.current returned a {type(session).__name__}")
-        # Attack: made-up cookies of the largest size fill the store. This line bounds a session
-        # that only its cookies prove; without it each could take 16 KiB.
+        # Attack: made-up cookies of the largest size fill the store. This line caps the size of a
+        # session that only its cookies prove; without it each could take 16 KiB.
         if not self.adapter.vouches and sum(map(len, self._values(session))) > MAX_UNVERIFIED:
             return None
         # An adapter may keep the value out of `token`: the request's own cookies count as well.
@@ -83,8 +84,8 @@ class SessionGuard:
     def check_id(self, session: Session, values: Iterable[str], method: str) -> None:
         """Check that a session's id is neither one of its cookies nor one of these values.
 
-        :param method: the adapter's, which gave the session.
-        :raises SessionUnavailable: the id tells a cookie's value.
+        :param method: the adapter's method that returned the session.
+        :raises SessionUnavailable: the id shows a cookie's value.
         """
         refuse_cookie_in_id(
             session.id,
@@ -97,31 +98,31 @@ class SessionGuard:
         return cookie_values(session.token, several=len(self.adapter.cookie_names) != 1)
 
     def current_now(self, request: Request) -> Session | None:
-        """`current` for a synchronous caller.
+        """Return `current` to a synchronous caller.
 
-        :raises RuntimeError: the adapter must wait, and nothing here can.
+        :raises RuntimeError: the adapter must wait, which a caller on an event loop cannot.
         """
         if self._run is not None:
             return self._run(self.current(request))
         waits = blocks(self.adapter.current) and on_running_loop()
         if waits or is_async(self.adapter.current):
-            raise RuntimeError(f"{self._name} must wait for its answer: use `await asession()`")
+            raise RuntimeError(f"{self._name} must wait for its result: use `await asession()`")
         return drive(self.current(request, self._current_now))
 
-    async def vouched(self, request: Request) -> Session | None:
-        """The session that the adapter knows to be alive; None where it can't know."""
+    async def current_if_verifiable(self, request: Request) -> Session | None:
+        """Return the session if the adapter can verify sessions; else None."""
         return await self.current(request) if self.adapter.vouches else None
 
-    async def quietly(self, request: Request) -> Session | None:
-        """`current` where a failing adapter must not keep the app from responding."""
+    async def current_or_log(self, request: Request) -> Session | None:
+        """Return `current`; log a failure of the adapter, so that the app can still respond."""
         try:
             return await self.current(request)
         except OTTError as error:
             logger.error("%s: %s", type(error).__name__, error)
             return None
 
-    def exposed(self, session: Session) -> Session:
-        """Return what may be told of a session to another site.
+    def expose(self, session: Session) -> Session:
+        """Return the part of a session that another site may see.
 
         :raises SessionUnavailable: the adapter failed.
         """
@@ -136,7 +137,7 @@ class SessionGuard:
         return exposed
 
     async def establish(self, session: Session, request: Request) -> tuple[Cookie, ...]:
-        """The cookies that sign in the browser behind `request`, none longer than the session.
+        """Return the cookies that sign in the browser of `request`, none longer than the session.
 
         :raises SessionUnavailable: the adapter failed.
         """
@@ -146,31 +147,24 @@ class SessionGuard:
         return cookies
 
     async def _cookies(self, session: Session, request: Request) -> tuple[Cookie, ...]:
-        # Made whole in here: an iterable may fail, or hold what is no cookie, as late as this.
+        # Iterated in here, where failures are caught: an iterable may fail late, or hold no cookie.
         cookies = await self._establish(session, request)
-        return tuple(self._bounded(cookie, session, request) for cookie in cookies)
+        return tuple(self._cap_max_age(cookie, session, request) for cookie in cookies)
 
-    def _bounded(self, cookie: Cookie, session: Session, request: Request) -> Cookie:
+    def _cap_max_age(self, cookie: Cookie, session: Session, request: Request) -> Cookie:
         secure = cookie.secure if cookie.secure is not None else request.scheme == "https"
         max_age = cookie.max_age
         if max_age == 0:
             pass  # a deletion
         elif not session.persistent:
-            max_age = None  # it was not to outlive the browser there, so it does not here
+            max_age = None  # a session that ends with the browser at its source does so here
         elif max_age is not None and session.expires_at is not None:
             left = int(session.expires_at.timestamp() - self.now())
             if left < 1:
-                # No cookie lives for less than a second: an age of 0 would delete one instead.
+                # No cookie lives for less than a second: an age of 0 would delete it instead.
                 raise SessionExpired
             max_age = min(max_age, left)
         return replace(cookie, secure=secure, max_age=max_age)
-
-    def start(self, user: Mapping[str, Any] | str, remember: bool) -> Session:
-        """Create a session for a user.
-
-        :raises RuntimeError: the adapter is no `SignInAdapter`.
-        """
-        return self._require_sign_in_adapter().start(user, remember=remember)
 
     def end(self, request: Request) -> tuple[Cookie, ...]:
         """Return the cookies that delete the session in the browser.
@@ -180,7 +174,7 @@ class SessionGuard:
         secure = request.scheme == "https"
         return tuple(
             replace(cookie, secure=secure if cookie.secure is None else cookie.secure)
-            for cookie in self._require_sign_in_adapter().end(request)
+            for cookie in self.require_sign_in_adapter().end(request)
         )
 
     @property
@@ -188,7 +182,11 @@ class SessionGuard:
         """Whether the adapter itself creates and ends sessions."""
         return self._sign_in_adapter is not None
 
-    def _require_sign_in_adapter(self) -> SignInAdapter:
+    def require_sign_in_adapter(self) -> SignInAdapter:
+        """Return the adapter, if it creates and ends sessions itself.
+
+        :raises RuntimeError: the adapter is no `SignInAdapter`.
+        """
         if self._sign_in_adapter is None:
             raise RuntimeError(
                 f"{self._name} can't sign users in or out: use SealedSession (or a SignInAdapter "
@@ -202,17 +200,18 @@ class SessionGuard:
         return self._remote_user is not None
 
     async def remote_user(self, session: Session | None) -> str | None:
-        """The value of `REMOTE_USER`; None if no user is signed in."""
+        """Return the value of `REMOTE_USER`; None if no user is signed in."""
         if session is None or self._remote_user is None:
             return None
         try:
-            name: Any = await call_hook("remote_user", self._remote_user(session))
+            name: Any = await call_hook("remote_user", self._remote_user(UserSession.of(session)))
         except OTTError as error:
             logger.error("%s: %s", type(error).__name__, error)
             return None
         if name is None:
             return None
-        # An app that trusts the name must not be given one that it could take for another's.
+        # Attack: a name with control characters is read as another user's by an app that trusts it.
+        # Such a name is dropped; else its owner would be signed in as the other user.
         if not isinstance(name, str) or not name or not name.isprintable():
             logger.error("remote_user returned no printable name: the request goes on without one")
             return None

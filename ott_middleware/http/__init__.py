@@ -1,1 +1,6 @@
 """Values and rules of HTTP: pure functions and frozen values, without I/O, clock or logging."""
+
+from .cookies import Cookie, CookieAttributes
+from .messages import Headers, Request, Response
+
+__all__ = ["Cookie", "CookieAttributes", "Headers", "Request", "Response"]

@@ -1,23 +1,23 @@
-"""The network of a client's address, for counting its tokens."""
+"""Finds the network of a client's address, for counting the network's tokens."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 
-# Longer than any address with a scope and a port.
+# No address with a scope and a port is as long.
 _LONGEST_ADDRESS = 64
 _WITH_PORT = re.compile(r"\[(?P<v6>[^\[\]]*)\](?::[0-9]{1,5})?|(?P<v4>[0-9.]+):[0-9]{1,5}")
 
 
 def network_of(client: str | None) -> str:
-    """The network of a client's address: its /32 for IPv4, its /56 for IPv6, else `"unknown"`.
+    """Return the network of a client's address: /32 for IPv4, /56 for IPv6, else `"unknown"`.
 
     An IPv4 address that is mapped into IPv6 counts as IPv4; a port or a scope id does not count.
     """
-    # Layers outside of the middleware may leave any text here. If such text named a network of its
-    # own, a client that can write into it would have any number of networks: whatever is not
-    # exactly one address (a list, a name, a socket's path) is the one network "unknown".
+    # Attack: a layer outside of the middleware lets a client write any text here. Text that is not
+    # exactly one address (a list, a name, a socket's path) is the one network "unknown"; else the
+    # client would have any number of networks.
     if client is None or len(client) > _LONGEST_ADDRESS:
         return "unknown"
     text = client.strip()
@@ -29,8 +29,8 @@ def network_of(client: str | None) -> str:
         return "unknown"
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is None:
-            # A subscriber has a /56 and chooses the other bits at will. Counted by the whole
-            # address, one client would be any number of networks.
+            # Attack: a subscriber has a /56 and chooses the other bits at will. They are cut off;
+            # else one client would be any number of networks.
             return f"{ipaddress.IPv6Address(int(address) >> 72 << 72)}/56"
         address = address.ipv4_mapped
     return f"{address}/32"

@@ -1,8 +1,8 @@
-"""Reads text of clients in linear time, and refuses what no browser sends.
+"""Parses text of clients in linear time, and refuses text that no browser sends.
 
 A client needs no account to send 64 kB in a header. Many parsers take quadratic time for some text
-of that length: seconds, in which a worker responds to no other request. So no text of a client
-reaches the parser of a library before its length was checked, or it is read here.
+of that length: seconds, in which a worker responds to no other request. So the length of a client's
+text is checked before it reaches the parser of a library, or the text is parsed in this module.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from functools import lru_cache
 
 #: The longest `Accept` header that is parsed; those of browsers have about 200 characters.
 MAX_ACCEPT = 1024
-#: The longest value of a cookie that is read. Browsers store 4096 bytes of name, value and
+#: The longest value of a cookie that is parsed. Browsers store 4096 bytes of name, value and
 #: attributes (RFC 6265bis section 5.6).
 MAX_COOKIE_VALUE = 8 * 1024
-#: The most cookies of one name that are read: a browser sends one for each of a few paths and
+#: The most cookies of one name that are parsed: a browser sends one for each of a few paths and
 #: domains.
 MAX_SAME_NAME = 32
 #: The longest `Cookie` header that a framework's own parser is given.
 MAX_COOKIE_HEADER = 8 * 1024
 #: The most escapes, and the most cookies, in a longer `Cookie` header that has quoted values.
 MAX_QUOTED_PIECES = 2048
-#: The longest path whose spelling is compared with the decoded path.
+#: The longest path that has its spelling compared with the decoded path.
 MAX_SPELLED_PATH = 8 * 1024
 
 _ESCAPE = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
@@ -30,7 +30,7 @@ _ESCAPE = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
 
 @lru_cache(maxsize=256)
 def _pairs_named(name: str, blank: str, sign: str) -> re.Pattern[str]:
-    # One pass over the header in C: what the client puts between its semicolons is not copied.
+    # One pass over the header in C, which copies no other cookie.
     return re.compile(rf";{blank}*{re.escape(name)}{blank}*{sign}(?![^;])")
 
 
@@ -43,8 +43,8 @@ def cookie_values(header: str, name: str) -> list[str]:
         return []
     found = _pairs_named(name, r"[ \t]", "(?:=([^;]*))?").findall(f";{header}")
     # Attack: a cookie of 64 kB, or ten thousand short ones, each of which an adapter would decrypt
-    # or look up. Browsers send neither. All count as absent: to leave out the long ones alone would
-    # let a client choose which of two cookies is seen here, and which by the app.
+    # or look up. Browsers send neither. All count as absent: if only the long ones did, a client
+    # could choose one cookie for the middleware to see, and another for the app.
     if len(found) > MAX_SAME_NAME or any(len(value) > MAX_COOKIE_VALUE for value in found):
         return []
     return [value.strip(" \t") for value in found]
@@ -59,14 +59,14 @@ def last_cookie(header: str, name: str) -> str | None:
         return None
     found = _pairs_named(name, r"\s", "=([^;]*)").findall(f";{header}")
     # Attack (CVE-2024-7592): a quoted value of 64 kB of backslashes takes `http.cookies._unquote`
-    # 7 seconds. Only the one cookie that is wanted is read, within a bound, and unquoted here.
+    # 7 seconds. Only the one cookie is parsed, up to a length, and unquoted here.
     if not found or len(found[-1]) > MAX_COOKIE_VALUE:
         return None
-    return unquoted(found[-1].strip())
+    return unquote_cookie(found[-1].strip())
 
 
-def parsed_cookies(header: str) -> dict[str, str]:
-    """Return all cookies as Starlette and Django read them, without a bound, in linear time."""
+def parse_cookies(header: str) -> dict[str, str]:
+    """Return all cookies as Starlette and Django read them, of any length, in linear time."""
     cookies: dict[str, str] = {}
     for pair in header.split(";"):
         name, sign, value = pair.partition("=")
@@ -74,11 +74,11 @@ def parsed_cookies(header: str) -> dict[str, str]:
             name, value = "", name
         name, value = name.strip(), value.strip()
         if name or value:
-            cookies[name] = unquoted(value)
+            cookies[name] = unquote_cookie(value)
     return cookies
 
 
-def unquoted(value: str) -> str:
+def unquote_cookie(value: str) -> str:
     """Undo the quoting of `http.cookies`, as its repaired versions do: in linear time."""
     if len(value) < 2 or not value.startswith('"') or not value.endswith('"'):
         return value

@@ -1,7 +1,7 @@
 """Cookies: their syntax, one `Set-Cookie` as a frozen value, and the attributes of an adapter.
 
-Text here is what HTTP's bytes are: one character (U+0000 to U+00FF) a byte, as in WSGI's native
-strings, so that nothing is lost on the way.
+Text holds the bytes of HTTP: one character (U+0000 to U+00FF) a byte, as in WSGI's native strings,
+so that each byte stays as it was sent.
 """
 
 from __future__ import annotations
@@ -9,47 +9,42 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, check_positive
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-
-
 _VALUE = re.compile(r"[^\x00-\x1f\x7f;\u0100-\U0010ffff]*")
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*")
 _ATTRIBUTE = re.compile(r"[^\x00-\x1f\x7f-\U0010ffff;,]+")
 
 
 def is_cookie_name(name: object) -> bool:
-    """Whether a cookie can have that name (RFC 6265 section 4.1.1: a token)."""
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+    """Return whether a cookie can have that name (RFC 6265 section 4.1.1: a token)."""
+    return _fits(_NAME, name)
 
 
 def is_cookie_value(value: str) -> bool:
-    """Whether a value can be written into a header as it stands.
+    """Return whether a value can be written into a header as it is.
 
-    Wider than RFC 6265 section 4.1.1, since a value is carried over as some app wrote it, but
-    without what would end the value or the header.
+    More is allowed than in RFC 6265 section 4.1.1, since a value is kept as an app wrote it, but no
+    character that would end the value or the header.
     """
     return _VALUE.fullmatch(value) is not None
 
 
-def _is_attribute(value: object) -> bool:
-    return isinstance(value, str) and _ATTRIBUTE.fullmatch(value) is not None
-
-
-def _is_domain(value: object) -> bool:
-    return isinstance(value, str) and _DOMAIN.fullmatch(value) is not None
+def _fits(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """One `Set-Cookie`.
+    """One `Set-Cookie` header.
 
     :ivar max_age: seconds; None for a cookie that ends with the browser session.
-    :ivar secure: None for what the request came by: set over https, not over http.
+    :ivar secure: None for the scheme of the request: secure over https, not over http.
     :ivar samesite: `Lax`, `Strict` or `None` (the word); empty to leave it to the browser.
-    :raises ConfigurationError: a combination that browsers drop without a word.
+    :raises ConfigurationError: a combination of attributes that browsers drop silently.
     """
 
     name: str
@@ -69,22 +64,22 @@ class Cookie:
                 "use letters, digits, - and _"
             )
         if not is_cookie_value(self.value):
-            # Never shown: it may be a secret. Written out, it would end the header or the value.
+            # The error does not show the value, which may be a secret.
             raise ValueError(f"cookie {self.name!r} has a value that no Set-Cookie can carry")
         self._check_attributes()
 
     def _check_attributes(self) -> None:
-        # RFC 6265bis sections 4.1.2 and 4.1.3: what browsers drop must fail here, not in silence.
+        # RFC 6265bis sections 4.1.2 and 4.1.3: a cookie that browsers drop silently must fail here.
         def refuse(what: str, cure: str) -> None:
             raise ConfigurationError(f"cookie {self.name!r}: {what}; {cure}")
 
         if self.samesite not in ("Lax", "Strict", "None", ""):
             refuse(f"samesite={self.samesite!r}", "use 'Lax', 'Strict' or 'None'")
-        if not _is_attribute(self.path) or not self.path.startswith("/"):
+        if not _fits(_ATTRIBUTE, self.path) or not self.path.startswith("/"):
             refuse(f"path={self.path!r}", "use a path that starts with /")
-        if self.domain is not None and not _is_domain(self.domain):
+        if self.domain is not None and not _fits(_DOMAIN, self.domain):
             refuse(f"domain={self.domain!r}", "use a host name, or None for this host alone")
-        # Not `isinstance`: True is an int, and "Max-Age=True" is no age.
+        # `isinstance` would let True pass, and "Max-Age=True" is no age.
         if self.max_age is not None and type(self.max_age) is not int:
             refuse(f"max_age={self.max_age!r}", "use whole seconds, or None")
         if self.samesite == "None" and self.secure is not True:
@@ -98,7 +93,7 @@ class Cookie:
             refuse("__Host- allows neither a Domain nor another Path than /", "leave them out")
 
     def header(self) -> tuple[str, str]:
-        """The cookie as a header's name and value (RFC 6265 section 4.1)."""
+        """Return the cookie as a header's name and value (RFC 6265 section 4.1)."""
         parts = [f"{self.name}={self.value}"]
         if self.max_age is not None:
             parts.append(f"Max-Age={self.max_age}")
@@ -116,25 +111,39 @@ class Cookie:
 
 
 def merge_cookies(header: str, values: Mapping[str, str | None]) -> str | None:
-    """A `Cookie` header with some cookies set, or with None removed; None when none are left."""
+    """Return a `Cookie` header with cookies set, or removed if None; None if no cookie is left."""
     pairs = (pair.strip(" \t") for pair in header.split(";"))
     kept = [pair for pair in pairs if pair and pair.partition("=")[0].strip(" \t") not in values]
     kept += [f"{name}={value}" for name, value in values.items() if value is not None]
     return "; ".join(kept) or None
 
 
+class CookieOptions(TypedDict, total=False):
+    """The attributes of an adapter's cookies, as keyword arguments of the adapter."""
+
+    domain: str | None
+    """The host and its subdomains that the cookie is sent to. Default: None, this host alone."""
+    path: str
+    """The path that the cookie is sent for. Default: `"/"`."""
+    secure: bool | None
+    """Whether the cookie is sent over https alone. Default: None, as the request came."""
+    samesite: str
+    """`"Lax"` (the default), `"Strict"` or `"None"` (the word), in any case; `""` leaves it to the
+    browser."""
+    max_age: int | None
+    """Seconds until the cookie ends. Default: None, it ends with the browser session."""
+    partitioned: bool
+    """Whether the cookie is for use in third-party frames (CHIPS), which needs `secure=True`.
+    Default: False."""
+    httponly: bool
+    """Whether scripts are kept from reading the cookie. Default: True."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CookieAttributes:
-    """The attributes of an adapter's cookies, which are the adapter's arguments.
+    """The attributes of an adapter's cookies.
 
-    :ivar domain: None for this host alone.
-    :ivar path: the path that the cookie is sent for.
-    :ivar secure: None for what the request came by.
-    :ivar samesite: `Lax`, `Strict` or `None` (the word), in any case; empty to leave it to the
-        browser.
-    :ivar max_age: seconds; None for a cookie that ends with the browser session.
-    :ivar partitioned: for use in third-party frames (CHIPS); needs `secure=True`.
-    :ivar httponly: whether scripts are kept from reading it.
+    :ivar domain, path, secure, samesite, max_age, partitioned, httponly: see `CookieOptions`.
     """
 
     domain: str | None = None
@@ -147,51 +156,45 @@ class CookieAttributes:
 
     @property
     def strict(self) -> bool:
-        """Whether browsers hold the cookie back on arrivals by a link."""
+        """Whether browsers hold the cookie back when a visitor arrives by a link."""
         return self.samesite.capitalize() == "Strict"
 
     def cookie(self, name: str, value: str) -> Cookie:
-        """A cookie with these attributes.
+        """Return a cookie with these attributes.
 
-        :raises ConfigurationError: a combination that browsers drop.
+        :raises ConfigurationError: a combination of attributes that browsers drop.
         """
         secure = self.secure
         if secure is None and name.lower().startswith(("__host-", "__secure-")):
-            secure = True  # without it the prefix makes browsers drop the cookie
-        return Cookie(
-            name,
-            value,
-            max_age=self.max_age,
-            domain=self.domain,
-            path=self.path,
-            secure=secure,
-            httponly=self.httponly,
-            samesite=self.samesite.capitalize(),
-            partitioned=self.partitioned,
-        )
+            secure = True  # browsers drop a cookie with that prefix unless it is secure
+        given = {each: getattr(self, each) for each in self.__slots__}
+        given |= {"secure": secure, "samesite": self.samesite.capitalize()}
+        return Cookie(name, value, **given)
 
     def check(self, names: Iterable[str]) -> None:
-        """:raises ConfigurationError: one of the names and these attributes do not go together."""
+        """:raises ConfigurationError: browsers would drop a cookie with one of these names."""
         if not isinstance(self.samesite, str):
             raise ConfigurationError(
                 f"samesite: {self.samesite!r}; use 'Lax', 'Strict' or 'None' (the word)"
             )
-        if self.max_age is not None and (
-            isinstance(self.max_age, bool) or not isinstance(self.max_age, int) or self.max_age <= 0
-        ):
-            raise ConfigurationError(
-                f"max_age: {self.max_age!r}; use a positive number of seconds, or None"
-            )
+        if self.max_age is not None:
+            check_positive("max_age", self.max_age, "seconds, or None", whole=True)
         switches = {"httponly": self.httponly, "partitioned": self.partitioned}
         if self.secure is not None:
             switches["secure"] = self.secure
         for switch, value in switches.items():
-            if not isinstance(value, bool):  # "no" would count as yes
+            if not isinstance(value, bool):  # the text "no" would count as True
                 raise ConfigurationError(f"{switch}: {value!r}; use True or False")
         for name in names:
             self.cookie(name, "")
 
 
+def cap_age(cookie: Cookie, seconds: int) -> Cookie:
+    """Return the cookie with a `Max-Age` of so many seconds at most, and never without one."""
+    age = seconds if cookie.max_age is None else min(cookie.max_age, seconds)
+    return replace(cookie, max_age=age)
+
+
 def deletion(cookie: Cookie) -> Cookie:
-    """The cookie that makes a browser forget `cookie`."""
+    """Return the cookie that makes a browser forget `cookie`."""
     return replace(cookie, value="", max_age=0)

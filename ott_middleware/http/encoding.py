@@ -1,4 +1,4 @@
-"""JSON, dates and visible text, as they are written into responses."""
+"""Encodes JSON, dates and visible text for responses."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from urllib.parse import quote
 
-# All of visible ASCII but "#".
+# Visible ASCII without "#".
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F))).replace("#", "")
 
 
 def visible(text: str) -> str:
-    """Text with everything but visible ASCII percent-encoded, so that no header can be injected."""
+    """Percent-encode all but visible ASCII, so that no header can be injected."""
     # Attack: a query of 64 kB of blanks. quote() encodes it twenty times as fast as a call for each
     # match of a pattern would.
     return quote(text.encode("latin-1", "replace"), safe=_VISIBLE)
 
 
 def iso_milliseconds(moment: datetime) -> str:
-    """A date as JavaScript writes one: UTC, exactly three fractional digits, `Z`.
+    """Return a date as JavaScript writes it: UTC, exactly three fractional digits, `Z`.
 
-    (ECMA-262, Date Time String Format; any other fraction is misread by the official client.)
+    (ECMA-262, Date Time String Format; Better Auth's client misreads any other fraction.)
     """
     utc = moment.astimezone(timezone.utc).replace(tzinfo=None)
     return f"{utc.isoformat(timespec='milliseconds')}Z"
@@ -41,9 +41,9 @@ _encode_json = json.JSONEncoder(
 
 
 def to_json(value: object) -> bytes:
-    """JSON as the wire has it; dates as `iso_milliseconds`.
+    """Return compact JSON in ASCII; dates as `iso_milliseconds` writes them.
 
-    :raises TypeError: something in it is no JSON value.
-    :raises ValueError: a number in it is none to JSON (NaN, an infinity).
+    :raises TypeError: the value holds something that is no JSON value.
+    :raises ValueError: the value holds a number that JSON does not have (NaN, an infinity).
     """
     return _encode_json(value).encode("ascii")

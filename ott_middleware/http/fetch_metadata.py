@@ -1,4 +1,4 @@
-"""What kind of request it is, by its method and Fetch Metadata.
+"""Classifies a request by its method and Fetch Metadata.
 
 (W3C Fetch Metadata Request Headers; https://fetch.spec.whatwg.org for the modes and destinations.)
 """
@@ -18,15 +18,16 @@ _METADATA = ("sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-us
 
 
 def is_speculative(request: Request) -> bool:
-    """Whether a browser or a proxy fetches the URL before a visitor opens it, if ever."""
+    """Return whether a browser or proxy fetches the URL before a visitor opens it (prefetch)."""
     said = (request.header(name) or "" for name in ("sec-purpose", "purpose", "x-moz"))
     return any("prefetch" in word or "prerender" in word for word in map(str.lower, said))
 
 
 def never_redeems(request: Request) -> bool:
-    """Whether a request of this kind redeems no link, since no visitor opened the URL."""
-    # Attack: another site loads the link in a frame, and so signs its visitors in here unseen. And
-    # a link preview's HEAD, or an image, would use up the token before the visitor clicks.
+    """Return whether a request of this kind redeems no link, since no visitor opened the URL."""
+    # Attack: another site loads the link in a frame, and so signs its visitors in at this site
+    # unseen. Frames redeem nothing, nor do HEAD requests and images: without this, a link preview
+    # would use up the token before the visitor clicks.
     return (
         request.method in ("HEAD", "OPTIONS")
         or request.header("sec-fetch-mode") == "no-cors"
@@ -35,7 +36,7 @@ def never_redeems(request: Request) -> bool:
 
 
 def is_navigation(request: Request) -> bool:
-    """Whether a visitor opened the URL, so that the response is the page that they see."""
+    """Return whether a visitor opened the URL, so that the response is the page that they see."""
     if request.method != "GET":
         return False
     if any(request.header(name) is not None for name in _METADATA):
@@ -45,14 +46,14 @@ def is_navigation(request: Request) -> bool:
 
 
 def accepts_html(request: Request) -> bool:
-    """Whether the `Accept` header names HTML (RFC 9110 section 12.5.1); one over 1 KiB does not."""
+    """Return whether `Accept` names HTML (RFC 9110 section 12.5.1); False if it is over 1 KiB."""
     accept = request.header("accept") or ""
     # Attack: `Accept: a<60,000 blanks>b` takes the parser 6 seconds, since its pattern is quadratic
-    # in blanks. No browser sends more than the bound; without it, one request would hold a worker.
+    # in blanks. The limit, which no browser reaches, keeps one request from holding up a worker.
     return len(accept) <= MAX_ACCEPT and _names_html(accept)
 
 
-# Both the kind of a request and the form of an error depend on it: it is parsed once for both.
+# The kind of a request and the form of an error depend on `Accept`: it is parsed once for both.
 @lru_cache(maxsize=64)
 def _names_html(accept: str) -> bool:
     accepted = parse_accept_header(accept, MIMEAccept)

@@ -1,7 +1,7 @@
 """Requests and responses as frozen values.
 
-Text here is what HTTP's bytes are: one character (U+0000 to U+00FF) a byte, as in WSGI's native
-strings, so that nothing is lost on the way.
+Text holds the bytes of HTTP: one character (U+0000 to U+00FF) a byte, as in WSGI's native strings,
+so that each byte stays as it was sent.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from .encoding import to_json, visible
 
 Headers = tuple[tuple[str, str], ...]
 
-
-# The headers of every response of the middleware: each concerns a token or a session.
+# The headers of every response of the middleware, since each concerns a token or a session.
 PRIVATE: Headers = (("Cache-Control", "no-store"), ("Referrer-Policy", "no-referrer"))
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One incoming request, whichever interface it came by.
+    """One incoming request, the same for ASGI and WSGI.
 
     :ivar method: in upper case.
     :ivar scheme: `http` or `https`, as the server or `public_origin` says.
@@ -35,10 +34,10 @@ class Request:
     :ivar headers: by lower-case name; repeated ones are joined.
     :ivar links: the link parameters that were cut from the query: one value for each, blank as
         soon as the flow has read it.
-    :ivar carrier: the ASGI scope or WSGI environ, for adapters that need more; it holds the handle,
-        `ott`, where it is the app that asks.
-    :ivar client: the client's address: the peer, or what a layer outside (ProxyFix,
-        `--proxy-headers`) made of it; None where there is none.
+    :ivar carrier: the ASGI scope or WSGI environ, for adapters that need more; it holds the handle
+        where the app made the call.
+    :ivar client: the client's address: the peer's, or the one that a layer outside (ProxyFix,
+        `--proxy-headers`) set; None where there is none.
     :ivar verifiable: whether the adapter of the middleware that read the request can verify
         sessions; None for a request that no middleware read.
     :ivar began: the count of revocations when the request came in; None for a request that no
@@ -48,7 +47,7 @@ class Request:
     method: str
     scheme: str
     path: str
-    # These hold cookies, tokens and whatever else a client sends: none of it may reach a log.
+    # Clients send cookies and tokens in these fields: a repr, which may be logged, leaves them out.
     target: str = field(default="/", repr=False)
     query: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -60,14 +59,14 @@ class Request:
     began: int | None = field(default=None, repr=False, compare=False)
 
     def header(self, name: str) -> str | None:
-        """The value of a header by its lower-case name."""
+        """Return the value of a header by its lower-case name, or None."""
         return self.headers.get(name)
 
     def cookies(self, name: str) -> list[str]:
-        """Every value that the request carries for a cookie, as sent: quotes and escapes untouched.
+        """Return every value of a cookie in the request, as sent: quotes and escapes untouched.
 
-        Empty as well where one of them is over 8 KiB or there are more than 32, as no browser has
-        them. (RFC 6265 section 5.4: a browser may send several cookies of one name.)
+        The list is empty, too, if a value is over 8 KiB or there are more than 32: no browser sends
+        these. (RFC 6265 section 5.4: a browser may send several cookies of one name.)
         """
         return cookie_values(self.headers.get("cookie", ""), name)
 
@@ -77,13 +76,13 @@ class Request:
         return f"{self.target}?{visible(self.query)}" if self.query else self.target
 
     def with_headers(self, changes: Mapping[str, str | None]) -> Request:
-        """The same request with some headers set, or with None removed."""
+        """Return the same request with some headers set, or removed where the value is None."""
         headers = {**self.headers, **changes}
         kept = {name: value for name, value in headers.items() if value is not None}
         return dataclasses.replace(self, headers=kept)
 
     def with_cookies(self, values: Mapping[str, str | None]) -> Request:
-        """The same request with some cookies set, or with None removed."""
+        """Return the same request with some cookies set, or removed where the value is None."""
         return self.with_headers({"cookie": merge_cookies(self.headers.get("cookie", ""), values)})
 
 
@@ -91,7 +90,7 @@ class Request:
 class Response:
     """A response: status, headers in order, body.
 
-    :raises ValueError: what no server can send.
+    :raises ValueError: no server can send that status, header or body.
     """
 
     status: int
@@ -100,7 +99,8 @@ class Response:
     body: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
-        # A hook's may be anything, and half of a response can't be taken back. No value is shown.
+        # A hook may return anything, and a response that fails half-way cannot be taken back. The
+        # errors show no value: it may be a token or a cookie.
         if type(self.status) is not int or not 100 <= self.status <= 999:
             raise ValueError("Response.status: use a number from 100 to 999")
         if not isinstance(self.body, bytes):
@@ -109,7 +109,7 @@ class Response:
             raise ValueError("Response.headers: use pairs of strings that HTTP can carry")
 
     def with_headers(self, *more: tuple[str, str]) -> Response:
-        """The same response with headers added."""
+        """Return the same response with headers added."""
         return dataclasses.replace(self, headers=(*self.headers, *more))
 
 
@@ -117,7 +117,7 @@ _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 def _is_header(pair: object) -> bool:
-    """Whether it is a name and a value of RFC 9110 section 5, in latin-1."""
+    """Return whether a pair is a header's name and value (RFC 9110 section 5), in latin-1."""
     return (
         isinstance(pair, tuple)
         and len(pair) == 2
@@ -127,13 +127,14 @@ def _is_header(pair: object) -> bool:
     )
 
 
-def json_response(status: int, value: object, *headers: tuple[str, str]) -> Response:
-    """A JSON response that no cache may store and no browser may sniff."""
-    body = to_json(value)
+def private_response(
+    status: int, content_type: str, body: bytes, *headers: tuple[str, str]
+) -> Response:
+    """Return a response that no cache may store and no browser may sniff."""
     return Response(
         status,
         (
-            ("Content-Type", "application/json"),
+            ("Content-Type", content_type),
             ("Content-Length", str(len(body))),
             *PRIVATE,
             ("X-Content-Type-Options", "nosniff"),
@@ -141,3 +142,8 @@ def json_response(status: int, value: object, *headers: tuple[str, str]) -> Resp
         ),
         body,
     )
+
+
+def json_response(status: int, value: object, *headers: tuple[str, str]) -> Response:
+    """Return a JSON response that no cache may store."""
+    return private_response(status, "application/json", to_json(value), *headers)

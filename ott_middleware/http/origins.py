@@ -11,7 +11,7 @@ from .messages import Request
 from .urls import _AUTHORITY, resolved_path
 
 _ORIGIN = re.compile(
-    # Longer than any host name: 64 kB of labels in `Host` or `Origin` are not looked at.
+    # Attack: 64 kB of labels in `Host` or `Origin`. No host name is over this length.
     r"(?=.{1,512}\Z)"
     r"(?P<scheme>[a-z][a-z0-9+.\-]*)://"
     r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?|)"
@@ -30,8 +30,9 @@ class Origin:
 
     @classmethod
     def parse(cls, text: str | None) -> Origin | None:
-        """An origin by its serialisation; None for anything else, `null` included."""
-        # Not only lower(): it makes "k" of the Kelvin sign, and a host of what is none.
+        """Return the origin that a text is the serialisation of; None for others, and `null`."""
+        # Attack: the Kelvin sign, of which lower() makes "k": the text would pass for a host that
+        # it is not. Only ASCII is parsed.
         match = _ORIGIN.fullmatch(text.lower()) if text and text.isascii() else None
         if match is None:
             return None
@@ -46,7 +47,7 @@ class Origin:
 
     @classmethod
     def of_url(cls, url: str | None) -> Origin | None:
-        """The origin of an absolute URL; None for anything else."""
+        """Return the origin of an absolute URL; None for any other text."""
         match = _AUTHORITY.match(url) if url else None
         return cls.parse(match[0]) if match else None
 
@@ -54,10 +55,10 @@ class Origin:
         return f"{self.scheme}://{self.host}" + (f":{self.port}" if self.port else "")
 
     def covers(self, named: Origin) -> bool:
-        """Whether this origin, as the app sees itself, is the one that was named.
+        """Return whether this origin, as the app sees itself, is the one that was named.
 
-        Behind a proxy that ends TLS, an app at `https://H` sees `http://H`: the same place. The
-        reverse never is: what was meant for `http://H` could be read by anyone on the way.
+        Behind a proxy that ends TLS, an app at `https://H` sees `http://H`: the same site. The
+        reverse does not hold: text for `http://H` can be read by any attacker on the network.
         """
         secured = Origin.parse(f"https{str(self)[4:]}") if self.scheme == "http" else None
         return named in (self, secured)
@@ -70,7 +71,7 @@ class SeenOrigin(str):
 
 
 class NamedOrigin(str):
-    """An origin that a server named in its request: only a token bound to that origin will do."""
+    """An origin that a server named in its request: only a token bound to that origin is valid."""
 
     __slots__ = ()
 
@@ -78,7 +79,7 @@ class NamedOrigin(str):
 def own_origin(request: Request, public_origin: Origin | None) -> Origin | None:
     """Return this site's own origin by the Origin rule: the configured one, else scheme and Host.
 
-    That a page is of the same origin as its request needs no more, but a Host is no proof of which
+    A Host is enough to compare the origin of a page with that of its request, but no proof of which
     site this is.
     """
     if public_origin is not None:
@@ -117,7 +118,7 @@ class OriginPattern:
 
     @classmethod
     def parse(cls, option: str, text: object) -> OriginPattern:
-        """:raises ConfigurationError: the text is no origin, or would trust everyone."""
+        """:raises ConfigurationError: the text is no origin, or would trust the whole web."""
 
         def refuse(cure: str) -> ConfigurationError:
             return ConfigurationError(f"{option}: {text!r} is not an origin; {cure}")
@@ -134,15 +135,16 @@ class OriginPattern:
         origin = Origin.parse(f"{scheme}{mark}{host}")
         if origin is None:
             raise refuse(example)
-        # A wildcard right above a top-level domain would trust whoever registers a name there; so
-        # would one above its other spelling, with a dot at the end.
+        # Attack: a wildcard right above a top-level domain trusts an attacker that registers a name
+        # below it. Both spellings of the domain, with and without a dot at the end, are refused.
         if subdomains and "." not in origin.host[:-1] and origin.host != "localhost":
             raise refuse("name the domain that the wildcard stands in, as 'https://*.example.com'")
         return cls(origin.scheme, origin.host, "*" if any_port else origin.port, subdomains)
 
     def matches(self, origin: Origin) -> bool:
-        """Whether the origin is this one, or below it."""
-        # The dot is part of the comparison: evil-example.com is not below example.com.
+        """Return whether the origin matches this entry."""
+        # Attack: evil-example.com. The dot is part of the comparison, so that only subdomains match
+        # a wildcard.
         host = (
             origin.host.endswith("." + self.host) if self.subdomains else origin.host == self.host
         )
@@ -154,7 +156,7 @@ class OriginPattern:
 
     @property
     def exact(self) -> Origin | None:
-        """The one origin that matches; None where there is a wildcard."""
+        """The only origin that matches; None for an entry with a wildcard."""
         if self.subdomains or self.port == "*":
             return None
         return Origin(self.scheme, self.host, self.port)
@@ -181,8 +183,8 @@ _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()+,;=:@\-]+)+/?")
 class HandoffTarget:
     """One entry of `handoff_targets`.
 
-    :ivar origin: the origin; wildcards count for links only.
-    :ivar prefix: what the path of a link must begin with; None for any path.
+    :ivar origin: the target's origin; a wildcard counts for links only.
+    :ivar prefix: the path that the path of a link must equal or be below; None for any path.
     """
 
     origin: OriginPattern
@@ -198,7 +200,7 @@ class HandoffTarget:
         origin, prefix = OriginPattern.parse(option, f"{scheme}{mark}{host}"), slash + path
         if prefix == "/":
             return cls(origin)
-        # Compared as text with what a browser makes of a URL: another spelling would never match.
+        # A link's path is compared as the browser resolves it: any other spelling never matches.
         if (
             origin.scheme not in ("http", "https")
             or not _PREFIX.fullmatch(prefix)
@@ -219,30 +221,31 @@ class HandoffTarget:
         path = resolved_path(url)
         if path is None:
             return False
-        # /app is no prefix of /application: another app may live there.
+        # /app does not allow /application, which may be another app.
         inside = self.prefix if self.prefix.endswith("/") else self.prefix + "/"
         return path == self.prefix or path.startswith(inside)
 
 
 def is_among(origin: Origin, patterns: Iterable[OriginPattern]) -> bool:
-    """Whether one of the patterns matches."""
+    """Return whether one of the patterns matches."""
     return any(pattern.matches(origin) for pattern in patterns)
 
 
 def check_origin(request: Request, own: Origin | None, trusted: Iterable[OriginPattern]) -> None:
-    """The Origin rule: refuse what a page of an untrusted origin made the browser send.
+    """Apply the Origin rule: refuse requests that a page of an untrusted origin caused.
 
     `Origin` (RFC 6454 section 7), else `Referer`, else Fetch Metadata (W3C Fetch Metadata Request
     Headers) names the page that caused the request. A request without all three does not come from
     a browser, so that it carries no visitor's cookies without the visitor's knowledge.
 
     :raises InvalidOrigin: the origin is known and not trusted.
-    :raises MissingOrNullOrigin: a browser asks and the origin is not known.
+    :raises MissingOrNullOrigin: a browser sent the request and the origin is not known.
     """
     site = request.header("sec-fetch-site")
     origin, referer = request.header("origin"), request.header("referer")
     if origin == "null":
-        # Sandboxed frames and some redirects send null; only the browser's own word helps then.
+        # Sandboxed frames and some redirects send null: only Fetch Metadata, which pages cannot
+        # forge, tells then.
         if site != "same-origin":
             raise MissingOrNullOrigin
         return

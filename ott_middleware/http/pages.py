@@ -1,4 +1,4 @@
-"""The HTML pages: everything escaped, no scripts, and a policy that would stop any."""
+"""Builds the HTML pages: all text is escaped, there are no scripts, and a policy blocks any."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 from html import escape
 
 from ..errors import RequestError
-from .messages import PRIVATE, Response
+from .messages import Response, private_response
 
 _STYLE = (
     "body{font:1.125rem/1.5 system-ui,sans-serif;max-width:32rem;margin:0 auto;"
@@ -34,7 +34,7 @@ _TEXTS = {
 
 
 def error_page(error: RequestError, clean_url: str) -> Response:
-    """The page for a visitor whose link could not be redeemed.
+    """Return the page for a visitor with a link that could not be redeemed.
 
     :param clean_url: the same page without the token, on this host.
     """
@@ -44,7 +44,7 @@ def error_page(error: RequestError, clean_url: str) -> Response:
 
 
 def arrival_page(url: str, *headers: tuple[str, str]) -> Response:
-    """A page that loads `url` at once, as a navigation that starts on this host."""
+    """Return a page that loads `url` at once, as a navigation that starts on this host."""
     target = escape(url)
     head = f'<meta http-equiv="refresh" content="0;url={target}">'
     body = f'<h1>One moment</h1><p><a href="{target}">Continue</a></p>'
@@ -60,15 +60,5 @@ def _page(
         f"{head}<title>{escape(title)}</title><style>{_STYLE}</style></head>"
         f"<body><main>{body}</main></body></html>"
     ).encode()
-    return Response(
-        status,
-        (
-            ("Content-Type", "text/html; charset=utf-8"),
-            ("Content-Length", str(len(html))),
-            *PRIVATE,
-            ("X-Content-Type-Options", "nosniff"),
-            ("Content-Security-Policy", _POLICY),
-            *headers,
-        ),
-        html,
-    )
+    policy = ("Content-Security-Policy", _POLICY)
+    return private_response(status, "text/html; charset=utf-8", html, policy, *headers)

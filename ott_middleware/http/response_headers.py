@@ -1,4 +1,4 @@
-"""What the middleware changes about the response headers of the app: pure functions."""
+"""Changes the response headers of the app: pure functions from headers to headers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .origins import Origin, OriginPattern, is_among
 
 _HEADER_LIST = re.compile(r"[A-Za-z0-9\-_, ]{1,512}")
 
-# What caches go by, beside or instead of Cache-Control: those of browsers, and those that a CDN or
-# a reverse proxy keeps for all visitors (RFC 9213 names its fields "...-Cache-Control").
+# The headers that caches obey, beside or instead of Cache-Control: caches of browsers, and those
+# that a CDN or reverse proxy has for all visitors (RFC 9213 names fields "...-Cache-Control").
 _FOR_CACHES = re.compile(
     r".*cache-control|(?:.*-)?(?:surrogate|edge)-control|x-accel-expires|expires|etag|pragma",
     re.IGNORECASE,
@@ -28,27 +28,27 @@ _YEAR = re.compile(r"[0-9]{2,4}(?![0-9])")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
-def without(headers: Headers, *names: str) -> Headers:
-    """The headers but those of the (lower-case) names."""
+def remove_headers(headers: Headers, *names: str) -> Headers:
+    """Return the headers without those of the (lower-case) names."""
     return tuple(pair for pair in headers if pair[0].lower() not in names)
 
 
-def private(headers: Headers, cache_control: str = "private, no-store") -> Headers:
-    """The headers of a response that no cache may store: not the browser's, a proxy's or a CDN's.
+def forbid_caching(headers: Headers, cache_control: str = "private, no-store") -> Headers:
+    """Return headers with which no cache stores the response: no browser's, proxy's or CDN's.
 
-    Every response with a session's cookie or a token goes through here.
+    Every response with a session's cookie or a token goes through this function.
 
-    :param cache_control: `no-store`, with or without `private` for caches that are older than that.
+    :param cache_control: `no-store`, with `private` for old caches that do not know `no-store`.
     """
-    # A CDN that goes by a header of its own would store the response and give one visitor's session
-    # to the next. Each such header is removed: left in place, it would win over `no-store`.
+    # The failure: a CDN that obeys a header of its own stores the response, and gives one visitor's
+    # session to the next. Each such header is removed: left in place, it would win over `no-store`.
     kept = (pair for pair in headers if not _FOR_CACHES.fullmatch(pair[0]))
     return (*kept, ("Cache-Control", cache_control))
 
 
 @dataclass(frozen=True, slots=True)
 class _SetCookie:
-    """One `Set-Cookie` line, as browsers read it (RFC 6265bis sections 5.6 and 5.7).
+    """One `Set-Cookie` line, parsed as browsers do (RFC 6265bis sections 5.6 and 5.7).
 
     :ivar value: None for a deletion.
     :ivar path: None for the directory of the request.
@@ -63,20 +63,20 @@ class _SetCookie:
     refused: bool
 
     def may_replace(self, other: _SetCookie) -> bool:
-        """Whether both lines may be about one cookie of a browser."""
+        """Return whether both lines may be about one cookie of a browser."""
         return (
             self.domain == other.domain
             and self.partitioned == other.partitioned
-            # The directory may be any path: where it is left open, the later line counts.
+            # Without a path it is the request's directory, which may be any: the later line counts.
             and (self.path is None or other.path is None or self.path == other.path)
         )
 
 
-def set_cookies(headers: Headers, now: float) -> dict[str, str | None]:
-    """The changes of a response to the browser's cookies: name → new value, or None for a deletion.
+def cookie_changes(headers: Headers, now: float) -> dict[str, str | None]:
+    """Return how a response changes the browser's cookies: name → value, or None for a deletion.
 
-    A deletion counts whichever path and domain it names, for a proxy may have changed those of the
-    request. It does not count where another line leaves a cookie of that name with a value.
+    A deletion counts with any path and domain, since a proxy may have changed those of the request.
+    It does not count if another line leaves a cookie of that name with a value.
 
     :param now: Unix seconds; a cookie that expires until then is deleted.
     """
@@ -96,7 +96,7 @@ def set_cookies(headers: Headers, now: float) -> dict[str, str | None]:
 
 
 def clears_cookies(headers: Headers) -> bool:
-    """Whether a response makes browsers drop all cookies of this site (W3C Clear Site Data).
+    """Return whether a response makes browsers drop all cookies of this site (Clear Site Data).
 
     Browsers compare each item letter by letter, quotes included, and ignore any other.
     """
@@ -109,15 +109,15 @@ def clears_cookies(headers: Headers) -> bool:
 
 
 def next_request(request: Request, headers: Headers, now: float) -> Request:
-    """The request as the browser would send it next, with the cookies that a response leaves.
+    """Return the request as the browser would send it next, after the response set its cookies.
 
     :param headers: of the response.
     :param now: Unix seconds.
     """
-    # Browsers clear after they have set: no Set-Cookie of the same response survives.
+    # Browsers clear the cookies after they have set those of the same response.
     if clears_cookies(headers):
         return request.with_headers({"cookie": None})
-    return request.with_cookies(set_cookies(headers, now))
+    return request.with_cookies(cookie_changes(headers, now))
 
 
 def _parse(line: str, now: float) -> _SetCookie:
@@ -130,7 +130,7 @@ def _parse(line: str, now: float) -> _SetCookie:
     prefix = name.lower()
     host = prefix.startswith("__host-")
     # Frameworks write an empty value as two quotes, and read none from it.
-    deleted = value in ("", '""') or _is_over(attributes, now)
+    deleted = value in ("", '""') or _has_expired(attributes, now)
     return _SetCookie(
         name,
         None if deleted else value,
@@ -142,10 +142,10 @@ def _parse(line: str, now: float) -> _SetCookie:
     )
 
 
-def _is_over(attributes: Sequence[tuple[str, str]], now: float) -> bool:
-    """Whether a cookie has expired. Of each attribute the last that can be read counts."""
+def _has_expired(attributes: Sequence[tuple[str, str]], now: float) -> bool:
+    """Return whether a cookie has expired. Of each attribute the last valid one counts."""
     ages = [text for name, text in attributes if name == "max-age" and _MAX_AGE.fullmatch(text)]
-    if ages:  # an age decides alone, whatever `Expires` says
+    if ages:  # `Max-Age` has precedence over `Expires`
         return ages[-1].startswith("-") or not ages[-1].strip("0")
     dates = [_cookie_date(text) for name, text in attributes if name == "expires"]
     readable = [date for date in dates if date is not None]
@@ -154,9 +154,9 @@ def _is_over(attributes: Sequence[tuple[str, str]], now: float) -> bool:
 
 
 def _cookie_date(text: str) -> tuple[int, ...] | None:
-    """Year, month, day, hour, minute and second of a date as browsers read one, or None.
+    """Return year, month, day, hour, minute and second of a date as browsers parse it, or None.
 
-    (RFC 6265 section 5.1.1, which takes dates that no parser of HTTP dates would.)
+    (RFC 6265 section 5.1.1, which accepts dates that parsers of HTTP dates refuse.)
     """
     clock: tuple[int, ...] | None = None
     day = month = year = None
@@ -173,33 +173,35 @@ def _cookie_date(text: str) -> tuple[int, ...] | None:
         return None
     if not 1 <= day <= 31 or clock > (23, 59, 59) or max(clock[1:]) > 59:
         return None
-    # Browsers differ about 69, and about years before 1601; each of these deletes in one of them.
+    # Browsers differ about 69, and about years before 1601: each counts as a deletion, as it is one
+    # in some browser.
     if year < 100:
         year += 1900 if year >= 69 else 2000
     return (year, month, day, *clock)
 
 
 def with_session(headers: Headers, cookies: Iterable[Cookie]) -> Headers:
-    """The headers of the response to a request that redeemed a token: signs in, is not stored.
+    """Return the headers of a response that signs in by a token: with cookies, and not stored.
 
-    A cookie that the app sets or deletes by itself stands as the app left it.
+    A cookie that the app itself sets or deletes stays as the app left it.
     """
-    decided = set_cookies(headers, now=0)  # set or deleted, whichever
-    # The app asked for all cookies to be dropped, which is a sign-out: depending on the order in
-    # which a browser does both, a cookie beside it would sign in all the same.
+    decided = cookie_changes(headers, now=0)  # both set and deleted ones
+    # The failure: the app drops all cookies, which is a sign-out, and a cookie of ours beside it
+    # signs the visitor in all the same, depending on the browser's order. None is added.
     added = () if clears_cookies(headers) else cookies
     return (
-        *private(headers),
+        *forbid_caching(headers),
         *(cookie.header() for cookie in added if cookie.name not in decided),
     )
 
 
-def guarded(headers: Headers) -> Headers:
-    """The headers of a hook's response to a used link, whose URL still holds the used token.
+def protect_used_link(headers: Headers) -> Headers:
+    """Return the headers of a hook's response to a used link, whose URL still holds the token.
 
-    :param headers: `strict-origin` stays: without an origin, a form on the page could not be sent.
+    :param headers: a Referrer-Policy of `strict-origin` stays: without an origin, the Origin rule
+        would refuse a form on the page.
     """
-    kept = private(without(headers, "referrer-policy"), "no-store")
+    kept = forbid_caching(remove_headers(headers, "referrer-policy"), "no-store")
     keeps_origin = ("referrer-policy", "strict-origin") in (
         (name.lower(), value.strip()) for name, value in headers
     )
@@ -207,27 +209,28 @@ def guarded(headers: Headers) -> Headers:
 
 
 def with_token(headers: Headers, token: str) -> Headers:
-    """The headers of a response that signed a user in, with a token that its scripts can read."""
+    """Return the headers of a response that signed a user in, with a token for its scripts."""
     exposed = [value for name, value in headers if name.lower() == "access-control-expose-headers"]
     names = [name.strip() for value in exposed for name in value.split(",") if name.strip()]
     if "set-ott" not in (name.lower() for name in names):
         names.append("set-ott")
-    # Of two set-ott values, scripts would read neither.
-    kept = without(headers, "access-control-expose-headers", "set-ott")
+    # A `set-ott` of the app is removed: scripts read two values as one, and redeem neither.
+    kept = remove_headers(headers, "access-control-expose-headers", "set-ott")
     return (
-        *private(kept, "no-store"),
+        *forbid_caching(kept, "no-store"),
         ("Access-Control-Expose-Headers", ", ".join(names)),
         ("set-ott", token),
     )
 
 
 def cors(request: Request, trusted: Sequence[OriginPattern], method: str) -> Headers:
-    """The CORS headers of a response on the two paths (Fetch standard, CORS protocol)."""
+    """Return the CORS headers of a response on the two paths (Fetch standard, CORS protocol)."""
     vary = ("Vary", "Origin")
     origin = Origin.parse(request.header("origin"))
     if origin is None or not is_among(origin, trusted):
         return (vary,)
-    # With credentials the standard demands the exact origin; it was matched, so it may be named.
+    # With credentials the standard demands the exact origin. It matched a pattern, so that it is no
+    # text of a client's choice.
     headers = [
         vary,
         ("Access-Control-Allow-Origin", str(request.header("origin"))),

@@ -1,4 +1,4 @@
-"""Queries and paths: pure functions, and the rules that keep a `Location` on this host.
+"""Cuts queries, compares paths, and keeps a `Location` on this host: pure functions.
 
 The strings are those of `ott_middleware.http.messages`: one character a byte.
 """
@@ -6,34 +6,19 @@ The strings are those of `ott_middleware.http.messages`: one character a byte.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from .client_text import MAX_SPELLED_PATH
 
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#\\]*")
-
-
 # A token has at most 512 characters, and a percent-encoded one three times as many.
 _LONGEST_VALUE = 3 * 512
 
 
-def is_named(key: str, name: str) -> bool:
-    """Whether a parameter's key, as sent, is a spelling of that name."""
-    # By a pattern, since decoding each of the thousands of keys that a client can send would take
-    # the server tens of milliseconds.
-    return key == name or ("%" in key and _spelling(name)(key) is not None)
-
-
-@lru_cache(maxsize=16)
-def _spelling(name: str) -> Callable[[str], re.Match[str] | None]:
-    return re.compile(letters_of(name)).fullmatch
-
-
 def value_of(spelled: str) -> str:
-    """A parameter's value, percent-decoded unless it is too long for any token."""
-    # Without the limit, a value of 64 kB would be decoded to be refused.
+    """Return a parameter's value, percent-decoded unless it is too long for any token."""
+    # Attack: a value of 64 kB, decoded only to be refused.
     if "%" not in spelled or len(spelled) > _LONGEST_VALUE:
         return spelled
     return unquote(spelled, "latin-1")
@@ -43,10 +28,10 @@ def cut(query: str, name: str) -> tuple[str, tuple[str, ...]]:
     """Cut every parameter of that name from a query.
 
     Parameters are separated by `&`. Parsers that split at `;` too (`cgi` of old Pythons, some
-    servers' own) would find the token in `a=1;ott=T`: it is cut there as well, but is no link, so
-    that the value is not among those returned.
+    servers' own) would find the token in `a=1;ott=T`: such a parameter is cut, but is no link, so
+    that its value is not returned.
 
-    :param query: as sent; what is kept is kept byte for byte, in order.
+    :param query: as sent; the rest is kept byte for byte, in order.
     :param name: ASCII; a percent-encoded spelling of it counts.
     :return: the rest of the query, and the percent-decoded values of the links in order.
     """
@@ -54,95 +39,83 @@ def cut(query: str, name: str) -> tuple[str, tuple[str, ...]]:
     return rest, tuple(map(value_of, links))
 
 
-def divide(query: str, name: str) -> tuple[str, list[str], list[str]]:
-    """Return the rest of a query, the values of that name, and those behind a `;`, as sent."""
-    return _cutter(name, "&").divide(query)
+def divide(query: str, name: str, ends: str = "&") -> tuple[str, list[str], list[str]]:
+    """Return the rest of a query, the values of that name, and those behind a `;`, as sent.
+
+    :param ends: the characters that end a parameter.
+    """
+    # Attack: tens of thousands of parameters in 64 kB. A loop over them in Python would take the
+    # server tens of milliseconds; the patterns do all of it in C.
+    link, links, piece, pieces, first_piece = _patterns(name, ends)
+    rest = f"&{query}"
+    values = link.findall(rest)
+    if values:
+        rest = links.sub("", rest)
+    others: list[str] = piece.findall(rest)
+    if others:
+        # Without the pieces behind it, the first piece may be a link.
+        rest = link.sub("", pieces.sub("", rest))
+    return first_piece.sub("&", rest).removeprefix("&"), values, others
 
 
 def cut_target(target: str, name: str) -> str:
-    """What was requested, without the parameters of that name, otherwise byte for byte.
+    """Return a request target without the parameters of that name, otherwise byte for byte.
 
-    A request target has no fragment (RFC 9112 section 3.2). Servers that are sent one all the same
-    differ in whether it belongs to the query: the name is cut on either side of a `#`.
+    A request target has no fragment (RFC 9112 section 3.2). If a client sends one, servers differ
+    in whether it belongs to the query: the parameter is cut on both sides of a `#`.
     """
     path, question_mark, query = target.partition("?")
-    # Behind a `#` a parameter begins as behind an `&`, which stands there only for the cut.
-    rest = _cutter(name, "&#").divide(query.replace("#", "#&"))[0].replace("#&", "#")
+    # A parameter may begin behind a `#`, too: an `&` is added behind it for the cut.
+    rest = divide(query.replace("#", "#&"), name, "&#")[0].replace("#&", "#")
     if rest == query:
         return target
     return path + (question_mark if rest.partition("#")[0] else "") + rest
 
 
-class _Cutter:
-    """Cuts one parameter from queries, by regular expressions alone.
+@lru_cache(maxsize=16)
+def _patterns(name: str, ends: str) -> tuple[re.Pattern[str], ...]:
+    """Return patterns of links, of parameters behind a `;`, and of a first parameter with neither.
 
-    A client can send tens of thousands of parameters. A loop over them in Python would take the
-    server tens of milliseconds for a request of 64 kB.
-
-    :param name: of the parameter.
     :param ends: the characters that end a parameter.
     """
-
-    def __init__(self, name: str, ends: str) -> None:
-        letters = letters_of(name)
-        link = rf"&{letters}(?:=([^{ends}]*))?(?=[{ends}]|\Z)"
-        piece = rf";{letters}(?:=([^{ends};]*))?(?=[{ends};]|\Z)"
-        self._links, self._pieces = re.compile(link), re.compile(piece)
-        # Neighbours are cut at once.
-        self._cut_links = re.compile(f"(?:{link})+")
-        self._cut_pieces = re.compile(f"(?:{piece})+")
-        # The first piece has no `;` before it. It has no value either: with one, it is a link.
-        self._first_piece = re.compile(rf"&{letters};")
-
-    def divide(self, query: str) -> tuple[str, list[str], list[str]]:
-        rest = f"&{query}"
-        links = self._links.findall(rest)
-        if links:
-            rest = self._cut_links.sub("", rest)
-        others: list[str] = self._pieces.findall(rest)
-        if others:
-            # Where all pieces behind the first are cut, the first may be left as a link would be.
-            rest = self._links.sub("", self._cut_pieces.sub("", rest))
-        rest = self._first_piece.sub("&", rest)
-        return rest.removeprefix("&"), links, others
-
-
-@lru_cache(maxsize=16)
-def _cutter(name: str, ends: str) -> _Cutter:
-    return _Cutter(name, ends)
+    letters = letters_of(name)
+    link = rf"&{letters}(?:=([^{ends}]*))?(?=[{ends}]|\Z)"
+    piece = rf";{letters}(?:=([^{ends};]*))?(?=[{ends};]|\Z)"
+    # The patterns of several cut neighbours at once. The first parameter has no `;` before it. It
+    # has no value either: with one, it is a link.
+    patterns = (link, f"(?:{link})+", piece, f"(?:{piece})+", rf"&{letters};")
+    return tuple(map(re.compile, patterns))
 
 
 def cut_url(url: str, name: str) -> str:
-    """A URL without the parameters of that name in its query, otherwise byte for byte."""
+    """Return a URL without the parameters of that name in its query, otherwise byte for byte."""
     before, hash_mark, fragment = url.partition("#")
     return cut_target(before, name) + hash_mark + fragment
 
 
 def add_parameter(url: str, name: str, value: str) -> str:
-    """A URL with one parameter of that name: this one, the last of its query."""
+    """Return a URL with one parameter of that name, the last of its query."""
     before, hash_mark, fragment = cut_url(url, name).partition("#")
     joint = "&" if "?" in before else "?"
     return f"{before}{joint}{name}={value}{hash_mark}{fragment}"
 
 
-#: What the paths of this package contain, under whatever prefix.
+#: A part of the package's own paths, which may have any prefix.
 PATH_MARK = "/one-time-token/"
-
-
 #: Stands for the link parameter's name where links are off: no server lets it into a query.
 NO_PARAM = "\0"
 
 
 def letters_of(name: str) -> str:
-    """A pattern that matches every percent-encoded spelling of a name."""
+    """Return a pattern that matches every percent-encoded spelling of a name."""
     return "".join(f"(?:{re.escape(each)}|%(?i:{ord(each):02x}))" for each in name)
 
 
 def spellings_of(name: str) -> str:
-    """A pattern that finds in `"&" + query` a parameter that `cut` would cut, and nothing else.
+    """Return a pattern that finds in `"&" + query` a parameter that `cut` would cut, and no other.
 
-    It knows no `;`: a query that has one is searched with `&` in the place of each. The pattern
-    begins with a character, not with a choice: such a pattern is searched ten times as fast.
+    It has no `;`: replace each `;` of the query by `&` before the search. The pattern begins with a
+    character, not with a choice: such a pattern is searched ten times as fast.
     """
     return rf"&{letters_of(name)}(?:[=&]|\Z)"
 
@@ -152,25 +125,26 @@ def _text(raw: bytes) -> str:
 
 
 def path_of(target: str) -> str:
-    """The path of a request target, absolute form included (RFC 9112 section 3.2.2)."""
-    # The authority is the client's to choose: it never decides where a redirect goes.
+    """Return the path of a request target, absolute form included (RFC 9112 section 3.2.2)."""
+    # Attack: a client chooses the authority. It is dropped; else it could decide where a redirect
+    # goes.
     match = _AUTHORITY.match(target)
     return target[match.end() if match else 0 :].partition("?")[0].partition("#")[0]
 
 
 def browser_path(spelled: str | None, mount: bytes, path: bytes) -> str:
-    """The path that the browser asked for, percent-encoded, safe as a `Location`.
+    """Return the path that the browser requested, percent-encoded, safe as a `Location`.
 
-    :param spelled: the request target as it was sent, where the server tells. It is believed as far
-        as it says the same as `mount` and `path`, and preserves their spelling (`%2F`, say).
+    :param spelled: the request target as it was sent, or None. Where it says the same as `mount`
+        and `path`, their spelling (`%2F`, say) is taken from it.
     :param mount: the prefix that the application is mounted at, percent-decoded.
     :param path: the rest, percent-decoded.
     """
     if spelled is not None:
         # No browser sends a "#", but servers differ in whether it ends the path.
         for raw in (path_of(spelled.replace("#", "%23")), path_of(spelled)):
-            # Attack: 64 kB of escapes, decoded twice to be compared. Without its spelling such a
-            # path is encoded as any other.
+            # Attack: 64 kB of escapes, decoded twice to be compared. The spelling of so long a path
+            # is ignored.
             if len(raw) > MAX_SPELLED_PATH:
                 continue
             said = _text(unquote_to_bytes(raw.encode("latin-1")))
@@ -182,24 +156,24 @@ def browser_path(spelled: str | None, mount: bytes, path: bytes) -> str:
 
 
 def on_this_host(path: str) -> str:
-    r"""A percent-encoded path as a `Location` that cannot name another host.
+    r"""Return a percent-encoded path as a `Location` that cannot name another host.
 
     Browsers take `//host` and, since they read `\` as `/` and drop tabs and newlines, several
     other spellings for a network-path reference (RFC 3986 section 4.2; WHATWG URL, relative slash
-    state). By now all of these but the plain second slash are percent-encoded; that one is, here.
+    state). In the argument all of these but the second slash are percent-encoded already.
     """
     if not path.startswith("/"):
         path = "/" + path
     return "/%2F" + path[2:] if path.startswith("//") else path
 
 
-# What `pchar` of RFC 3986 allows as it stands, and the slash; never `\`, a control or a space.
+# The characters of `pchar` in RFC 3986, and the slash; never `\`, a control or a space.
 _SAFE = "/:@!$&'()*+,;=~"
 
 
 def _quote(path: bytes) -> str:
-    # Attack: a path of 64 kB of which quote() looks at each byte, for 4 ms. A path that is longer
-    # than any that a browser sends is encoded as a whole, at once; it names the same resource.
+    # Attack: a path of 64 kB, for which quote() takes 4 ms. In a path that is longer than browsers
+    # send, each byte is encoded, at once; it names the same resource.
     if len(path) > MAX_SPELLED_PATH and not path.isalnum():
         return f"%{path.hex('%').upper()}".replace("%2F", "/")
     return quote(path, safe=_SAFE)

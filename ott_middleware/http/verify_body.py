@@ -1,9 +1,10 @@
-"""The body of the verify path: JSON, and nothing that could hurt on its way to a token."""
+"""Parses the body of the verify path: JSON with a token, refused early where it could hurt."""
 
 from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate
 from typing import Any, NoReturn
 
 from ..errors import BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationError
@@ -13,10 +14,11 @@ MAX_BODY = 16 * 1024
 
 
 def check_length(request: Request, limit: int) -> None:
-    """Judge the body by its declared length, if it has one, before any of it is read.
+    """Check the declared length of the body, if there is one, before any of it is read.
 
-    :raises BadRequest: no number.
-    :raises PayloadTooLarge: over the limit; nothing need be read to know.
+    :param limit: bytes.
+    :raises BadRequest: the length is no number.
+    :raises PayloadTooLarge: the length is over the limit.
     """
     length = request.header("content-length")
     if not length:
@@ -28,7 +30,7 @@ def check_length(request: Request, limit: int) -> None:
 
 
 def parse_body(request: Request, raw: bytes) -> tuple[str, str | None]:
-    """The token and the audience (or None) that a verify request names.
+    """Return the token and the audience (or None) that a verify request names.
 
     :raises UnsupportedMediaType: a content type other than JSON.
     :raises BadRequest: malformed JSON.
@@ -37,8 +39,8 @@ def parse_body(request: Request, raw: bytes) -> tuple[str, str | None]:
     content_type = request.header("content-type")
     if not raw or not content_type:
         raise ValidationError("body", "object", "undefined")
-    # The media type alone counts, so that its parameters reach no parser: 64 kB of them would take
-    # one 30 milliseconds.
+    # Attack: 64 kB of parameters behind the media type. They reach no parser: one would take 30
+    # milliseconds for them.
     if content_type.partition(";")[0].strip(" \t").lower() != "application/json":
         raise UnsupportedMediaType
     body = _json(raw)
@@ -56,50 +58,45 @@ def parse_body(request: Request, raw: bytes) -> tuple[str, str | None]:
 
 _MISSING = object()
 _MOST_DEPTH = 100
-# One without an end runs to the end of all: tried again from each of its quotes, it would take
+# The closing quote is optional, else an unterminated string would be retried from each quote:
 # quadratic time.
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-_OPENING, _CLOSING = b"[{", b"]}"
 
 
 def _json(raw: bytes) -> Any:
-    # Nested to hurt: how deep a parser can follow differs by Python's version, this does not.
+    # Attack: thousands of nested arrays. How deep a parser can follow differs by Python's version,
+    # and some versions crash in a thread with a small stack; this limit is the same for all.
     if _depth(raw) > _MOST_DEPTH:
         raise BadRequest
     try:
-        # As `Request.json()` in browsers: UTF-8 alone, a byte order mark skipped. Numbers are not
-        # used, so that a long one is not worth an integer's quadratic parsing.
+        # Parsed as `Request.json()` of browsers does: UTF-8 alone, a byte order mark skipped.
+        # Attack: a number of thousands of digits, which takes `int` quadratic time. Numbers are not
+        # used, so that each may be a float.
         return json.loads(raw.decode("utf-8-sig"), parse_int=float, parse_constant=_refuse)
     except ValueError as error:
         raise BadRequest from error
 
 
 def _depth(raw: bytes) -> int:
-    """How deep arrays and objects are nested; what stands in strings does not count."""
-    deepest = depth = 0
-    for byte in _STRING.sub(b"", raw):
-        if byte in _OPENING:
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in _CLOSING:
-            depth -= 1
-    return deepest
+    """Return how deep arrays and objects are nested; brackets in strings do not count."""
+    steps = ((byte in b"[{") - (byte in b"]}") for byte in _STRING.sub(b"", raw))
+    return max(accumulate(steps), default=0)
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON (RFC 8259 section 6)")
 
 
+# The JSON type of a value, as JavaScript calls it; all others are numbers.
+_TYPE_NAMES = {
+    type(_MISSING): "undefined",
+    type(None): "null",
+    bool: "boolean",
+    list: "array",
+    dict: "object",
+    str: "string",
+}
+
+
 def _type_name(value: object) -> str:
-    """The JSON type of a value as JavaScript would call it."""
-    if value is _MISSING:
-        return "undefined"
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, list):
-        return "array"
-    if isinstance(value, dict):
-        return "object"
-    return "string" if isinstance(value, str) else "number"
+    return _TYPE_NAMES.get(type(value), "number")

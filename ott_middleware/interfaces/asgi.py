@@ -1,6 +1,6 @@
-"""The ASGI interface: bytes in, `Request`; `Response`, bytes out; and the pass-through.
+"""The ASGI interface: builds a `Request` from a scope, sends a `Response`; no policy.
 
-No policy lives here. (ASGI specification, HTTP message format.)
+(ASGI specification, HTTP message format.)
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from ..context import using_request
 from ..errors import BadRequest, PayloadTooLarge
-from ..flow.flow import Flow
+from ..flow import Flow
 from ..flow.forward import Edit, Forward
-from ..flow.handle import attach
+from ..flow.handle import Handle, attach, new_handle
+from ..flow.services import Services
 from ..http.cutting import cut_request
 from ..http.messages import Headers, Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
@@ -30,7 +31,7 @@ class ASGIMiddleware:
     """One-time tokens around an ASGI 3 app.
 
     :param app: the app; it should be wrapped by nothing that needs to see tokens or sessions first.
-    :param options: see `Options`.
+    :param options: see `OptionValues`.
     :raises ConfigurationError: a bad option.
     """
 
@@ -39,36 +40,38 @@ class ASGIMiddleware:
         self.app = app
         probe = ASGIProbe(app)
         built.adapter.bind(probe.call_app)
-        self.flow = Flow(built, read_request=_read_request, asynchronous=True)
-        self._handle = probe.new_handle = self.flow.handle
+        services = Services.build(built, parse_request=_parse_request, asynchronous=True)
+        self.flow = Flow(services)
+        self._services = probe.services = services
         self._param = built.query_param
-        self._front = self._made_front()
-        call_directly(self, ASGIMiddleware, self._front)
+        self._respond = self._build_fast_path()
+        call_directly(self, ASGIMiddleware, self._respond)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection, or pass it on."""
-        await self._front(scope, receive, send)
+        """Respond to one connection, or pass it to the app."""
+        await self._respond(scope, receive, send)
 
-    def _made_front(self) -> ASGIApp:
-        # Every request of the app pays for what stands in here: its names are looked up once.
-        app, answer, new_handle = self.app, self._answer, self._handle
-        # Every path contains the empty string: an answer that must be seen goes the long way.
-        mark = "" if self.flow.watches else PATH_MARK
+    def _build_fast_path(self) -> ASGIApp:
+        # Every request of the app pays for each line of the inner function: its names are looked up
+        # once, here.
+        app, decide, services, make = self.app, self._decide, self._services, Handle
+        # Every path contains the empty string: with it, each request takes the long way.
+        mark = "" if services.watches_responses else PATH_MARK
         name = self._param or NO_PARAM
         begins = f"&{name}".encode("ascii")
         names_it = re.compile(spellings_of(name).encode("ascii")).search
 
-        async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
             try:
                 query, path = scope["query_string"], scope["path"]
-            except KeyError:  # servers send an empty one; what calls an app in tests may not
-                await answer(scope, receive, send)
+            except KeyError:  # servers send an empty query; test clients may send none
+                await decide(scope, receive, send)
                 return
-            # The quick look first: has a parameter that begins so, or an escape. (`bytes in bytes`
-            # takes twice as long as rpartition(), and than the number of a "%".)
+            # The quick look comes first: a parameter that begins with the name, or an escape.
+            # (`bytes in bytes` takes twice as long as rpartition(), or as the number of a "%".)
             if mark in path or (
                 query
                 and (
@@ -76,40 +79,42 @@ class ASGIMiddleware:
                         (0x25 in (query := b"&" + query) or query.rpartition(begins)[1])
                         and names_it(query)
                     )
-                    # A parser that splits at ";" would find a token that no "&" stands before.
+                    # A parser that splits at ";" would find a token without an "&" before it.
                     or (0x3B in query and names_it(query.replace(b";", b"&")))
                 )
             ):
-                del query  # a failing app may have its callers' variables reported somewhere
-                await answer(scope, receive, send)
+                del query  # error reporters record the local variables of a failing app's callers
+                await decide(scope, receive, send)
                 return
-            handle = new_handle()
-            handle.carrier = scope.copy()  # attach(), without the price of a call
+            # new_handle() and attach(), without the price of the calls.
+            handle = make()
+            handle.services = services
+            handle.carrier = scope.copy()
             scope["ott"] = handle
             await app(scope, receive, send)
 
-        return front
+        return respond
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = scope.get("query_string", b"").decode("latin-1")
         links = cut_request(scope, query, self._param) if self._param is not None else ()
         del query
-        request = self.flow.read_request(scope, links)
+        request = self._services.read_request(scope, links)
         del links
-        handle = self._handle()
+        handle = new_handle(self._services)
         with using_request(request):
-            outcome = await self.flow.answer(request, _reader(receive), handle)
+            outcome = await self.flow.decide(request, _reader(receive), handle)
         if isinstance(outcome, Response):
             await _send(outcome, request, send)
             return
-        del request  # it holds the token, which may be a live one still
+        del request  # it holds the token, which may still be unused
         if outcome.headers:
-            _change(scope, outcome)
+            _change_headers(scope, outcome)
         attach(handle, scope)
-        await self.app(scope, receive, _editing(send, outcome.edit) if outcome.edit else send)
+        await self.app(scope, receive, _edit_response(send, outcome.edit) if outcome.edit else send)
 
 
-def _read_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
+def _parse_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
     # Attack: thousands of headers of one name. Each value is appended to a list: a string would be
     # copied for each of them, in quadratic time.
     values: dict[str, list[str]] = {}
@@ -146,7 +151,7 @@ def _read_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
     )
 
 
-def _change(scope: Scope, forward: Forward) -> None:
+def _change_headers(scope: Scope, forward: Forward) -> None:
     changed = {name.encode("latin-1"): value for name, value in forward.headers.items()}
     scope["headers"] = [
         *((name, value) for name, value in scope["headers"] if name.lower() not in changed),
@@ -160,7 +165,7 @@ def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
         while True:
             message = await receive()
             if message["type"] != "http.request":
-                # The client is gone half-way: what came is not what it meant to say.
+                # The client disconnected half-way: the body is not complete.
                 raise BadRequest
             body += message.get("body", b"")
             if len(body) > limit:
@@ -171,30 +176,27 @@ def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
     return read
 
 
-def _editing(send: Send, edit: Edit) -> Send:
-    async def edited(message: Message) -> None:
+def _edit_response(send: Send, edit: Edit) -> Send:
+    async def send_edited(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = tuple(
                 (name.decode("latin-1"), value.decode("latin-1"))
                 for name, value in message.get("headers", ())
             )
-            edited_headers = await edit(message["status"], headers)
-            message = {
-                **message,
-                "headers": _raw(edited_headers),
-            }
+            headers = await edit(message["status"], headers)
+            message = {**message, "headers": _encode(headers)}
         await send(message)
 
-    return edited
+    return send_edited
 
 
-def _raw(headers: Headers) -> list[tuple[bytes, bytes]]:
+def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:
     # In lower case, as ASGI wants names: HTTP/2 has no others.
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 async def _send(response: Response, request: Request, send: Send) -> None:
-    headers = _raw(response.headers)
+    headers = _encode(response.headers)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     body = b"" if request.method == "HEAD" else response.body
     await send({"type": "http.response.body", "body": body})

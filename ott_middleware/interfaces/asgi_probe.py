@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
 from urllib.parse import quote
 
 from ..context import PROBE, current_request
 from ..errors import SessionUnavailable
-from ..flow.handle import Handle, attach
+from ..flow.handle import attach, new_handle
+from ..flow.services import Services
 from ..http.messages import Request, Response
 from .asgi_types import ASGIApp, Message, Scope
 from .probe import PROBE_BYTES, PROBE_SECONDS, SIGNED_OUT
@@ -26,8 +26,8 @@ class ASGIProbe:
     :param app: the app.
     """
 
-    #: Makes the handle that the probed view finds; set as soon as the flow exists.
-    new_handle: Callable[[], Handle]
+    #: Makes the handle that the probed view finds; set as soon as the services exist.
+    services: Services
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -43,7 +43,7 @@ class ASGIProbe:
             return SIGNED_OUT
         scope = _scope_of(request, current)
         # The probed view may look at its handle, which finds no session.
-        attach(self.new_handle(), scope)
+        attach(new_handle(self.services), scope)
         exchange = _Exchange()
         # A context of its own: values that the app keeps in its context (a user that it looked up)
         # belong to the current request, and the probe asks about other cookies.

@@ -1,6 +1,6 @@
-"""The WSGI interface: environ in, `Request`; `Response`, `start_response` out; the pass-through.
+"""The WSGI interface: builds a `Request` from an environ, starts a `Response`; no policy.
 
-No policy lives here. (PEP 3333.)
+(PEP 3333.)
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..context import using_request
 from ..errors import BadRequest, LengthRequired, PayloadTooLarge
-from ..flow.flow import Flow
+from ..flow import Flow
 from ..flow.forward import Edit
-from ..flow.handle import attach
+from ..flow.handle import Handle, attach, new_handle
+from ..flow.services import Services
 from ..http.cutting import cut_request
 from ..http.messages import Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
@@ -31,7 +32,7 @@ class WSGIMiddleware:
     """One-time tokens around a WSGI app.
 
     :param app: the app; it should be wrapped by nothing that needs to see tokens or sessions first.
-    :param options: see `Options`.
+    :param options: see `OptionValues`.
     :raises ConfigurationError: a bad option.
     """
 
@@ -40,31 +41,34 @@ class WSGIMiddleware:
         self.app = app
         self._probe = WSGIProbe(app)
         built.adapter.bind(self._probe.call_app)
-        self.flow = Flow(built, read_request=_read_request, asynchronous=False)
-        self._handle = self._probe.new_handle = self.flow.handle
+        services = Services.build(built, parse_request=_parse_request, asynchronous=False)
+        self.flow = Flow(services)
+        self._services = self._probe.services = services
         self._param = built.query_param
-        self._front = self._made_front()
-        call_directly(self, WSGIMiddleware, self._front)
+        self._respond = self._build_fast_path()
+        call_directly(self, WSGIMiddleware, self._respond)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request, or pass it on."""
-        return self._front(environ, start_response)
+        """Respond to one request, or pass it to the app."""
+        return self._respond(environ, start_response)
 
-    def _made_front(self) -> WSGIApplication:
-        if self.flow.watches:  # every answer must be seen
-            return self._answer
-        # Every request of the app pays for what stands in here: its names are looked up once.
-        app, answer, new_handle, mark = self.app, self._answer, self._handle, PATH_MARK
+    def _build_fast_path(self) -> WSGIApplication:
+        services, decide = self._services, self._decide
+        if services.watches_responses:
+            return decide
+        # Every request of the app pays for each line of the inner function: its names are looked up
+        # once, here.
+        app, make, mark = self.app, Handle, PATH_MARK
         name = self._param or NO_PARAM
         begins, names_it = f"&{name}", re.compile(spellings_of(name)).search
 
-        def front(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             try:
                 query, path = environ["QUERY_STRING"], environ["PATH_INFO"]
             except KeyError:  # PEP 3333 lets a server leave out what is empty
-                return answer(environ, start_response)
-            # The quick look first: has a parameter that begins so, or an escape. (For more than one
-            # character `in` takes longer than rpartition().)
+                return decide(environ, start_response)
+            # The quick look comes first: a parameter that begins with the name, or an escape. (For
+            # more than one character `in` takes longer than rpartition().)
             if mark in path or (
                 query
                 and (
@@ -72,55 +76,57 @@ class WSGIMiddleware:
                         ("%" in (query := "&" + query) or query.rpartition(begins)[1])
                         and names_it(query)
                     )
-                    # A parser that splits at ";" would find a token that no "&" stands before.
+                    # A parser that splits at ";" would find a token without an "&" before it.
                     or (";" in query and names_it(query.replace(";", "&")))
                 )
             ):
-                del query  # a failing app may have its callers' variables reported somewhere
-                return answer(environ, start_response)
-            handle = new_handle()
-            handle.carrier = environ.copy()  # attach(), without the price of a call
-            environ["ott"] = handle
+                del query  # error reporters record the local variables of a failing app's callers
+                return decide(environ, start_response)
+            # new_handle() and attach(), without the price of the calls.
+            handle = make()
+            handle.services = services
+            handle.carrier = environ.copy()
+            environ["ott.handle"] = handle
             return app(environ, start_response)
 
-        return front
+        return respond
 
-    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        flow = self.flow
+    def _decide(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        services = self._services
         query = environ.get("QUERY_STRING", "")
         links = cut_request(environ, query, self._param) if self._param is not None else ()
         del query
-        request = flow.read_request(environ, links)
+        request = services.read_request(environ, links)
         del links
-        handle = self._handle()
+        handle = new_handle(services)
         with using_request(request):
-            outcome = flow.run(flow.answer(request, _reader(environ), handle))
+            outcome = services.run(self.flow.decide(request, _reader(environ), handle))
         if isinstance(outcome, Response):
             return _start(outcome, request, start_response)
-        del request  # it holds the token, which may be a live one still
+        del request  # it holds the token, which may still be unused
         for name, value in outcome.headers.items():
             key = f"HTTP_{name.upper().replace('-', '_')}"
             environ.pop(key, None)
             if value is not None:
                 environ[key] = value
-        if flow.sets_remote_user:
+        if services.guard.sets_remote_user:
             _set_remote_user(environ, outcome.remote_user)
         attach(handle, environ)
         if outcome.edit is not None:
-            start_response = self._editing(start_response, outcome.edit)
+            start_response = self._edit_response(start_response, outcome.edit)
         return self.app(environ, start_response)
 
-    def _editing(self, start_response: StartResponse, edit: Edit) -> StartResponse:
-        def edited(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            changed = self.flow.run(edit(int(status[:3]), tuple(headers)))
+    def _edit_response(self, start_response: StartResponse, edit: Edit) -> StartResponse:
+        def start_edited(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            changed = self._services.run(edit(int(status[:3]), tuple(headers)))
             if exc_info is None:
                 return start_response(status, list(changed))
             return start_response(status, list(changed), exc_info)
 
-        return edited
+        return start_edited
 
 
-def _read_request(environ: WSGIEnvironment, links: tuple[str, ...] = ()) -> Request:
+def _parse_request(environ: WSGIEnvironment, links: tuple[str, ...] = ()) -> Request:
     headers = {
         key[5:].replace("_", "-").lower(): value
         for key, value in environ.items()
@@ -161,8 +167,8 @@ def _reader(environ: WSGIEnvironment) -> Callable[[int], Awaitable[bytes]]:
             if len(body) > limit:
                 raise PayloadTooLarge
             return body
-        # HTTP/1 without a length and without chunks is without a body (RFC 9112 section 6.3); what
-        # else comes without a length has an end that only the server knows.
+        # HTTP/1 without a length and without chunks is without a body (RFC 9112 section 6.3). Only
+        # the server knows where any other body without a length ends.
         protocol = environ.get("SERVER_PROTOCOL", "")
         if environ.get("HTTP_TRANSFER_ENCODING") or not protocol.startswith(("HTTP/1", "HTTP/0")):
             raise LengthRequired
@@ -177,7 +183,7 @@ def _read(stream: Any, length: int, *, exactly: bool) -> bytes:
         try:
             chunk = stream.read(length - len(body))
         except OSError as error:
-            raise BadRequest from error  # the client is gone half-way
+            raise BadRequest from error  # the client disconnected half-way
         if not chunk:
             break
         body += chunk
@@ -192,7 +198,7 @@ _REMOTE_USER_HEADERS = frozenset(
 
 
 def _set_remote_user(environ: WSGIEnvironment, name: str | None) -> None:
-    """Make `REMOTE_USER` say what it should, and nothing else say it."""
+    """Set `REMOTE_USER`, and remove what a client may have sent under its names."""
     for key in list(environ):
         # Servers differ in what they do to case, dashes and underscores; apps in what they read.
         folded = key.upper().replace("-", "_")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..context import PROBE, current_request
 from ..errors import SessionUnavailable
-from ..flow.handle import Handle, attach
+from ..flow.handle import attach, new_handle
+from ..flow.services import Services
 from ..forks import renew_in_children
 from ..http.messages import Request, Response
 from .probe import PROBE_BYTES, PROBE_SECONDS, SIGNED_OUT
@@ -41,8 +42,8 @@ class WSGIProbe:
     :param app: the app.
     """
 
-    #: Makes the handle that the probed view finds; set as soon as the flow exists.
-    new_handle: Callable[[], Handle]
+    #: Makes the handle that the probed view finds; set as soon as the services exist.
+    services: Services
 
     def __init__(self, app: WSGIApplication) -> None:
         self.app = app
@@ -66,7 +67,7 @@ class WSGIProbe:
             return SIGNED_OUT
         environ = _environ_of(request, current)
         # The probed view may look at its handle, which finds no session.
-        attach(self.new_handle(), environ)
+        attach(new_handle(self.services), environ)
         # A call that hangs cannot be ended, only left behind: in a thread of its own, and in a
         # bounded number of threads. Without the bound, a hanging app would use up all threads.
         if not self._places.acquire(blocking=False):

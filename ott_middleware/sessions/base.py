@@ -1,4 +1,4 @@
-"""Sessions, and the contract of the adapters that find and establish them."""
+"""Defines a session, and the contract of the adapters that find and establish sessions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from ..crypto import base64url
@@ -54,7 +54,7 @@ def refuse_cookie_in_id(
 
 
 def cookie_values(token: str, *, several: bool = True) -> list[str]:
-    """The cookie values that a session's token holds.
+    """Return the cookie values that a session's token holds.
 
     :param several: whether a JSON object is the values of several cookies.
     """
@@ -72,8 +72,8 @@ def cookie_values(token: str, *, several: bool = True) -> list[str]:
 class Session:
     """A signed-in session, as an adapter sees it.
 
-    :ivar id: names the session in logs and for `revoke`. The middleware refuses a session whose id
-        is a cookie's value.
+    :ivar id: names the session in logs and for `revoke`. The middleware refuses an id that is a
+        cookie's value.
     :ivar token: the session cookie's value; for several cookies a JSON object name → value.
     :ivar user_id: the signed-in user; None where the adapter can't know.
     :ivar user: the fields of the user that may leave the site, as JSON values; None where unknown.
@@ -121,7 +121,7 @@ class Session:
         return self.user_id is not None and self.user_id == other.user_id
 
     def to_json(self) -> dict[str, Any]:
-        """The session as JSON values, its cookie included: for sealing, never for an answer."""
+        """Return the session as JSON values, its cookie included: to be sealed, never shown."""
         return {
             "id": self.id,
             "token": self.token,
@@ -135,7 +135,7 @@ class Session:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Session:
-        """The session that `to_json` described, this version's or another's."""
+        """Return the session that `to_json` of this version or another described."""
         known = {name: values[name] for name in _FIELDS if name in values}
         moments = {
             name: datetime.fromisoformat(known[name]) if known.get(name) else None
@@ -145,6 +145,31 @@ class Session:
 
 
 _FIELDS = tuple(each.name for each in fields(Session))
+
+
+@dataclass(frozen=True, slots=True)
+class UserSession(Session):
+    """A session as `match` and `remote_user` get it: its `user` is always a mapping.
+
+    :ivar user: the fields of the user that are known; for `match`, those that the source site
+        exposes. Empty if there are none.
+    """
+
+    user: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, session: Session) -> UserSession:
+        """Return a session with a `user` that is always a mapping."""
+        return copy_as(cls, session, user=session.user or {})
+
+
+_S = TypeVar("_S", bound=Session)
+
+
+def copy_as(kind: type[_S], session: Session, **changes: Any) -> _S:
+    """Return a copy of a session as a class derived from `Session`, with some fields changed."""
+    shared = {each.name for each in fields(kind)} & {each.name for each in fields(session)}
+    return kind(**{**{name: getattr(session, name) for name in shared}, **changes})
 
 
 class SessionAdapter:
@@ -169,17 +194,17 @@ class SessionAdapter:
     cookie_names: tuple[str, ...] = ()
 
     def own_hosts(self) -> Collection[str]:
-        """Return the exact host names at which the app's configuration says that the app answers.
+        """Return the exact host names that the app's configuration lists as its own.
 
         Without `public_origin`, a token that is bound to one of these hosts can be redeemed here.
         Return only what the site's owner wrote down, and nothing that a request says. A name may
-        have a port; patterns (`.example.com`, `*`) are ignored. Asked when a token is redeemed.
-        Answers from memory; default: no names.
+        have a port; patterns (`.example.com`, `*`) are ignored. Called when a token is redeemed;
+        must not wait. Default: no names.
         """
         return ()
 
     def bind(self, call_app: CallApp) -> None:
-        """Given once, when an app is wrapped: a way to ask that app, in process.
+        """Take a function that calls the wrapped app in process; called once, when it is wrapped.
 
         :param call_app: takes a `Request` of which method, path and headers count and returns the
             app's `Response` (an awaitable of it under ASGI), its body cut at 64 KiB; raises
@@ -187,29 +212,29 @@ class SessionAdapter:
         """
 
     def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
-        """The session that the request carries, or None.
+        """Return the session that the request carries, or None.
 
-        Never trust an unsigned or dead cookie where the adapter can tell.
+        Never trust a cookie that is unsigned, or of an ended session, where the adapter can tell.
         """
         raise TypeError(f"{type(self).__name__} must define current()")
 
     def expose(self, session: Session) -> Session:
-        """What of a session leaves with a token. Answers from memory; default: all of it."""
+        """Return what of a session leaves with a token. Must not wait. Default: all of it."""
         return session
 
     def resolve(self, session: Session) -> Session | Awaitable[Session | None] | None:
-        """The session as it is now, at redemption; None if it has ended meanwhile.
+        """Return the session as it is now, at redemption; None if it has ended meanwhile.
 
-        :param session: as `expose` left it, of this adapter or of the one on the other side.
+        :param session: as `expose` of this adapter, or of the source site's adapter, returned it.
         """
         raise TypeError(f"{type(self).__name__} must define resolve()")
 
     def establish(
         self, session: Session, request: Request
     ) -> Iterable[Cookie] | Awaitable[Iterable[Cookie]]:
-        """The cookies that make the browser behind `request` hold that session.
+        """Return the cookies that make the browser behind `request` hold that session.
 
-        Ages need no care here: no cookie is let outlive its session.
+        The middleware caps their ages: no cookie outlives its session.
         """
         raise TypeError(f"{type(self).__name__} must define establish()")
 
@@ -222,7 +247,7 @@ class SignInAdapter(SessionAdapter):
 
     #: Returns the `REMOTE_USER` of a session for a WSGI app, or None for no user. None: the adapter
     #: sets no `REMOTE_USER`.
-    remote_user: Callable[[Session], str | None] | None = None
+    remote_user: Callable[[UserSession], str | None] | None = None
 
     def start(self, user: Mapping[str, Any] | str, *, remember: bool) -> Session:
         """Create a session for a user; called by `Handle.sign_in`. Never waits.
@@ -239,18 +264,18 @@ class SignInAdapter(SessionAdapter):
 
 
 def session_id(*parts: str) -> str:
-    """Names a session in logs, and for `revoke`, without telling what it is made of."""
+    """Return an id for a session that does not tell the parts that it is made of."""
     material = "\0".join(("ott_middleware session", *parts))
     return base64url(hashlib.sha256(material.encode("utf-8", "surrogatepass")).digest())
 
 
 def exposed_of(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The named values, where they are there."""
+    """Return those of the values that are named."""
     return {name: values[name] for name in names if name in values}
 
 
 def names_of(option: str, given: object) -> tuple[str, ...]:
-    """The names that an option lists.
+    """Return the names that an option lists.
 
     :raises ConfigurationError: no list of names.
     """

@@ -6,18 +6,24 @@ import hashlib
 import inspect
 import json
 import logging
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..concurrency import blocks, is_async
 from ..crypto import base64url
-from ..errors import ConfigurationError, SessionUnavailable
-from ..http.cookies import Cookie, CookieAttributes, deletion, is_cookie_name, is_cookie_value
-from ..http.messages import Request, Response
+from ..errors import ConfigurationError
+from ..http.cookies import (
+    Cookie,
+    CookieAttributes,
+    CookieOptions,
+    deletion,
+    is_cookie_name,
+    is_cookie_value,
+)
+from ..http.messages import Request
 from .base import (
     MAX_UNVERIFIED,
+    SECRET_LENGTH,
     CallApp,
     Session,
     SessionAdapter,
@@ -25,15 +31,16 @@ from .base import (
     names_of,
     refuse_cookie_in_id,
 )
+from .probe import AppProbe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger("ott_middleware")
 
 Values = Mapping[str, str]
-Answer = Mapping[str, Any] | None
-Validate = Callable[[Values], "Answer | Awaitable[Answer]"]
-
-# What stands in a request target as it is, so that path and target are one text.
-_PATH = re.compile(r"/[A-Za-z0-9/:@!$&'()*+,;=._~-]*")
+Info = Mapping[str, Any] | None
+Validate = Callable[[Values], "Info | Awaitable[Info]"]
 
 
 class CookieSession(SessionAdapter):
@@ -74,7 +81,7 @@ class CookieSession(SessionAdapter):
     :param renews_key: whether the app gives a session a new key at sign-in, so that no key from
         before a sign-in is signed in after it. True turns the warning of session fixation off.
     :param domain, path, secure, samesite, max_age, partitioned, httponly: the attributes of the
-        cookies on the redeeming side; see `CookieAttributes`.
+        cookies on the target site; see `CookieOptions`.
     :raises ConfigurationError: a name or an attribute that browsers drop; both hooks at once.
     """
 
@@ -85,13 +92,7 @@ class CookieSession(SessionAdapter):
         probe: str | None = None,
         expose: Iterable[str] | None = None,
         renews_key: bool = False,
-        domain: str | None = None,
-        path: str = "/",
-        secure: bool | None = None,
-        samesite: str = "Lax",
-        max_age: int | None = None,
-        partitioned: bool = False,
-        httponly: bool = True,
+        **cookie: Unpack[CookieOptions],
     ) -> None:
         if not names:
             raise ConfigurationError("session: name the cookie, as CookieSession('sessionid')")
@@ -101,42 +102,34 @@ class CookieSession(SessionAdapter):
         if validate is not None and not callable(validate):
             raise ConfigurationError(f"validate: {validate!r}; pass a function of the values")
         if validate is not None and probe is not None:
-            raise ConfigurationError("validate and probe: pass one of them; both answer the same")
-        if probe is not None and not (isinstance(probe, str) and _PATH.fullmatch(probe)):
-            raise ConfigurationError(f"probe: {probe!r}; pass a path like '/me', without a query")
+            raise ConfigurationError("validate and probe: pass one of them; both decide the same")
         if not isinstance(renews_key, bool):  # "no" would count as yes
             raise ConfigurationError(f"renews_key: {renews_key!r}; use True or False")
-        self.attributes = CookieAttributes(
-            domain=domain,
-            path=path,
-            secure=secure,
-            samesite=samesite,
-            max_age=max_age,
-            partitioned=partitioned,
-            httponly=httponly,
-        )
+        self.attributes = CookieAttributes(**cookie)
         self.attributes.check(names)
         self.cookie_names = names
         self.strict = self.attributes.strict
-        self.vouches = validate is not None or probe is not None
         self._exposed = None if expose is None else names_of("expose", expose)
-        self._probe_path = probe
-        self._call_app: CallApp | None = None
-        self._repeats = False
-        self._ask: Callable[[Values], Any] | None = self._probe if probe is not None else validate
+        self._probe = None if probe is None else AppProbe(probe)
+        self._ask: Callable[[Values], Any] | None = self._probe or validate
+        self._warned_of_repeats = False
+        self.vouches = self._ask is not None
         self.suspends = validate is not None and is_async(validate)
-        # Under ASGI a probe suspends and a validate goes by its own word; without either, the
-        # answer is in the request.
-        self.blocks = probe is not None or (validate is not None and blocks(validate))
-        warnings = []
+        # Without a probe or `validate`, all that is needed is in the request. Under ASGI a probe
+        # suspends.
+        self.blocks = self._ask is not None and blocks(self._ask)
+        self._warn_of_risks(renews_key)
+
+    def _warn_of_risks(self, renews_key: bool) -> None:
+        warnings: list[str] = []
         if not self.vouches:
             warnings.append(
                 "any value counts as a session; pass validate= or probe= to have dead cookies "
                 "refused"
             )
         if not renews_key:
-            # Attack: a link plants a session whose key the attacker knows, and the victim signs in
-            # to it. The adapter can only share the key; without this line the operator of an app
+            # Attack: a link plants a session with a key that the attacker knows; the victim signs
+            # in to it. The adapter can only share the key; without this line the operator of an app
             # that keeps keys at sign-in would never hear of it.
             warnings.append(
                 "session fixation: an attacker's link can plant a session that the attacker shares "
@@ -144,16 +137,12 @@ class CookieSession(SessionAdapter):
                 "pass renews_key=True"
             )
         if warnings:
-            logger.warning(
-                "CookieSession(%s): %s", ", ".join(map(repr, names)), ". Also: ".join(warnings)
-            )
+            names = ", ".join(map(repr, self.cookie_names))
+            logger.warning("CookieSession(%s): %s", names, ". Also: ".join(warnings))
 
     def bind(self, call_app: CallApp) -> None:
-        if self._probe_path is not None and self._call_app is not None:
-            # The first app would ask the second for the signed-in user.
-            raise ConfigurationError("session: this adapter probes an app already; make another")
-        self._call_app = call_app
-        if self._probe_path is not None:
+        if self._probe is not None:
+            self._probe.bind(call_app)
             self.suspends = is_async(call_app)
 
     def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
@@ -162,20 +151,20 @@ class CookieSession(SessionAdapter):
         # that only its cookies prove; without it each could take 16 KiB.
         if not self.vouches and sum(map(len, values.values())) > MAX_UNVERIFIED:
             return None
-        return self._judge(values) if values else None
+        return self._verify(values) if values else None
 
     def resolve(self, session: Session) -> Session | Awaitable[Session | None] | None:
         values = self._unpack(session.token)
-        # Without a cookie of such an app (a session of another framework has none), there is
-        # nothing to carry over: an app asked about it, or a browser given it, would be misled.
+        # A session of another framework has no cookie of such an app: nothing to carry over.
         if not values:
             return None
-        # Nothing to ask: the session is as alive as it was, and the app will judge the cookie.
-        return self._judge(values) if self._ask else session
+        # Without a probe or `validate`, the app itself decides about the cookie.
+        return self._verify(values) if self._ask else session
 
     def establish(self, session: Session, request: Request) -> list[Cookie]:
         values = self._unpack(session.token)
-        # The cookies that the session lacks are deleted: another's would make a mixture of two.
+        # The cookies that the session lacks are deleted: those of the visitor's own session would
+        # make a mixture of two sessions.
         return [
             self.attributes.cookie(name, values[name])
             if name in values
@@ -187,53 +176,51 @@ class CookieSession(SessionAdapter):
         values: dict[str, str] = {}
         for name in self.cookie_names:
             sent = {value for value in request.cookies(name) if value}
-            # Attack: a neighbouring host plants a second cookie of the name. Which of two values
-            # the app reads is unknown here, so that the request counts as signed out.
+            # Attack: a neighbouring host plants a second cookie of the name. The adapter does not
+            # know which of the two the app reads: the request counts as signed out, else it could
+            # be the attacker's session here and the victim's in the app.
             if len(sent) > 1:
                 return {}
             values.update((name, value) for value in sent if is_cookie_value(value))
         return values
 
-    def _judge(self, values: dict[str, str]) -> Session | Awaitable[Session | None] | None:
-        answer = self._ask(values) if self._ask else {}
-        if inspect.isawaitable(answer):
-            return self._judge_later(values, answer)
-        return self._session(values, cast(Answer, answer))
+    def _verify(self, values: Values) -> Session | Awaitable[Session | None] | None:
+        info = self._ask(values) if self._ask else {}
+        if inspect.isawaitable(info):
+            return self._verify_awaited(values, info)
+        return self._build_session(values, cast(Info, info))
 
-    async def _judge_later(self, values: Values, answer: Awaitable[Answer]) -> Session | None:
-        return self._session(values, await answer)
+    async def _verify_awaited(self, values: Values, info: Awaitable[Info]) -> Session | None:
+        return self._build_session(values, await info)
 
-    def _session(self, values: Values, answer: Answer) -> Session | None:
-        if answer is None:
+    def _build_session(self, values: Values, info: Info) -> Session | None:
+        if info is None:
             return None
-        if not isinstance(answer, Mapping):
-            raise TypeError(f"validate returned {type(answer).__name__}: return None or a mapping")
-        given = answer.get("id")
+        if not isinstance(info, Mapping):
+            raise TypeError(f"validate returned {type(info).__name__}: return None or a mapping")
+        given = info.get("id")
         session_id = str(given) if given else self._id(values)
-        # Also asked without a middleware, where nothing else would look at the id.
+        # `current` may be called without a middleware and its check of the id.
         refuse_cookie_in_id(session_id, values.values(), where=f"{type(self).__name__}.validate")
-        told = {name: value for name, value in answer.items() if name != "id"}
-        known = _without(values, told)
-        if known != told and not self._repeats:
-            self._repeats = True
+        raw = {name: value for name, value in info.items() if name != "id"}
+        safe = _remove_cookies(values, raw)
+        if safe != raw and not self._warned_of_repeats:
+            self._warned_of_repeats = True
             logger.warning(
-                "%s: what is told of the session repeats a cookie's value, which is left out there",
+                "%s: the user or another value of the session repeats a cookie's value, which is "
+                "left out there",
                 type(self).__name__,
             )
-        user_id, user = known.get("user_id"), known.get("user")
-        expires_at: datetime | None = answer.get("expires_at")
+        user_id, user = safe.get("user_id"), safe.get("user")
+        if user is not None and self._exposed is not None:
+            user = exposed_of(user, ("id", *self._exposed))
         return Session(
             id=session_id,
             token=self._pack(values),
             user_id=None if user_id is None else str(user_id),
-            user=self._told(user),
-            expires_at=expires_at,
+            user=user,
+            expires_at=info.get("expires_at"),
         )
-
-    def _told(self, user: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        if user is None or self._exposed is None:
-            return user
-        return exposed_of(user, ("id", *self._exposed))
 
     def _id(self, values: Values) -> str:
         named = json.dumps(sorted(values.items())).encode("ascii")
@@ -243,7 +230,7 @@ class CookieSession(SessionAdapter):
         return json.dumps(values) if len(self.cookie_names) > 1 else next(iter(values.values()))
 
     def _unpack(self, token: str) -> dict[str, str]:
-        """The cookies of a session, by name; empty where what it has can be none of these."""
+        """Return the cookies in a session's token by name; none if it is of another kind."""
         values: Any = {self.cookie_names[0]: token}
         if len(self.cookie_names) > 1:
             try:
@@ -252,55 +239,25 @@ class CookieSession(SessionAdapter):
                 return {}
         if not isinstance(values, dict):
             return {}
-        # Only what was named here is ever set, whatever the other side named.
+        # No cookie is set but those that this site named, whatever the source site named.
         named = {name: values[name] for name in self.cookie_names if values.get(name)}
         valid = all(isinstance(each, str) and is_cookie_value(each) for each in named.values())
         return named if valid else {}
 
-    def _probe(self, values: Values) -> Any:
-        if self._call_app is None:
-            raise SessionUnavailable("probe: needs a wrapped app; pass validate= without one")
-        request = Request(
-            "GET",
-            "http",
-            str(self._probe_path),
-            target=str(self._probe_path),
-            headers={"accept": "application/json"},
-        ).with_cookies(values)
-        response = self._call_app(request)
-        if inspect.isawaitable(response):
-            return self._probed_later(response)
-        return self._probed(response)
 
-    async def _probed_later(self, response: Awaitable[Response]) -> Answer:
-        return self._probed(await response)
-
-    def _probed(self, response: Response) -> Answer:
-        if response.status >= 500:
-            raise SessionUnavailable(f"probe: the app answered {response.status}")
-        if not 200 <= response.status < 300:
-            return None
-        try:
-            user = json.loads(response.body)
-        except (ValueError, RecursionError):
-            return {}
-        if not isinstance(user, dict):
-            return {}
-        return {"user": user, "user_id": user.get("id")}
-
-
-def _without(values: Values, answer: Any) -> Any:
-    """An answer without the cookies' values, should it repeat one: they stay in `token` alone."""
-    if isinstance(answer, Mapping):
+def _remove_cookies(values: Values, info: Any) -> Any:
+    """Return what is known of a session without the cookies' values, which `token` alone holds."""
+    if isinstance(info, Mapping):
         return {
-            key: _without(values, value)
-            for key, value in answer.items()
-            if key is None or _without(values, key) is not None
+            key: _remove_cookies(values, value)
+            for key, value in info.items()
+            if key is None or _remove_cookies(values, key) is not None
         }
-    if isinstance(answer, (list, tuple)):
-        return [_without(values, value) for value in answer]
-    if isinstance(answer, (str, int)) and not isinstance(answer, bool):
-        said = str(answer)
-        if any(value == said or (len(value) >= 16 and value in said) for value in values.values()):
-            return None
-    return answer
+    if isinstance(info, (list, tuple)):
+        return [_remove_cookies(values, value) for value in info]
+    if isinstance(info, (str, int)) and not isinstance(info, bool):
+        text = str(info)
+        for value in values.values():
+            if value == text or (len(value) >= SECRET_LENGTH and value in text):
+                return None
+    return info

@@ -1,22 +1,25 @@
-"""Sessions that are a mapping, as Flask's and Starlette's are: reads and writes the signed-in user.
+"""The base of the adapters for sessions that are a mapping, as Flask's and Starlette's are.
 
-Such a session says nothing of people by itself: which of its values is the signed-in user is the
-app's own custom. Here is how it is told.
+Each app decides which value of such a session is the signed-in user. `MappedSession` finds the user
+under the usual keys, or where the option `user` says.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ..errors import ConfigurationError, SessionUnavailable
-from .base import Session
-from .framework import FrameworkSession, Match, Mode, exposed_of
-from .lifetime import RESERVED_KEYS
+from ..errors import ConfigurationError, SessionExpired, SessionUnavailable
+from .base import Session, copy_as
+from .framework import FrameworkOptions, FrameworkSession, exposed_of
+from .lifetime import RESERVED_KEYS, earlier
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger("ott_middleware")
 
@@ -34,8 +37,8 @@ User = str | Callable[[Mapping[str, Any]], Any]
 class Person:
     """A user that a session names.
 
-    :ivar id: as text.
-    :ivar fields: what is known of the user; `expose` decides what of it leaves the site.
+    :ivar id: the user's id, as text.
+    :ivar fields: the fields of the user, of which `expose` decides which leave the site.
     :ivar entry: the values that make a session the user's.
     """
 
@@ -48,25 +51,21 @@ class Person:
 class Beginning(Session):
     """A session that is to be created for a user; passed from `resolve` to `establish` only.
 
-    :ivar entry: the values that make it the user's; in none of the session's other fields.
+    :ivar entry: the values that make the new session the user's; in no other field of this one.
     """
 
     entry: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
-    @classmethod
-    def of(cls, session: Session, entry: Mapping[str, Any], **changes: Any) -> Beginning:
-        """A session to be begun, since it has no token."""
-        values = {each.name: getattr(session, each.name) for each in fields(Session)}
-        return cls(**{**values, "token": "", **changes, "entry": entry})
-
 
 class MappedSession(FrameworkSession):
-    """The base of the adapters for sessions that are a mapping; see there.
+    """The base of the adapters for sessions that are a mapping.
 
     :param user: where the signed-in user's id is in the session: the name of a key, or a function
         of the session's values that returns the id, or None. Under a key there may be
         an id (text that is not empty, a number but 0, a UUID) or a mapping with an `id` (or `sub`).
         Default: the first of `USER_KEYS` that holds one.
+    :param options: see `FrameworkOptions`.
+    :raises ConfigurationError: a bad argument.
 
     A new session gets the user's id under that key (`user_id` by default). Ids that arrive by
     `match="id"` are text; where the app keeps numbers, say `match=lambda s: int(s.user_id)`. Where
@@ -82,27 +81,24 @@ class MappedSession(FrameworkSession):
         self,
         *,
         user: User | None = None,
-        mode: Mode | None = None,
-        expose: Iterable[str] = (),
-        data: Iterable[str] = (),
-        match: Match | None = None,
-        sources: Sequence[FrameworkSession] = (),
+        **options: Unpack[FrameworkOptions],
     ) -> None:
-        super().__init__(mode=mode, expose=expose, data=data, match=match, sources=sources)
+        super().__init__(**options)
         if user is not None and not (callable(user) or (isinstance(user, str) and user)):
             raise ConfigurationError(
                 f"user: {user!r}; pass the name of a key, or a function of the session's values"
             )
-        if callable(user) and match is not None and not callable(match):
+        if callable(user) and isinstance(self._match, str):
             raise ConfigurationError(
-                f"match: {match!r}; since user= is a function, pass a function that returns the "
-                "values that a new session begins with"
+                f"match: {self._match!r}; since user= is a function, pass a function that returns "
+                "the values that a new session begins with"
             )
         self._user = user
         self._key = user if isinstance(user, str) else _KEY
         self._user_keys = USER_KEYS if user is None else () if callable(user) else (user,)
         for name in self._data:
-            # Attack: data of another site would name the signed-in user, past `match`.
+            # Attack: a source site sends a user's id among the data. Keys that may name a user are
+            # refused; else that site would decide which user signs in here, past `match`.
             if name in RESERVED_KEYS:
                 raise ConfigurationError(
                     f"data: {name!r} is the end of a session and does not travel; leave it out"
@@ -114,32 +110,29 @@ class MappedSession(FrameworkSession):
                 )
 
     def person_in(self, values: Mapping[str, Any]) -> Person | None:
-        """The signed-in user, by a session's values."""
+        """Return the signed-in user, by a session's values."""
         if callable(self._user):
             user_id = id_of(self._user(values))
-            # Only the function knows what of the session makes it theirs: all of it, then.
+            # Only the function knows which values make the session the user's: all are taken.
             return None if user_id is None else Person(user_id, values, values)
         for key in self._user_keys:
             value = values.get(key)
-            of_user = value if isinstance(value, Mapping) else None
-            user_id = (
-                id_of(value)
-                if of_user is None
-                else next(filter(None, (id_of(of_user.get(name)) for name in _ID_KEYS)), None)
-            )
+            fields = value if isinstance(value, Mapping) else None
+            ids = [value] if fields is None else [fields.get(name) for name in _ID_KEYS]
+            user_id = next(filter(None, map(id_of, ids)), None)
             if user_id is not None:
-                return Person(user_id, values if of_user is None else of_user, {key: value})
+                return Person(user_id, values if fields is None else fields, {key: value})
         return None
 
-    def person_known(self, person: Any) -> Person | None:
-        """The local user that `match` returned, or None if the value is unusable."""
+    def person_from_match(self, person: Any) -> Person | None:
+        """Return the local user that `match` returned, or None if the value is unusable."""
         if isinstance(person, Mapping):
             found = self.person_in(person)
             if found is None:
                 logger.error(
                     "%s: match returned values in which user= finds no user", type(self).__name__
                 )
-            # All of it: the app's custom may want more than an id.
+            # All values are taken, since the app may read more than an id.
             return found and replace(found, entry=dict(person))
         user_id = id_of(person)
         if user_id is None or callable(self._user):
@@ -155,48 +148,57 @@ class MappedSession(FrameworkSession):
         return Person(user_id, entry, entry)
 
     def known(self, session: Session, person: Any) -> Session | None:
-        found = self.person_known(person)
+        found = self.person_from_match(person)
         if found is None:
             return None
-        return Beginning.of(session, found.entry, user_id=found.id, user=self.told(found))
+        user = self.exposed_fields(found)
+        return copy_as(Beginning, session, token="", user_id=found.id, user=user, entry=found.entry)
 
-    def session_of(
+    def session_of(self, person: Person, values: Mapping[str, Any], **others: Any) -> Session:
+        """Return the session of a signed-in user.
+
+        :param values: what is in the session.
+        :param others: the other fields of the `Session`.
+        """
+        data = exposed_of(values, self._data)
+        return Session(user_id=person.id, user=self.exposed_fields(person), data=data, **others)
+
+    def share_or_fork(
         self,
-        person: Person,
+        session: Session,
+        person: Person | None,
         values: Mapping[str, Any],
         *,
-        id: str,  # noqa: A002 - the session's own word
-        token: str,
         expires_at: datetime | None,
-        persistent: bool,
-    ) -> Session:
-        """The session of a signed-in user."""
-        return Session(
-            id=id,
-            token=token,
-            user_id=person.id,
-            user=self.told(person),
-            expires_at=expires_at,
-            persistent=persistent,
-            data=exposed_of(values, self._data),
-        )
-
-    def lives_on(
-        self, session: Session, person: Person, values: Mapping[str, Any], *, fork: bool = False
-    ) -> Session:
-        """A session that was found alive, as `alive` returns it.
+        now: float,
+        fork: bool = False,
+    ) -> Session | None:
+        """Return a session that was looked up at redemption, as `alive` returns it.
 
         :param session: with its token.
-        :param values: what is in it now.
-        :param fork: whether a new one begins in any mode.
+        :param person: the user of the session now.
+        :param values: what is in the session now.
+        :param expires_at: when the session ends, as it was looked up.
+        :param now: Unix seconds.
+        :param fork: whether a new session is created in any mode.
+        :return: None if another user is signed in under the same key by now.
+        :raises SessionExpired: the session has ended.
         """
-        session = replace(session, data=exposed_of(values, self._data))
+        if person is None or person.id != session.user_id:
+            return None
+        session = replace(
+            session,
+            expires_at=earlier(expires_at, session.expires_at),
+            data=exposed_of(values, self._data),
+        )
+        if session.expired(now):
+            raise SessionExpired
         if self.mode == "share" and not fork:
             return session
-        return Beginning.of(session, person.entry)
+        return copy_as(Beginning, session, token="", entry=person.entry)
 
     def values_of(self, session: Session) -> dict[str, Any]:
-        """What a new session begins with.
+        """Return the values of a new session.
 
         :raises SessionUnavailable: the values name another user.
         """
@@ -209,13 +211,13 @@ class MappedSession(FrameworkSession):
             raise SessionUnavailable("the values of the new session name another user")
         return values
 
-    def told(self, person: Person) -> dict[str, Any]:
-        """The fields of a user that may leave this site."""
+    def exposed_fields(self, person: Person) -> dict[str, Any]:
+        """Return the fields of a user that may leave this site."""
         return {"id": person.id, **exposed_of(person.fields, self._exposed)}
 
 
 def id_of(value: Any) -> str | None:
-    """A user's id as text; None for what is none."""
+    """Return a user's id as text, or None for a value that is no id."""
     if isinstance(value, bool) or not isinstance(value, (str, int, UUID)) or not value:
         return None
     return str(value)

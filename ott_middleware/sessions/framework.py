@@ -1,59 +1,64 @@
-"""What the adapters of frameworks share: what leaves with a token, and which user a token signs in.
+"""The base of the frameworks' adapters: what leaves with a token, and which user a token signs in.
 
 A session of a framework leaves as a portable one: the user's id, the fields of the user that
 `expose` names, the values of the session that `data` names. The cookie's value goes along sealed
 under the site's own secret, so that only a site with the same secret can use it. Any other site
-maps the user of the source to a local user by `match`.
+maps the user of the source site to a local user by `match`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import logging
-import secrets as randomness
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict
 
 from ..concurrency import Waiting, blocks, is_async, on_loop
-from ..context import token_bounds
-from ..crypto import NONCE_BYTES, seal_cookie, unseal_cookie
 from ..errors import ConfigurationError
 from ..http.cookies import Cookie
 from ..http.encoding import to_json
 from ..http.messages import Request
-from .base import Session, SessionAdapter, exposed_of, names_of, session_id
+from .base import Session, SessionAdapter, UserSession, exposed_of, names_of, session_id
+from .lifetime import earlier
+from .transit import seal_session, unseal_session
 
 __all__ = ["FrameworkSession", "Match", "earlier", "exposed_of", "session_id"]
 
 logger = logging.getLogger("ott_middleware")
 
-# The fields that decide which user signs in, and until when: read from inside the source's seal.
-_SEALED = ("id", "user_id", "user", "created_at", "expires_at", "persistent")
-
-Match = str | Callable[[Session], Any]
+Match = str | Callable[[UserSession], Any]
 Mode = Literal["share", "fork"]
 
 
-class FrameworkSession(SessionAdapter):
-    """The base of the adapters of frameworks; see there.
+class FrameworkOptions(TypedDict, total=False):
+    """What the adapters of all frameworks can be told, as keyword arguments."""
 
-    :param mode: `"share"`: both sides hold the same session, which needs one session store (or,
-        where the cookie is the session, one secret). `"fork"`: this side begins a session of its
-        own for the same user, under a key that no other browser knows. Default: what is safe for
-        the sessions that the app keeps; `"share"`, unless the adapter says otherwise.
-    :param expose: the fields of the user that leave this site with a token, beside the id.
-    :param data: the keys of the session that leave this site with a token, and that are accepted
-        in a session of another site.
-    :param match: finds the local user for a session of a site with another secret: `"id"` (the ids
-        of both sites name the same users), the name of a field that the source site exposes, or a
-        function of the `Session`, sync or async, that returns a user of this site, or None to
-        refuse. Without it, such sessions are refused.
-    :param sources: adapters of the source sites. Each is asked, at this site, whether a session of
-        its own is still alive; it needs access to that site's session store.
+    mode: Mode | None
+    """`"share"`: both sites hold the same session, which needs one session store (or, where the
+    cookie is the session, one secret). `"fork"`: this site creates a session of its own for the
+    same user, under a key that no other browser knows. Default: None, what is safe for the sessions
+    that the app keeps; `"share"`, unless the adapter says otherwise."""
+    expose: Iterable[str]
+    """The fields of the user that leave this site with a token, beside the id. Default: none."""
+    data: Iterable[str]
+    """The keys of the session that leave this site with a token, and that are accepted in a session
+    of another site. Default: none."""
+    match: Match | None
+    """Finds the local user for a session of a site with another secret: `"id"` (the ids of both
+    sites name the same users), the name of a field that the source site exposes, or a function of
+    the `UserSession`, sync or async, that returns a user of this site, or None to refuse.
+    Default: None, such sessions are refused."""
+    sources: Sequence[FrameworkSession]
+    """Adapters of the source sites. Each is asked, at this site, whether a session of its own is
+    still alive; it needs access to that site's session store. Default: none."""
+
+
+class FrameworkSession(SessionAdapter):
+    """The base of the adapters of frameworks.
+
+    :param mode, expose, data, match, sources: see `FrameworkOptions`.
     :raises ConfigurationError: a bad argument.
     """
 
@@ -64,7 +69,7 @@ class FrameworkSession(SessionAdapter):
     def __init__(
         self,
         *,
-        mode: str | None = None,  # an adapter's own signature says which
+        mode: Mode | None = None,
         expose: Iterable[str] = (),
         data: Iterable[str] = (),
         match: Match | None = None,
@@ -87,13 +92,14 @@ class FrameworkSession(SessionAdapter):
         self._data = names_of("data", data)
         self._match = match
         self._sources = sources
-        # `resolve` alone asks others, and takes their colour; the other methods keep their own.
+        # `resolve` alone calls the functions of others: it alone may block, or be async, for them.
+        sensitive = any(each.thread_sensitive for each in sources)
+        if any(each.blocks for each in sources):
+            self._look_up = Waiting(self._look_up, thread_sensitive=sensitive)  # type: ignore[method-assign]  # marked
         if callable(match) and is_async(match):
-            self.resolve = self._resolve_later  # type: ignore[method-assign]  # one colour or the other
-        elif (callable(match) and blocks(match)) or any(each.blocks for each in sources):
-            self.resolve = Waiting(  # type: ignore[method-assign]  # the same, marked
-                self.resolve, thread_sensitive=any(each.thread_sensitive for each in sources)
-            )
+            self.resolve = self._resolve_async  # type: ignore[method-assign]  # sync or async
+        elif isinstance(self._look_up, Waiting) or (callable(match) and blocks(match)):
+            self.resolve = Waiting(self.resolve, thread_sensitive=sensitive)  # type: ignore[method-assign]  # marked
 
     @property
     def mode(self) -> str:
@@ -103,28 +109,28 @@ class FrameworkSession(SessionAdapter):
     # What a framework's adapter defines, beside `current`.
 
     def safe_mode(self) -> Mode:
-        """The mode where none was asked for.
+        """Return the mode for an adapter without the option `mode`.
 
-        An adapter whose framework keeps sessions on the server, and keeps a session's key when a
-        user signs in, must say `"fork"`: an attacker could plant the key of a session of their own
-        by a link, and would know the key under which the victim signs in.
+        The adapter must return `"fork"` if its framework keeps sessions on the server, and keeps a
+        session's key when a user signs in: an attacker could plant the key of a session of their
+        own by a link, and would know the key under which the victim signs in.
         """
         return "share"
 
     def secrets(self) -> Sequence[str | bytes]:
-        """The site's own secrets, newest first."""
+        """Return the site's own secrets, newest first."""
         raise TypeError(f"{type(self).__name__} must define secrets()")
 
     def alive(self, session: Session) -> Session | None:
-        """A session of this site as it is now, or None.
+        """Return a session of this site as it is now, or None if it has ended.
 
         :param session: with the cookie's value as its `token`.
-        :return: in mode `"fork"` without a token: `establish` begins a new one.
+        :return: in mode `"fork"` without a token, so that `establish` creates a new session.
         """
         raise TypeError(f"{type(self).__name__} must define alive()")
 
     def known(self, session: Session, person: Any) -> Session | None:
-        """A session of another site, as one of a local user; None if there is no such user.
+        """Return a session of another site as one of a local user, or None without such a user.
 
         :param person: by `match`: an id, the value of a field, or what the function returned.
         :return: with this site's `user_id`, and without a token.
@@ -132,13 +138,13 @@ class FrameworkSession(SessionAdapter):
         raise TypeError(f"{type(self).__name__} must define known()")
 
     def share(self, session: Session, request: Request) -> Iterable[Cookie]:
-        """The cookies that make the browser hold this very session."""
+        """Return the cookies that make the browser hold this very session."""
         raise TypeError(f"{type(self).__name__} must define share()")
 
     def begin(self, session: Session, request: Request) -> Iterable[Cookie]:
-        """The cookies of a new session for `session.user_id`, with `session.data`.
+        """Return the cookies of a new session for `session.user_id`, with `session.data`.
 
-        Never the session that the browser had before: an attacker may know its key.
+        Never take over the session that the browser had before: an attacker may know its key.
         """
         raise TypeError(f"{type(self).__name__} must define begin()")
 
@@ -150,69 +156,57 @@ class FrameworkSession(SessionAdapter):
         left = replace(
             session,
             user=user or None,
-            # The allow-list decides here, whoever made the session: nothing else leaves.
+            # The allow-list decides for the sessions of any adapter: nothing else leaves.
             data=exposed_of(session.data, self._data),
         )
-        return replace(left, token=self._sealed(session.token, left) if session.token else "")
+        return replace(left, token=self._seal(session.token, left) if session.token else "")
 
     def resolve(self, session: Session) -> Session | Awaitable[Session | None] | None:
-        session = self._accepted(session)
-        own = self._opened(session)
-        if own is not None:
-            return _of_same_user(own, self.alive(own))
-        for source in self._sources:
-            there = source._opened(session)
-            if there is not None:
-                found = _of_same_user(there, source.alive(there))
-                return self._from_elsewhere(self._sealed_part(session, there, found), found)
-        return self._from_elsewhere(session, session)
+        session, found, is_own = self._look_up(session)
+        if is_own or found is None:
+            return found
+        return self._to_local(session, found, self._match_user(session))
 
-    async def _resolve_later(self, session: Session) -> Session | None:
-        session = self._accepted(session)
-        own = self._opened(session)
-        if own is not None:
-            return _of_same_user(own, await on_loop(self.alive)(own))
-        found: Session | None = session
-        for source in self._sources:
-            there = source._opened(session)
-            if there is not None:
-                found = _of_same_user(there, await on_loop(source.alive)(there))
-                # From here on the values that came inside of the source's seal.
-                session = self._sealed_part(session, there, found)
-                break
-        if found is None:
-            return None
-        person = await self._person(session)
-        known: Session | None = await on_loop(self._known)(session, found, person)
-        return known
+    async def _resolve_async(self, session: Session) -> Session | None:
+        session, found, is_own = await on_loop(self._look_up)(session)
+        if is_own or found is None:
+            return found  # type: ignore[no-any-return]  # of `_look_up`
+        person = await self._match_user(session)
+        return await on_loop(self._to_local)(session, found, person)  # type: ignore[no-any-return]  # the same
 
     def establish(self, session: Session, request: Request) -> Iterable[Cookie]:
         # Only `alive` leaves a token on a session, and only one of this site's own.
         return self.share(session, request) if session.token else self.begin(session, request)
 
-    def _accepted(self, session: Session) -> Session:
-        # What this side does not name, no other side can plant in its sessions.
+    def _look_up(self, session: Session) -> tuple[Session, Session | None, bool]:
+        """Ask the site that a session is from, if this site or a source of it is.
+
+        :return: the session with what its site vouches for; the session as its site knows it now,
+            or None if the session has ended; and whether that site is this one.
+        """
+        session = self._drop_unnamed_data(session)
+        own = self._open(session)
+        if own is not None:
+            return own, _if_same_user(own, self.alive(own)), True
+        for source in self._sources:
+            there = source._open(session)
+            if there is not None:
+                found = _if_same_user(there, source.alive(there))
+                # The data is not sealed, since it may be large: the source's own is taken instead.
+                # Else an attacker could add to a session of their own what this site's `data` lets
+                # in.
+                data = {} if found is None else json.loads(to_json(dict(found.data)))
+                arrived = replace(there, token=session.token, data=data)
+                return self._drop_unnamed_data(arrived), found, False
+        return session, session, False
+
+    def _drop_unnamed_data(self, session: Session) -> Session:
+        # What this site does not name, no other site can plant in its sessions.
         return replace(session, data=exposed_of(session.data, self._data))
 
-    def _sealed_part(self, session: Session, opened: Session, found: Session | None) -> Session:
-        """A session that arrived, with nothing in it that stood outside of its source's seal.
-
-        :param opened: the session with the values that were sealed.
-        :param found: the session as its source knows it now.
-        """
-        # The data is not sealed, since it may be large: the source's own is taken instead. Else an
-        # attacker could add to a session of their own what this site's `data` lets in.
-        data = {} if found is None else json.loads(to_json(dict(found.data)))
-        return self._accepted(replace(opened, token=session.token, data=data))
-
-    def _from_elsewhere(self, session: Session, found: Session | None) -> Session | None:
-        """A session of another site, as one of a local user.
-
-        :param found: the session as the site that it is from knows it now; None if it has ended.
-        """
-        if found is None:
-            return None
-        if self._match is None:
+    def _match_user(self, session: Session) -> Any:
+        match = self._match
+        if match is None:
             # User 7 of one site may be another person than user 7 of the other.
             logger.error(
                 "%s: a session of a site with another secret was refused; tell which local user it "
@@ -220,17 +214,18 @@ class FrameworkSession(SessionAdapter):
                 type(self).__name__,
             )
             return None
-        return self._known(session, found, self._person(session))
-
-    def _person(self, session: Session) -> Any:
-        match = self._match
         if callable(match):
-            return match(session)
-        person = session.user_id if match == "id" else (session.user or {}).get(str(match))
+            return match(UserSession.of(session))
+        value = session.user_id if match == "id" else (session.user or {}).get(str(match))
         # A field of another shape (true, a list) names no user, whatever a look-up makes of it.
-        return person if isinstance(person, (str, int)) and not isinstance(person, bool) else None
+        return value if isinstance(value, (str, int)) and not isinstance(value, bool) else None
 
-    def _known(self, session: Session, found: Session, person: Any) -> Session | None:
+    def _to_local(self, session: Session, found: Session, person: Any) -> Session | None:
+        """Turn a session of another site into one of a local user.
+
+        :param found: the session as the source site knows it now.
+        :param person: what `match` returned.
+        """
         if inspect.isawaitable(person):
             if inspect.iscoroutine(person):
                 person.close()
@@ -239,9 +234,7 @@ class FrameworkSession(SessionAdapter):
         if person is None or person is False or person == "":
             return None
         session = replace(
-            session,
-            token="",
-            expires_at=earlier(session.expires_at, found.expires_at),
+            session, token="", expires_at=earlier(session.expires_at, found.expires_at)
         )
         known = self.known(session, person)
         if known is None:
@@ -262,66 +255,13 @@ class FrameworkSession(SessionAdapter):
             persistent=known.persistent and session.persistent,
         )
 
-    def _sealed(self, cookie: str, session: Session | None = None) -> str:
-        """A cookie's value, sealed.
+    def _seal(self, cookie: str, session: Session | None = None) -> str:
+        return seal_session(cookie, session, kind=self.kind, secrets=self.secrets())
 
-        :param session: what leaves with the value. What it says of the user and of the end is
-            sealed as well.
-        """
-        bounds = token_bounds()
-        # What a site is given with a token is of use for that token alone: bound to the token's
-        # end and origin, it can't be brought back in another as long as the session lives.
-        plain: list[Any] = [cookie, bounds and bounds.audience, bounds and bounds.moment]
-        if session is not None:
-            # The token's own seal needs no secret of the site's: an attacker who can write to the
-            # store, and has an account, could put a victim's id, address or a later end beside
-            # the sealed cookie of their own session.
-            values = session.to_json()
-            plain.append({name: values[name] for name in _SEALED})
-        sealed = seal_cookie(
-            to_json(plain),
-            name=self._purpose,
-            secret=self._keys()[0],
-            nonce=randomness.token_bytes(NONCE_BYTES),
-        )
-        # No cookie can hold a semicolon: an adapter that would set this as one fails.
-        return f"{self.kind}.{sealed};"
-
-    def _opened(self, session: Session) -> Session | None:
-        """The session with its cookie's value, where it is one of this site's own."""
-        kind, _, sealed = session.token.rpartition(".")
-        if kind != self.kind or not sealed.endswith(";"):
-            return None
-        plain = unseal_cookie(sealed[:-1], name=self._purpose, secrets=self._keys())
-        if plain is None:
-            return None
-        cookie, audience, until, *inside = json.loads(plain)
-        bounds = token_bounds()
-        # Without bounds `resolve()` was called outside of a redemption: nothing to compare with.
-        if (bounds is not None and until is not None) and (
-            audience != bounds.audience or until <= bounds.moment
-        ):
-            return None
-        if not inside:  # an adapter that seals these values in a way of its own
-            return replace(session, token=cookie)
-        # What stands outside of the seal is ignored, see `_sealed`.
-        return Session.from_json({**session.to_json(), **inside[0], "token": cookie})
-
-    @property
-    def _purpose(self) -> str:
-        return f"{self.kind} session in transit"
-
-    def _keys(self) -> tuple[bytes, ...]:
-        # Hashed, since a framework's secret may be of any length.
-        raw = (secret.encode() if isinstance(secret, str) else secret for secret in self.secrets())
-        return tuple(hashlib.sha256(b"ott_middleware transit " + each).digest() for each in raw)
+    def _open(self, session: Session) -> Session | None:
+        return unseal_session(session, kind=self.kind, secrets=self.secrets())
 
 
-def _of_same_user(before: Session, now: Session | None) -> Session | None:
-    # A session may be kept while the person in it changes: the token was for the first.
+def _if_same_user(before: Session, now: Session | None) -> Session | None:
+    # A session may be kept while its user changes: the token was for the first.
     return now if now is not None and now.user_id == before.user_id else None
-
-
-def earlier(one: datetime | None, other: datetime | None) -> datetime | None:
-    """The earlier of two ends, either of which may be unknown."""
-    return min((each for each in (one, other) if each is not None), default=None)

@@ -1,4 +1,4 @@
-"""The exact host names that the configuration of a framework gives to an app.
+"""Reads the exact host names of an app from the configuration of its framework.
 
 A framework is recognised by the names of an object's classes, so that none is imported for it.
 """

@@ -1,15 +1,20 @@
-"""The end of a session among the session's own values, for frameworks that keep no end.
+"""Keeps the end of a session among the session's own values, for frameworks that keep no end.
 
 Flask's and Starlette's sessions end by the date of the cookie's signature, or by the store's: both
 are renewed whenever the app writes to the session. A session that a handoff made has to end with
-the session that it came from, so its end is kept under a reserved key.
+the session that it was copied from, so its end is kept under a reserved key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping
+import copy
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from itsdangerous import TimestampSigner
 
 #: The key of a session's end, in Unix seconds.
 END_KEY = "_ott_expires_at"
@@ -18,12 +23,14 @@ END_KEY = "_ott_expires_at"
 KEPT_KEY = "_ott_kept_until"
 RESERVED_KEYS = frozenset((END_KEY, KEPT_KEY))
 
+_End = TypeVar("_End", datetime, int)
+
 # The first second of the year 9999: a later one may be none that a datetime can express.
 _LATEST = 253370764800
 
 
 def seconds_in(values: Mapping[str, Any], key: str) -> int | None:
-    """The Unix seconds under a reserved key; None where the key is missing."""
+    """Return the Unix seconds under a reserved key, or None if the key is missing."""
     if key not in values:
         return None
     value = values[key]
@@ -35,45 +42,64 @@ def seconds_in(values: Mapping[str, Any], key: str) -> int | None:
 
 
 def seconds_of(moment: datetime | None) -> int | None:
-    """A moment in whole Unix seconds, never later than the moment itself."""
+    """Return a moment in whole Unix seconds, never later than the moment itself."""
     return None if moment is None else int(moment.timestamp())
 
 
 def moment_of(seconds: float | None) -> datetime | None:
-    """Unix seconds as an aware datetime, in the year 9999 at the latest."""
+    """Return Unix seconds as an aware datetime, in the year 9999 at the latest."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(min(seconds, _LATEST), timezone.utc)
 
 
-def earliest(*ends: int | None) -> int | None:
-    """The earliest of several ends, any of which may be unknown."""
-    return min((end for end in ends if end is not None), default=None)
+def earlier(one: _End | None, other: _End | None) -> _End | None:
+    """Return the earlier of two ends, either of which may be unknown (None)."""
+    return min((end for end in (one, other) if end is not None), default=None)
+
+
+def add_end(values: Mapping[str, Any], expires_at: datetime | None) -> dict[str, Any] | None:
+    """Return a session's values with its end among them; None if they hold that end already."""
+    end = earlier(seconds_of(expires_at), seconds_in(values, END_KEY))
+    return None if end == values.get(END_KEY) else {**values, END_KEY: end}
 
 
 def put_quietly(values: MutableMapping[str, Any], added: Mapping[str, int]) -> None:
     """Put values into a session that does not notice: it stays as modified as it was."""
-    if isinstance(values, dict):
-        for key, value in added.items():
-            dict.__setitem__(values, key, value)
-        return
-    modified = getattr(values, "modified", None)
-    values.update(added)
-    _restore(values, modified)
+    _call_quietly(values, "update", added)
 
 
 def take_quietly(values: MutableMapping[str, Any], keys: Iterable[str]) -> None:
     """Take values out of a session that does not notice."""
+    for key in keys:
+        _call_quietly(values, "pop", key, None)
+
+
+@contextmanager
+def unnoticed(values: MutableMapping[str, Any], added: Mapping[str, int]) -> Iterator[None]:
+    """Within, a session holds some more values, and does not notice."""
+    put_quietly(values, added)
+    try:
+        yield
+    finally:
+        take_quietly(values, added)
+
+
+def _call_quietly(values: Any, method: str, *args: Any) -> None:
     if isinstance(values, dict):
-        for key in keys:
-            dict.pop(values, key, None)
+        getattr(dict, method)(values, *args)  # a dict's own methods call none of the session's
         return
     modified = getattr(values, "modified", None)
-    for key in keys:
-        values.pop(key, None)
-    _restore(values, modified)
-
-
-def _restore(values: Any, modified: object) -> None:
+    getattr(values, method)(*args)
     if modified is not None:
         values.modified = modified
+
+
+def sign_at(signer: TimestampSigner, payload: bytes, seconds: int) -> str:
+    """Sign a payload with a date of its own.
+
+    :param seconds: the Unix seconds of the date.
+    """
+    signer = copy.copy(signer)
+    signer.get_timestamp = lambda: seconds  # type: ignore[method-assign]  # it has no other way to be told
+    return signer.sign(payload).decode("ascii")

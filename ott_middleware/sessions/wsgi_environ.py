@@ -1,4 +1,4 @@
-"""A WSGI environ for a `Request`, to ask a WSGI framework with; whatever interface it came by."""
+"""Builds the WSGI environ of a `Request`, ASGI or WSGI, for a WSGI framework."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ..http.messages import Request
 
 
 def environ_of(request: Request) -> dict[str, Any]:
-    """What a WSGI server would make of a request, without its body: that is the app's to read.
+    """Return the environ that a WSGI server would build of a request, without the body.
 
-    (PEP 3333, environ variables.)
+    Source: PEP 3333, "environ Variables". The body is left for the app to read.
     """
     carrier = request.carrier
     # What a server says of the connection, as REMOTE_ADDR; headers are the request's own.

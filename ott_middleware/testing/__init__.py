@@ -10,7 +10,9 @@ import sys
 
 # Before it is imported: where pytest runs, a failed test of the contract shows what it compared.
 _explain = getattr(sys.modules.get("pytest"), "register_assert_rewrite", lambda *_: None)
-_explain(f"{__name__}.backend_contract", f"{__name__}.adapter_contract")
+_explain(
+    *(f"{__name__}.{name}" for name in ("backend_contract", "adapter_contract", "adapter_driver"))
+)
 
 from .adapter_contract import SessionAdapterContract  # noqa: E402 - see above
 from .backend_contract import BackendContract  # noqa: E402 - see above

@@ -1,4 +1,7 @@
-"""The contract of a backend, as tests."""
+"""The contract of a backend, as tests.
+
+It is longer than 300 lines so that all that a backend must do stands in one class.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,16 @@ from ..backends.base import Backend
 from ..backends.put_take import PutTake
 from ..backends.registry import backend_of
 from ..errors import KeyTaken, NotSupported, OTTError, Unavailable
+from .applicable import Contract, needs
 from .races import assert_fork_safe, assert_single_use_across, check_winners
 from .store import Clock, Store
-from .sync_async import AsyncColour, Colour
+from .sync_async import AsyncCaller, Caller
 
 MAX_VALUE = 16 * 1024
 MAX_KEY = 600
 
 
-class BackendContract:
+class BackendContract(Contract):
     """What any backend must do. Derive from it in a module of pytest tests::
 
         from ott_middleware.testing import BackendContract
@@ -30,42 +34,44 @@ class BackendContract:
             def make_backend(self, clock):
                 return MyBackend("…", clock=clock)
 
-    Each test runs in both colours, `sync` and `async`; a backend that is asynchronous only skips
-    the first. What a backend says it does not support (`NotSupported`) is skipped as well. Each
-    test makes a backend of its own and closes it, the asynchronous colour on an event loop of its
-    own. Keys and owners are random: the store need not be empty, and what is left in it expires.
-    Its races trace the threads that they run in, after which Python 3.12 runs all that follows in
-    the same process at about half its speed: have these tests come last.
+    Each test runs in the `modes`: `sync`, and `async` on an event loop of its own. Each makes a
+    backend and closes it. Keys and owners are random: the store need not be empty, and what is left
+    in it expires.
 
-    More is tested where more is defined: see `connect`, `make_small_backend`, `break_connection`,
-    `lose_reply` and `before_fork`.
+    Only tests that apply are made. What a backend cannot do is said by `modes`, `limits_owners` and
+    `revokes`; more is tested where more is defined: see `connect`, `make_small_backend`,
+    `break_connection`, `lose_reply` and `before_fork`.
     """
 
+    #: How the backend can be called. For one that is async only: ``("async",)``.
+    modes: tuple[str, ...] = ("sync", "async")
     #: False for a backend that does not count the values of an owner.
     limits_owners: bool = True
-    #: How many tokens are raced for, and by how many.
+    #: False for a backend that cannot revoke.
+    revokes: bool = True
+    #: How many tokens are raced for, and by how many callers.
     rounds: int = 25
     callers: int = 8
 
     def make_backend(self, clock: Callable[[], float]) -> Backend | PutTake:
-        """A new backend that goes by `clock`."""
+        """Make a new backend that goes by `clock`."""
         raise NotImplementedError(f"{type(self).__name__} must define make_backend(self, clock)")
 
-    def connect(self) -> Callable[[], Backend] | None:
-        """What makes a backend of one and the same store in any process, by the real clock.
+    def connect(self) -> Callable[[], Backend]:
+        """Return what makes a backend of one and the same store in any process, by the real clock.
 
         It must be something that can be pickled: a function of a module, or
-        ``functools.partial(MyBackend, "…")``. None: the store serves one process.
+        ``functools.partial(MyBackend, "…")``. Leave it undefined for a store of one process.
         """
-        return None
+        raise NotImplementedError
 
-    def make_small_backend(self, clock: Callable[[], float]) -> Backend | None:
-        """A backend with room for a thousand values or fewer. None: it has no bound of its own."""
-        return None
+    def make_small_backend(self, clock: Callable[[], float]) -> Backend:
+        """Make a backend with room for a thousand values or fewer, if it can have such a limit."""
+        raise NotImplementedError
 
     def break_connection(self, backend: Backend) -> None:
         """Cut, from outside, the connections that `backend` holds to its store."""
-        raise unittest.SkipTest("break_connection() is not defined")
+        raise NotImplementedError
 
     def lose_reply(self, backend: Backend) -> AbstractContextManager[Callable[[], int]]:
         """Have the reply to the take that is made meanwhile lost, once the store has done it.
@@ -74,10 +80,10 @@ class BackendContract:
         where the reply should come. It gives a function that tells how many takes have reached the
         store since.
         """
-        raise unittest.SkipTest("lose_reply() is not defined")
+        raise NotImplementedError
 
-    def before_fork(self) -> Callable[[], Backend] | None:
-        """What makes a backend in a process that is forked then, by the real clock.
+    def before_fork(self) -> Callable[[], Backend]:
+        """Return what makes a backend in a process that is forked then, by the real clock.
 
         Like `connect`, whose result it is unless it is overridden; the store may also be the
         process's own memory.
@@ -85,43 +91,43 @@ class BackendContract:
         return self.connect()
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
-        """Run the tests in both colours."""
-        if "colour" in metafunc.fixturenames:
-            metafunc.parametrize("colour", ["sync", "async"])
+        """Run the tests in each mode."""
+        if "mode" in metafunc.fixturenames:
+            metafunc.parametrize("mode", self.modes)
 
     # Put and take.
 
-    def test_a_value_is_given_once(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    def test_a_value_is_given_once(self, mode: str) -> None:
+        with self._store(mode) as store:
             store.put("key", b"value")
             assert store.take("key") == b"value"
             assert store.take("key") is None
 
-    def test_an_unknown_key_gives_nothing(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    def test_an_unknown_key_gives_nothing(self, mode: str) -> None:
+        with self._store(mode) as store:
             assert store.take("key") is None
 
-    def test_any_bytes_come_back(self, colour: str) -> None:
+    def test_any_bytes_come_back(self, mode: str) -> None:
         values = [b"\0", bytes(range(256)), b"\xff\xfe", b"' OR ''='", b"%s\r\n$-1\r\n", b"1"]
-        with self._asked(colour) as store:
+        with self._store(mode) as store:
             for value in [*values, secrets.token_bytes(MAX_VALUE)]:
                 store.put("key", value)
                 taken = store.take("key")
                 assert isinstance(taken, bytes)
                 assert taken == value
 
-    def test_keys_are_told_apart(self, colour: str) -> None:
+    def test_keys_are_told_apart(self, mode: str) -> None:
         suffixes = ["key", "KEY", "Key", "ke", "key ", "key\0", "key%", "key_", "ke_", "key*"]
         suffixes += ["key'", 'key"', "key\\", "key\n", "{key}", "key:", "key/../key", "k-e-y"]
-        with self._asked(colour) as store:
+        with self._store(mode) as store:
             for suffix in suffixes:
                 store.put(suffix, suffix.encode(), limit=None)
             for suffix in suffixes:
                 assert store.take(suffix) == suffix.encode()
                 assert store.take(suffix) is None
 
-    def test_long_keys_are_told_apart(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    def test_long_keys_are_told_apart(self, mode: str) -> None:
+        with self._store(mode) as store:
             long = "k" * (MAX_KEY - len(store.prefix) - 1)
             store.put(long + "a", b"a")
             store.put(long + "b", b"b")
@@ -132,23 +138,23 @@ class BackendContract:
 
     # No overwriting, no eviction.
 
-    def test_a_live_value_is_not_overwritten(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    def test_a_live_value_is_not_overwritten(self, mode: str) -> None:
+        with self._store(mode) as store:
             store.put("key", b"first")
             store.put("another's", b"value", owner="another")
             store.refuses_put("key", b"second", owner="another", limit=1)
             assert store.take("another's") == b"value", "a put that is refused retires nothing"
             assert store.take("key") == b"first"
 
-    def test_a_key_is_free_after_it_was_taken(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    def test_a_key_is_free_after_it_was_taken(self, mode: str) -> None:
+        with self._store(mode) as store:
             store.put("key", b"first")
             store.take("key")
             store.put("key", b"second", owner="another")
             assert store.take("key") == b"second"
 
-    def test_nobody_is_evicted(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    def test_nobody_is_evicted(self, mode: str) -> None:
+        with self._store(mode) as store:
             store.put("key", b"value", limit=1)
             for number in range(100):
                 store.put(f"other {number}", b"x" * 1000, owner=f"other {number}", limit=1)
@@ -156,8 +162,9 @@ class BackendContract:
             for number in range(100):
                 assert store.take(f"other {number}") is not None
 
-    def test_full_is_full(self, colour: str) -> None:
-        with self._asked(colour, self.make_small_backend) as store:
+    @needs("make_small_backend")
+    def test_full_is_full(self, mode: str) -> None:
+        with self._store(mode, self.make_small_backend) as store:
             held = 0
             while held <= 1000 and not store.full(f"{held}"):
                 held += 1
@@ -168,8 +175,8 @@ class BackendContract:
 
     # Expiry.
 
-    def test_a_value_is_gone_when_it_expires(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    def test_a_value_is_gone_when_it_expires(self, mode: str) -> None:
+        with self._store(mode) as store:
             store.put("early", b"value", seconds=30)
             store.put("late", b"value", seconds=60)
             store.clock.now += 29.5
@@ -180,23 +187,23 @@ class BackendContract:
             store.clock.now += 30
             assert store.take("late") is None
 
-    def test_an_expired_value_makes_way(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    def test_an_expired_value_makes_way(self, mode: str) -> None:
+        with self._store(mode) as store:
             store.put("key", b"old", seconds=30)
             store.clock.now += 30
             store.put("key", b"new", owner="another")
             assert store.take("key") == b"new"
 
-    def test_what_has_expired_already_can_not_be_taken(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    def test_what_has_expired_already_can_not_be_taken(self, mode: str) -> None:
+        with self._store(mode) as store:
             store.put("key", b"value", seconds=0)
             assert store.take("key") is None
 
     # Owners.
 
-    def test_the_oldest_beyond_the_limit_go(self, colour: str) -> None:
-        with self._asked(colour) as store:
-            self._needs_owners()
+    @needs("limits_owners")
+    def test_the_oldest_beyond_the_limit_go(self, mode: str) -> None:
+        with self._store(mode) as store:
             # In the order of the puts: neither keys nor expiries decide.
             for key, seconds in (("9", 90), ("5", 20), ("7", 50), ("1", 30)):
                 store.put(key, b"value", seconds=seconds, limit=None)
@@ -206,16 +213,16 @@ class BackendContract:
             assert taken == [False, False, True, True, True]
             assert store.take("another's") == b"value"
 
-    def test_the_newest_supersedes(self, colour: str) -> None:
-        with self._asked(colour) as store:
-            self._needs_owners()
+    @needs("limits_owners")
+    def test_the_newest_supersedes(self, mode: str) -> None:
+        with self._store(mode) as store:
             for key in "abc":
                 store.put(key, b"value", limit=1)
             assert [store.take(key) for key in "abc"] == [None, None, b"value"]
 
-    def test_the_dead_do_not_count(self, colour: str) -> None:
-        with self._asked(colour) as store:
-            self._needs_owners()
+    @needs("limits_owners")
+    def test_the_dead_do_not_count(self, mode: str) -> None:
+        with self._store(mode) as store:
             store.put("kept", b"value", seconds=90, limit=3)
             store.put("expired", b"value", seconds=10, limit=3)
             for number in range(5):
@@ -226,8 +233,9 @@ class BackendContract:
             store.put("third", b"value", limit=3)
             assert [store.take(key) for key in ("kept", "second", "third")] == [b"value"] * 3
 
-    def test_revoke_drops_what_an_owner_has(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    @needs("revokes")
+    def test_revoke_drops_what_an_owner_has(self, mode: str) -> None:
+        with self._store(mode) as store:
             for key in "abc":
                 store.put(key, b"value", seconds=90)
             store.put("d", b"value", owner="another")
@@ -240,56 +248,53 @@ class BackendContract:
 
     # Races.
 
-    def test_of_many_takers_one_wins(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    def test_of_many_takers_one_wins(self, mode: str) -> None:
+        with self._store(mode) as store:
             for number in range(self.rounds):
                 store.put(f"{number}", b"redeemed")
                 check_winners(store.race([store.take_call(f"{number}")] * self.callers))
 
-    def test_of_many_puts_one_wins(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    def test_of_many_puts_one_wins(self, mode: str) -> None:
+        with self._store(mode) as store:
             for number in range(self.rounds):
                 values = [b"%d" % caller for caller in range(self.callers)]
-                answers = store.race([store.put_call(f"{number}", value) for value in values])
-                kept = [v for v, answer in zip(values, answers, strict=True) if answer is None]
-                lost = [answer for answer in answers if isinstance(answer, KeyTaken)]
-                assert (len(kept), len(lost)) == (1, self.callers - 1), answers
+                outcomes = store.race([store.put_call(f"{number}", value) for value in values])
+                kept = [v for v, outcome in zip(values, outcomes, strict=True) if outcome is None]
+                lost = [outcome for outcome in outcomes if isinstance(outcome, KeyTaken)]
+                assert (len(kept), len(lost)) == (1, self.callers - 1), outcomes
                 assert store.take(f"{number}") == kept[0]
 
-    def test_an_owner_that_puts_at_once_keeps_to_the_limit(self, colour: str) -> None:
-        with self._asked(colour) as store:
-            self._needs_owners()
+    @needs("limits_owners")
+    def test_an_owner_that_puts_at_once_keeps_to_the_limit(self, mode: str) -> None:
+        with self._store(mode) as store:
             for number in range(5):
                 keys = [f"{number} {caller}" for caller in range(self.callers)]
                 calls = [store.put_call(key, b"value", owner=f"{number}", limit=3) for key in keys]
                 assert store.race(calls) == [None] * self.callers
                 assert 1 <= len([key for key in keys if store.take(key) is not None]) <= 3
 
+    @needs("connect")
     def test_of_many_processes_one_wins(self) -> None:
-        connect = self.connect()
-        if connect is None:
-            raise unittest.SkipTest("connect() is not defined: the store serves one process")
-        assert_single_use_across(connect, rounds=self.rounds)
+        assert_single_use_across(self.connect(), rounds=self.rounds)
 
+    @needs("before_fork", "connect")
     def test_of_parent_and_forked_children_one_wins(self) -> None:
-        connect = self.before_fork()
-        if connect is None:
-            raise unittest.SkipTest("neither before_fork() nor connect() is defined")
         if not hasattr(os, "fork"):
             raise unittest.SkipTest("this system has no fork")
-        assert_fork_safe(connect)
+        assert_fork_safe(self.before_fork())
 
     # Failure, and the end.
 
-    def test_a_take_is_never_sent_twice(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    @needs("lose_reply")
+    def test_a_take_is_never_sent_twice(self, mode: str) -> None:
+        with self._store(mode) as store:
             for key in ("before", "lost", "after"):
                 store.put(key, b"value")
             assert store.take("before") == b"value"
-            answer = None
+            value = None
             with self.lose_reply(store.backend) as takes:
                 try:
-                    answer = store.take("lost")
+                    value = store.take("lost")
                 except Exception as error:
                     if isinstance(error, OTTError) and not isinstance(error, Unavailable):
                         raise
@@ -297,18 +302,19 @@ class BackendContract:
                 # A second take finds nothing, and a token that was good is called invalid, though
                 # the store may have been about to say so; or it takes what was put there since.
                 assert takes() == 1, f"one take was sent {takes()} times"
-            assert answer is None, "take gave a value that no reply had brought"
-            assert store.insists(store.take_call("lost"))[-1] is None, "it was not taken"
-            assert store.insists(store.take_call("after"))[-1] == b"value"
+            assert value is None, "take gave a value that no reply had brought"
+            assert store.insist(store.take_call("lost"))[-1] is None, "it was not taken"
+            assert store.insist(store.take_call("after"))[-1] == b"value"
 
-    def test_a_broken_connection_is_replaced(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    @needs("break_connection")
+    def test_a_broken_connection_is_replaced(self, mode: str) -> None:
+        with self._store(mode) as store:
             for key in ("before", "after", "other"):
                 store.put(key, b"value")
             assert store.take("before") == b"value"
             self.break_connection(store.backend)
             # It may be gone, where a call failed after it reached the engine: that fails closed.
-            taken = store.insists(store.take_call("after"))
+            taken = store.insist(store.take_call("after"))
             assert taken[-1] == b"value" or (taken[-1] is None and len(taken) > 1)
             assert store.take("after") is None
             assert store.take("before") is None
@@ -316,30 +322,23 @@ class BackendContract:
             store.put("new", b"value")
             assert store.take("new") == b"value"
 
-    def test_closing_twice_is_allowed(self, colour: str) -> None:
-        with self._asked(colour) as store:
+    def test_closing_twice_is_allowed(self, mode: str) -> None:
+        with self._store(mode) as store:
             store.put("key", b"value")
             store.close_once()
 
     @contextmanager
-    def _asked(
-        self, colour: str, make: Callable[[Callable[[], float]], Any] | None = None
+    def _store(
+        self, mode: str, make: Callable[[Callable[[], float]], Any] | None = None
     ) -> Iterator[Store]:
         clock = Clock()
-        made = (make or self.make_backend)(clock)
-        if made is None:
-            raise unittest.SkipTest("make_small_backend() is not defined")
-        backend = backend_of(made)
-        if backend.async_only and colour == "sync":
-            raise unittest.SkipTest(f"{type(backend).__name__} is asynchronous only")
-        asked = AsyncColour(backend) if colour == "async" else Colour(backend)
+        backend = backend_of((make or self.make_backend)(clock))
+        if backend.async_only and mode == "sync":
+            raise unittest.SkipTest(f"{backend.name} is async only: set modes = ('async',)")
+        caller = AsyncCaller(backend) if mode == "async" else Caller(backend)
         try:
-            yield Store(asked, clock)
+            yield Store(caller, clock)
         except NotSupported as error:
-            raise unittest.SkipTest(str(error)) from None
+            raise unittest.SkipTest(f"{error}: see limits_owners and revokes") from None
         finally:
-            asked.close()
-
-    def _needs_owners(self) -> None:
-        if not self.limits_owners:
-            raise unittest.SkipTest("limits_owners is False")
+            caller.close()

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..backends.base import Backend
 from ..errors import OTTError, Unavailable
-from .sync_async import SECONDS, Colour, acall, arace, colour_of, put_call, take_call
+from .sync_async import SECONDS, Caller, acall, arace, caller_of, put_call, take_call
 
 _VALUE = b"redeemed"
 # How often the parent of forked processes asks again, and after how many seconds.
@@ -27,21 +27,21 @@ _HUNG = 20.0  # seconds after which a forked child has hung
 def assert_single_use(backend: Backend, *, rounds: int = 50, callers: int = 8) -> None:
     """Let threads race for tokens, one token after the other.
 
-    A backend that is asynchronous only is raced by tasks, on an event loop made for it, and closed
-    with that; inside a loop use `aassert_single_use`. The store need not be empty.
+    A backend that is async only is raced by tasks, on an event loop made for it, and closed with
+    that loop; inside a loop use `aassert_single_use`. The store need not be empty.
 
     :param rounds: how many tokens.
     :param callers: how many threads or tasks ask for each.
     :raises AssertionError: a token was given to two, or to none.
     """
-    colour = colour_of(backend)
+    caller = caller_of(backend)
     try:
         for key in _keys(rounds):
-            colour.call(put_call(key, _VALUE, expires_at=_soon(backend)))
-            check_winners(colour.race([take_call(key)] * callers))
+            caller.call(put_call(key, _VALUE, expires_at=_soon(backend)))
+            check_winners(caller.race([take_call(key)] * callers))
     finally:
         if backend.async_only:
-            colour.close()  # its connections belong to the loop, which ends here
+            caller.close()  # its connections belong to the loop, which ends here
 
 
 async def aassert_single_use(backend: Backend, *, rounds: int = 50, callers: int = 8) -> None:
@@ -64,45 +64,49 @@ def assert_single_use_across(
     :raises AssertionError: a token was given to two, or to none.
     """
     keys = _keys(rounds)
-    backend = connect()
-    colour = colour_of(backend)
+    caller = caller_of(connect())
     try:
         for key in keys:
-            colour.call(put_call(key, _VALUE, expires_at=_soon(backend)))
+            caller.call(put_call(key, _VALUE, expires_at=_soon(caller.backend)))
     finally:
-        colour.close()
-    # Spawned, not forked: nothing that this process holds open goes along.
+        caller.close()
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(processes)
-    answers = context.Queue()
-    workers = [
-        context.Process(target=_take_all, args=(connect, keys, barrier, answers), daemon=True)
-        for _ in range(processes)
-    ]
-    for worker in workers:
-        worker.start()
-    try:
-        taken = [answers.get(timeout=SECONDS) for _ in workers]
-    finally:
-        for worker in workers:
-            worker.join(5)
-            worker.kill()
-        answers.close()
+    taken = _spawn(context, processes, _take_all, connect, keys, barrier)
     for of_one_key in zip(*taken, strict=True):
         check_winners(of_one_key)
 
 
+def _spawn(context: Any, count: int, target: Callable[..., None], *arguments: Any) -> list[Any]:
+    """Run a function in new processes; return what each puts into the queue that it is given."""
+    # Spawned, not forked: nothing that this process holds open goes along.
+    results = context.Queue()
+    processes = [
+        context.Process(target=target, args=(*arguments, results), daemon=True)
+        for _ in range(count)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        return [results.get(timeout=2 * SECONDS) for _ in processes]
+    finally:
+        for process in processes:
+            process.join(5)
+            process.kill()
+        results.close()
+
+
 def _take_all(
-    connect: Callable[[], Backend], keys: Sequence[str], barrier: Any, answers: Any
+    connect: Callable[[], Backend], keys: Sequence[str], barrier: Any, results: Any
 ) -> None:
     backend = connect()
-    colour = colour_of(backend)
+    caller = caller_of(backend)
     taken: list[Any] = []
     for key in keys:
         barrier.wait(SECONDS)
-        taken += colour.race([take_call(key)])
-    colour.close()
-    answers.put([value if value is None else bytes(value) for value in taken])
+        taken += caller.race([take_call(key)])
+    caller.close()
+    results.put([value if value is None else bytes(value) for value in taken])
 
 
 def assert_fork_safe(connect: Callable[[], Backend], *, rounds: int = 4, children: int = 2) -> None:
@@ -118,15 +122,7 @@ def assert_fork_safe(connect: Callable[[], Backend], *, rounds: int = 4, childre
     :raises AssertionError: a token was given to two, or to none; or a child hung or failed.
     """
     context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    forked = context.Process(target=_fork_all, args=(connect, rounds, children, answers))
-    forked.start()
-    try:
-        taken = answers.get(timeout=2 * SECONDS)
-    finally:
-        forked.join(5)
-        forked.kill()
-        answers.close()
+    (taken,) = _spawn(context, 1, _fork_all, connect, rounds, children)
     for of_one_key in taken:
         for outcome in of_one_key:
             if outcome not in (None, _VALUE.decode()):
@@ -134,18 +130,18 @@ def assert_fork_safe(connect: Callable[[], Backend], *, rounds: int = 4, childre
         check_winners([outcome and outcome.encode() for outcome in of_one_key])
 
 
-def _fork_all(connect: Callable[[], Backend], rounds: int, children: int, answers: Any) -> None:
+def _fork_all(connect: Callable[[], Backend], rounds: int, children: int, results: Any) -> None:
     # Python 3.12 warns of forks in a process with threads, which is what this is about.
     warnings.simplefilter("ignore", DeprecationWarning)
     backend = connect()
-    colour = colour_of(backend)
+    caller = caller_of(backend)
     keys = _keys(rounds)
     for key in keys:
-        colour.call(put_call(key, _VALUE, expires_at=_soon(backend)))
+        caller.call(put_call(key, _VALUE, expires_at=_soon(backend)))
     stop = threading.Event()
     # A loop's operations are the loop's alone, and it does not run while the process forks.
     workers = [
-        threading.Thread(target=_work, args=(colour, stop), daemon=True)
+        threading.Thread(target=_work, args=(caller, stop), daemon=True)
         for _ in range(0 if backend.async_only else 2)
     ]
     for worker in workers:
@@ -155,24 +151,24 @@ def _fork_all(connect: Callable[[], Backend], rounds: int, children: int, answer
         outcomes = [_in_child(backend, key) for _ in range(children)]
         # Where no child got the value, the parent must: it asks again if the engine was too busy.
         lost = set(outcomes) == {None}
-        taken.append([*outcomes, (_insist if lost else _outcome)(colour, key)])
+        taken.append([*outcomes, (_insist if lost else _outcome)(caller, key)])
         if not set(outcomes) <= {None, _VALUE.decode()}:
             break  # seconds are lost with each child that hangs
     stop.set()
     for worker in workers:
         worker.join(SECONDS)
-    colour.close()
-    answers.put(taken)
+    caller.close()
+    results.put(taken)
 
 
-def _work(colour: Colour, stop: threading.Event) -> None:
+def _work(caller: Caller, stop: threading.Event) -> None:
     while not stop.is_set():
-        _outcome(colour, _put_own(colour))
+        _outcome(caller, _put_own(caller))
 
 
-def _put_own(colour: Colour) -> str:
+def _put_own(caller: Caller) -> str:
     (key,) = _keys(1)
-    colour.call(put_call(key, _VALUE, expires_at=_soon(colour.backend), owner=key))
+    caller.call(put_call(key, _VALUE, expires_at=_soon(caller.backend), owner=key))
     return key
 
 
@@ -183,10 +179,10 @@ def _in_child(backend: Backend, key: str) -> str | None:
     if pid == 0:  # pragma: no cover - ends without a word to what measures
         outcome: str | None = "failed"
         try:
-            colour = colour_of(backend)  # with a loop of the child's own
-            outcome = _outcome(colour, key)
+            caller = caller_of(backend)  # with a loop of the child's own
+            outcome = _outcome(caller, key)
             if outcome is None:
-                outcome = _uses_own(colour)
+                outcome = _uses_own(caller)
         finally:
             os.write(writer, json.dumps(outcome).encode())
             os._exit(0)
@@ -195,37 +191,37 @@ def _in_child(backend: Backend, key: str) -> str | None:
         if not select.select([reader], [], [], _HUNG)[0]:
             os.kill(pid, signal.SIGKILL)
             return f"has hung for {_HUNG:.0f} seconds"
-        answer: str | None = json.loads(os.read(reader, 4096))
-        return answer
+        result: str | None = json.loads(os.read(reader, 4096))
+        return result
     finally:
         os.waitpid(pid, 0)
         os.close(reader)
 
 
-def _uses_own(colour: Colour) -> str | None:
+def _uses_own(caller: Caller) -> str | None:
     """Put and take in a child; None if that works, or is refused."""
     try:
-        key = _put_own(colour)
+        key = _put_own(caller)
     except Unavailable:
         return None
-    outcome = _outcome(colour, key)
+    outcome = _outcome(caller, key)
     return None if outcome == _VALUE.decode() else f"put a value and then got {outcome}"
 
 
-def _insist(colour: Colour, key: str) -> str | None:
+def _insist(caller: Caller, key: str) -> str | None:
     """Take a key, again where the engine was too busy to respond."""
-    outcome = _outcome(colour, key)
+    outcome = _outcome(caller, key)
     for _ in range(_TRIES):
         if outcome is not None:
             break
         time.sleep(_PAUSE)
-        outcome = _outcome(colour, key)
+        outcome = _outcome(caller, key)
     return outcome
 
 
-def _outcome(colour: Colour, key: str) -> str | None:
+def _outcome(caller: Caller, key: str) -> str | None:
     try:
-        value = colour.call(take_call(key))
+        value = caller.call(take_call(key))
     except Unavailable:
         return None
     except OTTError as error:
@@ -233,23 +229,22 @@ def _outcome(colour: Colour, key: str) -> str | None:
     return None if value is None else bytes(value).decode("latin-1")
 
 
-def check_winners(answers: Sequence[Any]) -> None:
-    """Of those who took one key, one must have got the value, and the others nothing."""
-    for answer in answers:
-        if isinstance(answer, BaseException):
+def check_winners(results: Sequence[Any]) -> None:
+    """Check that of the takes of one key one got the value, and the others nothing."""
+    for result in results:
+        if isinstance(result, BaseException):
             raise AssertionError(
-                f"take raised {type(answer).__name__} where it had to answer"
-            ) from answer
-    winners = [answer for answer in answers if answer is not None]
+                f"take raised {type(result).__name__} where it had to return"
+            ) from result
+    winners = [result for result in results if result is not None]
     if len(winners) != 1:
-        raise AssertionError(f"{len(winners)} of {len(answers)} got the value of one token")
+        raise AssertionError(f"{len(winners)} of {len(results)} got the value of one token")
     if bytes(winners[0]) != _VALUE:
         raise AssertionError("the winner got another value than was put")
 
 
 def _soon(backend: Backend) -> float:
-    clock: Callable[[], float] = getattr(backend, "clock", time.time)
-    return clock() + 2 * SECONDS
+    return backend.clock() + 2 * SECONDS
 
 
 def _keys(rounds: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""The store that a test of the contract asks."""
+"""The store of one test of the contract, and its clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from ..errors import BackendFull, KeyTaken, OTTError, Unavailable
-from .sync_async import Call, Colour, put_call, take_call
+from .sync_async import Call, Caller, put_call, take_call
 
 # How often a call is repeated after the connection broke, and after how many seconds.
 _TRIES = 20
@@ -15,24 +15,31 @@ _PAUSE = 0.2
 
 
 class Clock:
-    """A clock that stands still until it is moved. It starts at the present."""
+    """A clock that stands still until it is moved.
 
-    def __init__(self) -> None:
-        self.now = float(int(time.time()))
+    :param now: where it starts, in seconds since 1970; by default at the present.
+    """
+
+    def __init__(self, now: float | None = None) -> None:
+        self.now = float(int(time.time())) if now is None else now
 
     def __call__(self) -> float:
         return self.now
 
+    def forward(self, seconds: float) -> None:
+        """Move it."""
+        self.now += seconds
+
 
 class Store:
-    """A backend in one colour, with keys and owners that no other test uses."""
+    """A backend called in one mode, with keys and owners that no other test uses."""
 
-    def __init__(self, colour: Colour, clock: Clock) -> None:
+    def __init__(self, caller: Caller, clock: Clock) -> None:
         self.clock = clock
-        self.backend = colour.backend
+        self.backend = caller.backend
         self.prefix = f"{secrets.token_hex(8)}:"
-        self.race = colour.race
-        self._call = colour.call
+        self.race = caller.race
+        self._call = caller.call
 
     def put_call(
         self,
@@ -62,11 +69,11 @@ class Store:
         return value
 
     def revoke(self, owner: str) -> int:
-        count: int = self._call(Call("revoke", (self.prefix + owner,), {}))
+        count: int = self._call(Call("revoke", (self.prefix + owner,)))
         return count
 
     def close_once(self) -> None:
-        self._call(Call("close", (), {}))
+        self._call(Call("close"))
 
     def refuses_put(self, key: str, value: bytes, **keywords: Any) -> None:
         try:
@@ -82,17 +89,15 @@ class Store:
             return True
         return False
 
-    def insists(self, call: Call) -> list[Any]:
-        """Call until there is an answer; all answers, exceptions among them."""
-        answers: list[Any] = []
+    def insist(self, call: Call) -> list[Any]:
+        """Call until the store responds; return all results, exceptions among them."""
+        results: list[Any] = []
         for _ in range(_TRIES):
             try:
-                answers.append(self._call(call))
+                return [*results, self._call(call)]
             except Exception as error:
                 if isinstance(error, OTTError) and not isinstance(error, Unavailable):
                     raise
-                answers.append(error)
+                results.append(error)
                 time.sleep(_PAUSE)
-                continue
-            return answers
-        raise AssertionError("no answer for seconds after the connection broke") from answers[-1]
+        raise AssertionError("no response for seconds after the connection broke") from results[-1]

@@ -6,30 +6,26 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, TypedDict, cast
 
 from ..crypto import Secret, parse_secrets
 from ..errors import ConfigurationError
 from ..http.messages import Request
 from ..sessions.base import Session
-from .names import hashed
-
-if TYPE_CHECKING:
-    pass
-
+from .names import hash_token
 
 Hasher = Callable[[str], "str | Awaitable[str]"]
-StoreToken = str | Hasher | Mapping[str, Any]
+StoreToken = Literal["plain", "hashed"] | Hasher | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationContext:
-    """What `generate_token` is told beside the session.
+    """The second argument of `generate_token`: what the new token is for.
 
     :ivar request: the request that the token is generated in; None outside of one.
-    :ivar channel: what the token is for.
-    :ivar audience: the origin that alone may redeem it, or None.
-    :ivar expires_at: Unix seconds.
+    :ivar channel: the purpose of the token; a token of one channel is invalid in every other.
+    :ivar audience: the only origin that may redeem the token, or None.
+    :ivar expires_at: Unix seconds, when the token expires.
     """
 
     request: Request | None
@@ -41,10 +37,40 @@ class GenerationContext:
 GenerateToken = Callable[[Session, GenerationContext], "str | Awaitable[str]"]
 
 
-def seconds_of(option: str, expires_in: object) -> float:
-    """A lifetime in seconds, from minutes or a `timedelta`.
+class TokenOptionValues(TypedDict, total=False):
+    """The options of tokens: keyword arguments of `OneTimeTokens` and of `OTTMiddleware`."""
 
-    :raises ConfigurationError: no positive, finite time.
+    secret: Secret | None
+    """Encrypts stored sessions, together with the token: a str or bytes of at least 16 bytes, or a
+    list of such secrets, newest first. Sites that share a backend share the secret. Without it, a
+    client that can write to the store can sign in as any user. It also keys the names under which
+    the tokens of a session are counted: without it, a reader of the store can test guesses of
+    session ids and user ids. Default: `None`."""
+
+    expires_in: float | timedelta
+    """Minutes until a token expires, or a `timedelta`. Default: `3`."""
+
+    generate_token: GenerateToken | None
+    """A function `(session, context) -> str`, sync or async, that makes a token of 1 to 512
+    characters from `A-Z a-z 0-9 - _`. Default: `None`, `secrets.token_urlsafe(24)` with 192 random
+    bits."""
+
+    store_token: StoreToken
+    """How the key of a token in the backend is made: `"plain"` is the token itself, `"hashed"` its
+    SHA-256 as base64url. Or a function from the token to a str, sync or async, also in the form
+    `{"type": "custom-hasher", "hash": function}`. Default: `"plain"`."""
+
+    max_per_session: int | None
+    """Number of unused tokens per session and channel: one more makes the oldest invalid. `None`
+    means no limit. Tokens for sessions that the adapter cannot verify are counted per network of
+    the client instead, at most 1,000. Default: `10`."""
+
+
+def seconds_of(option: str, expires_in: object) -> float:
+    """Convert a lifetime (minutes, or a `timedelta`) to seconds.
+
+    :param option: the option's name, for the error.
+    :raises ConfigurationError: the time is not positive and finite.
     """
     if isinstance(expires_in, timedelta):
         seconds = expires_in.total_seconds()
@@ -52,21 +78,21 @@ def seconds_of(option: str, expires_in: object) -> float:
         seconds = expires_in * 60
     else:
         seconds = math.nan
-    # A century keeps every expiry within what clocks, stores and cookies can express.
+    # Clocks, stores and cookies can express each expiry within a century.
     if not 0 < seconds <= 100 * 366 * 86400:
         raise ConfigurationError(f"{option}: {expires_in!r}; use positive minutes, or a timedelta")
     return float(seconds)
 
 
 def hasher_of(store_token: object) -> Hasher | None:
-    """The function from a token to what is stored of it; None for the token itself.
+    """Return the function that makes a backend's key from a token; None if it is the token itself.
 
-    :raises ConfigurationError: none of the documented forms.
+    :raises ConfigurationError: the value has none of the documented forms.
     """
     if store_token == "plain":
         return None
     if store_token == "hashed":
-        return hashed
+        return hash_token
     if isinstance(store_token, Mapping) and store_token.get("type") == "custom-hasher":
         store_token = store_token.get("hash")
     if not callable(store_token):
@@ -74,27 +100,14 @@ def hasher_of(store_token: object) -> Hasher | None:
             f"store_token: {store_token!r}; use 'plain', 'hashed', a function of the token, or "
             "{'type': 'custom-hasher', 'hash': function}"
         )
-    return store_token
+    return cast(Hasher, store_token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenOptions:
-    """How tokens are made and kept.
+    """The options of tokens, checked and with defaults.
 
-    :ivar secret: 16 bytes and more (str or bytes), or a list of them, newest first: mixed into the
-        keys that values are sealed with. The sites of a handoff that share a backend share it.
-        Without it, a client that can write to the store can sign in as any user.
-        It also keys the names under which sessions are counted in the backend: without it, a
-        session id or user id that can be guessed is found in a dump by trying all of them.
-    :ivar expires_in: a token's life in minutes, or a `timedelta`.
-    :ivar generate_token: `(session, context) -> str`, sync or async: 1 to 512 characters of
-        A-Z a-z 0-9 - _. Default: `secrets.token_urlsafe(24)`, 192 bits.
-    :ivar store_token: what the backend's key says of the token: `"plain"`, `"hashed"` (its SHA-256
-        as base64url), or a function from the token to a str, sync or async; that function may be
-        given as `{"type": "custom-hasher", "hash": function}` as well.
-    :ivar max_per_session: live tokens per session and channel; one more retires the oldest. None
-        for no cap. Tokens for sessions that the adapter cannot verify are counted for the client's
-        network instead: at most 1,000.
+    :ivar secret, expires_in, generate_token, store_token, max_per_session: see `TokenOptionValues`.
     """
 
     secret: Secret | None = field(default=None, repr=False)
@@ -119,5 +132,5 @@ class TokenOptions:
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
-        """The secrets, newest first; empty without one."""
+        """The secrets as bytes, newest first; empty if no secret is configured."""
         return () if self.secret is None else parse_secrets("secret", self.secret)

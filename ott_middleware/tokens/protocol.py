@@ -1,4 +1,4 @@
-"""The contract of a token service: generate, verify, revoke, sync and async."""
+"""Declares the contract of a token service: generate, verify, revoke, sync and async."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..sessions.base import Session
 
 
 class TokenService(Protocol):
-    """What issues and redeems tokens: `OneTimeTokens`, or one of your own."""
+    """Generates and redeems tokens: `OneTimeTokens`, or a class of your own."""
 
     def generate(
         self,
@@ -19,20 +19,20 @@ class TokenService(Protocol):
         audience: str | None = None,
         channel: str = "handoff",
     ) -> str:
-        """A new token for a session."""
+        """Return a new token for a session."""
         ...
 
     def verify(
         self, token: str, *, audience: str | None = None, channel: str = "handoff"
     ) -> Session:
-        """Redeem a token: the one time that it gives its session.
+        """Redeem a token and return its session: it works once.
 
         A token that is bound to an origin is invalid unless `audience` is that origin.
         """
         ...
 
     def revoke(self, session_id: str) -> int:
-        """Drop the live tokens of a session."""
+        """Delete the live tokens of a session, and return how many there were."""
         ...
 
     async def agenerate(

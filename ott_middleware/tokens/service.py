@@ -1,4 +1,7 @@
-"""The token service: generate, verify and revoke, over a backend and a session adapter."""
+"""Generates, verifies and revokes tokens, over a backend and a session adapter.
+
+One module, though it is long: of a token's life each step relies on what the steps before it did.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,8 @@ import inspect
 import json
 import logging
 import secrets as randomness
-import time
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
 
@@ -49,7 +51,7 @@ from ..sessions.base import (
     cookie_values,
     refuse_cookie_in_id,
 )
-from .names import CHANNELS, backend_key, hashed, is_token, network_owner_of, owner_of
+from .names import CHANNELS, backend_key, hash_token, is_token, network_owner_of, owner_of
 from .options import (
     GenerateToken,
     GenerationContext,
@@ -63,17 +65,13 @@ from .revocations import revocations
 logger = logging.getLogger("ott_middleware")
 
 MAX_SEALED = 16 * 1024
-# How many tokens a network may have for sessions that no adapter can verify.
+# The most live tokens of a network for sessions that no adapter can verify.
 MAX_PER_NETWORK = 1000
 _TRIES = 5
 
 
-def _random_token() -> str:
-    return randomness.token_urlsafe(24)
-
-
 class BoundElsewhere(InvalidToken):
-    """The token is bound to another origin than the one it was redeemed for. It is burnt.
+    """The token is bound to another origin than the one it was redeemed for, and is used up.
 
     :param bound_to: the origin that the token is bound to.
     """
@@ -85,7 +83,7 @@ class BoundElsewhere(InvalidToken):
 
 @dataclass(frozen=True, slots=True)
 class _PlugIns:
-    """The functions of others that the service awaits, bound for one colour."""
+    """The methods and hooks that the service awaits, bound for sync or for async callers."""
 
     put: Bound
     take: Bound
@@ -98,10 +96,10 @@ class _PlugIns:
 class OneTimeTokens:
     """Single-use tokens in a backend, each attached to a session.
 
-    :param backend: where tokens wait: a `Backend`, an object with `put` and `take`, or a URL.
-    :param sessions: says at redemption whether the session is still alive.
+    :param backend: keeps the tokens: a `Backend`, an object with `put` and `take`, or a URL.
+    :param sessions: the adapter that says at redemption whether the session is still alive.
     :param secret, expires_in, generate_token, store_token, max_per_session: see `TokenOptions`.
-    :param clock: tells the time in Unix seconds; default: the backend's clock.
+    :param clock: returns the time in Unix seconds; default: the backend's clock.
     :raises ConfigurationError: a bad option.
     """
 
@@ -125,34 +123,43 @@ class OneTimeTokens:
             max_per_session=max_per_session,
         )
         self.backend = backend = backend_of(backend)
-        # One clock for what sets an expiry and what judges it.
-        of_backend: Callable[[], float] = getattr(backend, "clock", time.time)
-        self.clock = clock or of_backend
+        # One clock both sets an expiry and decides whether it has passed.
+        self.clock = clock or backend.clock
         self._options = options
         self._secrets = options.secrets
         self._secret = self._secrets[0] if self._secrets else None
-        if self._secret is None and getattr(backend, "shared", True):
+        if self._secret is None and backend.shared:
             # Without a secret a value is sealed under its token alone. An attacker who can write to
             # the store seals a session of any user under a token of their own, and redeems it.
             logger.warning(
-                "%s without secret=: whoever can write to that store can sign in as any user. "
-                "Pass secret= (16 bytes or more, the same on all sites that share the store)",
-                type(backend).__name__,
+                "%s without secret=: a client that can write to that store can sign in as any "
+                "user. Pass secret= (16 bytes or more, the same on all sites that share the store)",
+                backend.name,
             )
-        if inspect.iscoroutinefunction(getattr(sessions, "expose", None)):
+        if inspect.iscoroutinefunction(sessions.expose):
             raise ConfigurationError(
                 f"sessions: {type(sessions).__name__}.expose() is async; make it a plain function"
             )
         self._sessions = sessions
         hasher = hasher_of(store_token)
-        # The built-in one is no plug-in: it is called where it is needed.
-        self._hashes = hasher is hashed
+        # The built-in hasher is not bound as a plug-in: on a loop it would go to a thread.
+        self._hashes = hasher is hash_token
         self._hasher = None if self._hashes else hasher
         hooks = (generate_token, self._hasher)
         self._hooks_wait = any(is_async(hook) for hook in hooks if hook is not None)
         self._resolve_waits = is_async(sessions.resolve)
         self._sync = self._plug_ins(inline, asynchronous=False)
         self._async = self._plug_ins(on_loop, asynchronous=True)
+
+    @classmethod
+    def from_options(
+        cls, backend: AnyBackend, options: TokenOptions, *, sessions: SessionAdapter
+    ) -> OneTimeTokens:
+        """Return a service with these token options."""
+        values: dict[str, Any] = {
+            each.name: getattr(options, each.name) for each in fields(options)
+        }
+        return cls(backend, sessions=sessions, **values)
 
     @property
     def blocks(self) -> bool:
@@ -167,17 +174,19 @@ class OneTimeTokens:
         audience: str | None = None,
         channel: str = "handoff",
     ) -> str:
-        """A new token for a session.
+        """Put a new token for a session into the backend, and return the token.
 
         :param expires_in: minutes, or a `timedelta`; default: the service's.
-        :param audience: the origin that alone may redeem it.
-        :param channel: the door that it opens.
-        :raises BackendFull: no room.
-        :raises BackendUnavailable: the backend does not answer.
+        :param audience: the only origin at which the token can be redeemed; None for any.
+        :param channel: what the token is for; it can be redeemed through that channel only.
+        :raises ValueError: the audience is no origin, or there is no such channel.
+        :raises Unauthorized: the session ended while the token was generated.
+        :raises BackendFull: the backend is full of live tokens of other sessions.
+        :raises BackendUnavailable: the backend does not respond.
         :raises SessionUnavailable: a hook failed, or the session is too large to carry.
         """
-        waits = self._hooks_wait
-        token: str = self._run(waits, self._generate, session, expires_in, audience, channel)
+        context = self._context(expires_in, audience, channel)
+        token: str = self._run(self._hooks_wait, self._generate, session, context)
         return token
 
     async def agenerate(
@@ -189,20 +198,21 @@ class OneTimeTokens:
         channel: str = "handoff",
     ) -> str:
         """`generate`, awaited."""
-        return await self._generate(self._async, session, expires_in, audience, channel)
+        context = self._context(expires_in, audience, channel)
+        return await self._generate(self._async, session, context)
 
     def verify(
         self, token: str, *, audience: str | None = None, channel: str = "handoff"
     ) -> Session:
-        """Redeem a token. Whatever the outcome, a token that was found is burnt.
+        """Redeem a token and return its session. An error, too, uses up a token that was found.
 
         :param audience: the origin for which it is redeemed. A token that is bound to an origin is
             invalid without that very origin; one that is bound to none is valid with any.
-        :param channel: the door through which it came.
-        :raises InvalidToken: unknown, used, expired, or meant for somewhere else.
+        :param channel: the channel that the token was generated for.
+        :raises InvalidToken: unknown, used, expired, or meant for another site.
         :raises SessionNotFound: the session ended meanwhile.
         :raises SessionExpired: the session expired meanwhile.
-        :raises BackendUnavailable: the backend does not answer.
+        :raises BackendUnavailable: the backend does not respond.
         :raises SessionUnavailable: the adapter or a hook failed.
         """
         # An adapter may learn only when it is bound to an app whether it suspends.
@@ -217,10 +227,10 @@ class OneTimeTokens:
         return await self._verify(self._async, token, audience, channel)
 
     def revoke(self, session_id: str) -> int:
-        """Drop the live tokens of a session, by its `id`; returns how many there were.
+        """Delete the live tokens of a session, by its `id`, and return how many there were.
 
-        :raises NotSupported: the backend cannot.
-        :raises BackendUnavailable: the backend does not answer.
+        :raises NotSupported: the backend cannot revoke tokens.
+        :raises BackendUnavailable: the backend does not respond.
         """
         count: int = self._run(False, self._revoke, session_id)
         return count
@@ -248,40 +258,36 @@ class OneTimeTokens:
             hasher=bind(self._hasher) if self._hasher else None,
         )
 
-    async def _generate(
-        self,
-        plug_ins: _PlugIns,
-        session: Session,
-        expires_in: float | timedelta | None,
-        audience: str | None,
-        channel: str,
-    ) -> str:
-        began = revocations.now()
+    def _context(
+        self, expires_in: float | timedelta | None, audience: str | None, channel: str
+    ) -> GenerationContext:
+        """Return what `generate` was asked for, checked."""
         if channel not in CHANNELS:
-            raise ValueError(f"channel: {channel!r}; there are {', '.join(CHANNELS)}")
-        bound_to = None if audience is None else Origin.parse(audience)
-        if audience is not None and bound_to is None:
+            raise ValueError(f"channel: {channel!r}; use one of {', '.join(CHANNELS)}")
+        if audience is not None and Origin.parse(audience) is None:
             raise ValueError(f"audience: {audience!r}; use an origin, as 'https://app.example.com'")
         lifetime = seconds_of(
             "expires_in", self._options.expires_in if expires_in is None else expires_in
         )
-        expires_at = self.clock() + lifetime
+        return GenerationContext(
+            request=current_request(),
+            channel=channel,
+            audience=audience,
+            expires_at=self.clock() + lifetime,
+        )
+
+    async def _generate(
+        self, plug_ins: _PlugIns, session: Session, context: GenerationContext
+    ) -> str:
+        began = revocations.now()
+        bound_to, expires_at = Origin.parse(context.audience), context.expires_at
         with using_bounds(Bounds(_text(bound_to), expires_at)):
-            exposed = self._exposed(session)
+            exposed = self._expose(session)
         plain = _pack(exposed, bound_to)
-        owner, limit = self._owner_and_limit(channel, session)
+        owner, limit = self._owner_and_limit(context.channel, session)
         for _ in range(1 if plug_ins.generate_token else _TRIES):
-            if plug_ins.generate_token is None:
-                token = _random_token()
-            else:
-                context = GenerationContext(
-                    request=current_request(),
-                    channel=channel,
-                    audience=audience,
-                    expires_at=expires_at,
-                )
-                token = await self._made(plug_ins.generate_token(session, context))
-            key = backend_key(channel, await self._stored(plug_ins, token))
+            token = await self._new_token(plug_ins, session, context)
+            key = backend_key(context.channel, await self._stored_form(plug_ins, token))
             value = seal(
                 plain,
                 token=token,
@@ -295,29 +301,22 @@ class OneTimeTokens:
                     f"the session takes {len(value)} bytes, more than {MAX_SEALED}: "
                     "carry less in its user and data"
                 )
+            put = plug_ins.put(key, value, expires_at=expires_at, owner=owner, limit=limit)
             try:
-                await call_backend(
-                    plug_ins.put(
-                        key,
-                        value,
-                        expires_at=expires_at,
-                        owner=owner,
-                        limit=limit,
-                    )
-                )
+                await call_backend(put)
             except KeyTaken:
-                continue  # a live token of another session: it stays, and another token is made
+                continue  # the live token of another session stays; another token is generated
             await self._refuse_ended(plug_ins, session, key, began)
             return token
         raise SessionUnavailable(
-            "generate_token made a token that is live already; nothing was lost"
+            "generate_token made a token that is live already: return a random token each time"
         )
 
     def _owner_and_limit(self, channel: str, session: Session) -> tuple[str, int | None]:
-        """The owner that a session's tokens are counted for, and how many the owner may have."""
+        """Return the owner that a session's tokens are counted for, and the owner's cap."""
         request = current_request()
-        # The session is one that the middleware's adapter found. This service's own adapter is
-        # asked about only where no middleware read the request.
+        # The middleware's adapter found the session. The service's own adapter, which may be
+        # another, counts only where no middleware read the request.
         verifiable = request.verifiable if request is not None else None
         if verifiable is None:
             verifiable = self._sessions.vouches
@@ -331,16 +330,17 @@ class OneTimeTokens:
     async def _refuse_ended(
         self, plug_ins: _PlugIns, session: Session, key: str, began: int
     ) -> None:
-        """Take a new token back whose session was revoked while the token was generated.
+        """Delete a new token if its session was revoked while the token was generated.
 
         :param began: the moment before the generation.
         :raises Unauthorized: the session was revoked.
         """
         request = current_request()
-        # A sign-out revokes the tokens that are in the store by then. One that arrives there later
-        # would outlive the session, and sign in as its user. A session that ended is refused to all
-        # of a request that came in before; tokens that an app revoked by hand, to this one only,
-        # for the app may revoke the old ones and generate a new one in one request.
+        # Attack: a token is generated at the moment of a sign-out, which revokes only the tokens in
+        # the store. One that is stored later is deleted here; else it would outlive the session,
+        # and sign in as its user. Where the session ended, all tokens of a request that came in
+        # before are refused. Where the app called `revoke`, only this token is: the app may revoke
+        # the old tokens and generate a new one in one request.
         if not revocations.revoked_since(session.id, began) and (
             request is None
             or request.began is None
@@ -350,23 +350,28 @@ class OneTimeTokens:
         try:
             await call_backend(plug_ins.take(key))
         except OTTError as error:
-            # No client was given the token: it waits for its end unknown.
-            logger.error("token not taken back: %s: %s", type(error).__name__, error)
+            # No client was given the token: it stays unknown until it expires.
+            logger.error(
+                "the token of an ended session stays in the backend until it expires, known to no "
+                "client: %s: %s",
+                type(error).__name__,
+                error,
+            )
         raise Unauthorized(
             "the session ended while the token was generated: sign in again, then generate one"
         )
 
-    def _exposed(self, session: Session) -> Session:
+    def _expose(self, session: Session) -> Session:
+        """Return what of a session leaves the site, from the adapter's `expose`."""
         name = f"{type(self._sessions).__name__}.expose"
         try:
-            exposed: Any = self._sessions.expose(session)
+            returned: object = self._sessions.expose(session)
         except Exception as error:
             # The text of a foreign exception may quote a cookie: only its type is logged.
             raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
-        if not isinstance(exposed, Session):
-            raise SessionUnavailable(f"{name} returned a {type(exposed).__name__}")
+        exposed = _require_session(returned, name)
         # The id leaves unsealed (to hooks, events and the target); the session may come from the
-        # server's own code, which no adapter has looked at.
+        # server's own code, which no adapter has checked.
         self._refuse_cookie_in_id(session, session.token, "generate")
         self._refuse_cookie_in_id(exposed, session.token, name)
         return exposed
@@ -382,8 +387,12 @@ class OneTimeTokens:
             shortest=SECRET_LENGTH,
         )
 
-    async def _made(self, making: Awaitable[Any]) -> str:
-        token = await call_hook("generate_token", making)
+    async def _new_token(
+        self, plug_ins: _PlugIns, session: Session, context: GenerationContext
+    ) -> str:
+        if plug_ins.generate_token is None:
+            return randomness.token_urlsafe(24)
+        token = await call_hook("generate_token", plug_ins.generate_token(session, context))
         if not is_token(token):
             raise SessionUnavailable(
                 f"generate_token returned a {type(token).__name__} that is no token: "
@@ -391,9 +400,10 @@ class OneTimeTokens:
             )
         return str(token)
 
-    async def _stored(self, plug_ins: _PlugIns, token: str) -> str:
+    async def _stored_form(self, plug_ins: _PlugIns, token: str) -> str:
+        """Return what the backend's key says of a token."""
         if plug_ins.hasher is None:
-            return hashed(token) if self._hashes else token
+            return hash_token(token) if self._hashes else token
         stored = await call_hook("store_token", plug_ins.hasher(token))
         if not (isinstance(stored, str) and stored.isascii() and 0 < len(stored) <= 512):
             raise SessionUnavailable("store_token must return 1 to 512 ASCII characters")
@@ -402,11 +412,12 @@ class OneTimeTokens:
     async def _verify(
         self, plug_ins: _PlugIns, token: str, audience: str | None, channel: str
     ) -> Session:
-        # What has not the form of a token reaches neither a hook nor the backend.
+        # Text that has not the form of a token reaches neither a hook nor the backend.
         if not is_token(token) or channel not in CHANNELS:
             raise InvalidToken
-        key = backend_key(channel, await self._stored(plug_ins, token))
-        # The one irreversible step, and the one that decides who wins. Nothing below puts back.
+        key = backend_key(channel, await self._stored_form(plug_ins, token))
+        # The one irreversible step: of several requests with one token, the first take wins.
+        # Nothing below puts the token back.
         value = await call_backend(plug_ins.take(key))
         if value is None:
             raise InvalidToken
@@ -414,50 +425,68 @@ class OneTimeTokens:
             raise BackendUnavailable(f"take() returned a {type(value).__name__}, not bytes")
         opened = unseal(bytes(value), token=token, key=key, secrets=self._secrets)
         if opened is None:
-            logger.error("a stored token could not be opened: give all sides the same secret")
+            logger.error(
+                "a stored token could not be decrypted: pass the same secret= on all sites that "
+                "share the backend"
+            )
             raise InvalidToken
         plain, expires_at = opened
-        # The backend's promise, checked: its clock or its expiry may be off.
+        # The backend should have deleted an expired token; its clock may be wrong.
         if expires_at <= self.clock():
             raise InvalidToken
         session, bound_to = _unpack(plain)
-        # Compared after the take: a token that arrives at another site has leaked, and is consumed.
-        if bound_to is not None:
-            here = Origin.parse(audience)
-            # An origin that is named or configured is compared to the letter. Only what the app
-            # itself saw as http may have been https for the browser, behind a TLS proxy.
-            seen = isinstance(audience, SeenOrigin)
-            if here is None or not (here.covers(bound_to) if seen else here == bound_to):
-                raise BoundElsewhere(bound_to)
-        elif isinstance(audience, NamedOrigin):
-            # A site that was given a visitor's unbound token could present it at the server of
-            # another site, as if the visitor were there. A server that names its audience is told
-            # of tokens that were meant for it; without this, of any token.
-            raise InvalidToken
+        # Checked after the take: a token that arrives at another site has leaked, and is used up.
+        _check_audience(bound_to, audience)
+        name = f"{type(self._sessions).__name__}.resolve"
         with using_bounds(Bounds(_text(bound_to), self.clock())):
-            alive = await call_hook(
-                f"{type(self._sessions).__name__}.resolve", plug_ins.resolve(session)
-            )
-        if alive is None:
+            found = await call_hook(name, plug_ins.resolve(session))
+        if found is None:
             raise SessionNotFound
-        if not isinstance(alive, Session):
-            raise SessionUnavailable(f"resolve returned a {type(alive).__name__}")
+        alive = _require_session(found, name)
         if alive.expired(self.clock()):
             raise SessionExpired
         # `resolve` may give the session another id, and ids are shown and logged.
-        self._refuse_cookie_in_id(alive, alive.token, f"{type(self._sessions).__name__}.resolve")
+        self._refuse_cookie_in_id(alive, alive.token, name)
         return alive
 
     async def _revoke(self, plug_ins: _PlugIns, session_id: str) -> int:
-        # Before the backend is asked: a token that is put after this line is seen and taken back.
+        # Noted before the backend is called: `_refuse_ended` deletes a token that is put after this
+        # line.
         revocations.note_revoked(session_id)
-        # Tokens from before a rotation are counted for an owner of the older secret.
+        # The owner of a token from before a rotation was derived from the older secret.
         owners = [
             owner_of(channel, session_id, secret)
             for channel in CHANNELS
             for secret in self._secrets or (None,)
         ]
         return sum([await call_backend(plug_ins.revoke(owner)) for owner in owners])
+
+
+def _check_audience(bound_to: Origin | None, audience: str | None) -> None:
+    """Compare the origin that a token is bound to with the one for which it is redeemed.
+
+    :raises BoundElsewhere: the token is bound to another origin.
+    :raises InvalidToken: a server named its origin, and the token is bound to none.
+    """
+    if bound_to is not None:
+        here = Origin.parse(audience)
+        # A named or configured origin is compared to the letter. Only an origin that the app itself
+        # saw as http may have been https for the browser, behind a TLS proxy.
+        seen = isinstance(audience, SeenOrigin)
+        if here is None or not (here.covers(bound_to) if seen else here == bound_to):
+            raise BoundElsewhere(bound_to)
+    elif isinstance(audience, NamedOrigin):
+        # Attack: a site that was given a visitor's unbound token presents it at the server of
+        # another site, as if the visitor were there. A server that names its audience can redeem
+        # only tokens that were meant for it; without this line, any token.
+        raise InvalidToken
+
+
+def _require_session(value: object, name: str) -> Session:
+    """:raises SessionUnavailable: the method of that name returned something else."""
+    if not isinstance(value, Session):
+        raise SessionUnavailable(f"{name} returned a {type(value).__name__}: return a Session")
+    return value
 
 
 def _text(origin: Origin | None) -> str | None:

@@ -1,12 +1,34 @@
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from .redis_servers import Server, shared_prefix
-from .sync_async import Colour, Loop, World
+from .sync_async import AppCaller, Colour, Loop
+
+
+@contextmanager
+def folder_in_memory() -> Iterator[Path]:
+    """A folder in memory where the system has such: SQLite waits for the disk at each commit."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with folder_in_memory() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="class")
+def folder_of_class() -> Iterator[Path]:
+    with folder_in_memory() as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -22,8 +44,8 @@ def colour(request: pytest.FixtureRequest, loop: Loop) -> Colour:
 
 
 @pytest.fixture(params=["asgi", "wsgi"])
-def world(request: pytest.FixtureRequest, loop: Loop) -> World:
-    return World(request.param, loop)
+def world(request: pytest.FixtureRequest, loop: Loop) -> AppCaller:
+    return AppCaller(request.param, loop)
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 import redis
+import services
 
-URL = os.environ.get("OTT_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
+URL = services.REDIS
 
 
 def absent(reason: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 import uuid
@@ -12,12 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import sqlalchemy
+from services import MYSQL, POSTGRES
 from sqlalchemy import URL, make_url
 
 from .redis_servers import absent
-
-POSTGRES = os.environ.get("OTT_TEST_POSTGRES_URL", "postgresql+psycopg://root@127.0.0.1:5432/test")
-MYSQL = os.environ.get("OTT_TEST_MYSQL_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
 
 # The driver that a test is about → the one that looks after its table.
 DRIVERS = {

@@ -77,7 +77,7 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
-class World:
+class AppCaller:
     """An app of thirteen bytes behind the middleware, under ASGI or WSGI."""
 
     def __init__(self, name: str, loop: Loop) -> None:

@@ -18,14 +18,8 @@ from typing import Any
 
 import pytest
 
-from ott_middleware import (
-    Backend,
-    BackendFull,
-    BackendUnavailable,
-    KeyTaken,
-    MemoryBackend,
-    NotSupported,
-)
+from ott_middleware import Backend, MemoryBackend
+from ott_middleware.errors import BackendFull, BackendUnavailable, KeyTaken, NotSupported
 from ott_middleware.testing import (
     BackendContract,
     Clock,
@@ -596,7 +590,7 @@ def test_a_broken_connection_may_fail_and_fails_closed(
     attempt(failures=2)
     attempt(failures=1, error=ConnectionResetError)
     attempt(failures=1, loses=True)
-    with pytest.raises(AssertionError, match="no answer"):
+    with pytest.raises(AssertionError, match="no response"):
         attempt(failures=1000)
     with pytest.raises(unittest.SkipTest):
         attempt(failures=1, error=NotSupported)
@@ -606,10 +600,10 @@ def test_a_broken_connection_may_fail_and_fails_closed(
         attempt(failures=1, error=KeyTaken)
 
 
-# What is not there is skipped, and said.
+# What is not there is not tested.
 
 
-def test_what_a_backend_can_not_do_is_skipped() -> None:
+def test_what_a_backend_can_not_do_is_no_test() -> None:
     class PutAndTake:
         def __init__(self, clock: Callable[[], float]) -> None:
             self.store = MemoryBackend(clock=clock)
@@ -621,7 +615,7 @@ def test_what_a_backend_can_not_do_is_skipped() -> None:
             return self.store.take(key)
 
     class Contract(BackendContract):
-        limits_owners = False
+        limits_owners = revokes = False
 
         def make_backend(self, clock: Callable[[], float]) -> PutAndTake:
             return PutAndTake(clock)
@@ -634,17 +628,36 @@ def test_what_a_backend_can_not_do_is_skipped() -> None:
         (contract.test_the_newest_supersedes, "limits_owners"),
         (contract.test_the_dead_do_not_count, "limits_owners"),
         (contract.test_an_owner_that_puts_at_once_keeps_to_the_limit, "limits_owners"),
-        (contract.test_revoke_drops_what_an_owner_has, "no revoke"),
+        (contract.test_revoke_drops_what_an_owner_has, "revokes"),
         (contract.test_full_is_full, "make_small_backend"),
         (contract.test_a_broken_connection_is_replaced, "break_connection"),
         (contract.test_a_take_is_never_sent_twice, "lose_reply"),
+        (contract.test_of_many_processes_one_wins, "connect"),
+        (contract.test_of_parent_and_forked_children_one_wins, "before_fork or connect"),
     ):
-        with pytest.raises(unittest.SkipTest, match=reason):
-            test("sync")
-    with pytest.raises(unittest.SkipTest, match="one process"):
-        contract.test_of_many_processes_one_wins()
-    with pytest.raises(unittest.SkipTest, match="before_fork"):
-        contract.test_of_parent_and_forked_children_one_wins()
+        assert test == f"needs {reason}"  # no function: no test runner collects it
+
+    class Undeclared(Contract):
+        revokes = True
+
+    with pytest.raises(unittest.SkipTest, match="no revoke"):
+        Undeclared().test_revoke_drops_what_an_owner_has("sync")
+
+    class Shared(Contract):
+        def connect(self) -> Callable[[], Backend]:
+            return MemoryBackend
+
+    assert Shared.test_of_many_processes_one_wins is BackendContract.test_of_many_processes_one_wins
+    assert "connect" in Contract.test_of_parent_and_forked_children_one_wins
+    assert callable(Shared.test_of_parent_and_forked_children_one_wins)
+
+    class Left(Shared):
+        test_of_many_processes_one_wins = None
+
+    class LeftAsWell(Left):
+        pass
+
+    assert LeftAsWell.test_of_many_processes_one_wins is None
 
 
 def test_one_colour_is_enough() -> None:
@@ -653,13 +666,44 @@ def test_one_colour_is_enough() -> None:
             return AwaitedGetThenDelete(clock)
 
     Contract().test_a_value_is_given_once("async")
-    with pytest.raises(unittest.SkipTest, match="asynchronous only"):
+    with pytest.raises(unittest.SkipTest, match="async only: set modes"):
         Contract().test_a_value_is_given_once("sync")
 
 
 def test_a_contract_without_a_backend_says_what_to_define() -> None:
     with pytest.raises(NotImplementedError, match=r"define make_backend\(self, clock\)"):
         BackendContract().test_a_value_is_given_once("sync")
+
+
+def test_a_hook_that_is_not_defined_is_not_to_be_called() -> None:
+    contract, backend = BackendContract(), MemoryBackend()
+    with pytest.raises(NotImplementedError):
+        contract.before_fork()
+    with pytest.raises(NotImplementedError):
+        contract.make_small_backend(Clock())
+    with pytest.raises(NotImplementedError):
+        contract.break_connection(backend)
+    with pytest.raises(NotImplementedError):
+        contract.lose_reply(backend)
+
+
+def test_threads_of_a_race_are_traced_no_longer_than_the_race() -> None:
+    # Else Python 3.12 runs all that follows at a fifth of its speed.
+    left: list[object] = []
+
+    class Ends:
+        def __del__(self) -> None:
+            left.append(sys.gettrace())
+
+    class Local(MemoryBackend):
+        def take(self, key: str) -> bytes | None:
+            # Dropped with the thread's own variables, after its last function has returned.
+            own.end = Ends()
+            return super().take(key)
+
+    own = threading.local()
+    assert_single_use(Local(), rounds=1, callers=3)
+    assert left == [None] * 3
 
 
 def test_a_hung_race_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -696,7 +740,11 @@ def test_an_author_needs_three_lines(tmp_path: Path) -> None:
         "        return MemoryBackend(clock=clock)\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     done = subprocess.run(
         [*command, str(test)],
         cwd=tmp_path,
@@ -707,7 +755,8 @@ def test_an_author_needs_three_lines(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "38 passed, 8 skipped" in done.stdout
+    assert "38 passed" in done.stdout
+    assert "skipped" not in done.stdout
 
 
 def test_the_suite_imports_without_pytest() -> None:

@@ -22,18 +22,13 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 from django.test import override_settings
 from django_project import configure
 
-from ott_middleware import (
-    Backend,
-    BackendUnavailable,
-    ConfigurationError,
-    DjangoCacheBackend,
-    KeyTaken,
-    NotSupported,
-)
+from ott_middleware import Backend, ConfigurationError
+from ott_middleware.backends import DjangoCacheBackend
+from ott_middleware.errors import BackendUnavailable, KeyTaken, NotSupported
 from ott_middleware.testing import BackendContract, Clock
 
 from .redis_servers import URL, Server, free_port, shared_prefix
-from .sync_async import ROUNDS, Loop, World
+from .sync_async import ROUNDS, AppCaller, Loop
 
 CACHES = "django.core.cache.backends"
 
@@ -62,7 +57,7 @@ def local(**more: Any) -> AbstractContextManager[None]:
 
 
 class TestContractInLocalMemory(BackendContract):
-    limits_owners = False
+    limits_owners = revokes = False
     rounds = ROUNDS
 
     @pytest.fixture(autouse=True)
@@ -81,7 +76,7 @@ def connect_to_redis(url: str, prefix: str) -> Backend:
 
 
 class TestContractInRedis(BackendContract):
-    limits_owners = False
+    limits_owners = revokes = False
     rounds = ROUNDS
 
     @pytest.fixture(autouse=True)
@@ -119,7 +114,7 @@ def memcached() -> Iterator[str]:
 
 
 class TestContractInMemcached(BackendContract):
-    limits_owners = False
+    limits_owners = revokes = False
     rounds = ROUNDS
 
     @pytest.fixture(autouse=True)
@@ -196,7 +191,8 @@ def test_an_alias_that_is_not_there_is_refused() -> None:
 
 def test_before_django_is_set_up_it_is_refused() -> None:
     program = """
-from ott_middleware import ConfigurationError, DjangoCacheBackend
+from ott_middleware import ConfigurationError
+from ott_middleware.backends import DjangoCacheBackend
 try:
     DjangoCacheBackend()
 except ConfigurationError as error:
@@ -275,7 +271,7 @@ def test_a_cache_that_will_not_store_is_unavailable(monkeypatch: pytest.MonkeyPa
 
 
 def test_connections_are_used_again_and_not_across_a_fork(
-    memcached: str, world: World, monkeypatch: pytest.MonkeyPatch
+    memcached: str, world: AppCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def connections() -> int:
         host, port = memcached.split(":")
@@ -332,7 +328,7 @@ def test_a_client_that_failed_is_not_used_again(monkeypatch: pytest.MonkeyPatch)
         assert backend.take("key") == b"value"
 
 
-def test_behind_the_middleware(world: World) -> None:
+def test_behind_the_middleware(world: AppCaller) -> None:
     with local():
         app = world.wrap(backend=DjangoCacheBackend("ott"))
         token = world.generate(app).json["token"]
@@ -340,7 +336,7 @@ def test_behind_the_middleware(world: World) -> None:
 
 
 def test_503_while_the_cache_is_down(
-    server: Server, world: World, caplog: pytest.LogCaptureFixture
+    server: Server, world: AppCaller, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = server.url.replace("//", "//:sesame@")
     server.ask("ACL", "SETUSER", "default", "on", ">sesame")

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from ott_middleware import DjangoCacheBackend
-from ott_middleware.backends import django_cache
+from ott_middleware.backends import DjangoCacheBackend, django_cache
 
 from .test_django_cache import local
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from django.core.cache.backends.locmem import LocMemCache
 
-from ott_middleware import BackendUnavailable, DjangoCacheBackend, KeyTaken
+from ott_middleware.backends import DjangoCacheBackend
+from ott_middleware.errors import BackendUnavailable, KeyTaken
 from ott_middleware.testing import Clock
 
 from .test_django_cache import local

@@ -14,15 +14,14 @@ import pytest
 from ott_middleware import (
     Backend,
     CookieSession,
-    DjangoCacheBackend,
-    InvalidToken,
-    MappingBackend,
     OneTimeTokens,
     RedisBackend,
     Session,
     SQLAlchemyBackend,
     SQLiteBackend,
 )
+from ott_middleware.backends import DjangoCacheBackend, MappingBackend
+from ott_middleware.errors import InvalidToken
 
 from .redis_servers import Server
 from .sql_servers import KEEPERS, database
@@ -38,7 +37,7 @@ ADA = Session(
 SECRETS = ("cookie-of-ada", "ada@example.com", "id-of-ada", "user-of-ada", "data-of-ada")
 
 
-class Store(NamedTuple):
+class Dumped(NamedTuple):
     backend: Backend
     #: All that the store holds, as its engine writes it.
     dump: Callable[[], bytes]
@@ -63,14 +62,14 @@ def plain_redis(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(params=["mapping", "sqlite", "redis", "django", *KEEPERS])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Dumped]:
     kind = request.param
     if kind == "mapping":
         held: dict[str, bytes] = {}
-        yield Store(MappingBackend(held, threading.Lock()), lambda: repr(held).encode())
+        yield Dumped(MappingBackend(held, threading.Lock()), lambda: repr(held).encode())
     elif kind == "sqlite":
         backend: Any = SQLiteBackend(tmp_path / "tokens.db")
-        yield Store(backend, lambda: files(tmp_path))
+        yield Dumped(backend, lambda: files(tmp_path))
         backend.close()
     elif kind in ("redis", "django"):
         server: Server = request.getfixturevalue("plain_redis")
@@ -81,12 +80,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
         if kind == "redis":
             backend = RedisBackend(server.url)
-            yield Store(backend, dump)
+            yield Dumped(backend, dump)
             backend.close()
         else:
             with cache("RedisCache", server.url):
                 backend = DjangoCacheBackend("ott")
-                yield Store(backend, dump)
+                yield Dumped(backend, dump)
                 backend.close()
     else:
         with database(kind, tmp_path) as place:
@@ -101,7 +100,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
                     value if isinstance(value, bytes) else str(value).encode() for value in values
                 )
 
-            yield Store(backend, rows)
+            yield Dumped(backend, rows)
             backend.close()
 
 
@@ -115,7 +114,7 @@ def tokens_in(dump: bytes) -> set[str]:
     return {word.decode() for word in [*words, *spelled] if len(word) <= 512}
 
 
-def test_a_dump_of_hashed_tokens_is_worth_nothing(store: Store) -> None:
+def test_a_dump_of_hashed_tokens_is_worth_nothing(store: Dumped) -> None:
     service = OneTimeTokens(
         store.backend, sessions=CookieSession("sid"), store_token="hashed", max_per_session=None
     )

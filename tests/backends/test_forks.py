@@ -17,11 +17,18 @@ from .sql_servers import database
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
+IMPORTED = {
+    "ott_middleware": (
+        *("CookieSession", "MemoryBackend", "OTTMiddleware"),
+        *("RedisBackend", "SQLAlchemyBackend", "SQLiteBackend"),
+    ),
+    "ott_middleware.backends": ("DjangoCacheBackend", "MappingBackend"),
+    "ott_middleware.errors": ("BackendUnavailable",),
+}
 PRELUDE = """
 import asyncio, ctypes, json, logging, os, select, signal, sys, threading, time, warnings
 # Python 3.12 warns of a fork in a process with threads, which is what this is about.
 warnings.filterwarnings("ignore", ".*multi-threaded.*", DeprecationWarning)
-from ott_middleware import *
 LATER = {"expires_at": time.time() + 600, "owner": "owner", "limit": None}
 
 def in_child(function, fork=os.fork, seconds=20):
@@ -89,7 +96,14 @@ OWN = ["child's"] * 5
 
 
 def run(folder: Path, program: str, *arguments: str) -> str:
-    (folder / "forks.py").write_text(PRELUDE + program)
+    # Only what the program names: to import all of them takes longer than most of the programs.
+    imports = "".join(
+        f"from {module} import {name}\n"
+        for module, names in IMPORTED.items()
+        for name in names
+        if name in program
+    )
+    (folder / "forks.py").write_text(imports + PRELUDE + program)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         [sys.executable, "-W", "error", "forks.py", *arguments],

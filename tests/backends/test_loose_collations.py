@@ -17,17 +17,10 @@ import sqlalchemy
 
 pytest.importorskip("sqlalchemy")
 
-from ott_middleware import (
-    Backend,
-    InvalidToken,
-    KeyTaken,
-    OneTimeTokens,
-    Session,
-    SQLAlchemyBackend,
-    SQLiteBackend,
-)
+from ott_middleware import Backend, OneTimeTokens, Session, SQLAlchemyBackend, SQLiteBackend
 from ott_middleware.backends.sqlalchemy import table as sql_table
 from ott_middleware.backends.sqlite import backend as sqlite
+from ott_middleware.errors import InvalidToken, KeyTaken
 from ott_middleware.sessions.cookie import CookieSession
 
 from .sql_servers import Database, database

@@ -98,6 +98,7 @@ class TestPostgreSQL(OverALine):
 @only_lost_replies
 class TestPsycopgAsync(OverALine):
     driver = "postgresql+psycopg_async"
+    modes = ("async",)
 
 
 @only_lost_replies
@@ -108,3 +109,4 @@ class TestMariaDB(OverALine):
 @only_lost_replies
 class TestAsyncmy(OverALine):
     driver = "mysql+asyncmy"
+    modes = ("async",)

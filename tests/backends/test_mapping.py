@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from ott_middleware import Backend, ConfigurationError, MappingBackend
+from ott_middleware import Backend, ConfigurationError
+from ott_middleware.backends import MappingBackend
 from ott_middleware.testing import BackendContract, Clock, assert_single_use
 
-from .sync_async import ROUNDS, World
+from .sync_async import ROUNDS, AppCaller
 
 
 class TestContractOverADict(BackendContract):
@@ -148,7 +149,7 @@ def test_what_is_no_mapping_or_no_lock_is_refused(mapping: Any, lock: Any, named
         MappingBackend(mapping, lock)
 
 
-def test_behind_the_middleware(world: World) -> None:
+def test_behind_the_middleware(world: AppCaller) -> None:
     app = world.wrap(backend=MappingBackend({}, threading.Lock()))
     token = world.generate(app).json["token"]
     assert [world.verify(app, token).status for _ in range(2)] == [200, 400]
@@ -156,16 +157,17 @@ def test_behind_the_middleware(world: World) -> None:
 
 def test_it_imports_no_client_library() -> None:
     program = """
-import sys, ott_middleware
-for name in ott_middleware.__all__:
-    assert name in dir(ott_middleware)
+import sys
+from ott_middleware import backends
+for name in backends.__all__:
+    assert name in dir(backends)
 libraries = {"redis", "django", "sqlalchemy"}
 assert not libraries & set(sys.modules)
-ott_middleware.MappingBackend, ott_middleware.RedisBackend, ott_middleware.DjangoCacheBackend
+backends.MappingBackend, backends.RedisBackend, backends.DjangoCacheBackend
 assert not libraries & set(sys.modules)
-assert "MappingBackend" in vars(ott_middleware)
+assert "MappingBackend" in vars(backends)
 try:
-    ott_middleware.NoBackend
+    backends.NoBackend
 except AttributeError as error:
     assert "NoBackend" in str(error)
 else:

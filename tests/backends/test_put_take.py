@@ -14,17 +14,16 @@ from ott_middleware import (
     Backend,
     ConfigurationError,
     CookieSession,
-    KeyTaken,
     MemoryBackend,
-    NotSupported,
     OneTimeTokens,
     SealedSession,
     Session,
 )
 from ott_middleware.backends.registry import backend_of
+from ott_middleware.errors import KeyTaken, NotSupported
 from ott_middleware.testing import BackendContract
 
-from .sync_async import Loop, World
+from .sync_async import AppCaller, Loop
 
 
 class Store:
@@ -68,26 +67,27 @@ class AsyncStore:
 
 
 class TestContract(BackendContract):
-    limits_owners = False
+    limits_owners = revokes = False
 
     def make_backend(self, clock: Callable[[], float]) -> Store:
         return Store(clock)
 
 
 class TestContractAsync(BackendContract):
-    limits_owners = False
+    modes = ("async",)
+    limits_owners = revokes = False
 
     def make_backend(self, clock: Callable[[], float]) -> AsyncStore:
         return AsyncStore(clock)
 
 
-def redeems_once(world: World, **options: Any) -> None:
+def redeems_once(world: AppCaller, **options: Any) -> None:
     app = world.wrap(**options)
     token = world.generate(app).json["token"]
     assert [world.verify(app, token).status for _ in range(2)] == [200, 400]
 
 
-def test_put_and_take_are_enough(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_put_and_take_are_enough(world: AppCaller, caplog: pytest.LogCaptureFixture) -> None:
     store = Store()
     with caplog.at_level(logging.WARNING, "ott_middleware"):
         redeems_once(world, backend=store)
@@ -98,7 +98,7 @@ def test_put_and_take_are_enough(world: World, caplog: pytest.LogCaptureFixture)
     assert (threading.get_ident() in store.threads) is (world.name == "wsgi")
 
 
-def test_the_cap_is_off(world: World) -> None:
+def test_the_cap_is_off(world: AppCaller) -> None:
     app = world.wrap(backend=Store(), max_per_session=1)
     tokens = [world.generate(app).json["token"] for _ in range(3)]
     assert [world.verify(app, token).status for token in tokens] == [200] * 3
@@ -114,13 +114,13 @@ def test_revoke_is_not_supported(kind: Any, loop: Loop) -> None:
 
 
 def test_signing_out_works_and_says_that_tokens_live_on(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: AppCaller, caplog: pytest.LogCaptureFixture
 ) -> None:
     adapter = SealedSession("a secret of sixteen bytes and more")
     cookie = adapter_cookie(adapter)
 
     def wsgi(environ: Any, start: Any) -> list[bytes]:
-        environ["ott"].sign_out()
+        environ["ott.handle"].sign_out()
         start("200 OK", [])
         return [b"bye"]
 
@@ -141,7 +141,7 @@ def adapter_cookie(adapter: SealedSession) -> str:
 
 
 def test_an_asynchronous_store_serves_asgi(loop: Loop) -> None:
-    redeems_once(World("asgi", loop), backend=AsyncStore())
+    redeems_once(AppCaller("asgi", loop), backend=AsyncStore())
 
 
 class AsyncOnly(Backend):
@@ -170,13 +170,13 @@ def test_wsgi_refuses_what_is_asynchronous_only(loop: Loop, kind: Any, as_servic
     if as_service:
         options = {"tokens": OneTimeTokens(kind(), sessions=CookieSession("sid"))}
     with pytest.raises(ConfigurationError, match=rf"^backend: {kind.__name__}.*add a put\(\)"):
-        World("wsgi", loop).wrap(**options)
-    World("asgi", loop).wrap(**options)
+        AppCaller("wsgi", loop).wrap(**options)
+    AppCaller("asgi", loop).wrap(**options)
 
 
 @pytest.mark.parametrize("kind", [AsyncOnly, WronglyColoured])
 def test_an_asynchronous_backend_serves_asgi(loop: Loop, kind: Any) -> None:
-    redeems_once(World("asgi", loop), backend=kind())
+    redeems_once(AppCaller("asgi", loop), backend=kind())
 
 
 @pytest.mark.parametrize("kind", [AsyncStore, AsyncOnly])
@@ -191,7 +191,9 @@ def test_the_synchronous_service_over_an_asynchronous_backend_says_what_to_do(ki
         service.revoke("id")
 
 
-def test_a_store_that_fails_is_unavailable(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_fails_is_unavailable(
+    world: AppCaller, caplog: pytest.LogCaptureFixture
+) -> None:
     class Failing(Store):
         def put(self, key: str, value: bytes, *, expires_at: float) -> None:
             raise OSError(f"no route for {key}")

@@ -15,23 +15,17 @@ import pytest
 import redis
 import redis.asyncio
 
-from ott_middleware import Backend, ConfigurationError, KeyTaken, NotSupported, RedisBackend
-from ott_middleware.testing import BackendContract
+from ott_middleware import Backend, ConfigurationError, RedisBackend
+from ott_middleware.errors import KeyTaken, NotSupported
+from ott_middleware.testing import BackendContract, Clock
 
 from .redis_servers import URL, Server, free_port
 from .sync_async import ROUNDS, Colour, Loop
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1000.0)
 
 
 @pytest.fixture
@@ -75,7 +69,7 @@ class TestContract(BackendContract):
 
 
 class TestContractOfAClient(BackendContract):
-    """Over a user's client, which has one colour and decodes what it reads."""
+    """Over a user's client, which is sync and decodes what it reads."""
 
     rounds = ROUNDS
 
@@ -528,9 +522,9 @@ def test_what_is_no_client_is_refused() -> None:
     client = redis.Redis(port=port, socket_timeout=1)
     with pytest.raises(ConfigurationError, match="a dict; pass a URL, or a client"):
         RedisBackend({})  # type: ignore[arg-type]  # wrong on purpose
-    with pytest.raises(ConfigurationError, match="one colour"):
+    with pytest.raises(ConfigurationError, match="one kind"):
         RedisBackend(client, client)
-    with pytest.raises(ConfigurationError, match="a URL has both colours"):
+    with pytest.raises(ConfigurationError, match="a URL serves sync and async"):
         RedisBackend("redis://127.0.0.1/0", client)
 
 

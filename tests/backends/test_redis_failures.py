@@ -23,16 +23,11 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ott_middleware import (
-    BackendFull,
-    BackendUnavailable,
-    ConfigurationError,
-    KeyTaken,
-    RedisBackend,
-)
+from ott_middleware import ConfigurationError, RedisBackend
+from ott_middleware.errors import BackendFull, BackendUnavailable, KeyTaken
 
 from .redis_servers import Proxy, Server, free_port
-from .sync_async import Colour, Loop, World
+from .sync_async import AppCaller, Colour, Loop
 
 SECRET = "sesame"
 
@@ -553,7 +548,7 @@ def test_tls(serve: Callable[..., Server], certificate: tuple[Path, Path], colou
 
 
 def test_503_while_it_is_down_and_service_afterwards(
-    serve: Callable[..., Server], world: World, caplog: pytest.LogCaptureFixture
+    serve: Callable[..., Server], world: AppCaller, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve("--requirepass", SECRET)
     url = f"redis://:{SECRET}@127.0.0.1:{server.port}/0?timeout=0.4"
@@ -576,7 +571,7 @@ def test_503_while_it_is_down_and_service_afterwards(
     assert world.verify(app, world.generate(app).json["token"]).status == 200
 
 
-def test_full_behind_the_middleware(server: Server, world: World) -> None:
+def test_full_behind_the_middleware(server: Server, world: AppCaller) -> None:
     app = world.wrap(backend=server.url)
     server.ask("CONFIG", "SET", "maxmemory", "1")
     answer = world.generate(app)
@@ -589,6 +584,6 @@ def test_an_asynchronous_client_alone_can_not_serve_wsgi(loop: Loop) -> None:
     client = redis.asyncio.Redis(port=free_port(), socket_timeout=1)
     backend = RedisBackend(client)
     with pytest.raises(ConfigurationError, match="RedisBackend is asynchronous only"):
-        World("wsgi", loop).wrap(backend=backend)
-    World("asgi", loop).wrap(backend=backend)
+        AppCaller("wsgi", loop).wrap(backend=backend)
+    AppCaller("asgi", loop).wrap(backend=backend)
     loop.run(client.aclose())

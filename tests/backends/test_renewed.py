@@ -19,10 +19,7 @@ from asgiref.sync import SyncToAsync
 from sqlalchemy import create_engine
 
 from ott_middleware import (
-    BackendUnavailable,
     CookieSession,
-    KeyTaken,
-    MappingBackend,
     MemoryBackend,
     OTTMiddleware,
     RedisBackend,
@@ -31,8 +28,10 @@ from ott_middleware import (
     forks,
 )
 from ott_middleware import concurrency as calls
+from ott_middleware.backends import MappingBackend
 from ott_middleware.backends.redis.wire import PoolWire, _OneProcess
 from ott_middleware.backends.sqlite import file as sqlite_file
+from ott_middleware.errors import BackendUnavailable, KeyTaken
 from ott_middleware.testing import BackendContract, races
 
 from .redis_servers import URL
@@ -55,10 +54,13 @@ class Prepared(Thing):
 def test_what_is_registered_is_told_as_long_as_it_is_referenced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(forks, "_registered", type(forks._registered)())
+    for registry in ("_renewed", "_prepared"):
+        monkeypatch.setattr(forks, registry, type(forks._renewed)())
     things = [Thing(), Prepared()]
-    for thing in [*things, Thing()]:
-        forks.renew_in_children(thing)
+    forks.renew_in_children(things[0])
+    forks.prepare_for_forks(things[1])
+    forks.renew_in_children(Thing())
+    forks.prepare_for_forks(Prepared())
     forks._prepare()
     forks._renew()
     assert [(each.prepared, each.renewed) for each in things] == [(0, 1), (1, 1)]
@@ -228,16 +230,16 @@ def test_what_a_child_of_the_contract_says(monkeypatch: pytest.MonkeyPatch) -> N
     races._fork_all(Outcomes, 3, 1, answers)
     assert answers.get_nowait() == [["has hung", "redeemed"]]
     backend = Outcomes()
-    colour = races.colour_of(backend)
-    assert races._uses_own(colour) is None
+    caller = races.caller_of(backend)
+    assert races._uses_own(caller) is None
     backend.outcome = None
-    assert races._uses_own(colour) == "put a value and then got None"
+    assert races._uses_own(caller) == "put a value and then got None"
     backend.outcome = BackendUnavailable()
-    assert races._outcome(colour, "key") is None
+    assert races._outcome(caller, "key") is None
     backend.put = lambda *_, **__: (_ for _ in ()).throw(BackendUnavailable())  # type: ignore[method-assign]  # as a child that is refused
-    assert races._uses_own(colour) is None
+    assert races._uses_own(caller) is None
     backend.outcome = KeyTaken()
-    assert races._outcome(colour, "key") == "failed with KeyTaken"
+    assert races._outcome(caller, "key") == "failed with KeyTaken"
 
 
 def test_what_the_contract_hears_of_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +250,7 @@ def test_what_the_contract_hears_of_a_child(monkeypatch: pytest.MonkeyPatch) -> 
     backend.outcome = KeyTaken()
     assert races._in_child(backend, "key") == "failed with KeyTaken"
     monkeypatch.setattr(races, "_HUNG", 0.05)
-    monkeypatch.setattr(races, "_outcome", lambda colour, key: time.sleep(60))
+    monkeypatch.setattr(races, "_outcome", lambda caller, key: time.sleep(60))
     assert races._in_child(backend, "key") == "has hung for 0 seconds"
 
 
@@ -263,10 +265,10 @@ def test_the_contract_where_there_is_no_fork(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_parent_asks_a_busy_engine_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    colour: Any = None
+    caller: Any = None
     monkeypatch.setattr(races, "_PAUSE", 0)
     outcomes = iter([None, None, "redeemed"])
-    monkeypatch.setattr(races, "_outcome", lambda colour, key: next(outcomes))
-    assert races._insist(colour, "key") == "redeemed"
-    monkeypatch.setattr(races, "_outcome", lambda colour, key: None)
-    assert races._insist(colour, "key") is None
+    monkeypatch.setattr(races, "_outcome", lambda caller, key: next(outcomes))
+    assert races._insist(caller, "key") == "redeemed"
+    monkeypatch.setattr(races, "_outcome", lambda caller, key: None)
+    assert races._insist(caller, "key") is None

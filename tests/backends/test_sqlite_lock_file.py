@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import gettempdir
 
 import pytest
 
-from ott_middleware import BackendUnavailable, SQLiteBackend
+from ott_middleware import SQLiteBackend
 from ott_middleware.backends.sqlite import file as sqlite_file
+from ott_middleware.errors import BackendUnavailable
 
 from .test_sqlite import in_child, put
 
@@ -30,8 +30,6 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes the user")
 def home(tmp_path: Path) -> Path:
     """A directory like `/tmp`: anybody may make files there."""
     tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[: tmp_path.parents.index(Path(gettempdir()).resolve())]:
-        parent.chmod(parent.stat().st_mode | 0o055)
     home = tmp_path / "home"
     home.mkdir()
     home.chmod(0o1777)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from time import thread_time_ns
 
 from ott_middleware import CookieSession, MemoryBackend, OneTimeTokens, Session
+from ott_middleware.testing import Clock
 
 OUTSTANDING = (100, 10_000, 100_000)
 ROUNDS = 60
@@ -26,14 +27,6 @@ PAIRS = 100  # in one round
 LEAST_PAIRS = 10_000  # a second
 FLAT = 1.5
 SLOWEST_MS = 10.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def session(number: int) -> Session:
@@ -74,7 +67,7 @@ def slowest_after_expiry(clock: Clock, tokens: OneTimeTokens) -> float:
 
 
 def memory_of_one(count: int = 20_000) -> float:
-    clock = Clock()
+    clock = Clock(1_800_000_000.0)
     tokens = service(clock, 0)
     sessions = [session(number) for number in range(count)]
     tracemalloc.start()
@@ -89,7 +82,7 @@ def main() -> int:
     check = "--check" in sys.argv[1:]
     logging.disable()  # any cookie will do here, and construction warns of that
     missed = []
-    clock = Clock()
+    clock = Clock(1_800_000_000.0)
     services = [service(clock, outstanding) for outstanding in OUTSTANDING]
     one = session(-1)
     rounds = [[pairs(tokens, one) for tokens in services] for _ in range(ROUNDS)]

@@ -15,6 +15,7 @@ from harness import (
     FETCH,
     HOST,
     NAVIGATION,
+    NOW,
     Clock,
     Members,
     call_asgi,
@@ -57,7 +58,7 @@ async def send(message: Any) -> None:
 
 def wrap(app: Any, clock: Any = None, **options: Any) -> ASGIMiddleware:
     options.setdefault("session", Members(person("alice")))
-    options.setdefault("backend", MemoryBackend(clock=clock or Clock()))
+    options.setdefault("backend", MemoryBackend(clock=clock or Clock(NOW)))
     return ASGIMiddleware(app, **options)
 
 
@@ -85,7 +86,7 @@ def test_the_very_same_objects_pass(query: str, monkeypatch: pytest.MonkeyPatch)
     app = Passed()
     middleware = wrap(app)
     # Nobody is asked about it: that would take fifty times as long.
-    monkeypatch.setattr(middleware.flow, "answer", None)
+    monkeypatch.setattr(middleware.flow, "decide", None)
     scope = make_scope("GET", f"/?{query}", ALICE)
     before = dict(scope)
     asyncio.run(middleware(scope, receive, send))

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Any
 
 import pytest
-from harness import FETCH, NAVIGATION, Answer, Members, Reply, Site, World, person
+from harness import FETCH, NAVIGATION, Answer, Members, Reply, Site, World, call_view, person
 
 from ott_middleware import MemoryBackend
 from ott_middleware.flow import own_site as own
@@ -606,12 +606,15 @@ class TestLink:
         how = options.pop("how", {})
         outcome: list[Any] = []
 
-        def app(seen: Any) -> Any:
+        def view(seen: Any) -> Any:
             try:
                 outcome.append(seen.ott.link(url, **how))
             except Exception as error:
                 outcome.append(error)
             return Reply()
+
+        def app(seen: Any) -> Any:
+            return call_view(seen, view, seen)
 
         host = options.pop("host", "app.example")
         site = serve(world, **options)

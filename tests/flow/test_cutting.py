@@ -154,7 +154,7 @@ class TestCopiesOfTheTarget:
         seen = seen_by_the_app(
             world, f"a=1&ott={T}&b", {**headers, **copies}, method=method, **carrier
         )
-        seen.pop("ott", None)
+        seen.pop("ott" if world.interface == "asgi" else "ott.handle", None)
         assert T not in str(seen)
 
     @pytest.mark.parametrize("name", URL_HEADERS)
@@ -401,7 +401,7 @@ class TestSemicolons:
     def test_copies_are_cut_likewise(self, world: World) -> None:
         headers = {**FETCH, "x-original-uri": f"/page?a;ott={T}", "x-custom": f"/page?a;ott={T}"}
         seen = seen_by_the_app(world, f"a;ott={T}", headers)
-        seen.pop("ott")
+        seen.pop("ott" if world.interface == "asgi" else "ott.handle")
         assert T not in str(seen)
 
     def test_beside_a_link(self, world: World) -> None:
@@ -486,7 +486,7 @@ class TestNestedScopes:
         seen: list[Any] = []
 
         def wsgi_app(environ: Any, start_response: Any) -> list[bytes]:
-            seen.append({k: v for k, v in environ.items() if k != "ott"})
+            seen.append({k: v for k, v in environ.items() if k != "ott.handle"})
             start_response("200 OK", [])
             return [b""]
 

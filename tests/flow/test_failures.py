@@ -20,18 +20,9 @@ from harness import (
     person,
 )
 
-from ott_middleware import (
-    Backend,
-    BackendFull,
-    ConfigurationError,
-    Cookie,
-    KeyTaken,
-    MemoryBackend,
-    NotSupported,
-    OneTimeTokens,
-    Response,
-    SessionUnavailable,
-)
+from ott_middleware import Backend, ConfigurationError, MemoryBackend, OneTimeTokens
+from ott_middleware.errors import BackendFull, KeyTaken, NotSupported, SessionUnavailable
+from ott_middleware.http import Cookie, Response
 
 ALICE = {"cookie": "sid=alice-cookie"}
 SECRET_WORDS = "alice-cookie and whatever else nobody should read"

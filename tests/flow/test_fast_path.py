@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from harness import Members
 
-from ott_middleware import ASGIMiddleware, Handle, OTTMiddleware, WSGIMiddleware
+from ott_middleware import ASGIMiddleware, OTTMiddleware, WSGIMiddleware, get_handle
+from ott_middleware.flow import Handle
 
 
 class Marker:
@@ -23,7 +24,7 @@ async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
 
 
 def wsgi_app(environ: Any, start_response: Any) -> list[bytes]:
-    environ["seen"] = environ["ott"]
+    environ["seen"] = environ["ott.handle"]
     return []
 
 
@@ -49,6 +50,7 @@ def ask(front: Any, request: dict[str, Any]) -> None:
 
 
 FRONTS = [(asgi_app, scope), (wsgi_app, environ)]
+KEYS = {asgi_app: "ott", wsgi_app: "ott.handle"}
 
 
 @pytest.mark.parametrize(("app", "request_of"), FRONTS, ids=["asgi", "wsgi"])
@@ -65,7 +67,7 @@ def test_a_request_is_freed_without_the_garbage_collector(
     gc.disable()
     try:
         ask(front, request)
-        assert request["seen"] is request["ott"]
+        assert request["seen"] is get_handle(request)
         del request, marker
         assert gone() is None
     finally:
@@ -75,7 +77,7 @@ def test_a_request_is_freed_without_the_garbage_collector(
 def _carrier(app: Any, request_of: Any) -> dict[str, Any]:
     request = request_of()
     ask(OTTMiddleware(app, session=Members()), request)
-    handle = request["ott"]
+    handle = get_handle(request)
     request.clear()  # a server may do so, or an app
     assert handle.session is None
     carrier: dict[str, Any] = handle.request.carrier
@@ -86,8 +88,8 @@ def _carrier(app: Any, request_of: Any) -> dict[str, Any]:
 def test_the_handle_keeps_the_request_as_it_came(app: Any, request_of: Any) -> None:
     carrier = _carrier(app, request_of)
     # By the handle in it, adapters can tell that it is the app that asks.
-    assert {name: value for name, value in carrier.items() if name != "ott"} == request_of()
-    assert isinstance(carrier["ott"], Handle)
+    assert {name: value for name, value in carrier.items() if name != KEYS[app]} == request_of()
+    assert isinstance(carrier[KEYS[app]], Handle)
 
 
 def test_a_subclass_may_stand_in_the_way() -> None:
@@ -108,7 +110,7 @@ def test_a_subclass_may_stand_in_the_way() -> None:
         (AsyncCounting(asgi_app, session=Members()), scope()),
     ):
         ask(front, request)
-        assert request["seen"] is request["ott"]
+        assert request["seen"] is get_handle(request)
     assert calls == ["wsgi", "asgi"]
 
 

@@ -323,7 +323,11 @@ def test_no_cookie_after_the_answer_began(world: World) -> None:
 def test_an_adapter_that_cannot_begin_sessions_offers_no_sign_in(world: World) -> None:
     site = world.serve()
     site.get("/")
-    assert not hasattr(site.seen[0].ott, "sign_in")
+    handle = site.seen[0].ott
+    for call in (lambda: handle.sign_in("alice"), handle.sign_out):
+        with pytest.raises(RuntimeError, match=r"Members can't sign users .* use SealedSession"):
+            call()
+    assert not handle.close()
 
 
 def test_an_expired_session_is_established_nowhere(world: World) -> None:
@@ -374,7 +378,7 @@ def test_an_answer_that_begins_anew_is_judged_anew(again: Any, whose: str | None
             start_response("200 OK", headers, (LookupError, error, None))
         return [b""]
 
-    members, backend = Members(person("alice"), person("bob")), MemoryBackend(clock=Clock())
+    members, backend = Members(person("alice"), person("bob")), MemoryBackend(clock=Clock(NOW))
     site = WSGIMiddleware(app, session=members, backend=backend, set_ott_header_on_new_session=True)
     answer = call_wsgi(site, make_environ("GET", "/", {}))
     token = answer.header("set-ott")

@@ -21,13 +21,15 @@ from harness import (
     Site,
     WaitingMembers,
     World,
+    call_view,
     call_wsgi,
     make_environ,
     person,
     set_cookie,
 )
 
-from ott_middleware import MemoryBackend, OneTimeTokens, SealedSession, Unauthorized, WSGIMiddleware
+from ott_middleware import MemoryBackend, OneTimeTokens, SealedSession, WSGIMiddleware
+from ott_middleware.errors import Unauthorized
 from ott_middleware.tokens.revocations import Revocations, revocations
 
 ALICE = {"cookie": "sid=alice-cookie"}
@@ -110,8 +112,7 @@ def minted(seen: Seen) -> Any:
         return Reply(body=seen.ott.generate().encode())
 
     if seen.path.startswith("/sync"):
-        # Under ASGI as a view that is no coroutine: in a thread.
-        return asyncio.to_thread(at_once) if "type" in seen.carrier else at_once()
+        return call_view(seen, at_once)
     return later()
 
 
@@ -416,8 +417,7 @@ class TestGenerateDuringSignOutElsewhere:
         async def app(seen: Seen) -> Reply:
             bob = person("bob")
             tokens = [await seen.ott.agenerate(bob)]
-            if world.interface == "wsgi":
-                tokens.append(seen.ott.generate(bob))
+            tokens.append(await asyncio.to_thread(seen.ott.generate, bob))
             await seen.ott.asession()
             tokens.append(await seen.ott.agenerate(bob))
             return Reply(body=" ".join(tokens).encode())
@@ -437,7 +437,7 @@ def test_a_handle_that_would_have_to_wait_says_so() -> None:
     backend = MemoryBackend()
 
     def app(environ: Any, start_response: Any) -> Any:
-        handle = environ["ott"]
+        handle = environ["ott.handle"]
         assert handle.session is not None
 
         async def inside() -> str:
@@ -452,6 +452,27 @@ def test_a_handle_that_would_have_to_wait_says_so() -> None:
     alice = person("alice", expires_at=None)
     members.live["alice-cookie"] = alice
     assert call_wsgi(site, make_environ("GET", "/", ALICE)).status == 200
+
+
+def test_in_a_thread_a_confirmation_that_must_wait_names_the_awaited_method() -> None:
+    """Only an async adapter can confirm that the session did not end meanwhile."""
+    texts: list[str] = []
+
+    async def app(seen: Seen) -> Reply:
+        await seen.ott.asession()
+        for method, *args in ((seen.ott.generate,), (seen.ott.link, f"{TARGET}/")):
+            with pytest.raises(RuntimeError) as caught:
+                await asyncio.to_thread(method, *args)
+            texts.append(str(caught.value))
+        return Reply()
+
+    members = WaitingMembers(person("alice"))
+    options: dict[str, Any] = {"revoke_on_sign_out": True, "handoff_targets": [TARGET]}
+    World("asgi").serve(app, session=members, **options).get("/", ALICE)
+    assert texts == [
+        "generate() must wait for the session adapter: use `await agenerate()`",
+        "link() must wait for the session adapter: use `await alink()`",
+    ]
 
 
 class TestRevocations:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from harness import (
+    NOW,
     ORIGIN,
     BlockingMembers,
     Clock,
@@ -16,19 +17,19 @@ from harness import (
     Site,
     WaitingMembers,
     World,
+    call_view,
     person,
 )
 
-from ott_middleware import (
+from ott_middleware import ConfigurationError, MemoryBackend
+from ott_middleware.concurrency import is_async
+from ott_middleware.errors import (
     BackendUnavailable,
-    ConfigurationError,
-    Handle,
     InvalidTarget,
-    MemoryBackend,
     SessionUnavailable,
     Unauthorized,
 )
-from ott_middleware.concurrency import is_async
+from ott_middleware.flow.handle import Handle
 
 ALICE = person("alice")
 COOKIE = {"cookie": "sid=alice-cookie"}
@@ -42,7 +43,9 @@ class Run:
         self.outcome: Any = None
 
     def __call__(self, seen: Seen) -> Any:
-        return self.later(seen) if is_async(self.function) else self.now(seen)
+        if is_async(self.function):
+            return self.later(seen)
+        return call_view(seen, self.now, seen)
 
     def now(self, seen: Seen) -> Reply:
         try:
@@ -120,7 +123,10 @@ def test_an_asynchronous_view_may_always_await_it(kind: type[Members]) -> None:
 
 @pytest.mark.parametrize("kind", [BlockingMembers, WaitingMembers])
 def test_on_the_loop_an_adapter_that_must_wait_says_so(kind: type[Members]) -> None:
-    error = outcome(World("asgi"), lambda handle: handle.session, session=kind(ALICE))
+    async def ask(handle: Any) -> Any:
+        return handle.session
+
+    error = outcome(World("asgi"), ask, session=kind(ALICE))
     assert isinstance(error, RuntimeError)
     assert "await asession()" in str(error)
 
@@ -216,7 +222,7 @@ def test_nobody_gets_no_token(world: World) -> None:
         return await handle.agenerate()
 
     for function in (lambda handle: handle.generate(), make):
-        backend = MemoryBackend(clock=Clock())
+        backend = MemoryBackend(clock=Clock(NOW))
         assert isinstance(outcome(world, function, {}, backend=backend), Unauthorized)
         assert len(backend) == 0
 
@@ -267,26 +273,38 @@ class Slow(MemoryBackend):
     blocks = True
 
 
-def test_on_the_loop_a_backend_that_must_wait_says_so() -> None:
-    for function in (lambda h: h.generate(), lambda h: h.link(f"{ORIGIN}/")):
-        error = outcome(World("asgi"), function, backend=Slow(clock=Clock()))
-        assert isinstance(error, RuntimeError)
-        assert "await agenerate()" in str(error)
+@pytest.mark.parametrize("backend", [MemoryBackend, Slow])
+def test_on_a_loop_generate_and_link_are_refused(world: World, backend: type[Any]) -> None:
+    async def generate(handle: Any) -> Any:
+        return handle.generate()
 
+    async def link(handle: Any) -> Any:
+        return handle.link(f"{ORIGIN}/")
+
+    for function, name in ((generate, "generate"), (link, "link")):
+        store = backend(clock=Clock(NOW))
+        error = outcome(world, function, backend=store)
+        assert type(error) is RuntimeError
+        assert str(error).startswith(f"{name}() would hold up the event loop")
+        assert f"await a{name}()" in str(error)
+        assert len(store) == 0
+
+
+def test_a_backend_that_must_wait_is_awaited_or_asked_in_a_thread() -> None:
     async def in_thread(handle: Any) -> Any:
         return await asyncio.to_thread(handle.generate)
 
     async def awaited(handle: Any) -> Any:
         return await handle.agenerate()
 
-    assert len(outcome(World("asgi"), in_thread, backend=Slow(clock=Clock()))) == 32
-    assert len(outcome(World("asgi"), awaited, backend=Slow(clock=Clock()))) == 32
-    assert len(outcome(World("wsgi"), lambda h: h.generate(), backend=Slow(clock=Clock()))) == 32
+    assert len(outcome(World("asgi"), in_thread, backend=Slow(clock=Clock(NOW)))) == 32
+    assert len(outcome(World("asgi"), awaited, backend=Slow(clock=Clock(NOW)))) == 32
+    assert len(outcome(World("wsgi"), lambda h: h.generate(), backend=Slow(clock=Clock(NOW)))) == 32
 
 
 def test_an_adapter_that_waits_does_not_matter_where_it_is_not_asked() -> None:
-    def make(handle: Any) -> Any:
-        return handle.generate(ALICE)
+    async def make(handle: Any) -> Any:
+        return await asyncio.to_thread(handle.generate, ALICE)
 
     assert len(outcome(World("asgi"), make, session=WaitingMembers(ALICE))) == 32
 
@@ -297,7 +315,7 @@ def test_a_backend_that_fails_is_told_to_the_app(world: World) -> None:
             raise ConnectionError
 
     assert isinstance(
-        outcome(world, lambda h: h.generate(), backend=Broken(clock=Clock())), BackendUnavailable
+        outcome(world, lambda h: h.generate(), backend=Broken(clock=Clock(NOW))), BackendUnavailable
     )
 
 
@@ -377,7 +395,7 @@ def test_a_link_points_nowhere_else(world: World, url: str) -> None:
         return await handle.alink(url)
 
     for function in (lambda handle: handle.link(url), alink):
-        backend = MemoryBackend(clock=Clock())
+        backend = MemoryBackend(clock=Clock(NOW))
         error = outcome(world, function, backend=backend, handoff_targets=["https://b.example"])
         assert isinstance(error, InvalidTarget)
         assert len(backend) == 0

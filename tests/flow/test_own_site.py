@@ -20,8 +20,9 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount
 
-from ott_middleware import ConfigurationError, Cookie, OTTMiddleware, SealedSession
+from ott_middleware import ConfigurationError, OTTMiddleware, SealedSession
 from ott_middleware.flow.own_site import OwnSite, listening_port
+from ott_middleware.http import Cookie
 from ott_middleware.http.messages import Request
 from ott_middleware.http.origins import HandoffTarget, Origin, OriginPattern, is_loopback
 from ott_middleware.http.urls import resolved_path
@@ -310,7 +311,7 @@ class TestFrameworkHosts:
         app = flask.Flask("app")
         app.config["SERVER_NAME"] = "a.example"
         wrapped: Any = OTTMiddleware(app.wsgi_app, session=SealedSession(SECRET))
-        own = wrapped.flow._own
+        own = wrapped.flow.services.site
         assert own.configured(request("a.example")) == A
         assert own.configured(request("b.example")) is None
         with pytest.raises(ConfigurationError, match="pass public_origin="):

@@ -26,7 +26,8 @@ from harness import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ott_middleware import Backend, Response
+from ott_middleware import Backend
+from ott_middleware.http import Response
 
 ALICE = ("cookie", "sid=alice-cookie")
 BOB = ("cookie", "sid=bob-cookie")
@@ -52,7 +53,7 @@ class Asking:
     host: str | None = "app.example"
 
 
-class Store(Backend):
+class DictBackend(Backend):
     """A dictionary: made anew for each of the many requests, and quicker at that than a cache."""
 
     blocks = False
@@ -88,7 +89,7 @@ def prepared(interface: str, clock: Clock, **options: Any) -> tuple[Site, dict[s
     site = world.serve(
         echo,
         session=members,
-        backend=Store(clock),
+        backend=DictBackend(clock),
         generate_token=lambda session, context: f"token-{next(numbers)}",
         trusted_origins=["https://spa.example"],
         **options,
@@ -117,7 +118,7 @@ def filled(text: bytes, tokens: dict[str, str]) -> bytes:
 
 def answered(interface: str, asking: Asking, **options: Any) -> tuple[Answer, Answer, list[Any]]:
     """The answer, what a second request of the same kind gets, and what the app saw."""
-    site, tokens = prepared(interface, Clock(), **options)
+    site, tokens = prepared(interface, Clock(NOW), **options)
     target = filled(asking.target.encode("latin-1"), tokens)
     body = (
         filled(asking.body, tokens)

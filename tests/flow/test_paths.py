@@ -771,7 +771,7 @@ def test_memory_is_the_default_backend(world: World) -> None:
 
 
 def test_sealed_sessions_by_the_same_paths(world: World) -> None:
-    here = Clock()
+    here = Clock(NOW)
     adapter = SealedSession("a secret of thirty-two characters", clock=here)
     site = world.serve(session=adapter)
     value = adapter.start("alice", remember=True).token

@@ -9,9 +9,15 @@ from harness import NAVIGATION, SECRET, Answer, Reply, Seen, World
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ott_middleware import Response, SealedSession
+from ott_middleware import SealedSession
+from ott_middleware.http import Response
 from ott_middleware.http.cookies import Cookie
-from ott_middleware.http.response_headers import guarded, private, with_session, with_token
+from ott_middleware.http.response_headers import (
+    forbid_caching,
+    protect_used_link,
+    with_session,
+    with_token,
+)
 
 # Each has a cache, in front of some app, that goes by it rather than by Cache-Control.
 CACHED = (
@@ -146,10 +152,10 @@ NAMES = st.from_regex(r"\A([A-Za-z]{0,5}-)?(cache|surrogate|edge)-control\Z") | 
 def test_private_leaves_one_cache_control(pairs: list[tuple[str, str]]) -> None:
     cookie = Cookie("sid", "x")
     for edited in (
-        private(tuple(pairs)),
+        forbid_caching(tuple(pairs)),
         with_session(tuple(pairs), [cookie]),
         with_token(tuple(pairs), "T"),
-        guarded(tuple(pairs)),
+        protect_used_link(tuple(pairs)),
     ):
         about = [(k, v) for k, v in edited if k.lower().endswith(("-control", "expires", "pragma"))]
         assert len(about) == 1
@@ -157,5 +163,5 @@ def test_private_leaves_one_cache_control(pairs: list[tuple[str, str]]) -> None:
 
 
 def test_private_of_a_private_response_changes_nothing() -> None:
-    once = private((*HARMLESS, *CACHED))
-    assert private(once) == once
+    once = forbid_caching((*HARMLESS, *CACHED))
+    assert forbid_caching(once) == once

@@ -8,7 +8,7 @@ import pytest
 from harness import FETCH, NOW, Members, Reply, Seen, Site, World, person
 
 from ott_middleware import MemoryBackend
-from ott_middleware.http.response_headers import clears_cookies, set_cookies
+from ott_middleware.http.response_headers import clears_cookies, cookie_changes
 
 ALICE = {"cookie": "sid=alice-cookie"}
 PAST = "Thu, 01 Jan 1970 00:00:00 GMT"
@@ -180,8 +180,8 @@ def test_an_ending_of_a_cookie_with_a_prefix(
 
 def test_an_ending_by_a_prefix_that_needs_secure() -> None:
     headers = (cookie("__Secure-sid=; Max-Age=0"), cookie("__secure-sid=x"))
-    assert set_cookies(headers, NOW) == {"__Secure-sid": None}
-    assert set_cookies((cookie("__Secure-sid=x; secure"),), NOW) == {"__Secure-sid": "x"}
+    assert cookie_changes(headers, NOW) == {"__Secure-sid": None}
+    assert cookie_changes((cookie("__Secure-sid=x; secure"),), NOW) == {"__Secure-sid": "x"}
 
 
 @pytest.mark.parametrize("value", ['"cookies"', '"*"'])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from harness import (
+    NOW,
     SECRET,
     Clock,
     Members,
@@ -30,17 +31,16 @@ from ott_middleware import (
     Backend,
     ConfigurationError,
     CookieSession,
-    FrameworkSession,
     MemoryBackend,
-    NotSupported,
     OneTimeTokens,
-    Request,
     SealedSession,
     Session,
-    SessionUnavailable,
     WSGIMiddleware,
 )
 from ott_middleware.context import PROBE
+from ott_middleware.errors import NotSupported, SessionUnavailable
+from ott_middleware.http import Request
+from ott_middleware.sessions import FrameworkSession
 from ott_middleware.sessions.framework import session_id
 
 GONE = set_cookie("sid", "", max_age=0)
@@ -289,7 +289,7 @@ def test_the_session_is_asked_for_before_and_after(world: World) -> None:
 def test_requests_pass_at_once_unless_the_option_is_on(world: World) -> None:
     for on in (False, True):
         site = world.serve(revoke_on_sign_out=on)
-        assert site.flow.watches == on
+        assert site.flow.services.watches_responses == on
         site.get("/", {"cookie": "sid=alice-cookie"})
         assert bool(site.members.asked) == on
 
@@ -336,7 +336,7 @@ def test_a_probed_app_is_asked_as_well(world: World) -> None:
 
 @pytest.mark.parametrize("out_first", [True, False])
 def test_an_answer_that_begins_twice(out_first: bool) -> None:
-    clock = Clock()
+    clock = Clock(NOW)
 
     def app(environ: Any, start_response: Any) -> Any:
         answers = [("200 OK", [GONE]), ("500 Oh", [])]

@@ -17,6 +17,7 @@ from harness import (
     FETCH,
     HOST,
     NAVIGATION,
+    NOW,
     Clock,
     Members,
     WaitingMembers,
@@ -25,7 +26,8 @@ from harness import (
     person,
 )
 
-from ott_middleware import CookieSession, MemoryBackend, Response, SealedSession, WSGIMiddleware
+from ott_middleware import CookieSession, MemoryBackend, SealedSession, WSGIMiddleware
+from ott_middleware.http import Response
 from ott_middleware.interfaces import wsgi_probe
 
 SECRET = "a secret of thirty-two characters"
@@ -47,7 +49,7 @@ class Passed:
 
 def wrap(app: Any, **options: Any) -> WSGIMiddleware:
     options.setdefault("session", Members(person("alice")))
-    options.setdefault("backend", MemoryBackend(clock=Clock()))
+    options.setdefault("backend", MemoryBackend(clock=Clock(NOW)))
     return WSGIMiddleware(app, **options)
 
 
@@ -68,12 +70,12 @@ def test_the_very_same_objects_pass(query: str, monkeypatch: pytest.MonkeyPatch)
     app = Passed()
     middleware = wrap(app)
     # Nobody is asked about it: that would take fifty times as long.
-    monkeypatch.setattr(middleware.flow, "answer", None)
+    monkeypatch.setattr(middleware.flow, "decide", None)
     environ = make_environ("GET", f"/?{query}", ALICE)
     before = dict(environ)
     assert middleware(environ, start) is app.answer
     assert [list(map(id, call)) for call in app.calls] == [[id(environ), id(start)]]
-    assert environ.pop("ott").redeemed is None
+    assert environ.pop("ott.handle").redeemed is None
     assert environ == before
 
 
@@ -246,6 +248,25 @@ def test_the_reference_validator_finds_nothing(target: str) -> None:
     middleware = wrap(app)
     environ = make_environ("GET", target.format(mint(middleware)), {"accept": "*/*"})
     call_wsgi(validator(middleware), environ)
+
+
+@pytest.mark.parametrize("target", ["/", "/?ott={}"])
+@pytest.mark.parametrize("probe", ["/me", None])
+def test_the_reference_validator_finds_nothing_inside(target: str, probe: str | None) -> None:
+    """The app is validated too: its environ holds the handle, and is a probe's at times."""
+    handles: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        handles.append(environ["ott.handle"])
+        start_response("200 Fine", TEXT)
+        return [b"x"]
+
+    adapter = CookieSession("sid", probe=probe) if probe else Members(person("alice"))
+    middleware = wrap(validator(app), session=adapter, revoke_on_sign_out=True)
+    environ = make_environ("GET", target.format(mint(middleware)), {**ALICE, **FETCH})
+    assert call_wsgi(validator(middleware), environ).body == b"x"
+    assert environ["ott.handle"] in handles
+    assert environ["ott.handle"].session.token == "alice-cookie"
 
 
 # The body of verify.
@@ -462,7 +483,7 @@ def naming(adapter: Any) -> Any:
 
 @pytest.mark.parametrize("target", ["/", "/?a=1", "/?ott=x&ott=y", "/one-time-token/"])
 def test_nobody_smuggles_a_user_in(target: str) -> None:
-    adapter = SealedSession(SECRET, remote_user=lambda session: session.user_id, clock=Clock())
+    adapter = SealedSession(SECRET, remote_user=lambda session: session.user_id, clock=Clock(NOW))
     middleware = naming(adapter)
     environ = make_environ("HEAD", target, carrier=SMUGGLED)
     assert call_wsgi(middleware, environ).body == b"{}"
@@ -474,7 +495,7 @@ def test_nobody_smuggles_a_user_in(target: str) -> None:
 
 
 def test_who_redeems_is_the_remote_user_at_once() -> None:
-    adapter = SealedSession(SECRET, remote_user=lambda session: session.user_id, clock=Clock())
+    adapter = SealedSession(SECRET, remote_user=lambda session: session.user_id, clock=Clock(NOW))
     middleware = naming(adapter)
     token = middleware.flow.tokens.generate(adapter.start("alice", remember=True))
     answer = ask(middleware, "GET", f"/?ott={token}", FETCH, carrier=SMUGGLED)
@@ -499,7 +520,7 @@ def raises(session: Any) -> Any:
 def test_a_name_that_is_none_is_nobodys(
     hook: Any, lines: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    adapter = SealedSession(SECRET, remote_user=hook, clock=Clock())
+    adapter = SealedSession(SECRET, remote_user=hook, clock=Clock(NOW))
     value = adapter.start("alice", remember=True).token
     cookie = {"cookie": f"ott_session={value}"}
     assert ask(naming(adapter), "GET", "/", cookie, carrier=SMUGGLED).body == b"{}"
@@ -659,8 +680,8 @@ def test_only_so_much_of_an_answer_is_read() -> None:
 
 def test_a_layer_below_lets_the_question_pass() -> None:
     def app(environ: Any, start_response: Any) -> Any:
-        assert environ["ott"].redeemed is None
-        assert environ["ott"].session is None
+        assert environ["ott.handle"].redeemed is None
+        assert environ["ott.handle"].session is None
         start_response("200 Fine", [])
         return [b'{"id": "alice"}']
 

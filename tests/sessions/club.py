@@ -11,7 +11,9 @@ from typing import Any
 
 from harness import NOW, moment
 
-from ott_middleware import Cookie, CookieAttributes, FrameworkSession, Request, Session
+from ott_middleware import Session
+from ott_middleware.http import Cookie, CookieAttributes, Request
+from ott_middleware.sessions import FrameworkSession
 from ott_middleware.sessions.framework import exposed_of, session_id
 
 PEOPLE = {
@@ -21,7 +23,7 @@ PEOPLE = {
 
 
 @dataclass
-class Store:
+class ClubSessions:
     """The sessions of a site: key → what is in them, `user` among it."""
 
     sessions: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -46,14 +48,14 @@ class ClubSession(FrameworkSession):
 
     def __init__(
         self,
-        store: Store | None = None,
+        store: ClubSessions | None = None,
         *,
         people: Mapping[str, Mapping[str, Any]] = PEOPLE,
         secret: str | Sequence[str] = "the club's",
         **how: Any,
     ) -> None:
         super().__init__(**how)
-        self.store = Store() if store is None else store
+        self.store = ClubSessions() if store is None else store
         self.people = dict(people)
         self.secret = [secret] if isinstance(secret, str) else list(secret)
         self.attributes = CookieAttributes(max_age=86400)

@@ -50,7 +50,7 @@ def members(family: str) -> dict[str, str]:
 
 
 @dataclass
-class Site:
+class FrameworkSite:
     """A site as people see it."""
 
     kind: str
@@ -91,7 +91,7 @@ def greeting(email: str | None) -> str:
 # Django.
 
 
-def django_site(kind: str, origin: str, session: MakeSession, options: Any) -> Site:
+def django_site(kind: str, origin: str, session: MakeSession, options: Any) -> FrameworkSite:
     django_project.configure()
     from django.core.asgi import get_asgi_application
     from django.core.wsgi import get_wsgi_application
@@ -99,10 +99,10 @@ def django_site(kind: str, origin: str, session: MakeSession, options: Any) -> S
     if kind == "django-wsgi":
         app: Any = get_wsgi_application()
         wsgi = OTTMiddleware(app, session=session(app), **options)
-        return Site(kind, origin, wsgi, of_wsgi(wsgi))
+        return FrameworkSite(kind, origin, wsgi, of_wsgi(wsgi))
     app = get_asgi_application()
     asgi = OTTMiddleware(app, session=session(app), **options)
-    return Site(kind, origin, asgi, of_asgi(asgi), home="/async/")
+    return FrameworkSite(kind, origin, asgi, of_asgi(asgi), home="/async/")
 
 
 def make_django_people() -> None:
@@ -124,7 +124,7 @@ def make_django_people() -> None:
 # Flask, with Flask-Login.
 
 
-def flask_site(kind: str, origin: str, session_of: MakeSession, options: Any) -> Site:
+def flask_site(kind: str, origin: str, session_of: MakeSession, options: Any) -> FrameworkSite:
     from flask import Flask, redirect, request, session
     from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 
@@ -167,13 +167,13 @@ def flask_site(kind: str, origin: str, session_of: MakeSession, options: Any) ->
 
     middleware = OTTMiddleware(app.wsgi_app, session=session_of(app), **options)
     app.wsgi_app = middleware  # type: ignore[method-assign]  # as its documentation has it
-    return Site(kind, origin, middleware, of_wsgi(app))
+    return FrameworkSite(kind, origin, middleware, of_wsgi(app))
 
 
 # FastAPI, with Starlette's SessionMiddleware.
 
 
-def fastapi_site(kind: str, origin: str, session: MakeSession, options: Any) -> Site:
+def fastapi_site(kind: str, origin: str, session: MakeSession, options: Any) -> FrameworkSite:
     from fastapi import FastAPI, Request
     from fastapi.responses import HTMLResponse, RedirectResponse
     from starlette.middleware.sessions import SessionMiddleware
@@ -214,7 +214,7 @@ def fastapi_site(kind: str, origin: str, session: MakeSession, options: Any) -> 
     ):
         app.router.add_route(path, view, methods=[method])
     middleware = OTTMiddleware(app, session=session(app), **options)
-    return Site(kind, origin, middleware, of_asgi(middleware))
+    return FrameworkSite(kind, origin, middleware, of_asgi(middleware))
 
 
 # A bare WSGI app that goes by REMOTE_USER, with a door in front.
@@ -237,11 +237,11 @@ class AskingSealedSession(SealedSession):
         return super().resolve(session) if alive else None
 
 
-def sealed_site(kind: str, origin: str, session: MakeSession, options: Any) -> Site:
+def sealed_site(kind: str, origin: str, session: MakeSession, options: Any) -> FrameworkSite:
     known: Mapping[str, str] = members("sealed")
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        ott, page, where = environ["ott"], FORM, None
+        ott, page, where = environ["ott.handle"], FORM, None
         match environ["REQUEST_METHOD"], environ["PATH_INFO"]:
             case "POST", "/login/":
                 posted = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()
@@ -260,13 +260,13 @@ def sealed_site(kind: str, origin: str, session: MakeSession, options: Any) -> S
         return [page.encode()]
 
     middleware = OTTMiddleware(app, session=session(app), **options)
-    return Site(kind, origin, middleware, of_wsgi(middleware))
+    return FrameworkSite(kind, origin, middleware, of_wsgi(middleware))
 
 
 # All of them.
 
 
-def site(kind: str, origin: str, session: MakeSession, **options: Any) -> Site:
+def site(kind: str, origin: str, session: MakeSession, **options: Any) -> FrameworkSite:
     make = {"flask": flask_site, "fastapi": fastapi_site, "sealed": sealed_site}
     return make.get(kind, django_site)(kind, origin, session, options)
 

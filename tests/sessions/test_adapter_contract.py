@@ -28,12 +28,12 @@ from ott_middleware import (
     CookieSession,
     FlaskSession,
     OTTMiddleware,
-    Request,
     SealedSession,
     Session,
     SessionAdapter,
     StarletteSession,
 )
+from ott_middleware.http import Request
 from ott_middleware.testing import SessionAdapterContract
 
 from .club import ClubSession
@@ -45,6 +45,7 @@ class TestCookieSession(SessionAdapterContract):
     """One that believes anything."""
 
     user_id = None
+    knows_end = False
 
     def make_adapter(self, clock: Callable[[], float]) -> SessionAdapter:
         return CookieSession("sid")
@@ -55,6 +56,7 @@ class TestCookieSession(SessionAdapterContract):
 
 class Validated(SessionAdapterContract):
     names = ("sid",)
+    knows_end = False
 
     def make_adapter(self, clock: Callable[[], float]) -> SessionAdapter:
         self.live: dict[str, str | None] = {}
@@ -369,7 +371,7 @@ async def session_cookie(**values: Any) -> Mapping[str, str]:
     return {name: value}
 
 
-def test_what_must_be_defined_is_said() -> None:
+def test_methods_that_must_be_defined_are_named() -> None:
     class Mine(SessionAdapterContract):
         pass
 

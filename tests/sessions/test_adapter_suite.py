@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ott_middleware import Cookie, Request, Session
+from ott_middleware import Session, SessionAdapter
+from ott_middleware.http import Cookie, Request
 from ott_middleware.testing import SessionAdapterContract
 
 from .club import ClubSession
@@ -312,32 +313,32 @@ def contract_of(kind: type[ClubSession]) -> Any:
     return Contract()
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize(
     ("kind", "test", "says"), BROKEN, ids=lambda each: getattr(each, "__name__", None)
 )
-def test_what_is_broken_is_found(kind: Any, test: str, says: str, colour: str) -> None:
+def test_broken_adapter_is_found(kind: Any, test: str, says: str, mode: str) -> None:
     with pytest.raises((AssertionError, TypeError, ValueError)) as caught:
-        getattr(contract_of(kind), f"test_{test}")(colour)
+        getattr(contract_of(kind), f"test_{test}")(mode)
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_what_is_sound_passes(colour: str) -> None:
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_sound_adapter_passes(mode: str) -> None:
     tests = [name for name in dir(SessionAdapterContract) if name.startswith("test_")]
     assert {f"test_{test}" for _, test, _ in BROKEN} == set(tests)
     for name in tests:
-        getattr(contract_of(Sound), name)(colour)
+        getattr(contract_of(Sound), name)(mode)
 
 
-def test_each_broken_one_is_used() -> None:
+def test_broken_adapters_are_all_used() -> None:
     kinds = {
         each for each in globals().values() if isinstance(each, type) and issubclass(each, Sound)
     }
     assert kinds - {kind for kind, *_ in BROKEN} == {Sound}
 
 
-def test_an_adapter_that_does_not_vouch_may_believe_anything() -> None:
+def test_unverifying_adapter_may_believe_anything() -> None:
     class Gullible(TakesAnything):
         vouches = False
 
@@ -348,7 +349,7 @@ def test_an_adapter_that_does_not_vouch_may_believe_anything() -> None:
         contract.test_a_session_that_was_signed_out_is_not_found("sync")
 
 
-def test_an_adapter_that_does_not_bound_its_app_says_so() -> None:
+def test_unbounded_app_is_declared() -> None:
     class Unbounded(ShowsTheEndedToTheApp):
         bounds_app = False
 
@@ -359,19 +360,78 @@ def test_an_adapter_that_does_not_bound_its_app_says_so() -> None:
             getattr(contract, f"test_an_arrival_that_the_app_{how}_ends_no_later")("sync")
 
 
-def test_an_app_by_another_clock_is_visited_at_once() -> None:
+def test_app_by_another_clock_is_visited_at_once() -> None:
     contract = contract_of(Sound)
     contract.follows_clock = False
     contract.test_an_arrival_that_the_app_writes_to_ends_no_later("sync")
 
 
-def test_an_app_that_is_not_visited_is_not_judged() -> None:
-    contract = contract_of(ShowsTheEndedToTheApp)
-    type(contract).visit_app = SessionAdapterContract.visit_app
+def test_app_that_is_not_visited_is_not_tested() -> None:
+    class Contract(type(contract_of(ShowsTheEndedToTheApp))):  # type: ignore[misc]  # made at run time
+        visit_app = SessionAdapterContract.visit_app
+
+    contract: Any = Contract()
     contract.test_an_arrival_ends_with_its_parent("sync")
-    contract.test_an_arrival_that_the_app_writes_to_ends_no_later("sync")
-    with pytest.raises(NotImplementedError, match=r"Contract must define visit_app\("):
-        contract.visit_app(contract.make_adapter(lambda: 0), {})
+    assert not callable(contract.test_an_arrival_that_the_app_writes_to_ends_no_later)
+    assert not callable(contract.test_an_arrival_that_the_app_empties_ends_no_later)
+
+
+def test_end_that_is_not_known_is_no_failure() -> None:
+    class Endless(Sound):
+        def current(self, request: Request) -> Session | None:
+            found = super().current(request)
+            return found and replace(found, expires_at=None)
+
+    contract = contract_of(Endless)
+    for name in ("a_session_that_expired_is_over", "an_arrival_ends_with_its_parent"):
+        with pytest.raises(BaseException, match="set knows_end = False"):
+            getattr(contract, f"test_{name}")("sync")
+
+
+def test_methods_that_a_class_lacks_make_no_tests() -> None:
+    class Least(SessionAdapterContract):
+        follows_clock = knows_end = False
+
+    class More(Least):
+        sign_out = OfClub.sign_out
+        lifetime = 60.0
+
+    def names(contract: type) -> set[str]:
+        return {name for name in dir(contract) if callable(getattr(contract, name))}
+
+    every = names(SessionAdapterContract)
+    of_more = {
+        "test_a_session_that_was_signed_out_is_not_found",
+        "test_an_arrival_ends_with_this_site_s_lifetime",
+    }
+    assert names(More) - names(Least) == of_more
+    assert every - names(Least) - of_more == {
+        "test_an_anonymous_session_is_nobody",
+        "test_a_visitor_s_own_session_is_not_promoted",
+        "test_a_session_that_expired_is_over",
+        "test_an_arrival_ends_with_its_parent",
+        "test_an_arrival_that_the_app_writes_to_ends_no_later",
+        "test_an_arrival_that_the_app_empties_ends_no_later",
+    }
+
+
+def test_replaced_test_stays_replaced() -> None:
+    class Without(SessionAdapterContract):
+        test_a_session_that_expired_is_over = None  # type: ignore[assignment]  # dropped
+
+    class Below(Without):
+        pass
+
+    assert Below.test_a_session_that_expired_is_over is None
+
+
+def test_methods_that_are_not_defined_say_so() -> None:
+    contract = SessionAdapterContract()
+    for call in (contract.sign_out, contract.visit_app):
+        with pytest.raises(NotImplementedError, match=r"Contract must define \w+\(\.\.\.\)"):
+            call(SessionAdapter(), {})
+    with pytest.raises(NotImplementedError, match=r"Contract must define anonymous\("):
+        contract.anonymous(SessionAdapter())
 
 
 def test_cookies_that_are_deleted_are_sent_no_more() -> None:
@@ -381,13 +441,12 @@ def test_cookies_that_are_deleted_are_sent_no_more() -> None:
 
     contract: Any = contract_of(Deletes)
     cookies: Mapping[str, str] = {"old": "1"}
-    asked = contract._asked("sync")
-    session = asked.signed_in(contract.sign_in(asked.adapter))
-    set_cookies = asked.establish(asked.arrive(session), cookies)
-    assert set(asked.browser(cookies, set_cookies)) == {"club"}
+    driver, _, session = contract._sign_in("sync")
+    set_cookies = driver.establish(driver.arrive(session), cookies)
+    assert set(driver.browser(cookies, set_cookies)) == {"club"}
 
 
-def test_tests_of_one_s_own_have_no_colour_unless_they_ask_for_it() -> None:
+def test_additional_tests_run_once_unless_they_ask_for_both() -> None:
     asked: list[Any] = []
 
     class Function:
@@ -399,6 +458,6 @@ def test_tests_of_one_s_own_have_no_colour_unless_they_ask_for_it() -> None:
     function = Function()
     SessionAdapterContract().pytest_generate_tests(function)
     assert asked == []
-    function.fixturenames = ("colour",)
+    function.fixturenames = ("mode",)
     SessionAdapterContract().pytest_generate_tests(function)
-    assert asked == [("colour", ["sync", "async"])]
+    assert asked == [("mode", ["sync", "async"])]

@@ -36,11 +36,11 @@ from ott_middleware import (
     ConfigurationError,
     FlaskSession,
     OTTMiddleware,
-    Request,
     Session,
-    SessionExpired,
     StarletteSession,
 )
+from ott_middleware.errors import SessionExpired
+from ott_middleware.http import Request
 from ott_middleware.sessions.lifetime import (
     END_KEY,
     KEPT_KEY,
@@ -126,7 +126,7 @@ def ends(browser: Client, clock: Clock, end: float) -> None:
     assert user(browser) is None
 
 
-def test_flask_the_app_never_sees_the_end(clock: Clock) -> None:
+def test_flask_app_never_sees_the_end(clock: Clock) -> None:
     for store in (False, True):
         app = make_app()
         if store:
@@ -139,7 +139,7 @@ def test_flask_the_app_never_sees_the_end(clock: Clock) -> None:
         }
 
 
-def test_flask_an_interface_that_is_set_after_the_app_is_wrapped(clock: Clock) -> None:
+def test_flask_interface_that_is_set_after_the_app_is_wrapped(clock: Clock) -> None:
     app = make_app()
     session = FlaskSession(app)
     wrapped = OTTMiddleware(app.wsgi_app, session=session)
@@ -150,7 +150,7 @@ def test_flask_an_interface_that_is_set_after_the_app_is_wrapped(clock: Clock) -
     ends(browser, clock, clock.now + HOUR)
 
 
-def test_flask_an_interface_stays_what_it_is() -> None:
+def test_flask_interface_stays_what_it_is() -> None:
     app, other = make_app(), make_app("other")
     OTTMiddleware(app.wsgi_app, session=FlaskSession(app))
     assert type(app.session_interface) is SecureCookieSessionInterface
@@ -162,7 +162,7 @@ def test_flask_an_interface_stays_what_it_is() -> None:
     assert other.session_interface is before
 
 
-def test_flask_a_new_sign_in_has_the_site_s_own_lifetime(clock: Clock) -> None:
+def test_flask_new_sign_in_has_the_site_s_own_lifetime(clock: Clock) -> None:
     app = make_app()
     session = FlaskSession(app)
     OTTMiddleware(app.wsgi_app, session=session)
@@ -181,7 +181,7 @@ def test_flask_a_new_sign_in_has_the_site_s_own_lifetime(clock: Clock) -> None:
     assert user(browser) == "7"
 
 
-def test_flask_session_s_store_forgets_it_at_the_end(clock: Clock) -> None:
+def test_flask_session_store_forgets_it_at_the_end(clock: Clock) -> None:
     app = make_app()
     store = with_store(app)
     session = FlaskSession(app)
@@ -203,7 +203,7 @@ def test_flask_session_s_store_forgets_it_at_the_end(clock: Clock) -> None:
     assert abs(store._cache[key][0] - now - MONTH) < 60
 
 
-def test_flask_a_key_that_ended_is_not_used_again(clock: Clock) -> None:
+def test_flask_key_that_ended_is_not_used_again(clock: Clock) -> None:
     app = make_app()
     with_store(app)
     session = FlaskSession(app)
@@ -218,7 +218,7 @@ def test_flask_a_key_that_ended_is_not_used_again(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("value", ["never", None, True, 1e99, [10**12], "9999999999"])
-def test_flask_an_end_that_cannot_be_read_has_passed(value: Any) -> None:
+def test_flask_end_that_cannot_be_read_has_passed(value: Any) -> None:
     app = make_app()
     session = FlaskSession(app)
     serializer = SecureCookieSessionInterface().get_signing_serializer(app)
@@ -230,7 +230,7 @@ def test_flask_an_end_that_cannot_be_read_has_passed(value: Any) -> None:
     assert user(browser_with(str(cookie), app)) is None
 
 
-def test_flask_an_end_of_any_size_can_be_read(clock: Clock) -> None:
+def test_flask_end_of_any_size_can_be_read(clock: Clock) -> None:
     app = make_app()
     session = FlaskSession(app)
     serializer = SecureCookieSessionInterface().get_signing_serializer(app)
@@ -242,7 +242,7 @@ def test_flask_an_end_of_any_size_can_be_read(clock: Clock) -> None:
     assert session.current(asking(str(serializer.dumps({"user_id": "7", END_KEY: -5})))) is None
 
 
-def test_flask_without_a_bound_interface_the_adapter_judges(clock: Clock) -> None:
+def test_flask_adapter_checks_the_end_without_a_guarded_interface(clock: Clock) -> None:
     for store in (False, True):
         app = make_app()
         if store:
@@ -259,7 +259,7 @@ def test_flask_without_a_bound_interface_the_adapter_judges(clock: Clock) -> Non
             session.resolve(exposed)
 
 
-def test_flask_an_end_that_came_after_the_token_is_judged(clock: Clock) -> None:
+def test_flask_end_that_came_after_the_token_is_checked(clock: Clock) -> None:
     app = make_app()
     session = FlaskSession(app)
     serializer = SecureCookieSessionInterface().get_signing_serializer(app)
@@ -269,7 +269,7 @@ def test_flask_an_end_that_came_after_the_token_is_judged(clock: Clock) -> None:
         session.alive(Session("s", cookie, user_id="7"))
 
 
-def test_flask_nothing_is_begun_for_a_session_that_ended(clock: Clock) -> None:
+def test_flask_ended_session_begins_nothing(clock: Clock) -> None:
     app = make_app()
     with pytest.raises(SessionExpired):
         FlaskSession(app).establish(arriving(clock.now), asking())
@@ -277,7 +277,7 @@ def test_flask_nothing_is_begun_for_a_session_that_ended(clock: Clock) -> None:
         StarletteSession(secret_key=SECRET, clock=clock).establish(arriving(clock.now), asking())
 
 
-def test_flask_of_two_apps_in_one_request_each_has_its_own_end(clock: Clock) -> None:
+def test_flask_apps_in_one_request_have_an_end_each(clock: Clock) -> None:
     outer, inner = make_app("outer"), make_app("inner")
     inner.config["SESSION_COOKIE_NAME"] = "inner"
     sessions = FlaskSession(outer), FlaskSession(inner)
@@ -300,7 +300,7 @@ def test_flask_of_two_apps_in_one_request_each_has_its_own_end(clock: Clock) -> 
     assert user(browser) is None
 
 
-def test_flask_a_test_s_own_transaction_keeps_the_end(clock: Clock) -> None:
+def test_flask_test_client_s_transaction_keeps_the_end(clock: Clock) -> None:
     app = make_app()
     session = FlaskSession(app)
     OTTMiddleware(app.wsgi_app, session=session)
@@ -313,7 +313,7 @@ def test_flask_a_test_s_own_transaction_keeps_the_end(clock: Clock) -> None:
     ends(browser, clock, clock.now + HOUR)
 
 
-def test_flask_saved_without_a_request_nothing_is_known_of_an_end() -> None:
+def test_flask_session_saved_without_a_request_has_no_end() -> None:
     app = make_app()
     OTTMiddleware(app.wsgi_app, session=FlaskSession(app))
     response = app.response_class()
@@ -366,7 +366,7 @@ def test_values_of_any_mapping_are_put_and_taken() -> None:
     assert not values
 
 
-def test_flask_a_session_of_any_mapping_does_not_notice(clock: Clock) -> None:
+def test_flask_session_of_any_mapping_does_not_notice(clock: Clock) -> None:
     app = make_app()
     app.session_interface = interface = HandMade()
     app.add_url_rule("/look", view_func=lambda: {"user": flask.session.get("user_id")})
@@ -389,7 +389,7 @@ def test_flask_a_session_of_any_mapping_does_not_notice(clock: Clock) -> None:
     assert Client(app).get("/look", headers={"X-Key": cookie}).get_json()["user"] is None
 
 
-def test_flask_a_handoff_of_a_kept_session_ends_when_the_store_would_forget_it(
+def test_flask_handoff_of_a_kept_session_ends_when_the_store_would_forget_it(
     clock: Clock,
 ) -> None:
     app = make_app()
@@ -429,7 +429,7 @@ class Own(SecureCookieSessionInterface):
 
 
 @pytest.mark.parametrize("interface", [Slotted, Own])
-def test_flask_where_the_app_cannot_be_bounded_that_is_said(
+def test_flask_app_that_cannot_be_guarded_is_warned_of(
     interface: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app()
@@ -443,7 +443,7 @@ def test_flask_where_the_app_cannot_be_bounded_that_is_said(
     assert "mode='fork'" in line
 
 
-def test_what_says_the_end_never_travels() -> None:
+def test_reserved_keys_never_travel() -> None:
     for key in (END_KEY, KEPT_KEY):
         with pytest.raises(ConfigurationError, match=f"data: '{key}' is the end of a session"):
             FlaskSession(make_app(), data=[key])
@@ -451,7 +451,7 @@ def test_what_says_the_end_never_travels() -> None:
             StarletteSession(secret_key=SECRET, data=[key])
 
 
-def test_what_a_hook_returns_does_not_move_the_end(clock: Clock) -> None:
+def test_reserved_keys_from_a_hook_do_not_move_the_end(clock: Clock) -> None:
     values = {"user_id": "7", END_KEY: int(clock.now) + 10**9, KEPT_KEY: int(clock.now) + 10**9}
     app = make_app()
     for session in (
@@ -536,7 +536,7 @@ def bounded(app: Any, clock: Clock) -> None:
     assert ask(app, "/", ended).json()["user"] is None
 
 
-def test_starlette_an_app_whose_stack_is_built_already(clock: Clock) -> None:
+def test_starlette_app_whose_stack_is_built_already(clock: Clock) -> None:
     app = starlette_app()
     _, ended = live_and_ended(clock)
     assert ask(app, "/", ended).json()["user"] == "7"
@@ -549,7 +549,7 @@ def test_starlette_an_app_whose_stack_is_built_already(clock: Clock) -> None:
     assert [entry.cls for entry in app.user_middleware] == [SessionMiddleware, SessionEnds]
 
 
-def test_starlette_a_middleware_around_any_app(clock: Clock) -> None:
+def test_starlette_middleware_around_any_app(clock: Clock) -> None:
     inner = Starlette(routes=routes())
     middleware = SessionMiddleware(inner, secret_key=SECRET, max_age=None)
     for how in (middleware, None):
@@ -560,7 +560,7 @@ def test_starlette_a_middleware_around_any_app(clock: Clock) -> None:
     assert middleware.app.app is inner
 
 
-def test_starlette_without_any_end_there_is_none() -> None:
+def test_starlette_session_without_an_end_gets_none() -> None:
     session = StarletteSession(secret_key=SECRET, max_age=None)
     [cookie] = session.establish(arriving(None), asking())
     found = session.current(asking(cookie.value))
@@ -568,7 +568,7 @@ def test_starlette_without_any_end_there_is_none() -> None:
     assert found.expires_at is None
 
 
-def test_starlette_an_app_in_another(clock: Clock) -> None:
+def test_starlette_app_in_another(clock: Clock) -> None:
     inside = starlette_app()
     outside = Starlette(routes=[Mount("/", app=inside)])
     session = StarletteSession(outside, clock=clock)
@@ -577,7 +577,7 @@ def test_starlette_an_app_in_another(clock: Clock) -> None:
     bounded(outside, clock)
 
 
-def test_starlette_where_no_middleware_is_found_that_is_said(
+def test_starlette_app_without_a_middleware_is_warned_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -591,7 +591,7 @@ def test_starlette_where_no_middleware_is_found_that_is_said(
     assert "the app may see a session after its end; pass the app" in line
 
 
-def test_starlette_an_ended_session_leaves_no_trace(clock: Clock) -> None:
+def test_starlette_ended_session_leaves_no_trace(clock: Clock) -> None:
     app = starlette_app()
     OTTMiddleware(app, session=StarletteSession(app, clock=clock))
     live, ended = live_and_ended(clock)
@@ -604,7 +604,7 @@ def test_starlette_an_ended_session_leaves_no_trace(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("value", ["never", None, True, 1e99, [10**12]])
-def test_starlette_an_end_that_cannot_be_read_has_passed(value: Any, clock: Clock) -> None:
+def test_starlette_end_that_cannot_be_read_has_passed(value: Any, clock: Clock) -> None:
     app = starlette_app()
     session = StarletteSession(app, clock=clock)
     OTTMiddleware(app, session=session)
@@ -613,7 +613,7 @@ def test_starlette_an_end_that_cannot_be_read_has_passed(value: Any, clock: Cloc
     assert ask(app, "/", cookie).json()["user"] is None
 
 
-def test_starlette_a_socket_is_opened_by_no_ended_session(clock: Clock) -> None:
+def test_starlette_socket_is_opened_by_no_ended_session(clock: Clock) -> None:
     app = starlette_app()
     OTTMiddleware(app, session=StarletteSession(app, clock=clock))
     live, ended = live_and_ended(clock)
@@ -624,7 +624,7 @@ def test_starlette_a_socket_is_opened_by_no_ended_session(clock: Clock) -> None:
 # Both.
 
 
-def test_shared_what_is_told_of_a_session_has_its_end(clock: Clock) -> None:
+def test_shared_session_is_reported_with_its_end(clock: Clock) -> None:
     app = make_app()
     serializer = SecureCookieSessionInterface().get_signing_serializer(app)
     assert serializer is not None
@@ -645,7 +645,7 @@ def test_shared_what_is_told_of_a_session_has_its_end(clock: Clock) -> None:
         assert session.current(asking(arrived.token)) is None
 
 
-def test_a_lifetime_beyond_all_dates_is_one(clock: Clock) -> None:
+def test_lifetime_beyond_all_dates_is_one(clock: Clock) -> None:
     app = make_app()
     app.config["PERMANENT_SESSION_LIFETIME"] = timedelta(days=365 * 7000)
     with_store(app)

@@ -31,13 +31,13 @@ from ott_middleware import (
     CookieSession,
     MemoryBackend,
     OneTimeTokens,
-    Request,
     SealedSession,
     Session,
-    SessionUnavailable,
     WSGIMiddleware,
 )
 from ott_middleware.concurrency import is_async
+from ott_middleware.errors import SessionUnavailable
+from ott_middleware.http import Request
 from ott_middleware.interfaces import asgi_probe, wsgi_probe
 
 LONG = "long-cookie-value-0123456789"
@@ -54,7 +54,9 @@ def current(adapter: CookieSession, cookie: str) -> Any:
 # Without a hook.
 
 
-def test_any_value_is_a_session_and_a_warning_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_unverified_value_is_a_session_and_a_warning_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     adapter = CookieSession("sid")
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -69,7 +71,7 @@ def test_any_value_is_a_session_and_a_warning_says_so(caplog: pytest.LogCaptureF
     assert current(adapter, "") is None
 
 
-def test_with_a_hook_the_adapter_vouches_and_warns_of_nothing(
+def test_hook_makes_the_adapter_verify_and_warn_of_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert CookieSession("sid", validate=lambda values: {}, renews_key=True).vouches
@@ -81,21 +83,21 @@ def test_with_a_hook_the_adapter_vouches_and_warns_of_nothing(
     "value",
     ["abc", '"quoted"', "a=b", "%C3%A9", "caf\xe9", "with space", "s:signed.value", "a\\073b"],
 )
-def test_a_value_is_carried_over_as_it_stands(value: str) -> None:
+def test_value_is_carried_over_as_it_stands(value: str) -> None:
     adapter = CookieSession("sid")
     session = current(adapter, f"x=1; sid={value}; y=2")
     (cookie,) = adapter.establish(session, request(""))
     assert (cookie.name, cookie.value) == ("sid", value)
 
 
-def test_two_different_values_are_nobody_s() -> None:
+def test_values_that_differ_are_no_session() -> None:
     adapter = CookieSession("sid", "csrf")
     assert current(adapter, "sid=a; sid=b; csrf=c") is None
     assert current(adapter, "csrf=a; csrf=b") is None
     assert current(adapter, "sid=a; sid=a; sid=").token == '{"sid": "a"}'
 
 
-def test_several_cookies_travel_together_in_part_too() -> None:
+def test_cookies_travel_together_in_part_too() -> None:
     adapter = CookieSession("sid", "csrf")
     session = current(adapter, "csrf=c; sid=s; other=o")
     assert json.loads(session.token) == {"sid": "s", "csrf": "c"}
@@ -107,14 +109,14 @@ def test_several_cookies_travel_together_in_part_too() -> None:
     assert (missing.name, missing.value, missing.max_age) == ("sid", "", 0)
 
 
-def test_only_what_was_named_here_is_ever_set() -> None:
+def test_cookies_set_are_only_those_named_here() -> None:
     planted = Session(id="s", token=json.dumps({"sid": "s", "admin": "1"}))
     cookies = CookieSession("sid", "csrf").establish(planted, request(""))
     assert [(cookie.name, cookie.value) for cookie in cookies] == [("sid", "s"), ("csrf", "")]
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters=";\x7f")))
-def test_the_value_shows_in_the_token_alone(value: str) -> None:
+def test_value_shows_in_the_token_alone(value: str) -> None:
     value = value.strip(" \t")
     session = CookieSession("sid", validate=lambda values: {}).current(request(f"sid={value}"))
     if not value:
@@ -127,7 +129,7 @@ def test_the_value_shows_in_the_token_alone(value: str) -> None:
     assert session.user is None
 
 
-def test_the_id_is_a_hash_of_names_and_values() -> None:
+def test_id_is_a_hash_of_names_and_values() -> None:
     one = CookieSession("a", "b")
     ids = {
         current(one, "a=1; b=2").id,
@@ -176,12 +178,14 @@ def test_the_id_is_a_hash_of_names_and_values() -> None:
         (("sid",), {"renews_key": None}, "renews_key: None; use"),
     ],
 )
-def test_bad_combinations_are_refused(names: Any, options: dict[str, Any], says: str) -> None:
+def test_options_that_contradict_are_refused(
+    names: Any, options: dict[str, Any], says: str
+) -> None:
     with pytest.raises(ConfigurationError, match=says):
         CookieSession(*names, **options)
 
 
-def test_the_attributes_are_the_adapter_s(world: World) -> None:
+def test_attributes_are_the_adapter_s(world: World) -> None:
     adapter = CookieSession(
         "sid",
         "csrf",
@@ -212,7 +216,7 @@ def test_the_attributes_are_the_adapter_s(world: World) -> None:
 # validate.
 
 
-class Store:
+class SessionTable:
     """An app's session store, asked by `validate`."""
 
     def __init__(self) -> None:
@@ -239,18 +243,18 @@ class Store:
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
+def store() -> SessionTable:
+    return SessionTable()
 
 
 @pytest.fixture(params=["plain", "coroutine"])
-def adapter(request: pytest.FixtureRequest, store: Store) -> CookieSession:
+def adapter(request: pytest.FixtureRequest, store: SessionTable) -> CookieSession:
     validate = store.find if request.param == "plain" else store.find_later
     return CookieSession("sid", validate=validate)
 
 
 def test_validate_is_asked_when_generating_and_when_redeeming(
-    world: World, store: Store, adapter: CookieSession
+    world: World, store: SessionTable, adapter: CookieSession
 ) -> None:
     site = world.serve(session=adapter)
     token = site.generate({"cookie": f"sid={LONG}"}).json()["token"]
@@ -269,13 +273,13 @@ def test_validate_is_asked_when_generating_and_when_redeeming(
     assert answer.cookies == {"sid": LONG}
 
 
-def test_a_dead_cookie_gets_no_token(world: World, adapter: CookieSession) -> None:
+def test_ended_session_gets_no_token(world: World, adapter: CookieSession) -> None:
     site = world.serve(session=adapter)
     assert site.generate({"cookie": "sid=dead"}).code == "UNAUTHORIZED"
 
 
-def test_a_session_that_died_on_the_way_is_not_found(
-    world: World, store: Store, adapter: CookieSession
+def test_session_that_ended_on_the_way_is_not_found(
+    world: World, store: SessionTable, adapter: CookieSession
 ) -> None:
     site = world.serve(session=adapter)
     token = site.generate({"cookie": f"sid={LONG}"}).json()["token"]
@@ -284,7 +288,7 @@ def test_a_session_that_died_on_the_way_is_not_found(
     assert (answer.status, answer.code, answer.cookies) == (400, "SESSION_NOT_FOUND", {})
 
 
-def test_a_session_that_expired_on_the_way_is_expired(world: World, adapter: CookieSession) -> None:
+def test_session_that_expired_on_the_way_is_expired(world: World, adapter: CookieSession) -> None:
     site = world.serve(session=adapter)
     early = site.generate({"cookie": f"sid={LONG}"}).json()["token"]
     world.clock.forward(600)
@@ -306,9 +310,9 @@ def test_a_session_that_expired_on_the_way_is_expired(world: World, adapter: Coo
         LookupError(LONG),
     ],
 )
-def test_a_validate_that_fails_is_unavailable_and_nobody_is_told_why(
+def test_validate_that_fails_is_unavailable_without_a_reason(
     world: World,
-    store: Store,
+    store: SessionTable,
     adapter: CookieSession,
     answer: Any,
     caplog: pytest.LogCaptureFixture,
@@ -323,7 +327,7 @@ def test_a_validate_that_fails_is_unavailable_and_nobody_is_told_why(
     assert LONG not in record.message
 
 
-def test_what_validate_repeats_of_a_cookie_stays_in_the_token(store: Store) -> None:
+def test_cookie_that_validate_repeats_stays_in_the_token(store: SessionTable) -> None:
     store.answers[LONG] = {
         "user_id": LONG,
         "user": {
@@ -347,7 +351,7 @@ def test_what_validate_repeats_of_a_cookie_stays_in_the_token(store: Store) -> N
     }
 
 
-def test_a_number_is_recognised_as_well_and_said_once(store: Store, caplog: Any) -> None:
+def test_number_in_a_cookie_is_recognised_and_logged_once(store: SessionTable, caplog: Any) -> None:
     store.answers["1234567890"] = {"user_id": 7, "user": {"no": 1234567890, "paid": True}}
     adapter = CookieSession("sid", validate=store.find, renews_key=True)
     sessions = [current(adapter, "sid=1234567890") for _ in range(2)]
@@ -359,7 +363,7 @@ def test_a_number_is_recognised_as_well_and_said_once(store: Store, caplog: Any)
     assert "1234567890" not in record.message
 
 
-def test_a_short_value_is_recognised_only_whole(store: Store) -> None:
+def test_short_value_is_recognised_only_whole(store: SessionTable) -> None:
     store.answers["ab"] = {"user": {"name": "abc", "code": "ab"}}
     session = current(CookieSession("sid", validate=store.find), "sid=ab")
     assert session.user == {"name": "abc", "code": None}
@@ -402,7 +406,7 @@ def probing(world: World, app: Any, **options: Any) -> Any:
 COOKIE = {"cookie": f"sid={LONG}; other=1"}
 
 
-def test_the_app_is_asked_who_it_is(world: World, app: App) -> None:
+def test_probe_asks_the_app_for_the_user(world: World, app: App) -> None:
     site = probing(world, app)
     token = site.generate(COOKIE).json()["token"]
     answer = site.verify(token)
@@ -413,7 +417,7 @@ def test_the_app_is_asked_who_it_is(world: World, app: App) -> None:
     assert site.generate({"cookie": "sid=dead"}).code == "UNAUTHORIZED"
 
 
-def test_the_probe_sends_cookie_host_and_accept_and_nothing_else(world: World, app: App) -> None:
+def test_probe_sends_cookie_host_and_accept_and_nothing_else(world: World, app: App) -> None:
     site = probing(world, app)
     headers = {
         **COOKIE,
@@ -435,7 +439,7 @@ def test_the_probe_sends_cookie_host_and_accept_and_nothing_else(world: World, a
     assert probe.headers.get("content-length", "0") == "0"
 
 
-def test_what_the_server_said_of_the_connection_holds_for_the_probe(world: World, app: App) -> None:
+def test_probe_keeps_what_the_server_said_of_the_connection(world: World, app: App) -> None:
     site = probing(world, app)
     shared = {"database": object()}
     site.generate(COOKIE, scheme="https", mount="/app", carrier={"state": shared})
@@ -453,13 +457,13 @@ def test_what_the_server_said_of_the_connection_holds_for_the_probe(world: World
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 304, 400, 401, 403, 404, 429])
-def test_anything_but_2xx_is_nobody(world: World, app: App, status: int) -> None:
+def test_probe_other_than_2xx_is_no_user(world: World, app: App, status: int) -> None:
     app.me = Reply(status, [("Location", "/login")], b'{"id": 1}')
     assert probing(world, app).generate(COOKIE).code == "UNAUTHORIZED"
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-def test_5xx_is_unavailable(world: World, app: App, status: int) -> None:
+def test_probe_5xx_is_unavailable(world: World, app: App, status: int) -> None:
     app.me = Reply(status)
     assert probing(world, app).generate(COOKIE).code == "SESSION_UNAVAILABLE"
 
@@ -478,7 +482,7 @@ def test_5xx_is_unavailable(world: World, app: App, status: int) -> None:
         b'{"id": 1, "x": "' + b"x" * 70_000 + b'"}',
     ],
 )
-def test_2xx_without_a_json_object_is_somebody_without_a_name(
+def test_probe_2xx_without_a_json_object_is_a_user_without_an_id(
     world: World, app: App, body: bytes
 ) -> None:
     app.me = Reply(204 if not body else 200, (), body)
@@ -489,7 +493,7 @@ def test_2xx_without_a_json_object_is_somebody_without_a_name(
     assert answer.json()["session"]["userId"] is None
 
 
-def test_64_kib_are_read_and_not_more(world: World, app: App) -> None:
+def test_probe_reads_64_kib_and_no_more(world: World, app: App) -> None:
     def body(size: int) -> bytes:
         empty = len(b'{"id": 7, "x": ""}')
         return b'{"id": 7, "x": "' + b"x" * (size - empty) + b'"}'
@@ -526,7 +530,7 @@ def who(site: Any) -> Any:
     return found[0]
 
 
-def test_an_endless_answer_is_cut(world: World) -> None:
+def test_probe_cuts_an_endless_response(world: World) -> None:
     chunks = 0
 
     async def endless_asgi(scope: Any, receive: Any, send: Any) -> None:
@@ -577,7 +581,7 @@ def ask(world: World, asgi_app: Any, wsgi_app: Any, session: CookieSession) -> i
     return int(started[0][:3])
 
 
-def test_what_the_app_sets_in_the_probe_is_dropped(world: World, app: App) -> None:
+def test_probe_drops_cookies_that_the_app_sets(world: World, app: App) -> None:
     app.me = Reply(200, [("Set-Cookie", "sid=renewed; Path=/"), ("X-Of", "probe")], b"{}")
     site = probing(world, app)
     answer = site.generate(COOKIE)
@@ -586,7 +590,7 @@ def test_what_the_app_sets_in_the_probe_is_dropped(world: World, app: App) -> No
     assert answer.header("x-of") is None
 
 
-def test_an_app_that_fails_is_unavailable_by_its_type_alone(
+def test_probe_of_an_app_that_fails_logs_the_type_alone(
     world: World, app: App, caplog: pytest.LogCaptureFixture
 ) -> None:
     app.me = LookupError(f"sid={LONG}")
@@ -597,7 +601,7 @@ def test_an_app_that_fails_is_unavailable_by_its_type_alone(
 
 
 @pytest.mark.parametrize("how", ["silent", "start only", "half a body", "cancels itself"])
-def test_an_app_that_never_ends_its_answer_is_unavailable(world: World, how: str) -> None:
+def test_probe_of_a_response_without_end_is_unavailable(world: World, how: str) -> None:
     async def app_asgi(scope: Any, receive: Any, send: Any) -> None:
         if how == "cancels itself":
             raise asyncio.CancelledError
@@ -619,7 +623,7 @@ def test_an_app_that_never_ends_its_answer_is_unavailable(world: World, how: str
     assert ask(world, app_asgi, app_wsgi, CookieSession("sid", probe="/me")) == 503
 
 
-def test_an_answer_counts_however_it_is_written(world: World) -> None:
+def test_probe_reads_a_response_however_it_is_written(world: World) -> None:
     async def app_asgi(scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["body"] == b""
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -636,7 +640,9 @@ def test_an_answer_counts_however_it_is_written(world: World) -> None:
     assert ask(world, app_asgi, app_wsgi, CookieSession("sid", probe="/me")) == 200
 
 
-def test_an_app_that_hangs_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe_of_an_app_that_hangs_is_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(asgi_probe, "PROBE_SECONDS", 0.05)
     monkeypatch.setattr(wsgi_probe, "PROBE_SECONDS", 0.05)
     go_on = threading.Event()
@@ -661,7 +667,7 @@ def test_an_app_that_hangs_is_given_up(world: World, monkeypatch: pytest.MonkeyP
         assert ended == ["cancelled"]
 
 
-def test_an_app_that_hangs_is_cancelled_then_and_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe_of_an_app_that_hangs_is_cancelled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not only when the loop is closed, which ends everything."""
     monkeypatch.setattr(asgi_probe, "PROBE_SECONDS", 0.01)
     ended: list[str] = []
@@ -683,7 +689,7 @@ def test_an_app_that_hangs_is_cancelled_then_and_there(monkeypatch: pytest.Monke
     assert asyncio.run(whole()) == ["cancelled"]
 
 
-def test_what_the_app_keeps_in_its_context_is_not_the_probes(world: World) -> None:
+def test_probe_has_a_context_of_its_own(world: World) -> None:
     """A user who was looked up for the request at work is not who the question is about."""
     looked_up: ContextVar[str] = ContextVar("looked_up")
 
@@ -699,7 +705,7 @@ def test_what_the_app_keeps_in_its_context_is_not_the_probes(world: World) -> No
     assert site.verify(answer.header("set-ott")).json()["user"] == {"id": "bob"}
 
 
-def test_apps_that_hang_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probes_of_apps_that_hang_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wsgi_probe, "PROBE_SECONDS", 0.01)
     monkeypatch.setattr(wsgi_probe, "MOST_PROBES", 2)
     go_on = threading.Event()
@@ -736,7 +742,7 @@ def test_apps_that_hang_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("no place became free")
 
 
-def test_without_a_thread_a_probe_fails_and_keeps_no_place(
+def test_probe_without_a_thread_fails_and_keeps_no_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(wsgi_probe, "MOST_PROBES", 1)
@@ -759,9 +765,7 @@ def test_without_a_thread_a_probe_fails_and_keeps_no_place(
     assert current(session, "sid=x") is not None
 
 
-def test_a_view_that_asks_for_the_session_in_the_probe_hears_of_nobody(
-    world: World, app: App
-) -> None:
+def test_probe_shows_no_session_to_a_view_that_asks(world: World, app: App) -> None:
     heard: list[Any] = []
 
     async def me_later(seen: Seen) -> Reply:
@@ -780,7 +784,7 @@ def test_a_view_that_asks_for_the_session_in_the_probe_hears_of_nobody(
     assert [session and session.user_id for session in heard] == [None, None, "7"]
 
 
-def test_a_second_layer_lets_the_probe_of_the_first_pass(world: World, app: App) -> None:
+def test_probe_of_the_first_layer_passes_the_second(world: World, app: App) -> None:
     heard: list[Any] = []
 
     async def me_later(seen: Seen) -> Reply:
@@ -803,7 +807,7 @@ def test_a_second_layer_lets_the_probe_of_the_first_pass(world: World, app: App)
     assert len(app.probes) == 1
 
 
-def test_the_probe_passes_a_layer_that_signs_in_itself(world: World, app: App) -> None:
+def test_probe_passes_a_layer_that_signs_in_itself(world: World, app: App) -> None:
     inner = world.serve(app, session=SealedSession(b"0" * 32))
     front: Any = ASGIMiddleware if world.interface == "asgi" else WSGIMiddleware
     session = CookieSession("sid", probe="/me")
@@ -813,7 +817,7 @@ def test_the_probe_passes_a_layer_that_signs_in_itself(world: World, app: App) -
     assert len(app.probes) == 1
 
 
-def test_a_probe_outside_of_a_request_asks_as_localhost(app: App) -> None:
+def test_probe_outside_of_a_request_asks_as_localhost(app: App) -> None:
     site = probing(World("wsgi"), app)
     assert site.members.resolve(Session(id="s", token=LONG)).user_id == "7"
     (probe,) = app.probes
@@ -828,7 +832,7 @@ def test_a_probe_outside_of_a_request_asks_as_localhost(app: App) -> None:
     assert app.probes[1].headers["host"] == "localhost"
 
 
-def test_a_redeeming_call_sees_no_mixture_of_two_sessions(world: World) -> None:
+def test_redeeming_call_sees_no_mixture_of_two_sessions(world: World) -> None:
     site = world.serve(session=CookieSession("sid", "csrf"))
     token = site.generate({"cookie": "sid=of-alice"}).json()["token"]
     answer = site.fetch(f"/?ott={token}", {"cookie": "sid=of-bob; csrf=of-bob; theme=dark"})
@@ -837,7 +841,7 @@ def test_a_redeeming_call_sees_no_mixture_of_two_sessions(world: World) -> None:
     assert "Max-Age=0" in answer.cookie("csrf")
 
 
-def test_one_adapter_asks_one_app(world: World, app: App) -> None:
+def test_adapter_probes_one_app(world: World, app: App) -> None:
     session = CookieSession("sid", probe="/me")
     world.serve(app, session=session)
     with pytest.raises(ConfigurationError, match="make another"):
@@ -847,7 +851,7 @@ def test_one_adapter_asks_one_app(world: World, app: App) -> None:
     world.serve(app, session=shared)  # it asks nobody's app
 
 
-def test_what_an_app_does_after_its_answer_is_its_own(world: World) -> None:
+def test_probe_ends_with_the_response(world: World) -> None:
     after: list[str] = []
 
     async def app_asgi(scope: Any, receive: Any, send: Any) -> None:
@@ -868,16 +872,16 @@ def test_what_an_app_does_after_its_answer_is_its_own(world: World) -> None:
     assert after == ["began"]
 
 
-def test_a_probe_without_an_app_says_what_to_do() -> None:
+def test_probe_without_an_app_says_what_to_do() -> None:
     adapter = CookieSession("sid", probe="/me")
     with pytest.raises(SessionUnavailable, match="validate="):
         current(adapter, "sid=x")
-    tokens = OneTimeTokens(MemoryBackend(clock=Clock()), sessions=adapter)
+    tokens = OneTimeTokens(MemoryBackend(clock=Clock(NOW)), sessions=adapter)
     with pytest.raises(SessionUnavailable, match="needs a wrapped app"):
         tokens.verify(tokens.generate(person("alice")))
 
 
-def test_a_probe_waits_where_its_app_does() -> None:
+def test_probe_waits_where_its_app_does() -> None:
     adapter = CookieSession("sid", probe="/me")
     assert not is_async(adapter.current)
     probe = probing(World("asgi"), App())
@@ -885,7 +889,7 @@ def test_a_probe_waits_where_its_app_does() -> None:
     assert not is_async(probing(World("wsgi"), App()).members.current)
 
 
-def test_a_token_service_of_one_s_own_probes_too(world: World, app: App) -> None:
+def test_token_service_probes_too(world: World, app: App) -> None:
     adapter = CookieSession("sid", probe="/me")
     tokens = OneTimeTokens(MemoryBackend(clock=world.clock), sessions=adapter)
     site = world.serve(app, session=adapter, tokens=tokens)
@@ -905,7 +909,7 @@ def test_a_token_service_of_one_s_own_probes_too(world: World, app: App) -> None
         (["name", "hair"], {"id": 7, "name": "Alice"}),
     ],
 )
-def test_what_is_told_of_the_user_is_listed(world: World, expose: Any, told: Any) -> None:
+def test_expose_lists_the_fields_of_the_user(world: World, expose: Any, told: Any) -> None:
     user = {"id": 7, "name": "Alice", "phone": "1"}
 
     def probed(seen: Seen) -> Reply:
@@ -920,12 +924,12 @@ def test_what_is_told_of_the_user_is_listed(world: World, expose: Any, told: Any
         assert (answer["session"]["userId"], answer["user"]) == ("7", told)
 
 
-def test_a_session_without_a_user_has_none_to_tell_of() -> None:
+def test_expose_of_a_session_without_a_user() -> None:
     adapter = CookieSession("sid", validate=lambda values: {}, expose=["name"])
     assert current(adapter, "sid=s").user is None
 
 
-def test_fields_are_listed() -> None:
+def test_expose_is_a_list_of_names() -> None:
     with pytest.raises(ConfigurationError, match="expose: 'name'; pass a list of names"):
         CookieSession("sid", expose="name")
 
@@ -950,7 +954,7 @@ def test_fields_are_listed() -> None:
         "[" * 100_000,
     ],
 )
-def test_what_is_no_cookie_of_these_is_nobody_s(token: str, validate: Any) -> None:
+def test_token_without_these_cookies_is_no_session(token: str, validate: Any) -> None:
     session = Session(id="s", token=token)
     assert CookieSession("sid", "csrf", validate=validate).resolve(session) is None
     if not token or {*token} & {*";\n☃"}:
@@ -958,7 +962,7 @@ def test_what_is_no_cookie_of_these_is_nobody_s(token: str, validate: Any) -> No
 
 
 @pytest.mark.parametrize("names", [["sid"], ["sid", "csrf"]])
-def test_a_sealed_session_has_no_cookie_to_carry_over(world: World, names: list[str]) -> None:
+def test_sealed_session_has_no_cookie_to_carry_over(world: World, names: list[str]) -> None:
     backend = MemoryBackend(clock=world.clock)
     sealed = SealedSession("a secret of thirty-two characters", clock=world.clock)
     value = sealed.start("alice", remember=True).token

@@ -103,7 +103,7 @@ def test_bare_name_is_attacked_and_the_log_says_so(
     assert "session fixation" in record.getMessage()
 
 
-def test_a_new_key_at_sign_in_holds_the_attacker_off(world: World) -> None:
+def test_new_key_at_sign_in_keeps_the_attacker_out(world: World) -> None:
     site = world.serve(App(renews=True), session=CookieSession("sid", renews_key=True))
     attacker, victim = Browser(site), Browser(site)
     attacker.get("/visit")
@@ -114,7 +114,7 @@ def test_a_new_key_at_sign_in_holds_the_attacker_off(world: World) -> None:
     assert attacker.user() is None
 
 
-def test_an_anonymous_session_gets_no_token(site: Site) -> None:
+def test_anonymous_session_gets_no_token(site: Site) -> None:
     attacker = Browser(site)
     assert attacker.get("/visit").header("set-ott") is None
     assert attacker.cookies == {"sid": ANONYMOUS}
@@ -124,7 +124,7 @@ def test_an_anonymous_session_gets_no_token(site: Site) -> None:
     assert attacker.get("/one-time-token/generate").status == 200
 
 
-def test_a_session_that_became_anonymous_redeems_no_token(site: Site, app: App) -> None:
+def test_session_that_became_anonymous_redeems_no_token(site: Site, app: App) -> None:
     attacker, victim = Browser(site), Browser(site)
     attacker.get("/visit")
     attacker.sign_in("attacker")
@@ -140,7 +140,7 @@ def test_a_session_that_became_anonymous_redeems_no_token(site: Site, app: App) 
     assert (victim.user(), attacker.user()) == ("victim", None)
 
 
-def test_an_anonymous_session_is_none_to_the_app(world: World, app: App) -> None:
+def test_anonymous_session_is_none_to_the_app(world: World, app: App) -> None:
     found: list[Any] = []
 
     async def look_later(seen: Seen) -> Any:
@@ -170,7 +170,7 @@ HOOKS: list[dict[str, Any]] = [{}, {"probe": "/me"}, {"validate": lambda values:
 
 @pytest.mark.parametrize("names", [("sid",), ("sid", "csrf")])
 @pytest.mark.parametrize("how", HOOKS, ids=["bare", "probe", "validate"])
-def test_each_start_warns_once(
+def test_warning_once_at_each_start(
     how: dict[str, Any], names: tuple[str, ...], world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     session = CookieSession(*names, **how)
@@ -190,7 +190,7 @@ def test_each_start_warns_once(
 
 
 @pytest.mark.parametrize("how", HOOKS, ids=["bare", "probe", "validate"])
-def test_an_app_that_renews_its_key_is_not_warned_of_fixation(
+def test_warning_of_fixation_is_off_with_renews_key(
     how: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     CookieSession("sid", renews_key=True, **how)
@@ -199,7 +199,7 @@ def test_an_app_that_renews_its_key_is_not_warned_of_fixation(
 
 
 @pytest.mark.parametrize("session", ["sid", ["sid", "csrf"]])
-def test_a_bare_name_is_warned_of(session: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_warning_of_a_bare_name(session: Any, caplog: pytest.LogCaptureFixture) -> None:
     def app(environ: Any, start_response: Any) -> Any:
         return []
 

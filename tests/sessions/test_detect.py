@@ -140,7 +140,7 @@ def mounted_in(outer: Any, app: Any) -> Any:
 
 
 @pytest.mark.parametrize("wrap", FLASK.values(), ids=FLASK)
-def test_a_flask_app_is_found(wrap: Callable[[Any], Any]) -> None:
+def test_flask_app_is_found(wrap: Callable[[Any], Any]) -> None:
     app = flask_app()
     adapter = adapter_of(wrap(app))
     assert isinstance(adapter, FlaskSession)
@@ -149,7 +149,7 @@ def test_a_flask_app_is_found(wrap: Callable[[Any], Any]) -> None:
 
 @pytest.mark.parametrize("kind", [Starlette, FastAPI])
 @pytest.mark.parametrize("wrap", STARLETTE.values(), ids=STARLETTE)
-def test_an_app_with_session_middleware_is_found(
+def test_starlette_app_with_session_middleware_is_found(
     kind: type[Starlette], wrap: Callable[[Any], Any]
 ) -> None:
     adapter = adapter_of(wrap(starlette_app(kind)))
@@ -157,14 +157,14 @@ def test_an_app_with_session_middleware_is_found(
     assert adapter.cookie_names == ("sid",)
 
 
-def test_session_middleware_alone_is_enough() -> None:
+def test_starlette_session_middleware_alone_is_enough() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None: ...
 
     wrapped = CORSMiddleware(SessionMiddleware(app, SECRET, session_cookie="own"))
     assert adapter_of(wrapped).cookie_names == ("own",)
 
 
-def test_a_flask_app_that_wraps_its_own_wsgi_app() -> None:
+def test_flask_app_that_wraps_its_own_wsgi_app() -> None:
     app = flask_app()
     app.wsgi_app = OTTMiddleware(app.wsgi_app)  # type: ignore[method-assign]  # as its documentation has it
     assert isinstance(app.wsgi_app.flow.options.adapter, FlaskSession)
@@ -174,7 +174,7 @@ def test_a_flask_app_that_wraps_its_own_wsgi_app() -> None:
 # An app of one framework in one of another.
 
 
-def test_the_outermost_whose_adapter_can_be_made_wins() -> None:
+def test_layer_outermost_with_an_adapter_wins() -> None:
     inner = flask_app()
     outer = starlette_app()
     outer.mount("/shop", FromWSGI(inner))
@@ -186,7 +186,7 @@ def test_the_outermost_whose_adapter_can_be_made_wins() -> None:
     assert isinstance(adapter_of(secretless), StarletteSession)
 
 
-def test_where_none_can_be_made_the_outermost_says_why() -> None:
+def test_layer_outermost_says_why_there_is_no_adapter() -> None:
     outer = Starlette(routes=[Mount("/shop", FromWSGI(flask_app(None)))])
     with pytest.raises(ConfigurationError, match="has no SessionMiddleware"):
         adapter_of(outer)
@@ -210,7 +210,7 @@ SESSIONS = Middleware(SessionMiddleware, secret_key=SECRET)
 
 
 @pytest.mark.parametrize("kind", [Starlette, FastAPI])
-def test_a_layer_outside_of_session_middleware(kind: type[Starlette]) -> None:
+def test_layer_outside_of_session_middleware(kind: type[Starlette]) -> None:
     cors = Middleware(CORSMiddleware, allow_origins=["*"])
     app = built(SESSIONS, cors, Middleware(OTTMiddleware), kind=kind)
     answer = asyncio.run(call_asgi(app, make_scope("GET", "/one-time-token/generate")))
@@ -218,7 +218,7 @@ def test_a_layer_outside_of_session_middleware(kind: type[Starlette]) -> None:
 
 
 @pytest.mark.parametrize("kind", [Starlette, FastAPI])
-def test_a_layer_inside_of_session_middleware_is_told_so(kind: type[Starlette]) -> None:
+def test_layer_inside_of_session_middleware_is_refused(kind: type[Starlette]) -> None:
     app = built(Middleware(OTTMiddleware), SESSIONS, kind=kind)
     with pytest.raises(ConfigurationError, match="let OTTMiddleware be outside of it"):
         asyncio.run(call_asgi(app, make_scope()))
@@ -260,7 +260,7 @@ UNKNOWN = [quart, litestar, falcon, falcon_asgi, bottle, pyramid, plain]
 
 @pytest.mark.filterwarnings("ignore")  # of the frameworks' own imports
 @pytest.mark.parametrize("make", UNKNOWN)
-def test_another_framework_is_told_what_to_pass(make: Callable[[], Any]) -> None:
+def test_unknown_framework_is_told_what_to_pass(make: Callable[[], Any]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         OTTMiddleware(make(), interface="asgi", session="auto")
     told = str(caught.value)
@@ -279,7 +279,7 @@ def test_quart_is_not_taken_for_flask_though_it_is_built_on_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["wsgi.WSGIHandler", "asgi.ASGIHandler"])
-def test_django_is_told_by_its_handler(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_django_is_found_by_its_handler(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, _, kind = name.partition(".")
     handler = type(kind, (), {"__module__": f"django.core.handlers.{module}", "__call__": first})
     made = SessionAdapter()
@@ -289,7 +289,7 @@ def test_django_is_told_by_its_handler(name: str, monkeypatch: pytest.MonkeyPatc
     assert adapter_of(in_a_closure(handler())) is made
 
 
-def test_what_contains_itself_has_an_end() -> None:
+def test_layers_that_contain_themselves_have_an_end() -> None:
     one, other = Slotted(None), Slotted(None)
     one.app, other.app = other, one
     assert list(layers_of(one)) == [one, other]
@@ -335,7 +335,7 @@ def test_what_contains_itself_has_an_end() -> None:
         ),
     ],
 )
-def test_looking_imports_no_framework_that_the_app_does_not_use(
+def test_detection_imports_no_framework_that_the_app_does_not_use(
     program: str, used: str, unused: set[str]
 ) -> None:
     program = (

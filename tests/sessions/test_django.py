@@ -42,11 +42,12 @@ from ott_middleware import (
     MemoryBackend,
     OneTimeTokens,
     OTTMiddleware,
-    Request,
     Session,
     SessionAdapter,
-    SessionNotFound,
+    get_handle,
 )
+from ott_middleware.errors import SessionNotFound
+from ott_middleware.http import Request
 from ott_middleware.sessions.django import store as django_store
 from ott_middleware.sessions.django import user as django_user
 from ott_middleware.testing import SessionAdapterContract
@@ -64,12 +65,11 @@ MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 def at_work(request: Any) -> HttpResponse:
     """Asks for a token in the middle of its own work."""
-    carrier = getattr(request, "environ", None) or request.scope
     User.objects.filter(username="ada").update(first_name="Ada")
     before = connection.connection
-    carrier["ott"].generate()
+    get_handle(request).generate()
     assert connection.connection is before
-    assert carrier["ott"].session.user_id == str(request.user.pk)
+    assert get_handle(request).session.user_id == str(request.user.pk)
     return HttpResponse("done")
 
 
@@ -279,7 +279,7 @@ class TestForkedInCookies(TestSharedInCookies):
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_link_leads_into_the_same_session(world: str) -> None:
+def test_link_leads_into_the_same_session(world: str) -> None:
     project = Project(world)
     ada = project.ada()
     token = ada.token(HERE)
@@ -291,7 +291,7 @@ def test_a_link_leads_into_the_same_session(world: str) -> None:
     assert project.visitor().get(f"{THERE}/?ott={token}").status == 400
 
 
-def test_a_call_is_handled_signed_in(world: str) -> None:
+def test_call_with_a_token_is_handled_signed_in(world: str) -> None:
     project = Project(world)
     token = project.ada().token(HERE)
     visitor = project.visitor()
@@ -306,7 +306,7 @@ def test_a_call_is_handled_signed_in(world: str) -> None:
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("mode", ["share", "fork"])
 @pytest.mark.parametrize("end", ["password", "active", "out", "gone"])
-def test_a_session_that_ended_meanwhile_is_not_found(
+def test_session_that_ended_meanwhile_is_not_found(
     world: str, mode: str, end: str, engine: str
 ) -> None:
     project = Project(world, here=DjangoSession(mode=mode))
@@ -334,7 +334,7 @@ def test_a_session_that_ended_meanwhile_is_not_found(
 
 
 @pytest.mark.parametrize("kind", ["db", "signed_cookies"])
-def test_signing_out_revokes(world: str, kind: str) -> None:
+def test_sign_out_revokes_tokens(world: str, kind: str) -> None:
     with settings(engine=kind):
         project = Project(world, revoke_on_sign_out=True)
         ada = project.ada()
@@ -345,7 +345,7 @@ def test_signing_out_revokes(world: str, kind: str) -> None:
         assert refused.code == "INVALID_TOKEN"
 
 
-def test_signing_in_offers_a_token(world: str) -> None:
+def test_sign_in_mints_a_token(world: str) -> None:
     project = Project(world, set_ott_header_on_new_session=True)
     visitor = project.visitor()
     token = sign_in(visitor).header("set-ott")
@@ -354,7 +354,7 @@ def test_signing_in_offers_a_token(world: str) -> None:
 
 
 @pytest.mark.usefixtures("engine")
-def test_who_is_not_signed_in_is_nobody_and_leaves_nothing(world: str) -> None:
+def test_visitor_without_sign_in_is_no_user_and_stores_nothing(world: str) -> None:
     project = Project(world)
     visitor = project.visitor()
     visitor.get(f"{HERE}/visit/")
@@ -379,14 +379,14 @@ GARBAGE = [
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("key", GARBAGE)
-def test_what_is_no_key_reaches_no_store(key: str) -> None:
+def test_malformed_key_reaches_no_store(key: str) -> None:
     with CaptureQueriesContext(connection) as queries:
         assert DjangoSession().current(asked(sessionid=key)) is None
     assert len(queries) == 0
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_key_that_was_never_issued_is_nobody(world: str) -> None:
+def test_key_that_was_never_issued_is_no_session(world: str) -> None:
     project = Project(world)
     for key in ("a" * 32, "a:b:cdefghijk", "../../../etc/passwd"):
         visitor = project.visitor()
@@ -394,7 +394,7 @@ def test_a_key_that_was_never_issued_is_nobody(world: str) -> None:
         assert visitor.generate(HERE).status == 401
 
 
-def test_looking_at_an_expired_file_leaves_no_new_one(tmp_path: Any) -> None:
+def test_expired_file_is_read_without_a_new_one(tmp_path: Any) -> None:
     import os
 
     with settings(engine="file"):
@@ -410,7 +410,7 @@ def test_looking_at_an_expired_file_leaves_no_new_one(tmp_path: Any) -> None:
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_fork_is_a_session_of_its_own(world: str, engine: str) -> None:
+def test_fork_is_a_session_of_its_own(world: str, engine: str) -> None:
     project = Project(world, here=DjangoSession(mode="fork", data=["theme"]))
     ada = project.ada()
     ada.get(f"{THERE}/visit/")  # an anonymous session, whose key somebody may know
@@ -429,7 +429,7 @@ def test_a_fork_is_a_session_of_its_own(world: str, engine: str) -> None:
     assert (who(ada), who(ada, HERE)) == ("nobody", "ada")
 
 
-def test_a_fork_outlives_the_sign_out_but_not_the_password(world: str) -> None:
+def test_fork_outlives_the_sign_out_but_not_the_password(world: str) -> None:
     project = Project(world, here=DjangoSession(mode="fork"))
     ada = project.ada()
     ada.get(f"{THERE}/?ott={ada.token(HERE)}")
@@ -444,7 +444,7 @@ def test_a_fork_outlives_the_sign_out_but_not_the_password(world: str) -> None:
 @pytest.mark.parametrize("kind", ["db", "cached_db"])
 @pytest.mark.parametrize("remember", [True, False])
 @pytest.mark.parametrize("zones", [True, False])
-def test_a_fork_ends_no_later_than_where_it_is_from(kind: str, remember: bool, zones: bool) -> None:
+def test_fork_ends_no_later_than_its_parent(kind: str, remember: bool, zones: bool) -> None:
     with settings(engine=kind, USE_TZ=zones, TIME_ZONE="Asia/Tokyo"):
         project = Project("wsgi", here=DjangoSession(mode="fork"))
         ada = project.ada(remember=remember)
@@ -468,7 +468,7 @@ def test_a_fork_ends_no_later_than_where_it_is_from(kind: str, remember: bool, z
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("mode", ["share", "fork"])
-def test_what_was_not_to_be_remembered_ends_with_the_browser(world: str, mode: str) -> None:
+def test_session_not_remembered_ends_with_the_browser(world: str, mode: str) -> None:
     project = Project(world, here=DjangoSession(mode=mode))
     ada = project.ada(remember=False)
     assert redeem(ada, ada.token(HERE)).status == 200
@@ -476,7 +476,7 @@ def test_what_was_not_to_be_remembered_ends_with_the_browser(world: str, mode: s
     assert store(key_of(ada)).get_expire_at_browser_close()
 
 
-def test_a_fork_from_a_store_of_its_own() -> None:
+def test_fork_from_a_store_of_its_own() -> None:
     def both() -> DjangoSession:
         return DjangoSession(mode="fork", same_store=False)
 
@@ -494,7 +494,7 @@ def test_a_fork_from_a_store_of_its_own() -> None:
         DjangoSession(same_store=False)
 
 
-def test_a_plain_session_is_carried_too() -> None:
+def test_plain_session_is_carried_too() -> None:
     adapter = DjangoSession(mode="fork")
     project = Project("wsgi")
     ada = project.ada()
@@ -512,13 +512,13 @@ def test_a_plain_session_is_carried_too() -> None:
     assert apart.alive(plain) is None
 
 
-def test_a_key_that_is_somebody_elses_now_is_not_found() -> None:
+def test_key_of_another_user_now_is_not_found() -> None:
     adapter = DjangoSession()
     ada = Project("wsgi").ada()
     assert adapter.alive(Session(id="x", token=key_of(ada, HERE), user_id="2")) is None
 
 
-def test_a_user_deactivated_at_the_last_moment_is_not_signed_in() -> None:
+def test_user_deactivated_at_the_last_moment_is_not_signed_in() -> None:
     adapter = DjangoSession(mode="fork")
     found = adapter.current(asked(sessionid=key_of(Project("wsgi").ada(), HERE)))
     assert found is not None
@@ -547,7 +547,7 @@ def test_forms_work_after_the_arrival_with_a_secret_of_their_own(
         assert who(ada) == "nobody"
 
 
-def test_a_second_arrival_leaves_open_forms_alone() -> None:
+def test_second_arrival_leaves_open_forms_alone() -> None:
     project = Project("wsgi")
     ada = project.ada()
     redeem(ada, ada.token(HERE))
@@ -557,7 +557,7 @@ def test_a_second_arrival_leaves_open_forms_alone() -> None:
     assert ada.jars[THERE]["csrftoken"] == before
 
 
-def test_a_form_sent_with_a_token_is_accepted(world: str) -> None:
+def test_form_sent_with_a_token_is_accepted(world: str) -> None:
     project = Project(world, here=DjangoSession(mode="fork"))
     ada = project.ada()
     page = ada.get(f"{THERE}/login/").body.decode()
@@ -605,7 +605,7 @@ def test_receivers_of_the_sign_in_see_a_request_and_leave_messages(
         assert ada.get(f"{THERE}/told/").body == b""
 
 
-def test_a_project_without_messages_has_none() -> None:
+def test_project_without_messages_has_none() -> None:
     installed = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"]
     with settings(INSTALLED_APPS=installed):
         adapter = DjangoSession(mode="fork")
@@ -635,7 +635,7 @@ def as_ada(**more: Any) -> Session:
     return arriving(user={"id": "2", "email": "ada@example.com", "club": "oars"}, **more)
 
 
-def test_a_field_says_who_it_is() -> None:
+def test_match_by_a_field() -> None:
     adapter = DjangoSession(match="email", expose=["username"], data=["theme"])
     end = datetime.now(timezone.utc) + timedelta(hours=1)
     found = adapter.resolve(as_ada(expires_at=end, data={"theme": "dark", "cart": 1}))
@@ -647,7 +647,7 @@ def test_a_field_says_who_it_is() -> None:
     assert (begun[SESSION_KEY], begun["theme"], "cart" in begun) == ("1", "dark", False)
 
 
-def test_the_longest_session_here_is_the_longest_for_who_arrives() -> None:
+def test_lifetime_of_this_site_caps_arrivals() -> None:
     adapter = DjangoSession(match="email")
     now = datetime.now(timezone.utc)
     for end in (None, now + timedelta(days=365)):
@@ -658,14 +658,14 @@ def test_the_longest_session_here_is_the_longest_for_who_arrives() -> None:
         assert not adapter.resolve(as_ada()).persistent
 
 
-def test_an_id_says_who_it_is_where_the_sites_agree() -> None:
+def test_match_by_id() -> None:
     adapter = DjangoSession(match="id", auth_backend=MODEL_BACKEND)
     assert adapter.resolve(arriving()).user["id"] == "2"
     for stranger in ("77", "x", "9" * 400):
         assert adapter.resolve(arriving(user_id=stranger)) is None
 
 
-def test_no_match_is_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_match_that_returns_none_signs_no_user_in(caplog: pytest.LogCaptureFixture) -> None:
     assert DjangoSession().resolve(as_ada()) is None
     adapter = DjangoSession(match="email")
     # The id of elsewhere never stands in for the field.
@@ -683,7 +683,7 @@ def test_no_match_is_nobody(caplog: pytest.LogCaptureFixture) -> None:
     assert "ada@" not in caplog.text
 
 
-def test_a_function_says_who_it_is() -> None:
+def test_match_by_a_function() -> None:
     def create(session: Session) -> Any:
         email = str((session.user or {})["email"])
         return User.objects.get_or_create(username=email, email=email)[0]
@@ -697,7 +697,7 @@ def test_a_function_says_who_it_is() -> None:
             DjangoSession(match=lambda _, wrong=wrong: wrong).resolve(new)
 
 
-def test_an_asynchronous_function_says_who_it_is(world: str) -> None:
+def test_match_by_an_async_function(world: str) -> None:
     async def find(session: Session) -> Any:
         return await User.objects.filter(username="bob").afirst()
 
@@ -713,7 +713,7 @@ def test_an_asynchronous_function_says_who_it_is(world: str) -> None:
 # Users of the project's own kind.
 
 
-def test_a_user_model_of_the_projects_own(world: str) -> None:
+def test_user_model_of_the_project(world: str) -> None:
     with ExitStack() as stack:
         from django.conf import settings as now
 
@@ -766,7 +766,7 @@ def test_values_become_json() -> None:
 # Django's rules.
 
 
-def test_looking_changes_nothing_though_the_session_is_outdated() -> None:
+def test_outdated_session_is_read_without_a_change() -> None:
     ada = Project("wsgi").ada()
     key = key_of(ada, HERE)
     with settings(
@@ -787,7 +787,7 @@ def test_looking_changes_nothing_though_the_session_is_outdated() -> None:
         assert DjangoSession().current(asked(sessionid=key)) is None
 
 
-def test_of_two_cookies_the_one_that_django_reads_counts() -> None:
+def test_cookie_that_django_reads_counts_of_two() -> None:
     project = Project("wsgi")
     ada = key_of(project.ada(), HERE)
     request = Request(
@@ -796,7 +796,7 @@ def test_of_two_cookies_the_one_that_django_reads_counts() -> None:
     assert DjangoSession().current(request) is not None
 
 
-def test_a_session_that_is_its_cookie_keeps_its_name_through_every_change() -> None:
+def test_session_id_of_a_signed_cookie_stays_through_every_change() -> None:
     with settings(engine="signed_cookies"):
         key = key_of(Project("wsgi").ada(), HERE)
         changed = store(key)
@@ -811,7 +811,7 @@ def test_a_session_that_is_its_cookie_keeps_its_name_through_every_change() -> N
         assert before.id == after.id
 
 
-def test_the_cache_keeps_a_browser_session_no_longer_than_its_end() -> None:
+def test_cache_keeps_a_browser_session_no_longer_than_its_end() -> None:
     begun = store()
     ends = datetime.now(timezone.utc) + timedelta(minutes=1)
     django_store.limit(begun, ends, persistent=False)
@@ -820,7 +820,7 @@ def test_the_cache_keeps_a_browser_session_no_longer_than_its_end() -> None:
 
 
 @pytest.mark.parametrize("kind", ENGINES)
-def test_when_a_session_ends(kind: str) -> None:
+def test_session_end(kind: str) -> None:
     with settings(engine=kind):
         for age in (3600, timedelta(days=3), 10**8):
             begun = store()
@@ -838,7 +838,7 @@ def test_when_a_session_ends(kind: str) -> None:
             assert django_store.end_of(begun) > datetime.now(timezone.utc)
 
 
-def test_what_leaves_is_what_was_named() -> None:
+def test_data_that_leaves_is_what_was_named() -> None:
     adapter = DjangoSession(expose=["email"], data=["theme"])
     found = adapter.current(asked(sessionid=key_of(Project("wsgi").ada(), HERE)))
     assert found is not None
@@ -854,19 +854,19 @@ def test_what_leaves_is_what_was_named() -> None:
 # Connections.
 
 
-def test_our_own_answers_leave_no_connection_behind(world: str) -> None:
+def test_connections_are_closed_after_own_responses(world: str) -> None:
     project = Project(world)
     ada = project.ada()
     seen: list[Any] = []
     adapter: Any = DjangoSession()
-    inside = adapter._signed_in
+    inside = adapter._load
 
     def looking(key: str) -> Any:
         found = inside(key)
         seen.append(connection.connection)
         return found
 
-    adapter._signed_in = looking
+    adapter._load = looking
     connection.close()
     request = asked(sessionid=key_of(ada, HERE))
     assert adapter.current(request) is not None
@@ -882,7 +882,7 @@ def test_our_own_answers_leave_no_connection_behind(world: str) -> None:
         connection.close()
 
 
-def test_a_lost_connection_is_renewed() -> None:
+def test_connection_that_was_lost_is_renewed() -> None:
     ada = Project("wsgi").ada()
     connection.close()
     connection.ensure_connection()
@@ -892,14 +892,14 @@ def test_a_lost_connection_is_renewed() -> None:
 
 
 @pytest.mark.parametrize("view", ["work", "transaction"])
-def test_a_view_keeps_its_connection_and_its_transaction(world: str, view: str) -> None:
+def test_view_keeps_its_connection_and_its_transaction(world: str, view: str) -> None:
     project = Project(world)
     ada = project.ada()
     assert ada.get(f"{HERE}/{view}/").body == b"done"
     assert User.objects.get(username="ada").first_name == "Ada"
 
 
-def test_a_transaction_around_us_goes_on() -> None:
+def test_transaction_around_the_middleware_goes_on() -> None:
     ada = Project("wsgi").ada()
     with transaction.atomic():
         assert DjangoSession().current(asked(sessionid=key_of(ada, HERE))) is not None
@@ -926,6 +926,9 @@ def test_attributes_are_those_of_the_settings() -> None:
         assert cookie.header()[1] == (
             f"sid={'k' * 32}; Max-Age=60; Domain=example.com; Path=/app; Secure; SameSite=Strict"
         )
+        names = ("domain", "path", "secure", "samesite", "httponly")
+        unset: Any = dict.fromkeys(names)
+        assert DjangoSession(**unset, max_age=60).attributes == adapter.attributes
         own = DjangoSession(
             domain="a.example.com", path="/", secure=False, samesite="Lax", httponly=True
         )
@@ -943,7 +946,7 @@ def test_attributes_are_those_of_the_settings() -> None:
         DjangoSession()
 
 
-def test_a_csrf_cookie_for_other_sites_is_secure() -> None:
+def test_csrf_cookie_for_other_sites_is_secure() -> None:
     with settings(CSRF_COOKIE_SAMESITE="None", CSRF_COOKIE_AGE=None):
         *_, cookie = DjangoSession().share(arriving(token="k" * 32), asked(csrftoken="x" * 32))
         assert (cookie.name, cookie.secure, cookie.max_age) == ("csrftoken", True, None)
@@ -958,12 +961,12 @@ def test_a_csrf_cookie_for_other_sites_is_secure() -> None:
         ({"mode": "copy"}, "'share' or 'fork'"),
     ],
 )
-def test_bad_arguments_are_refused(arguments: Any, words: str) -> None:
+def test_arguments_that_are_bad_are_refused(arguments: Any, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         DjangoSession(**arguments)
 
 
-def test_a_project_that_keeps_no_sessions_is_told_so(world: str) -> None:
+def test_project_without_sessions_is_refused(world: str) -> None:
     from django.conf import settings as now
 
     layers = [layer for layer in now.MIDDLEWARE if "sessions" not in layer and "auth" not in layer]
@@ -978,7 +981,7 @@ def test_a_project_that_keeps_no_sessions_is_told_so(world: str) -> None:
         Project(world, here=DjangoSession(match="nickname"))
 
 
-def test_what_is_not_ready_is_told_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_project_that_is_not_ready_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with settings(SESSION_ENGINE="no.such"), pytest.raises(ConfigurationError, match="in order"):
         DjangoSession()
     adapter = DjangoSession()
@@ -1009,7 +1012,7 @@ except ConfigurationError as error:
 """
 
 
-def test_it_imports_without_settings_and_says_what_it_needs() -> None:
+def test_import_without_settings() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True
     )

@@ -11,7 +11,7 @@ django_project.configure()
 
 from django.core.handlers.wsgi import WSGIRequest
 
-from ott_middleware import Request
+from ott_middleware.http import Request
 from ott_middleware.sessions.django.request import cookies_of
 
 BLANKS = ["\x85", "\xa0", "\u00a0", "\u2000", "\u3000", "\u2028"]

@@ -30,7 +30,8 @@ from django.db import connection, connections, models
 from django.http import HttpRequest
 from django.test import override_settings
 
-from ott_middleware import ConfigurationError, DjangoSession, Request, Session
+from ott_middleware import ConfigurationError, DjangoSession, Session
+from ott_middleware.http import Request
 from ott_middleware.sessions.django import store as django_store
 from ott_middleware.sessions.django import user as django_user
 
@@ -156,7 +157,7 @@ class TestMatchByField:
         found: Any = DjangoSession(match="email").resolve(arriving(email="ada@example.com"))
         assert found.user_id == "ada"
 
-    def test_two_exact_users(self, loose: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def test_exact_text_of_two_users(self, loose: Any, caplog: pytest.LogCaptureFixture) -> None:
         LooseUser.objects.create(name="eve", email="ada@example.com")
         assert DjangoSession(match="email").resolve(arriving(email="ada@example.com")) is None
         assert "several users have the same email" in caplog.text

@@ -37,14 +37,9 @@ from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 from django.urls import path
 
-from ott_middleware import (
-    ConfigurationError,
-    DjangoSession,
-    OTTMiddleware,
-    Request,
-    Session,
-    SessionExpired,
-)
+from ott_middleware import ConfigurationError, DjangoSession, OTTMiddleware, Session
+from ott_middleware.errors import SessionExpired
+from ott_middleware.http import Request
 from ott_middleware.sessions.django import ends as django_ends
 from ott_middleware.sessions.django import store as django_store
 
@@ -306,7 +301,7 @@ class TestFork:
         clock.now = ends + 1
         assert not App(key).signed_in
 
-    def test_this_site_s_lifetime_holds(self, engine: str, clock: Time) -> None:
+    def test_lifetime_of_this_site_holds(self, engine: str, clock: Time) -> None:
         key = parent(10 * HOUR)
         with override_settings(SESSION_COOKIE_AGE=HOUR):
             adapter = DjangoSession(mode="fork")
@@ -341,7 +336,7 @@ class TestFork:
 
     @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
     @pytest.mark.parametrize("expiry", [0, 2 * HOUR])
-    def test_without_time_zones(
+    def test_time_zones_off(
         self, engine: str, monkeypatch: pytest.MonkeyPatch, zone: str, expiry: int
     ) -> None:
         with override_settings(USE_TZ=False, TIME_ZONE=zone):
@@ -380,7 +375,7 @@ class TestArrival:
 
 class TestShare:
     @pytest.mark.parametrize("expiry", [None, 5 * HOUR])
-    def test_nothing_is_lengthened(self, engine: str, clock: Time, expiry: Any) -> None:
+    def test_lifetimes_are_not_lengthened(self, engine: str, clock: Time, expiry: Any) -> None:
         key = parent(expiry)
         adapter = DjangoSession()
         ends = clock.now + (expiry or settings.SESSION_COOKIE_AGE)
@@ -463,7 +458,7 @@ class TestStoreClass:
         if engine != "signed_cookies":
             assert "theme" not in store(cookie.value)
 
-    def test_asked_twice_it_is_changed_once(self) -> None:
+    def test_class_is_changed_once(self) -> None:
         class Store(DatabaseStore):  # type: ignore[misc]  # its base has no types
             pass
 

@@ -23,7 +23,8 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session as Stored
 from django.http import HttpRequest
 
-from ott_middleware import DjangoSession, Request, Session
+from ott_middleware import DjangoSession, Session
+from ott_middleware.http import Request
 from ott_middleware.sessions.django import user as django_user
 
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -104,7 +105,7 @@ def test_site_that_asks_the_source_takes_its_sealed_values(claim: str) -> None:
         kind = "elsewhere"
 
     source = Elsewhere(expose=["email"], data=["role"])
-    there = source._opened(replace(left_by(source), **CLAIMS[claim]))
+    there = source._open(replace(left_by(source), **CLAIMS[claim]))
     assert there is not None
     assert (there.user_id, dict(there.user or {})["email"]) == ("2", "eve@example.com")
     assert there.expires_at is not None
@@ -125,5 +126,5 @@ def test_honest_session_arrives_whole() -> None:
 def test_sealed_key_of_an_earlier_release_is_no_session() -> None:
     site = adapter()
     left = left_by(site)
-    old = site._sealed(json.dumps(["k" * 32, MODEL_BACKEND, "hash"]))
+    old = site._seal(json.dumps(["k" * 32, MODEL_BACKEND, "hash"]))
     assert site.resolve(replace(left, token=old)) is None

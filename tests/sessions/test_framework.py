@@ -15,18 +15,19 @@ from harness import NAVIGATION, NOW, Answer, Reply, Seen, Site, World, moment, p
 from ott_middleware import (
     ConfigurationError,
     CookieSession,
-    FrameworkSession,
     MemoryBackend,
     OneTimeTokens,
-    Request,
     SealedSession,
     Session,
     SessionAdapter,
 )
 from ott_middleware.context import Bounds, using_bounds
+from ott_middleware.http import Request
+from ott_middleware.sessions import FrameworkSession
+from ott_middleware.sessions.base import UserSession
 from ott_middleware.sessions.framework import session_id
 
-from .club import PEOPLE, ClubSession, Store
+from .club import PEOPLE, ClubSession, ClubSessions
 
 SECRET = "a secret of thirty-two characters"
 # The same people as elsewhere, with ids of their own; and one whom nobody knows elsewhere.
@@ -77,7 +78,7 @@ def seen_by(site: Site, answer: Answer) -> Any:
 # One site, or several with one secret and one store.
 
 
-def test_a_shared_session_is_the_same_on_both_sides(world: World) -> None:
+def test_shared_session_is_the_same_at_both_sites(world: World) -> None:
     club = ClubSession()
     two = Two(world, club, ClubSession(club.store))
     alice = club.sign_in("1")
@@ -88,7 +89,7 @@ def test_a_shared_session_is_the_same_on_both_sides(world: World) -> None:
     assert len(club.store.sessions) == 1
 
 
-def test_a_fork_is_a_session_of_its_own(world: World) -> None:
+def test_fork_is_a_session_of_its_own(world: World) -> None:
     club = ClubSession(data=["theme"])
     two = Two(world, club, ClubSession(club.store, mode="fork", data=["theme"]))
     alice = club.sign_in("1", theme="dark", ends=NOW + 600)
@@ -99,7 +100,7 @@ def test_a_fork_is_a_session_of_its_own(world: World) -> None:
     assert {s["ends"] for s in club.store.sessions.values()} == {NOW + 600}
 
 
-def test_a_visitor_s_own_session_is_never_promoted(world: World) -> None:
+def test_visitor_s_own_session_is_never_promoted(world: World) -> None:
     club = ClubSession()
     for mode in ("share", "fork"):
         two = Two(world, club, ClubSession(club.store, mode=mode))
@@ -111,7 +112,7 @@ def test_a_visitor_s_own_session_is_never_promoted(world: World) -> None:
 
 @pytest.mark.parametrize("mode", ["share", "fork"])
 @pytest.mark.parametrize("change", ["gone", "nobody", "somebody else"])
-def test_a_session_that_ended_is_not_found(world: World, mode: str, change: str) -> None:
+def test_ended_session_is_not_found(world: World, mode: str, change: str) -> None:
     club = ClubSession()
     two = Two(world, club, ClubSession(club.store, mode=mode))
     token = two.token(club.sign_in("1"))
@@ -127,7 +128,7 @@ def test_a_session_that_ended_is_not_found(world: World, mode: str, change: str)
 
 
 @pytest.mark.parametrize("mode", ["share", "fork"])
-def test_a_session_that_expired_says_so(world: World, mode: str) -> None:
+def test_expired_session_is_named_so(world: World, mode: str) -> None:
     club = ClubSession()
     two = Two(world, club, ClubSession(club.store, mode=mode))
     token = two.token(club.sign_in("1", ends=NOW + 60))
@@ -136,7 +137,7 @@ def test_a_session_that_expired_says_so(world: World, mode: str) -> None:
     assert (answer.code, answer.cookies) == ("SESSION_EXPIRED", {})
 
 
-def test_no_cookie_outlives_its_session(world: World) -> None:
+def test_cookie_never_outlives_its_session(world: World) -> None:
     club = ClubSession()
     for mode in ("share", "fork"):
         two = Two(world, club, ClubSession(club.store, mode=mode))
@@ -145,7 +146,7 @@ def test_no_cookie_outlives_its_session(world: World) -> None:
         assert "Max-Age=86400" in two.arrive(club.sign_in("1", ends=None)).cookie("club")
 
 
-def test_an_anonymous_session_is_nobody_and_leaves_nothing(world: World) -> None:
+def test_anonymous_session_is_none_and_leaves_nothing(world: World) -> None:
     club = ClubSession()
     two = Two(world, club, club)
     for headers in (club.sign_in(None), {"cookie": "club=forged.0"}, {"cookie": "club="}, {}):
@@ -161,7 +162,7 @@ def test_old_secrets_stay_good_while_they_are_named(world: World) -> None:
     forgotten = Two(world, old, ClubSession(old.store, secret=["new"]))
     assert forgotten.arrive(alice).status == 400
     # What is sealed is sealed under the newest.
-    assert ClubSession(secret=["old"])._opened(exposed(ClubSession(secret=["new", "old"]))) is None
+    assert ClubSession(secret=["old"])._open(exposed(ClubSession(secret=["new", "old"]))) is None
 
 
 # What leaves.
@@ -171,7 +172,7 @@ def exposed(adapter: FrameworkSession, **more: Any) -> Session:
     return adapter.expose(person("alice", **more))
 
 
-def test_nothing_but_the_allow_list_leaves() -> None:
+def test_allow_list_is_all_that_leaves() -> None:
     session = person(
         "alice", user={"id": "alice", "name": "A", "phone": "1"}, data={"theme": 1, "cart": 2}
     )
@@ -183,7 +184,7 @@ def test_nothing_but_the_allow_list_leaves() -> None:
     assert ClubSession().expose(replace(session, user_id=None)).user is None
 
 
-def test_what_the_app_hands_in_is_cut_as_well(world: World) -> None:
+def test_allow_list_cuts_what_the_app_hands_in(world: World) -> None:
     club = ClubSession(expose=["name"])
     site = world.serve(session=club)
     session = person("alice", token="", user={"name": "Alice", "phone": "1"}, data={"cart": 1})
@@ -200,13 +201,13 @@ def test_what_the_app_hands_in_is_cut_as_well(world: World) -> None:
     assert sealed.verify(sealed.generate(session)).user == session.user
 
 
-def test_the_cookie_leaves_sealed(caplog: pytest.LogCaptureFixture) -> None:
+def test_seal_holds_the_cookie_that_leaves(caplog: pytest.LogCaptureFixture) -> None:
     club = ClubSession()
     left = exposed(club, token="a cookie's value")
     assert left.token.startswith("club.")
     assert "cookie" not in left.token
     assert left.token != exposed(club, token="a cookie's value").token
-    opened = club._opened(left)
+    opened = club._open(left)
     assert opened is not None
     assert opened.token == "a cookie's value"
     for shown in (repr(left), repr(opened), repr(club), caplog.text):
@@ -215,18 +216,18 @@ def test_the_cookie_leaves_sealed(caplog: pytest.LogCaptureFixture) -> None:
     assert exposed(club, token="").token == ""
 
 
-def test_the_seal_is_of_no_use_to_anybody_else() -> None:
+def test_seal_is_of_no_use_to_other_sites() -> None:
     left = exposed(ClubSession(secret="mine"))
-    assert ClubSession(secret="mine")._opened(left) is not None
-    assert ClubSession(secret="yours")._opened(left) is None
+    assert ClubSession(secret="mine")._open(left) is not None
+    assert ClubSession(secret="yours")._open(left) is None
 
     class Other(ClubSession):
         kind = "other"
 
-    assert Other(secret="mine")._opened(left) is None
+    assert Other(secret="mine")._open(left) is None
     # Nor under its own name, when somebody writes that in front.
     renamed = replace(left, token=f"other.{left.token.removeprefix('club.')}")
-    assert Other(secret="mine")._opened(renamed) is None
+    assert Other(secret="mine")._open(renamed) is None
 
 
 @pytest.mark.parametrize(
@@ -245,27 +246,27 @@ def test_the_seal_is_of_no_use_to_anybody_else() -> None:
         "clüb.é;",
     ],
 )
-def test_what_is_not_sealed_does_not_open(token: str) -> None:
-    assert ClubSession()._opened(person("alice", token=token)) is None
+def test_seal_that_is_none_does_not_open(token: str) -> None:
+    assert ClubSession()._open(person("alice", token=token)) is None
 
 
-def test_any_cookie_s_value_can_be_sealed() -> None:
+def test_seal_takes_any_cookie_value() -> None:
     club = ClubSession()
     for value in ("é", "☃", "\udcff", 'a "quoted" one', "x" * 4096):
-        opened = club._opened(exposed(club, token=value))
+        opened = club._open(exposed(club, token=value))
         assert opened is not None
         assert opened.token == value
 
 
 @pytest.mark.parametrize("setter", [CookieSession("club"), CookieSession("club", "other")])
-def test_the_seal_is_never_set_as_a_cookie(world: World, setter: CookieSession) -> None:
+def test_seal_is_never_set_as_a_cookie(world: World, setter: CookieSession) -> None:
     club = ClubSession()
     two = Two(world, club, setter)
     answer = two.target.verify(two.token(club.sign_in("1")))
     assert (answer.code, answer.cookies) == ("SESSION_NOT_FOUND", {})
 
 
-def test_an_adapter_that_trusts_blindly_cannot_set_it_either(world: World) -> None:
+def test_seal_is_not_set_by_an_adapter_that_trusts_blindly(world: World) -> None:
     class Blind(SessionAdapter):
         blocks = False
 
@@ -288,7 +289,7 @@ def test_an_adapter_that_trusts_blindly_cannot_set_it_either(world: World) -> No
 
 
 @pytest.mark.parametrize("audience", [None, "http://app.example"])
-def test_a_seal_is_good_for_its_own_token_alone(world: World, audience: str | None) -> None:
+def test_seal_is_good_for_its_own_token_alone(world: World, audience: str | None) -> None:
     club = ClubSession()
     two = Two(world, club, club, public_origin="http://app.example")
     carried: list[Session] = []
@@ -302,7 +303,7 @@ def test_a_seal_is_good_for_its_own_token_alone(world: World, audience: str | No
 
     service = two.target.flow.tokens
     thief = OneTimeTokens(two.backend, sessions=Thief(), store_token="hashed", expires_in=60 * 24)
-    alice = two.source.flow.current_now(
+    alice = two.source.flow.services.guard.current_now(
         Request("GET", "http", "/", headers=club.sign_in("1", ends=NOW + 86400))
     )
     token = service.generate(alice, audience="http://thief.example")
@@ -319,7 +320,7 @@ def test_a_seal_is_good_for_its_own_token_alone(world: World, audience: str | No
     assert two.target.verify(again[1]).code == "SESSION_NOT_FOUND"
 
 
-def test_the_bounds_hold_where_there_are_some() -> None:
+def test_seal_bounds_hold_where_there_are_some() -> None:
     club = ClubSession()
     with using_bounds(Bounds("https://b.example", NOW + 180)):
         left = exposed(club)
@@ -330,8 +331,8 @@ def test_the_bounds_hold_where_there_are_some() -> None:
         (None, NOW, False),
     ]:
         with using_bounds(Bounds(audience, now)):
-            assert (club._opened(left) is not None) == opens
-    assert club._opened(left) is not None
+            assert (club._open(left) is not None) == opens
+    assert club._open(left) is not None
 
 
 # Who arrives from a site with another secret.
@@ -341,9 +342,7 @@ def elsewhere(**how: Any) -> ClubSession:
     return ClubSession(secret="another", **how)
 
 
-def test_without_match_nobody_arrives_and_the_log_says_why(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_match_missing_refuses_and_logs_why(world: World, caplog: pytest.LogCaptureFixture) -> None:
     source, target = elsewhere(), ClubSession()
     two = Two(world, source, target)
     alice = source.sign_in("1")
@@ -356,9 +355,7 @@ def test_without_match_nobody_arrives_and_the_log_says_why(
     assert target.asked == []
 
 
-def test_a_source_that_vouches_does_not_say_who_it_is(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_match_is_needed_beside_a_source(world: World, caplog: pytest.LogCaptureFixture) -> None:
     source = elsewhere()
     two = Two(world, source, ClubSession(sources=[source]))
     assert two.target.verify(two.token(source.sign_in("1"))).code == "SESSION_NOT_FOUND"
@@ -380,7 +377,7 @@ def by_mail(session: Session) -> Any:
     [("id", "1"), ("email", "7"), (by_mail, "7"), (by_mail_later, "7")],
     ids=["id", "field", "hook", "async hook"],
 )
-def test_who_somebody_is_here_is_said_by_match(world: World, match: Any, here: str) -> None:
+def test_match_finds_the_local_user(world: World, match: Any, here: str) -> None:
     source = elsewhere(expose=["email"])
     target = ClubSession(people=MEMBERS, match=match, expose=["name"])
     two = Two(world, source, target)
@@ -392,8 +389,21 @@ def test_who_somebody_is_here_is_said_by_match(world: World, match: Any, here: s
     assert len(source.store.sessions) == len(target.store.sessions) == 2
 
 
+@pytest.mark.parametrize(("expose", "user"), [((), {"id": "1"}), (["name"], None)])
+def test_match_gets_a_session_whose_user_is_a_mapping(
+    world: World, expose: Any, user: dict[str, Any] | None
+) -> None:
+    arrived: list[Any] = []
+    source = elsewhere(expose=expose)
+    two = Two(world, source, ClubSession(people=MEMBERS, match=arrived.append))
+    two.arrive(source.sign_in("1"))
+    assert type(arrived[0]) is UserSession
+    assert arrived[0].user == (user or {"id": "1", "name": source.people["1"]["name"]})
+    assert UserSession.of(Session("1", "a cookie")).user == {}
+
+
 @pytest.mark.parametrize("match", ["id", "email", by_mail, by_mail_later])
-def test_whom_nobody_knows_is_refused(
+def test_match_without_a_local_user_is_refused(
     world: World, match: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     people = {"99": {"id": "99", "email": "new@club.example"}}
@@ -406,7 +416,7 @@ def test_whom_nobody_knows_is_refused(
 
 
 @pytest.mark.parametrize("value", [None, "", False, True, ["7"], {"a": 1}, 1.5])
-def test_a_field_that_names_nobody_matches_nobody(world: World, value: Any) -> None:
+def test_match_by_a_field_that_names_no_user(world: World, value: Any) -> None:
     people = {"1": {"id": "1", "email": value}}
     target = ClubSession(people={"8": {"id": "8", "email": value}}, match="email")
     source = elsewhere(people=people, expose=["email"])
@@ -415,7 +425,7 @@ def test_a_field_that_names_nobody_matches_nobody(world: World, value: Any) -> N
     assert target.asked == []
 
 
-def test_a_field_that_the_other_side_does_not_expose_matches_nobody(world: World) -> None:
+def test_match_by_a_field_that_the_source_does_not_expose(world: World) -> None:
     target = ClubSession(people=MEMBERS, match="email")
     source = elsewhere()
     two = Two(world, source, target)
@@ -424,7 +434,7 @@ def test_a_field_that_the_other_side_does_not_expose_matches_nobody(world: World
 
 
 @pytest.mark.parametrize("value", [None, "", False])
-def test_a_hook_refuses(world: World, value: Any) -> None:
+def test_match_hook_refuses(world: World, value: Any) -> None:
     async def later(session: Session) -> Any:
         return value
 
@@ -436,7 +446,9 @@ def test_a_hook_refuses(world: World, value: Any) -> None:
         assert target.asked == []
 
 
-def test_a_hook_that_fails_signs_nobody_in(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_match_hook_that_fails_signs_no_user_in(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(session: Session) -> Any:
         raise LookupError("alice@club.example")
 
@@ -457,7 +469,7 @@ def test_a_hook_that_fails_signs_nobody_in(world: World, caplog: pytest.LogCaptu
     assert "alice@" not in caplog.text
 
 
-def test_a_hook_that_may_wait_does_not_hold_up_the_loop() -> None:
+def test_match_hook_that_blocks_does_not_hold_up_the_loop() -> None:
     threads: list[Any] = []
 
     def match(session: Session) -> Any:
@@ -480,7 +492,7 @@ def test_a_hook_that_may_wait_does_not_hold_up_the_loop() -> None:
     assert [each is threading.main_thread() for each in threads] == [False, True, True, True]
 
 
-def test_ends_and_ids_are_this_side_s_and_bounded(world: World) -> None:
+def test_ends_and_ids_are_this_site_s_and_capped(world: World) -> None:
     source, target = elsewhere(), ClubSession(match="id")
     alice = person("1", id=session_id("club", "key-00000000"), expires_at=moment(NOW + 600))
     arrived = target.resolve(replace(alice, persistent=False))
@@ -506,7 +518,7 @@ def test_ends_and_ids_are_this_side_s_and_bounded(world: World) -> None:
     assert two.target.verify(token).code == "SESSION_EXPIRED"
 
 
-def test_somebody_else_who_is_signed_in_stays_so(world: World) -> None:
+def test_user_who_is_signed_in_stays_so(world: World) -> None:
     source, target = elsewhere(expose=["email"]), ClubSession(people=MEMBERS, match="email")
     two = Two(world, source, target)
     # Of the same key, and so of the same id there and here: not the same person.
@@ -516,7 +528,7 @@ def test_somebody_else_who_is_signed_in_stays_so(world: World) -> None:
     assert two.target.get("/", bob).json()[0] == "1"
 
 
-def test_no_data_is_planted_that_this_side_does_not_name(world: World) -> None:
+def test_data_that_this_site_does_not_name_is_dropped(world: World) -> None:
     gives = {"data": ["theme", "is_admin", "user"]}
     source = elsewhere(**gives)
     target = ClubSession(match="id", data=["theme"])
@@ -535,7 +547,7 @@ def test_no_data_is_planted_that_this_side_does_not_name(world: World) -> None:
     }
 
 
-def test_people_arrive_from_adapters_of_any_kind(world: World) -> None:
+def test_users_arrive_from_adapters_of_any_kind(world: World) -> None:
     def validate(values: Any) -> Any:
         return {"user_id": "1", "user": {"id": "1", "email": "alice@club.example"}}
 
@@ -549,7 +561,7 @@ def test_people_arrive_from_adapters_of_any_kind(world: World) -> None:
         assert seen_by(two.target, two.arrive(headers))[0] == "7"
 
 
-def test_without_a_cookie_the_value_of_the_new_session_is_answered(world: World) -> None:
+def test_verify_returns_the_value_of_the_new_session(world: World) -> None:
     source, target = elsewhere(), ClubSession(match="id")
     two = Two(world, source, target, disable_set_session_cookie=True)
     answer = two.target.verify(two.token(source.sign_in("1")))
@@ -564,7 +576,7 @@ def test_without_a_cookie_the_value_of_the_new_session_is_answered(world: World)
     assert alice["cookie"] == f"club={value}"
 
 
-def test_several_cookies_are_answered_by_name(world: World) -> None:
+def test_verify_returns_several_cookies_by_name(world: World) -> None:
     class Double(ClubSession):
         def begin(self, session: Session, request: Request) -> Any:
             cookies = [*super().begin(session, request)]
@@ -577,7 +589,7 @@ def test_several_cookies_are_answered_by_name(world: World) -> None:
 
 
 @pytest.mark.parametrize("mode", ["share", "fork"])
-def test_a_call_is_answered_signed_in_by_the_new_session(world: World, mode: str) -> None:
+def test_call_is_signed_in_by_the_new_session(world: World, mode: str) -> None:
     club = ClubSession()
     two = Two(world, club, ClubSession(club.store, mode=mode))
     answer = two.target.fetch(f"/?ott={two.token(club.sign_in('1'))}")
@@ -592,7 +604,7 @@ def test_a_call_is_answered_signed_in_by_the_new_session(world: World, mode: str
     options = {"session": ClubSession(club.store, mode=mode), "backend": backend}
     site = world.serve(link, **options)
     first = site.token(
-        site.flow.current_now(Request("GET", "http", "/", headers=club.sign_in("1")))
+        site.flow.services.guard.current_now(Request("GET", "http", "/", headers=club.sign_in("1")))
     )
     second = site.fetch(f"/?ott={first}").body.decode()
     assert site.verify(second).json()["session"]["userId"] == "1"
@@ -602,7 +614,7 @@ def test_a_call_is_answered_signed_in_by_the_new_session(world: World, mode: str
 
 
 @pytest.mark.parametrize("match", ["id", by_mail, by_mail_later])
-def test_a_source_is_asked_whether_its_session_lives(world: World, match: Any) -> None:
+def test_source_is_asked_whether_its_session_is_alive(world: World, match: Any) -> None:
     source = elsewhere(expose=["email"])
     other = ClubSession(secret="a third one")
     two = Two(world, source, ClubSession(people=MEMBERS, match=match, sources=[other, source]))
@@ -622,7 +634,7 @@ def test_a_source_is_asked_whether_its_session_lives(world: World, match: Any) -
 
 
 @pytest.mark.parametrize("match", [by_mail, by_mail_later])
-def test_a_source_that_blocks_is_asked_in_a_thread(match: Any) -> None:
+def test_source_that_blocks_is_asked_in_a_thread(match: Any) -> None:
     threads: list[Any] = []
 
     class Slow(ClubSession):
@@ -644,7 +656,7 @@ def test_a_source_that_blocks_is_asked_in_a_thread(match: Any) -> None:
     assert target.blocks is False
 
 
-def test_thread_sensitive_sources_are_asked_in_their_thread() -> None:
+def test_source_that_is_thread_sensitive_is_asked_in_its_thread() -> None:
     class Sensitive(ClubSession):
         thread_sensitive = True
 
@@ -658,7 +670,7 @@ def test_thread_sensitive_sources_are_asked_in_their_thread() -> None:
     assert not sensitive(ClubSession(match=by_mail))
 
 
-def test_a_session_of_this_side_s_own_needs_no_match(world: World) -> None:
+def test_own_session_needs_no_match(world: World) -> None:
     def never(session: Session) -> Any:
         raise LookupError
 
@@ -692,7 +704,7 @@ def test_a_session_of_this_side_s_own_needs_no_match(world: World) -> None:
         ({"sources": CookieSession("sid")}, "sources: holds a CookieSession"),
     ],
 )
-def test_bad_arguments_are_refused(arguments: Any, said: str) -> None:
+def test_arguments_that_are_bad_are_refused(arguments: Any, said: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         ClubSession(**arguments)
     assert str(caught.value).startswith(said)
@@ -711,7 +723,7 @@ def test_arguments_may_be_iterated_over_once() -> None:
     assert source.asked == ["alive"]
 
 
-def test_what_an_adapter_lacks_is_said() -> None:
+def test_methods_that_an_adapter_lacks_are_named() -> None:
     class Bare(FrameworkSession):
         kind = "bare"
 
@@ -728,7 +740,7 @@ def test_what_an_adapter_lacks_is_said() -> None:
             call()
 
 
-def test_expose_answers_from_memory() -> None:
+def test_expose_returns_from_memory() -> None:
     class Waits(ClubSession):
         async def expose(self, session: Session) -> Session:  # type: ignore[override]  # it must not
             return session
@@ -738,7 +750,7 @@ def test_expose_answers_from_memory() -> None:
 
 
 @pytest.mark.parametrize("gives", [None, "a cookie"])
-def test_an_adapter_that_fails_to_expose_gives_nothing_away(
+def test_expose_that_fails_gives_nothing_away(
     world: World, gives: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(ClubSession):
@@ -755,14 +767,14 @@ def test_an_adapter_that_fails_to_expose_gives_nothing_away(
     assert "key-" not in caplog.text
 
 
-def test_ids_tell_nothing_and_tell_apart() -> None:
+def test_ids_reveal_nothing_and_differ() -> None:
     assert session_id("a", "b") == session_id("a", "b")
     assert len({session_id("a", "b"), session_id("ab"), session_id("a", "\udcff")}) == 3
     assert "secret-key" not in session_id("club", "secret-key")
 
 
-def test_a_link_signs_in_by_navigation(world: World) -> None:
-    club = ClubSession(Store(), people=PEOPLE)
+def test_link_signs_in_by_navigation(world: World) -> None:
+    club = ClubSession(ClubSessions(), people=PEOPLE)
     two = Two(world, club, ClubSession(club.store, mode="fork"))
     token = two.token(club.sign_in("2"))
     answer = two.target.get(f"/?ott={token}", NAVIGATION)

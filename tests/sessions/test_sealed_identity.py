@@ -17,8 +17,10 @@ import pytest
 from flask.sessions import SecureCookieSessionInterface
 from harness import moment
 
-from ott_middleware import FlaskSession, Request, Session, SessionExpired, StarletteSession
+from ott_middleware import FlaskSession, Session, StarletteSession
 from ott_middleware.context import Bounds, using_bounds
+from ott_middleware.errors import SessionExpired
+from ott_middleware.http import Request
 
 from .club import ClubSession
 from .test_starlette import sealed_by_starlette
@@ -176,7 +178,7 @@ def test_arrival_shows_its_match_no_cookie() -> None:
     assert session.token.endswith(";")
 
 
-def test_an_end_that_was_sealed_is_judged_when_the_token_is_redeemed() -> None:
+def test_end_that_was_sealed_is_compared_when_the_token_is_redeemed() -> None:
     ours = starlette_session(max_age=None)
     cookie = sealed_by_starlette({**MALLORY, "_ott_expires_at": int(time.time()) + 60})
     left = exposed(ours, cookie)
@@ -187,7 +189,7 @@ def test_an_end_that_was_sealed_is_judged_when_the_token_is_redeemed() -> None:
         ours.resolve(passed)
 
 
-def test_the_seal_of_one_token_is_of_no_use_with_another() -> None:
+def test_seal_of_one_token_is_of_no_use_with_another() -> None:
     ours = flask_session()
     with using_bounds(Bounds("https://b.example", time.time() + 60)):
         left = exposed(ours, flask_cookie(MALLORY))
@@ -198,13 +200,13 @@ def test_the_seal_of_one_token_is_of_no_use_with_another() -> None:
         ("https://b.example", time.time() + 61, False),
     ]:
         with using_bounds(Bounds(audience, now)):
-            assert (ours._opened(left) is not None) is opens
+            assert (ours._open(left) is not None) is opens
 
 
-def test_a_seal_without_an_identity_is_of_an_adapter_that_seals_its_own() -> None:
+def test_seal_without_an_identity_is_of_an_adapter_that_seals_its_own() -> None:
     club = ClubSession()
     session = Session("s", "", user_id="1")
-    left = replace(session, token=club._sealed("a cookie"))
-    opened = club._opened(left)
+    left = replace(session, token=club._seal("a cookie"))
+    opened = club._open(left)
     assert opened is not None
     assert (opened.token, opened.user_id) == ("a cookie", "1")

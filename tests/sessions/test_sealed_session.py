@@ -27,14 +27,14 @@ from hypothesis import strategies as st
 from ott_middleware import (
     ASGIMiddleware,
     ConfigurationError,
-    InvalidToken,
     MemoryBackend,
     OneTimeTokens,
-    Request,
     SealedSession,
     Session,
     WSGIMiddleware,
 )
+from ott_middleware.errors import InvalidToken
+from ott_middleware.http import Request
 
 OLD_SECRET = "an older one, of thirty-five letters"
 TWO_WEEKS = 14 * 86400
@@ -47,7 +47,7 @@ def request(cookie: str | None = None, name: str = "ott_session") -> Request:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def signed_in(adapter: SealedSession, user: Any = "alice", remember: bool = True
 # The cookie.
 
 
-def test_a_session_comes_back_from_its_cookie(sealed: SealedSession) -> None:
+def test_session_comes_back_from_its_cookie(sealed: SealedSession) -> None:
     user = {"id": 7, "name": "Zoë", "roles": ["admin"]}
     started = sealed.start(user, remember=False)
     session = sealed.current(request(started.token))
@@ -75,7 +75,7 @@ def test_a_session_comes_back_from_its_cookie(sealed: SealedSession) -> None:
     assert session.persistent is False
 
 
-def test_the_cookie_tells_nothing(sealed: SealedSession) -> None:
+def test_cookie_tells_nothing(sealed: SealedSession) -> None:
     value = signed_in(sealed, {"id": "alice", "name": "Liddell"})
     assert value.isascii()
     for shown in ("alice", "Liddell", "expires"):
@@ -85,13 +85,13 @@ def test_the_cookie_tells_nothing(sealed: SealedSession) -> None:
     assert "Liddell" not in repr(session)
 
 
-def test_two_sessions_of_one_user_are_two(sealed: SealedSession) -> None:
+def test_sessions_of_one_user_differ(sealed: SealedSession) -> None:
     first, second = sealed.start("alice", remember=True), sealed.start("alice", remember=True)
     assert first.id != second.id
     assert first.token != second.token
 
 
-def test_any_changed_character_is_nobody_s(sealed: SealedSession) -> None:
+def test_cookie_with_a_changed_character_is_no_session(sealed: SealedSession) -> None:
     value = signed_in(sealed)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     for place, character in enumerate(value):
@@ -107,13 +107,13 @@ def test_any_changed_character_is_nobody_s(sealed: SealedSession) -> None:
 
 
 @pytest.mark.parametrize("extra", ["=", "==", "A", "AAAA", " x", "\xe9", '"', ".x"])
-def test_a_longer_value_is_nobody_s(sealed: SealedSession, extra: str) -> None:
+def test_cookie_that_is_longer_is_no_session(sealed: SealedSession, extra: str) -> None:
     value = signed_in(sealed)
     assert sealed.current(request(value + extra)) is None
     assert sealed.current(request(extra + value)) is None
 
 
-def test_another_alphabet_is_nobody_s(clock: Clock) -> None:
+def test_cookie_in_another_alphabet_is_no_session(clock: Clock) -> None:
     sealed = SealedSession(SECRET, clock=clock)
     seen = set()
     while seen != {"-", "_"}:
@@ -129,22 +129,22 @@ def test_another_alphabet_is_nobody_s(clock: Clock) -> None:
 @example("AQ")
 @example("A" * 22)
 @example("AQ" + "A" * 60)
-def test_any_other_value_is_nobody_s(value: str) -> None:
+def test_cookie_of_any_other_value_is_no_session(value: str) -> None:
     assert SealedSession(SECRET).current(request(value)) is None
 
 
-def test_a_cookie_is_good_under_its_own_name_only(clock: Clock) -> None:
+def test_cookie_is_good_under_its_own_name_only(clock: Clock) -> None:
     staff = SealedSession(SECRET, name="staff", clock=clock)
     value = signed_in(SealedSession(SECRET, name="guest", clock=clock))
     assert staff.current(request(value, name="staff")) is None
 
 
-def test_a_foreign_secret_is_nobody_s(sealed: SealedSession, clock: Clock) -> None:
+def test_cookie_under_a_foreign_secret_is_no_session(sealed: SealedSession, clock: Clock) -> None:
     value = signed_in(SealedSession(OLD_SECRET, clock=clock))
     assert sealed.current(request(value)) is None
 
 
-def test_rotation_keeps_people_signed_in_and_seals_anew(clock: Clock) -> None:
+def test_rotation_keeps_users_signed_in_and_seals_again(clock: Clock) -> None:
     value = signed_in(SealedSession(OLD_SECRET, clock=clock))
     rotated = SealedSession([SECRET, OLD_SECRET], clock=clock)
     session = rotated.current(request(value))
@@ -157,7 +157,7 @@ def test_rotation_keeps_people_signed_in_and_seals_anew(clock: Clock) -> None:
     assert (again.id, again.user) == (session.id, session.user)
 
 
-def test_a_session_ends_with_its_lifetime(clock: Clock) -> None:
+def test_session_ends_with_its_lifetime(clock: Clock) -> None:
     adapter = SealedSession(SECRET, lifetime=timedelta(minutes=5), clock=clock)
     value = signed_in(adapter)
     clock.forward(299)
@@ -166,7 +166,7 @@ def test_a_session_ends_with_its_lifetime(clock: Clock) -> None:
     assert adapter.current(request(value)) is None
 
 
-def test_a_forged_or_dead_cookie_does_not_hide_a_good_one(
+def test_forged_or_ended_cookie_does_not_hide_a_good_one(
     sealed: SealedSession, clock: Clock
 ) -> None:
     dead = signed_in(SealedSession(SECRET, lifetime=1, clock=clock))
@@ -178,7 +178,7 @@ def test_a_forged_or_dead_cookie_does_not_hide_a_good_one(
     assert session.token == good
 
 
-def test_two_people_s_cookies_are_nobody_s(sealed: SealedSession) -> None:
+def test_cookies_of_two_users_are_no_session(sealed: SealedSession) -> None:
     alice, mallory = signed_in(sealed, "alice"), signed_in(sealed, "mallory")
     assert sealed.current(request(f"{alice}; ott_session={mallory}")) is None
     assert sealed.current(request(f"{mallory}; ott_session={alice}")) is None
@@ -192,12 +192,12 @@ def test_two_people_s_cookies_are_nobody_s(sealed: SealedSession) -> None:
 
 
 @pytest.mark.parametrize("user", ["", {}, {"name": "Alice"}, {"id": ""}, {"id": None}])
-def test_a_user_has_an_id(sealed: SealedSession, user: Any) -> None:
+def test_user_has_an_id(sealed: SealedSession, user: Any) -> None:
     with pytest.raises(ValueError, match="needs an id"):
         sealed.start(user, remember=True)
 
 
-def test_a_user_is_no_larger_than_a_cookie(sealed: SealedSession) -> None:
+def test_user_is_no_larger_than_a_cookie(sealed: SealedSession) -> None:
     with pytest.raises(ValueError, match="carry less in the user"):
         sealed.start({"id": "alice", "x": "y" * 4000}, remember=True)
     largest = sealed.start({"id": "alice", "x": "y" * 2500}, remember=True)
@@ -206,7 +206,7 @@ def test_a_user_is_no_larger_than_a_cookie(sealed: SealedSession) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, object()])
-def test_a_user_is_json(sealed: SealedSession, value: Any) -> None:
+def test_user_is_json(sealed: SealedSession, value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         sealed.start({"id": "alice", "x": value}, remember=True)
 
@@ -214,7 +214,7 @@ def test_a_user_is_json(sealed: SealedSession, value: Any) -> None:
 # Establishing one.
 
 
-def test_another_host_s_session_is_sealed_with_one_s_own_secret(clock: Clock) -> None:
+def test_arrival_is_sealed_with_this_site_s_secret(clock: Clock) -> None:
     here = SealedSession(SECRET, name="here", clock=clock)
     there = SealedSession(OLD_SECRET, name="there", clock=clock)
     session = there.start({"id": "alice", "name": "Alice"}, remember=True)
@@ -228,7 +228,7 @@ def test_another_host_s_session_is_sealed_with_one_s_own_secret(clock: Clock) ->
     assert found.expires_at == session.expires_at
 
 
-def test_a_session_of_unknown_end_gets_one(sealed: SealedSession, clock: Clock) -> None:
+def test_arrival_of_unknown_end_gets_one(sealed: SealedSession, clock: Clock) -> None:
     endless = Session(id="s", token="elsewhere", user_id="alice")
     (cookie,) = sealed.establish(endless, request())
     assert cookie.max_age == TWO_WEEKS
@@ -236,12 +236,12 @@ def test_a_session_of_unknown_end_gets_one(sealed: SealedSession, clock: Clock) 
     assert sealed.current(request(cookie.value)) is None
 
 
-def test_a_session_that_is_not_remembered_gets_no_age(sealed: SealedSession) -> None:
+def test_session_that_is_not_remembered_gets_no_age(sealed: SealedSession) -> None:
     (cookie,) = sealed.establish(sealed.start("alice", remember=False), request())
     assert cookie.max_age is None
 
 
-def test_a_stated_age_stands_within_the_session(clock: Clock) -> None:
+def test_max_age_stands_within_the_session(clock: Clock) -> None:
     adapter = SealedSession(SECRET, max_age=60, lifetime=100, clock=clock)
     session = adapter.start("alice", remember=True)
     (cookie,) = adapter.establish(session, request())
@@ -283,13 +283,13 @@ def test_a_stated_age_stands_within_the_session(clock: Clock) -> None:
         ({"name": "__Host-s", "domain": "example.com"}, "__Host-"),
     ],
 )
-def test_bad_options_are_refused(options: dict[str, Any], says: str) -> None:
+def test_options_that_are_bad_are_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigurationError, match=says) as caught:
         SealedSession(**{"secret": SECRET, **options})
     assert "short" not in str(caught.value).replace("too short", "")
 
 
-def test_a_remote_user_that_waits_is_refused() -> None:
+def test_remote_user_that_waits_is_refused() -> None:
     async def remote_user(session: Session) -> str:
         return "alice"
 
@@ -354,7 +354,7 @@ def cookie_of(answer: Any) -> dict[str, str]:
     return {"cookie": f"ott_session={answer.cookies['ott_session']}"}
 
 
-def test_signing_in_sets_the_cookie_and_the_app_sees_who_it_is(site: Site) -> None:
+def test_sign_in_sets_the_cookie_and_the_app_sees_the_user(site: Site) -> None:
     answer = site.get("/in")
     assert answer.body == b"alice"
     assert answer.cookie("ott_session") == {
@@ -369,16 +369,16 @@ def test_signing_in_sets_the_cookie_and_the_app_sees_who_it_is(site: Site) -> No
     assert site.get("/").body == b"nobody"
 
 
-def test_over_https_the_cookie_is_secure(site: Site) -> None:
+def test_cookie_is_secure_over_https(site: Site) -> None:
     assert "Secure" in site.get("/in", scheme="https").cookie("ott_session")
 
 
-def test_one_who_is_not_remembered_gets_a_cookie_without_an_age(site: Site, door: Door) -> None:
+def test_sign_in_not_remembered_sets_a_cookie_without_an_age(site: Site, door: Door) -> None:
     door.remember = False
     assert site.get("/in").cookie("ott_session") == {"Path=/", "HttpOnly", "SameSite=Lax"}
 
 
-def test_signing_out_deletes_the_cookie(site: Site) -> None:
+def test_sign_out_deletes_the_cookie(site: Site) -> None:
     answer = site.get("/out", cookie_of(site.get("/in")))
     assert answer.body == b"nobody"
     assert answer.cookies == {"ott_session": ""}
@@ -386,7 +386,7 @@ def test_signing_out_deletes_the_cookie(site: Site) -> None:
     assert site.get("/out").cookies == {"ott_session": ""}  # whatever the browser holds
 
 
-def test_signing_out_revokes_the_live_tokens(site: Site) -> None:
+def test_sign_out_revokes_the_live_tokens(site: Site) -> None:
     cookie = cookie_of(site.get("/in"))
     other = site.generate(cookie_of(site.get("/in"))).json()["token"]
     token = site.generate(cookie).json()["token"]
@@ -395,7 +395,7 @@ def test_signing_out_revokes_the_live_tokens(site: Site) -> None:
     assert site.verify(other).status == 200
 
 
-def test_the_last_word_counts(site: Site) -> None:
+def test_sign_in_and_sign_out_the_last_counts(site: Site) -> None:
     cookie = cookie_of(site.get("/in"))
     token = site.generate(cookie).json()["token"]
     switched = site.get("/switch", cookie)
@@ -405,7 +405,7 @@ def test_the_last_word_counts(site: Site) -> None:
     assert site.get("/regret").cookies == {"ott_session": ""}
 
 
-def test_signing_out_ends_whom_signing_in_replaced(site: Site) -> None:
+def test_sign_out_revokes_the_session_that_sign_in_replaced(site: Site) -> None:
     cookie = cookie_of(site.get("/in"))
     token = site.generate(cookie).json()["token"]
     assert site.get("/through", cookie).cookies == {"ott_session": ""}
@@ -413,7 +413,7 @@ def test_signing_out_ends_whom_signing_in_replaced(site: Site) -> None:
 
 
 @pytest.mark.parametrize("user", [{"name": "no id"}, {"id": "alice", "x": "y" * 5000}])
-def test_a_sign_in_that_is_refused_changes_nothing(site: Site, door: Door, user: Any) -> None:
+def test_sign_in_that_is_refused_changes_nothing(site: Site, door: Door, user: Any) -> None:
     cookie = cookie_of(site.get("/in"))
     door.user = user
     for headers in (cookie, {}):
@@ -422,7 +422,7 @@ def test_a_sign_in_that_is_refused_changes_nothing(site: Site, door: Door, user:
         assert answer.all("set-cookie") == []
 
 
-def test_after_the_answer_began_it_is_too_late(site: Site, door: Door) -> None:
+def test_sign_in_after_the_response_began_is_refused(site: Site, door: Door) -> None:
     site.get("/")
     (handle,) = door.handles
     for act in (lambda: handle.sign_in("alice"), handle.sign_out):
@@ -431,7 +431,7 @@ def test_after_the_answer_began_it_is_too_late(site: Site, door: Door) -> None:
     assert handle.session is None
 
 
-def test_too_late_is_when_the_headers_are_out(world: World) -> None:
+def test_sign_in_is_possible_until_the_headers_are_out(world: World) -> None:
     late: list[BaseException] = []
 
     def try_late(handle: Any) -> None:
@@ -447,7 +447,7 @@ def test_too_late_is_when_the_headers_are_out(world: World) -> None:
 
     def app_wsgi(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [])
-        try_late(environ["ott"])
+        try_late(environ["ott.handle"])
         return [b""]
 
     headers: list[Any] = []
@@ -468,12 +468,18 @@ def test_too_late_is_when_the_headers_are_out(world: World) -> None:
     assert headers == []
 
 
-def test_an_app_without_this_session_has_no_sign_in(world: World) -> None:
-    site = world.serve(lambda seen: Reply(200, (), str(hasattr(seen.ott, "sign_in")).encode()))
-    assert site.get("/").body == b"False"
+def test_sign_in_needs_this_adapter(world: World) -> None:
+    def app(seen: Seen) -> Reply:
+        for call in (lambda: seen.ott.sign_in("alice"), seen.ott.sign_out):
+            with pytest.raises(RuntimeError, match="can't sign users in or out: use SealedSession"):
+                call()
+        return Reply(200, (), b"refused")
+
+    answer = world.serve(app).get("/")
+    assert (answer.body, answer.all("set-cookie")) == (b"refused", [])
 
 
-def test_a_backend_that_fails_at_sign_out_is_logged_and_signs_out(
+def test_sign_out_with_a_backend_that_fails_is_logged(
     world: World, door: Door, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(MemoryBackend):
@@ -494,7 +500,7 @@ def test_a_backend_that_fails_at_sign_out_is_logged_and_signs_out(
     assert "password" not in record.message
 
 
-def test_a_session_with_less_than_a_second_left_is_over(world: World, door: Door) -> None:
+def test_session_with_less_than_a_second_left_is_over(world: World, door: Door) -> None:
     site = world.serve(door, session=SealedSession(SECRET, lifetime=100, clock=world.clock))
     cookie = cookie_of(site.get("/in"))
     world.clock.forward(98.5)
@@ -509,7 +515,7 @@ def test_a_session_with_less_than_a_second_left_is_over(world: World, door: Door
     assert not answer.cookies
 
 
-def test_a_session_that_is_over_before_its_cookie_goes_out(world: World, door: Door) -> None:
+def test_session_that_ends_before_its_cookie_is_set(world: World, door: Door) -> None:
     def clock() -> float:
         world.clock.forward(0.001)
         return world.clock.now
@@ -519,7 +525,7 @@ def test_a_session_that_is_over_before_its_cookie_goes_out(world: World, door: D
     assert (answer.status, answer.cookies) == (200, {"ott_session": ""})
 
 
-def test_a_handoff_between_hosts_with_secrets_of_their_own(world: World, door: Door) -> None:
+def test_handoff_between_hosts_with_secrets_of_their_own(world: World, door: Door) -> None:
     backend = MemoryBackend(clock=world.clock)
     first = world.serve(door, session=SealedSession(SECRET, clock=world.clock), backend=backend)
     second = world.serve(
@@ -542,14 +548,14 @@ def test_a_handoff_between_hosts_with_secrets_of_their_own(world: World, door: D
     assert called.cookies == {"second": ""}
 
 
-def test_a_forgotten_session_stays_so_on_the_other_side(world: World, door: Door) -> None:
+def test_session_not_remembered_stays_so_at_the_target_site(world: World, door: Door) -> None:
     door.remember = False
     site = world.serve(door, session=SealedSession(SECRET, clock=world.clock))
     token = site.generate(cookie_of(site.get("/in"))).json()["token"]
     assert site.verify(token).cookie("ott_session") == {"Path=/", "HttpOnly", "SameSite=Lax"}
 
 
-def test_a_token_outlives_its_session_in_vain(world: World, door: Door) -> None:
+def test_token_that_outlives_its_session_is_refused(world: World, door: Door) -> None:
     adapter = SealedSession(SECRET, lifetime=60, clock=world.clock)
     site = world.serve(door, session=adapter)
     token = site.generate(cookie_of(site.get("/in"))).json()["token"]
@@ -559,7 +565,7 @@ def test_a_token_outlives_its_session_in_vain(world: World, door: Door) -> None:
     assert answer.cookies == {}
 
 
-def test_the_remembered_cookie_never_outlives_the_session(world: World, door: Door) -> None:
+def test_cookie_never_outlives_the_session(world: World, door: Door) -> None:
     site = world.serve(door, session=SealedSession(SECRET, lifetime=600, clock=world.clock))
     cookie = cookie_of(site.get("/in"))
     world.clock.forward(100)
@@ -613,7 +619,7 @@ SMUGGLED = [
 
 
 @pytest.mark.parametrize("key", SMUGGLED)
-def test_what_a_client_smuggles_in_never_reaches_the_app(clock: Clock, key: str) -> None:
+def test_remote_user_of_a_client_never_reaches_the_app(clock: Clock, key: str) -> None:
     site = remote(clock, login)
     cookie = cookie_of(site.get("/in"))
     for headers, expected in (({}, None), (cookie, "alice")):
@@ -624,13 +630,13 @@ def test_what_a_client_smuggles_in_never_reaches_the_app(clock: Clock, key: str)
         assert "AUTH_TYPE" not in told
 
 
-def test_headers_of_other_names_stay(clock: Clock) -> None:
+def test_remote_user_leaves_headers_of_other_names(clock: Clock) -> None:
     kept = {"HTTP_X_REMOTE_USERNAME": "a", "HTTP_REMOTE_USERS": "b", "HTTP_X_USER": "c"}
     told = remote(clock, login).get("/", carrier=kept).json()
     assert {key: told[key] for key in kept} == kept
 
 
-def test_a_redeemed_call_is_told_who_redeemed(clock: Clock) -> None:
+def test_remote_user_of_a_redeemed_call(clock: Clock) -> None:
     site = remote(clock, login)
     session = person("bob", user={"login": "bob"})
     token = site.token(session)
@@ -641,14 +647,14 @@ def test_a_redeemed_call_is_told_who_redeemed(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/?ott=x", "/one-time-token"])
-def test_no_way_to_the_app_is_left_open(clock: Clock, path: str) -> None:
+def test_remote_user_of_a_client_is_removed_on_every_way(clock: Clock, path: str) -> None:
     site = remote(clock, login)
     headers = {"sec-fetch-mode": "no-cors"}  # which redeems nothing
     told = site.get(path, headers, carrier={"REMOTE_USER": "admin", "AUTH_TYPE": "Basic"}).json()
     assert not {"REMOTE_USER", "AUTH_TYPE"} & set(told)
 
 
-def test_a_marked_probe_is_answered_by_the_session_it_carries(clock: Clock) -> None:
+def test_remote_user_of_a_probe_is_that_of_its_session(clock: Clock) -> None:
     site = remote(clock, login)
     cookie = cookie_of(site.get("/in"))
     told = site.get("/", cookie, carrier={"ott.probe": True, "REMOTE_USER": "admin"}).json()
@@ -657,7 +663,9 @@ def test_a_marked_probe_is_answered_by_the_session_it_carries(clock: Clock) -> N
     assert "REMOTE_USER" not in told
 
 
-def test_a_function_may_say_nobody_or_fail(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_remote_user_function_may_return_none_or_fail(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     for function in (lambda session: None, lambda session: session.user["missing"]):
         site = remote(clock, function)
         cookie = cookie_of(site.get("/in"))
@@ -667,7 +675,7 @@ def test_a_function_may_say_nobody_or_fail(clock: Clock, caplog: pytest.LogCaptu
     assert "KeyError" in record.message
 
 
-def test_without_remote_user_the_server_s_word_stands() -> None:
+def test_remote_user_of_the_server_stays_without_a_function() -> None:
     seen: list[Any] = []
     site = World("wsgi").serve(
         lambda s: (seen.append(s.carrier.get("REMOTE_USER")), Reply())[1],
@@ -677,7 +685,7 @@ def test_without_remote_user_the_server_s_word_stands() -> None:
     assert seen == ["by-the-server"]
 
 
-def test_tokens_of_a_session_are_revoked_by_its_id(site: Site) -> None:
+def test_tokens_are_revoked_by_the_session_s_id(site: Site) -> None:
     cookie = cookie_of(site.get("/in"))
     answer = site.generate(cookie)
     session = site.members.current(Request("GET", "http", "/", headers=cookie))
@@ -703,7 +711,7 @@ class Carried(SealedSession):
         return session
 
 
-def test_the_cookie_does_not_leave_with_a_token(clock: Clock) -> None:
+def test_expose_leaves_the_cookie_out(clock: Clock) -> None:
     user = {"id": "alice", "name": "Alice", "phone": "1"}
     source = SealedSession(SECRET, clock=clock)
     session = handed_over(clock, source, Carried(OLD_SECRET, clock=clock), user)
@@ -718,7 +726,7 @@ def test_the_cookie_does_not_leave_with_a_token(clock: Clock) -> None:
         (["name", "hair"], {"id": "alice", "name": "Alice"}),
     ],
 )
-def test_what_of_the_user_leaves_is_listed(world: World, expose: Any, left: Any) -> None:
+def test_expose_lists_the_fields_of_the_user(world: World, expose: Any, left: Any) -> None:
     source = SealedSession(SECRET, expose=expose, clock=world.clock)
     site = world.serve(session=source)
     user = {"id": "alice", "name": "Alice", "phone": "1"}
@@ -730,12 +738,12 @@ def test_what_of_the_user_leaves_is_listed(world: World, expose: Any, left: Any)
     assert known.user == user
 
 
-def test_a_session_of_nobody_leaves_as_one(clock: Clock) -> None:
+def test_expose_of_a_session_without_a_user(clock: Clock) -> None:
     adapter = SealedSession(SECRET, expose=["name"], clock=clock)
     assert adapter.expose(person("alice", user=None)).user is None
 
 
-def test_what_arrives_has_this_side_s_cookie(world: World) -> None:
+def test_arrival_has_this_site_s_cookie(world: World) -> None:
     backend = MemoryBackend(clock=world.clock)
     source = SealedSession(OLD_SECRET, clock=world.clock)
     target = SealedSession(SECRET, clock=world.clock)
@@ -761,7 +769,7 @@ async def by_name_later(session: Session) -> Any:
 
 
 @pytest.mark.parametrize("match", [by_name, by_name_later])
-def test_who_arrives_is_whom_match_says(world: World, match: Any) -> None:
+def test_match_decides_the_user(world: World, match: Any) -> None:
     backend = MemoryBackend(clock=world.clock)
     source = SealedSession(OLD_SECRET, clock=world.clock)
     first = world.serve(session=source, backend=backend)
@@ -781,7 +789,7 @@ def test_who_arrives_is_whom_match_says(world: World, match: Any) -> None:
     assert (refused.code, refused.cookies) == ("SESSION_NOT_FOUND", {})
 
 
-def test_match_may_give_an_id(clock: Clock) -> None:
+def test_match_may_return_an_id(clock: Clock) -> None:
     target = SealedSession(SECRET, match=lambda session: "7", clock=clock)
     session = handed_over(clock, SealedSession(OLD_SECRET, clock=clock), target, "alice")
     assert (session.user_id, session.user) == ("7", {"id": "7"})
@@ -812,7 +820,7 @@ class Awaited:
         (lambda session: Awaited(), "TypeError"),
     ],
 )
-def test_a_match_that_says_nothing_usable_signs_nobody_in(
+def test_match_that_returns_nothing_usable_signs_no_user_in(
     world: World, answer: Any, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     match = answer if callable(answer) else lambda session: answer
@@ -823,7 +831,7 @@ def test_a_match_that_says_nothing_usable_signs_nobody_in(
     assert kind in caplog.text
 
 
-def test_a_match_that_may_wait_does_not_hold_up_the_loop() -> None:
+def test_match_that_may_wait_does_not_hold_up_the_loop() -> None:
     threads: list[bool] = []
 
     def match(session: Session) -> Any:

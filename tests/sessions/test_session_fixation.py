@@ -117,7 +117,7 @@ def who(browser: Client) -> Any:
 
 @pytest.mark.parametrize("login", [False, True], ids=["plain", "flask-login"])
 @pytest.mark.parametrize("interface", SERVER_SIDE)
-def test_a_key_planted_by_a_link_is_not_the_victim_s(interface: Any, login: bool) -> None:
+def test_key_planted_by_a_link_is_not_the_victim_s(interface: Any, login: bool) -> None:
     site = wrapped(make_app(interface, login=login))
     attacker, victim = Client(site), Client(site)
     attacker.get("/in/mallory")
@@ -130,7 +130,7 @@ def test_a_key_planted_by_a_link_is_not_the_victim_s(interface: Any, login: bool
 
 
 @pytest.mark.parametrize("interface", SERVER_SIDE)
-def test_the_key_that_the_visitor_had_is_not_used_again(interface: Any) -> None:
+def test_key_that_the_visitor_had_is_not_used_again(interface: Any) -> None:
     site = wrapped(make_app(interface))
     owner, visitor = Client(site), Client(site)
     visitor.get("/visit")
@@ -151,7 +151,7 @@ def test_the_key_that_the_visitor_had_is_not_used_again(interface: Any) -> None:
 
 
 @pytest.mark.parametrize("interface", SERVER_SIDE)
-def test_a_fork_carries_the_user_and_what_data_names(interface: Any) -> None:
+def test_fork_carries_the_user_and_the_named_data(interface: Any) -> None:
     site = wrapped(make_app(interface), data=["cart"])
     source, target = Client(site), Client(site)
     source.get("/in/alice")
@@ -161,7 +161,7 @@ def test_a_fork_carries_the_user_and_what_data_names(interface: Any) -> None:
     assert (values["user_id"], values["cart"]) == ("alice", ["alice"])
 
 
-def test_the_default_mode_goes_by_what_the_app_keeps() -> None:
+def test_default_mode_goes_by_the_app_s_interface() -> None:
     app = make_app(lambda app: None)
     session = FlaskSession(app)
     assert session.mode == "share"

@@ -15,16 +15,9 @@ from harness import Members, Reply, Seen, Site, World, person
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ott_middleware import (
-    Cookie,
-    CookieSession,
-    MemoryBackend,
-    OneTimeTokens,
-    Request,
-    Session,
-    SessionAdapter,
-    SessionUnavailable,
-)
+from ott_middleware import CookieSession, MemoryBackend, OneTimeTokens, Session, SessionAdapter
+from ott_middleware.errors import SessionUnavailable
+from ott_middleware.http import Cookie, Request
 from ott_middleware.sessions.base import cookie_values, refuse_cookie_in_id
 
 LONG = "a-cookie-value-0123456789"
@@ -110,7 +103,7 @@ def test_validate_without_an_id_gets_a_hash(world: World, nothing: Any) -> None:
 
 
 @pytest.mark.parametrize("session_id", ["one-0123456789abcdef", "two"])
-def test_an_id_that_is_one_of_several_cookies(
+def test_validate_that_returns_one_of_several_cookies(
     world: World, session_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = validated(world, session_id, "sid", "csrf")
@@ -214,7 +207,7 @@ def test_current_of_a_user_s_adapter(
     refused(answer, caplog, value, f"{adapter.__name__}.current")
 
 
-def test_the_handle_refuses_it_as_well(world: World) -> None:
+def test_handle_refuses_a_cookie_as_the_id(world: World) -> None:
     failures: list[str] = []
 
     async def look_later(seen: Seen) -> Reply:
@@ -253,7 +246,7 @@ class Renames(Members):
 
 
 @pytest.mark.parametrize("at", ["resolve", "establish"])
-def test_a_session_that_is_renamed_at_redemption(
+def test_resolve_that_renames_a_session(
     world: World, at: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = world.serve(session=Renames(at))
@@ -263,7 +256,7 @@ def test_a_session_that_is_renamed_at_redemption(
         refused(redeem(token), caplog, "alice-cookie", f"Renames.{at}")
 
 
-def test_the_value_that_verify_returns_is_not_the_id(
+def test_verify_returns_another_value_than_the_id(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = world.serve(session=Renames("resolve"), disable_set_session_cookie=True)
@@ -271,7 +264,9 @@ def test_the_value_that_verify_returns_is_not_the_id(
     refused(site.verify(token), caplog, "alice-cookie", "Renames.resolve")
 
 
-def test_a_session_that_is_begun_by_its_id(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_establish_that_sets_the_id_as_the_cookie(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     class Begins(Members):
         def resolve(self, session: Session) -> Any:
             return replace(session, token="")
@@ -292,7 +287,7 @@ class Echoes(Members):
         return replace(session, id=self.live[session.token].id)
 
 
-def test_a_token_service_refuses_it_where_it_is_a_secret() -> None:
+def test_token_service_refuses_an_id_that_is_a_secret() -> None:
     adapter = Echoes()
     tokens = OneTimeTokens(MemoryBackend(), sessions=adapter)
     for session_id in (LONG, f"of {LONG}"):
@@ -308,7 +303,7 @@ def test_a_token_service_refuses_it_where_it_is_a_secret() -> None:
     assert tokens.verify(tokens.generate(short)) == short
 
 
-def test_a_token_service_refuses_what_expose_renames() -> None:
+def test_token_service_refuses_what_expose_renames() -> None:
     class Exposes(Members):
         def expose(self, session: Session) -> Session:
             return replace(session, id=session.token, token="sealed")
@@ -322,7 +317,7 @@ def test_a_token_service_refuses_what_expose_renames() -> None:
 
 
 @given(st.text(min_size=1), st.text(max_size=5), st.text(max_size=5))
-def test_the_rule_holds_for_any_value(value: str, before: str, after: str) -> None:
+def test_rule_holds_for_any_value(value: str, before: str, after: str) -> None:
     blank = not value.strip(' \t\r\n"')
     try:
         refuse_cookie_in_id(value, [value], where="here")
@@ -336,7 +331,7 @@ def test_the_rule_holds_for_any_value(value: str, before: str, after: str) -> No
 
 
 @pytest.mark.parametrize("filling", ["%41", "%", '"', " ", "{", "[", "9", '{"a":'])
-def test_the_rule_is_quick_whatever_a_client_sends(filling: str) -> None:
+def test_rule_is_quick_whatever_a_client_sends(filling: str) -> None:
     value = (filling * 64_000)[:64_000]
     for token in (value, f'{{"a": {value}', f'{{"a": {value}}}'):
         refuse_cookie_in_id("session-7", (token, *cookie_values(token)), where="here")
@@ -355,6 +350,6 @@ def test_the_rule_is_quick_whatever_a_client_sends(filling: str) -> None:
         ("", [""]),
     ],
 )
-def test_the_values_in_a_token(token: str, values: list[str]) -> None:
+def test_cookie_values_in_a_token(token: str, values: list[str]) -> None:
     assert cookie_values(token) == values
     assert cookie_values(token, several=False) == [token]

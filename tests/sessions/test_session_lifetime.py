@@ -33,13 +33,13 @@ from ott_middleware import (
     FlaskSession,
     MemoryBackend,
     OTTMiddleware,
-    Request,
     SealedSession,
     Session,
-    SessionExpired,
     StarletteSession,
 )
 from ott_middleware.crypto import NONCE_BYTES, seal_cookie
+from ott_middleware.errors import SessionExpired
+from ott_middleware.http import Request
 from ott_middleware.testing.store import Clock
 
 SECRET, OTHER = "s" * 32, "another " * 4

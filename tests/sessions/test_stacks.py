@@ -11,7 +11,7 @@ from visitor import Visitor, forms_of, of_asgi, of_wsgi
 
 from ott_middleware import MemoryBackend
 
-from .sites import KINDS, Site, email_of, found_by_itself, make_django_people, site
+from .sites import KINDS, FrameworkSite, email_of, found_by_itself, make_django_people, site
 
 HERE, THERE = "http://here.example", "http://there.example"
 DJANGO = [kind for kind in KINDS if kind.startswith("django")]
@@ -23,27 +23,27 @@ def people() -> None:
 
 
 @pytest.fixture(params=DJANGO)
-def django(request: pytest.FixtureRequest) -> Site:
+def django(request: pytest.FixtureRequest) -> FrameworkSite:
     """Both hosts of one project; what is asked is the same."""
     return two_of(request.param)
 
 
-def two_of(kind: str) -> Site:
+def two_of(kind: str) -> FrameworkSite:
     return site(kind, THERE, found_by_itself(kind), backend=MemoryBackend())
 
 
-def visitor_of(target: Site) -> Visitor:
+def visitor_of(target: FrameworkSite) -> Visitor:
     return Visitor({HERE: target.send, THERE: target.send})
 
 
-def arrive(target: Site, visitor: Visitor, *, remember: bool = True) -> Answer:
+def arrive(target: FrameworkSite, visitor: Visitor, *, remember: bool = True) -> Answer:
     """Sign in here, and go there by a link."""
-    here = Site(target.kind, HERE, target.middleware, target.send, target.home)
+    here = FrameworkSite(target.kind, HERE, target.middleware, target.send, target.home)
     here.sign_in(visitor, remember=remember)
     return visitor.get(f"{THERE}{target.home}?ott={visitor.token(HERE)}")
 
 
-def test_a_page_is_answered_as_without_the_middleware(django: Site) -> None:
+def test_page_is_the_same_as_without_the_middleware(django: FrameworkSite) -> None:
     of = of_wsgi if django.kind == "django-wsgi" else of_asgi
     bare = Visitor({HERE: of(django.middleware.app)})
     ours = Visitor({HERE: django.send})
@@ -54,7 +54,7 @@ def test_a_page_is_answered_as_without_the_middleware(django: Site) -> None:
         assert same.all("vary") == theirs.all("vary")
 
 
-def test_vary_cookie_stays_on_what_a_link_leads_to(django: Site) -> None:
+def test_vary_cookie_stays_on_the_page_of_a_link(django: FrameworkSite) -> None:
     visitor = visitor_of(django)
     arrive(django, visitor)
     assert django.who(visitor) == email_of("ada")
@@ -71,7 +71,7 @@ def test_vary_cookie_stays_on_what_a_link_leads_to(django: Site) -> None:
     assert calling.header("cache-control") == "private, no-store"
 
 
-def test_forms_are_guarded_as_ever(django: Site) -> None:
+def test_forms_are_guarded_as_ever(django: FrameworkSite) -> None:
     visitor = visitor_of(django)
     (before,) = forms_of(visitor.get(THERE + "/login/"))
     arrive(django, visitor)
@@ -90,7 +90,7 @@ def test_forms_are_guarded_as_ever(django: Site) -> None:
     assert django.who(visitor) == "nobody"
 
 
-def test_messages_from_before_the_arrival_are_told_after_it(django: Site) -> None:
+def test_messages_from_before_the_arrival_are_told_after_it(django: FrameworkSite) -> None:
     visitor = visitor_of(django)
     visitor.get(THERE + "/visit/")
     arrive(django, visitor)
@@ -98,7 +98,7 @@ def test_messages_from_before_the_arrival_are_told_after_it(django: Site) -> Non
     assert visitor.get(THERE + "/told/").body == b""
 
 
-def test_messages_of_the_answer_to_a_call_with_a_link_are_kept(django: Site) -> None:
+def test_messages_of_the_response_to_a_call_with_a_token_are_kept(django: FrameworkSite) -> None:
     visitor = visitor_of(django)
     arrive(django, visitor)
     token = visitor.token(HERE)
@@ -116,7 +116,7 @@ def test_messages_of_the_answer_to_a_call_with_a_link_are_kept(django: Site) -> 
 
 
 @pytest.mark.parametrize("remember", [True, False])
-def test_a_session_that_is_saved_with_every_request(django: Site, remember: bool) -> None:
+def test_session_that_is_saved_with_every_request(django: FrameworkSite, remember: bool) -> None:
     configure()
     from django.test import override_settings
 

@@ -14,7 +14,7 @@ from typing import Any
 import itsdangerous
 import pytest
 from fastapi import FastAPI
-from harness import Clock, call_asgi, make_scope, moment
+from harness import NOW, Clock, call_asgi, make_scope, moment
 from starlette.applications import Starlette
 from starlette.datastructures import Secret
 from starlette.middleware import Middleware
@@ -28,13 +28,11 @@ from ott_middleware import (
     ConfigurationError,
     MemoryBackend,
     OneTimeTokens,
-    Request,
     Session,
-    SessionExpired,
-    SessionNotFound,
-    SessionUnavailable,
     StarletteSession,
 )
+from ott_middleware.errors import SessionExpired, SessionNotFound, SessionUnavailable
+from ott_middleware.http import Request
 
 SECRET, OTHER = "s" * 32, "another " * 4
 TWO_WEEKS = 14 * 86400
@@ -74,7 +72,7 @@ async def see(request: StarletteRequest) -> JSONResponse:
     return JSONResponse(dict(request.session))
 
 
-class Site:
+class StarletteSite:
     def __init__(
         self,
         kind: type[Starlette] = Starlette,
@@ -141,7 +139,7 @@ class Site:
         ({"sub": "x"}, "x"),
     ],
 )
-def test_who_is_signed_in_is_found_under_the_usual_keys(values: Any, user_id: str) -> None:
+def test_user_is_found_under_the_usual_keys(values: Any, user_id: str) -> None:
     session = current(values)
     assert session is not None
     assert session.user_id == user_id
@@ -168,11 +166,11 @@ def test_who_is_signed_in_is_found_under_the_usual_keys(values: Any, user_id: st
         None,
     ],
 )
-def test_a_session_of_nobody_is_none(values: Any) -> None:
+def test_session_without_a_user_is_none(values: Any) -> None:
     assert current(values) is None
 
 
-def test_where_the_user_is_can_be_said() -> None:
+def test_user_option_says_where_the_user_is() -> None:
     assert current({"user_id": 1, "member": 2}, user="member").user_id == "2"  # type: ignore[union-attr]  # it is there
     assert current({"user_id": 1}, user="member") is None
     deep = {"auth": {"who": 3}}
@@ -180,7 +178,7 @@ def test_where_the_user_is_can_be_said() -> None:
     assert current({}, user=lambda s: s.get("auth", {}).get("who")) is None
 
 
-def test_only_what_is_named_is_told() -> None:
+def test_exposed_fields_are_those_that_are_named() -> None:
     values = {"user_id": 1, "email": "a@b.example", "cart": [1], "csrf": "x"}
     session = current(values, expose=["email", "phone"], data=["cart", "theme"])
     assert session is not None
@@ -192,8 +190,8 @@ def test_only_what_is_named_is_told() -> None:
     assert mapping.user == {"id": "1", "name": "Ada"}
 
 
-def test_a_session_ends_with_its_signature() -> None:
-    clock = Clock()
+def test_session_ends_with_its_signature() -> None:
+    clock = Clock(NOW)
     value = sealed_by_starlette({"user_id": 1}, at=clock.now)
     at_first = adapter(clock=clock).current(asking(value))
     assert at_first is not None
@@ -210,7 +208,7 @@ def test_a_session_ends_with_its_signature() -> None:
     assert adapter(clock=clock).current(asking(early)) is None
 
 
-def test_forged_and_foreign_cookies_are_nobody_s() -> None:
+def test_forged_and_foreign_cookies_are_refused() -> None:
     good = sealed_by_starlette({"user_id": 1})
     ours = adapter()
     assert ours.current(asking(good)) is not None
@@ -241,9 +239,9 @@ def test_forged_and_foreign_cookies_are_nobody_s() -> None:
             assert ours.current(asking(forged)) is None, place
 
 
-def test_of_two_cookies_the_one_that_the_app_goes_by() -> None:
+def test_two_cookies_count_as_the_app_reads_them() -> None:
     first, second = (sealed_by_starlette({"user_id": name}) for name in ("ada", "bob"))
-    site = Site()
+    site = StarletteSite()
     header = {"cookie": f"session={first}; session={second}"}
     seen = site.ask("GET", "/see", **header).json()
     found = adapter().current(Request("GET", "http", "/", headers=header))
@@ -251,7 +249,7 @@ def test_of_two_cookies_the_one_that_the_app_goes_by() -> None:
     assert found.user_id == seen["user_id"]
 
 
-def test_a_user_s_sessions_share_an_id_which_tells_nothing() -> None:
+def test_id_is_one_for_a_user_s_sessions_and_reveals_nothing() -> None:
     one = current({"user_id": 1, "a": 1})
     other = current({"user_id": 1, "a": 2})
     third = current({"user_id": 2})
@@ -264,7 +262,7 @@ def test_a_user_s_sessions_share_an_id_which_tells_nothing() -> None:
 # What is told to the adapter.
 
 
-def test_the_options_are_those_of_the_app_s_middleware() -> None:
+def test_options_are_those_of_the_app_s_middleware() -> None:
     class Own(SessionMiddleware):
         pass
 
@@ -307,7 +305,7 @@ def test_middleware_is_found_in_a_partial_and_by_itself() -> None:
     assert StarletteSession.of_app(layer).cookie_names == ("own",)
 
 
-def test_older_secrets_of_a_rotation_open_and_the_newest_signs() -> None:
+def test_secrets_of_a_rotation_open_and_the_newest_signs() -> None:
     async def nothing(scope: Any, receive: Any, send: Any) -> None: ...
 
     layer = SessionMiddleware(nothing, "x")
@@ -337,13 +335,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("how", "why"), REFUSED)
-def test_what_cannot_work_is_refused_at_once(how: dict[str, Any], why: str) -> None:
+def test_arguments_that_cannot_work_are_refused(how: dict[str, Any], why: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         StarletteSession(**how)
     assert why in str(caught.value)
 
 
-def test_an_app_without_session_middleware_is_refused() -> None:
+def test_app_without_session_middleware_is_refused() -> None:
     app = Starlette()
     app.add_middleware(functools.partial(lambda app: app))  # a factory that is no class
     with pytest.raises(ConfigurationError, match="has no SessionMiddleware"):
@@ -354,9 +352,9 @@ def test_an_app_without_session_middleware_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", [Starlette, FastAPI])
-def test_shared_the_same_cookie_signs_in_at_the_other_site(kind: type[Starlette]) -> None:
+def test_shared_cookie_signs_in_at_the_other_site(kind: type[Starlette]) -> None:
     backend = MemoryBackend()
-    source, target = Site(kind, backend=backend), Site(kind, backend=backend)
+    source, target = StarletteSite(kind, backend=backend), StarletteSite(kind, backend=backend)
     source.sign_in(user_id=7, cart=[1])
     token = source.token()
     answer = target.open(token)
@@ -369,13 +367,13 @@ def test_shared_the_same_cookie_signs_in_at_the_other_site(kind: type[Starlette]
     attributes = answer.cookie("session")
     assert attributes >= {"Path=/", "HttpOnly", "SameSite=Lax"}
     assert any(each.startswith("Max-Age=12") for each in attributes)
-    assert Site(kind, backend=backend).open(token).status == 400
+    assert StarletteSite(kind, backend=backend).open(token).status == 400
 
 
-def test_forked_a_new_cookie_holds_the_user_and_what_is_named() -> None:
+def test_fork_holds_the_user_and_the_named_data() -> None:
     backend = MemoryBackend()
-    source = Site(backend=backend)
-    target = Site(backend=backend, mode="fork", data=["cart"])
+    source = StarletteSite(backend=backend)
+    target = StarletteSite(backend=backend, mode="fork", data=["cart"])
     source.sign_in(user={"id": 7, "name": "Ada"}, cart=[1], csrf="x")
     target.sign_in(planted="by the visitor")
     before = dict(target.cookies)
@@ -388,7 +386,7 @@ def test_forked_a_new_cookie_holds_the_user_and_what_is_named() -> None:
     assert source.see()["csrf"] == "x"
 
 
-def test_a_fork_by_a_function_has_all_of_the_session() -> None:
+def test_fork_by_a_function_has_all_of_the_session() -> None:
     ours = adapter(mode="fork", user=lambda s: s.get("auth", {}).get("who"))
     session = ours.current(asking(sealed_by_starlette({"auth": {"who": 7}, "x": 1})))
     assert session is not None
@@ -406,8 +404,8 @@ def opened(value: str, secret: str = SECRET) -> Any:
     return values
 
 
-def test_a_fork_never_outlives_its_parent() -> None:
-    clock = Clock()
+def test_fork_never_outlives_its_parent() -> None:
+    clock = Clock(NOW)
     ours = adapter(mode="fork", clock=clock)
     session = ours.current(asking(sealed_by_starlette({"user_id": 1}, at=clock.now)))
     assert session is not None
@@ -422,10 +420,10 @@ def test_a_fork_never_outlives_its_parent() -> None:
     assert forked.expires_at == session.expires_at
 
 
-def test_data_is_decoded_here_and_signed_there() -> None:
+def test_data_is_decoded_at_the_source_and_signed_at_the_target() -> None:
     backend = MemoryBackend()
-    source = Site(backend=backend, data=("cart",), expose=["email"])
-    target = Site(secret=OTHER, backend=backend, data=("cart",), match="id")
+    source = StarletteSite(backend=backend, data=("cart",), expose=["email"])
+    target = StarletteSite(secret=OTHER, backend=backend, data=("cart",), match="id")
     source.sign_in(user_id="ada", cart={"apples": 3}, email="e", csrf="secret")
     target.open(source.token())
     assert target.see() == {"user_id": "ada", "cart": {"apples": 3}}
@@ -434,11 +432,11 @@ def test_data_is_decoded_here_and_signed_there() -> None:
     assert adapter().current(asking(value)) is None
 
 
-def test_without_a_match_nobody_arrives_from_another_site(
+def test_match_missing_refuses_other_sites(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     backend = MemoryBackend()
-    source, target = Site(backend=backend), Site(secret=OTHER, backend=backend)
+    source, target = StarletteSite(backend=backend), StarletteSite(secret=OTHER, backend=backend)
     source.sign_in(user_id="ada")
     answer = target.open(source.token())
     assert answer.status == 400
@@ -450,7 +448,7 @@ def arriving(**values: Any) -> Session:
     return Session("there", "django.sealed;", user_id="7", **values)
 
 
-def test_a_hook_returns_an_id_or_the_values_to_begin_with() -> None:
+def test_match_hook_returns_an_id_or_values() -> None:
     for match, values in [
         (lambda s: int(s.user_id), {"user_id": 7}),
         (lambda s: {"user": {"id": int(s.user_id), "role": "x"}}, {"user": {"id": 7, "role": "x"}}),
@@ -470,7 +468,7 @@ async def matched_later(session: Session) -> Any:
     return {"who": session.user_id}
 
 
-def test_a_hook_with_a_function_for_the_user() -> None:
+def test_match_hook_with_a_function_for_the_user() -> None:
     ours = adapter(user=lambda s: s.get("who"), match=lambda s: {"who": s.user_id, "x": 1})
     alive = ours.resolve(arriving())
     assert isinstance(alive, Session)
@@ -495,7 +493,7 @@ def test_a_hook_with_a_function_for_the_user() -> None:
         ({"match": "email"}, None),
     ],
 )
-def test_who_is_matched_to_nobody_is_refused(
+def test_match_without_a_local_user_is_refused(
     how: dict[str, Any], told: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
@@ -503,7 +501,7 @@ def test_who_is_matched_to_nobody_is_refused(
     assert (told or "") in caplog.text
 
 
-def test_what_came_along_never_says_who_is_signed_in() -> None:
+def test_data_never_names_the_signed_in_user() -> None:
     # Only the function knows where the user is, so that the names of data cannot be checked.
     ours = adapter(user=lambda s: s.get("admin") or s.get("who"), data=["admin"], match=dict)
     session = Session("s", "", user_id="7", data={"admin": "root", "who": "7"})
@@ -511,7 +509,7 @@ def test_what_came_along_never_says_who_is_signed_in() -> None:
         ours.begin(session, asking(None))
 
 
-def test_what_the_hook_returns_counts_before_what_came_along() -> None:
+def test_data_counts_after_what_the_match_hook_returns() -> None:
     ours = adapter(data=["role"], match=lambda s: {"user_id": 7, "role": "guest"})
     alive = ours.resolve(arriving(data={"role": "admin"}))
     assert isinstance(alive, Session)
@@ -519,14 +517,14 @@ def test_what_the_hook_returns_counts_before_what_came_along() -> None:
     assert opened(cookie.value) == {"user_id": 7, "role": "guest"}
 
 
-def test_a_session_that_does_not_fit_into_a_cookie_fails() -> None:
+def test_session_too_large_for_a_cookie_fails() -> None:
     ours = adapter(data=["cart"])
     with pytest.raises(SessionUnavailable, match="larger than a cookie"):
         ours.begin(Session("s", "", user_id="7", data={"cart": "x" * 4000}), asking(None))
 
 
-def test_a_session_that_has_ended_meanwhile() -> None:
-    clock = Clock()
+def test_session_that_has_ended_meanwhile() -> None:
+    clock = Clock(NOW)
     ours = adapter(clock=clock)
     backend = MemoryBackend(clock=clock)
     tokens = OneTimeTokens(backend, sessions=ours, expires_in=60 * 24 * 30)
@@ -540,7 +538,7 @@ def test_a_session_that_has_ended_meanwhile() -> None:
         ours.alive(session)
 
 
-def test_a_cookie_that_says_something_else_now() -> None:
+def test_cookie_that_names_another_user_now() -> None:
     ours = adapter()
     session = ours.current(asking(sealed_by_starlette({"user_id": 1})))
     assert session is not None
@@ -555,8 +553,8 @@ def test_a_cookie_that_says_something_else_now() -> None:
 
 def test_revoked_at_sign_out() -> None:
     backend = MemoryBackend()
-    source = Site(backend=backend, revoke_on_sign_out=True)
-    target = Site(backend=backend)
+    source = StarletteSite(backend=backend, revoke_on_sign_out=True)
+    target = StarletteSite(backend=backend)
     source.sign_in(user_id="ada")
     token = source.token()
     source.ask("POST", "/put", {})
@@ -564,9 +562,9 @@ def test_revoked_at_sign_out() -> None:
     assert target.cookies == {}
 
 
-def test_an_anonymous_session_gets_no_token_and_leaves_nothing() -> None:
+def test_anonymous_session_gets_no_token_and_leaves_nothing() -> None:
     backend = MemoryBackend()
-    site = Site(backend=backend)
+    site = StarletteSite(backend=backend)
     site.sign_in(cart=[1])
     assert site.cookies
     assert site.ask("GET", "/one-time-token/generate").code == "UNAUTHORIZED"
@@ -575,20 +573,20 @@ def test_an_anonymous_session_gets_no_token_and_leaves_nothing() -> None:
     assert len(backend) == 0
 
 
-def test_what_was_not_to_be_remembered_is_not() -> None:
+def test_session_not_to_be_remembered_is_not() -> None:
     backend = MemoryBackend()
     how: dict[str, Any] = {"sessions": {"max_age": None}, "backend": backend}
-    source, target = Site(**how), Site(**how)
+    source, target = StarletteSite(**how), StarletteSite(**how)
     source.sign_in(user_id="ada")
     answer = target.open(source.token())
     assert not any(each.startswith(("Max-Age", "Expires")) for each in answer.cookie("session"))
-    forgetful = Site(secret=OTHER, backend=backend, match="id")
+    forgetful = StarletteSite(secret=OTHER, backend=backend, match="id")
     answer = forgetful.open(source.token())
     assert not any(each.startswith(("Max-Age", "Expires")) for each in answer.cookie("session"))
     assert forgetful.see() == {"user_id": "ada"}
 
 
-def test_it_answers_without_a_thread_or_a_wait() -> None:
+def test_adapter_needs_no_thread_and_no_wait() -> None:
     assert not adapter().blocks
     began = time.perf_counter()
     assert current({"user_id": 1}) is not None

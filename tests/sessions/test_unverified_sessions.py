@@ -30,13 +30,13 @@ from ott_middleware import (
     MemoryBackend,
     OneTimeTokens,
     OTTError,
-    Request,
     SealedSession,
     Session,
     SessionAdapter,
     SQLiteBackend,
 )
 from ott_middleware.context import using_request
+from ott_middleware.http import Request
 from ott_middleware.http.addresses import network_of
 from ott_middleware.interfaces import asgi, wsgi
 from ott_middleware.sessions.base import session_id
@@ -144,7 +144,7 @@ def _redeems(site: Site, token: str) -> bool:
     return True
 
 
-def test_a_client_that_fills_its_share_keeps_no_other_out(world: World) -> None:
+def test_client_that_fills_its_share_keeps_no_other_out(world: World) -> None:
     backend = MemoryBackend(maxsize=MOST + 1, clock=world.clock)
     site = world.serve(session="sid", backend=backend)
     for n in range(MOST + 10):
@@ -153,7 +153,7 @@ def test_a_client_that_fills_its_share_keeps_no_other_out(world: World) -> None:
 
 
 @pytest.mark.parametrize("cap", [1, 10, None])
-def test_the_oldest_of_a_network_makes_way_whatever_max_per_session_says(
+def test_network_s_oldest_token_makes_way_whatever_max_per_session_says(
     world: World, cap: int | None
 ) -> None:
     backend = MemoryBackend(clock=world.clock)
@@ -165,9 +165,7 @@ def test_the_oldest_of_a_network_makes_way_whatever_max_per_session_says(
 
 
 @pytest.mark.parametrize("session", ["sid", ["sid", "other"], Believes()])
-def test_each_adapter_that_cannot_verify_counts_by_network(
-    world: World, backend: Owners, session: Any
-) -> None:
+def test_unverifying_adapter_counts_by_network(world: World, backend: Owners, session: Any) -> None:
     site = world.serve(session=session, backend=backend)
     for cookie in ("a", "b"):
         generate(world, site, cookie)
@@ -197,7 +195,7 @@ def _with_cookie() -> Request:
 
 
 @pytest.mark.parametrize("verifies", [True, False])
-def test_the_adapter_that_found_the_session_decides(
+def test_adapter_that_found_the_session_decides(
     world: World, backend: Owners, verifies: bool
 ) -> None:
     """A token service may have another adapter than the middleware."""
@@ -208,7 +206,7 @@ def test_the_adapter_that_found_the_session_decides(
     assert [limit for _, limit in backend.puts] == [7 if verifies else MOST]
 
 
-def test_the_handle_and_the_header_count_by_network_too(world: World, backend: Owners) -> None:
+def test_handle_and_header_count_by_network_too(world: World, backend: Owners) -> None:
     async def agenerates(seen: Seen) -> Reply:
         await seen.ott.agenerate()
         return Reply(200, [set_cookie("sid", "new")])
@@ -224,7 +222,7 @@ def test_the_handle_and_the_header_count_by_network_too(world: World, backend: O
     assert backend.puts == [(network_owner_of("handoff", "203.0.113.7/32", None), MOST)] * 2
 
 
-def test_without_a_request_there_is_no_network(backend: Owners) -> None:
+def test_network_is_unknown_without_a_request(backend: Owners) -> None:
     tokens = OneTimeTokens(backend, sessions=Believes(), max_per_session=7)
     session = Session(id="s", token="t")
     tokens.generate(session)
@@ -311,7 +309,9 @@ def test_ipv6_neighbours_share_and_strangers_do_not(world: World, backend: Owner
 @pytest.mark.parametrize(
     "client", ["", "/run/app.sock", "10.0.0.1, 10.0.0.2", None, 7, b"abcd", ["10.0.0.1"]]
 )
-def test_what_is_no_address_shares_one_network(world: World, backend: Owners, client: Any) -> None:
+def test_network_of_what_is_no_address_is_shared(
+    world: World, backend: Owners, client: Any
+) -> None:
     unknown = network_owner_of("handoff", "unknown", None)
     assert owner_at(world, backend, client) == unknown
 
@@ -320,17 +320,17 @@ def test_what_is_no_address_shares_one_network(world: World, backend: Owners, cl
     "client",
     [None, [], (), ("", 0), (None, None), [b"10.0.0.1", 1], 7, "10.0.0.1", {"host": "a"}],
 )
-def test_a_scope_without_an_address(client: Any) -> None:
-    assert not asgi._read_request(make_scope(carrier={"client": client})).client
+def test_network_of_a_scope_without_an_address(client: Any) -> None:
+    assert not asgi._parse_request(make_scope(carrier={"client": client})).client
     scope = make_scope()
     del scope["client"]
-    assert asgi._read_request(scope).client is None
+    assert asgi._parse_request(scope).client is None
 
 
-def test_an_environ_without_an_address() -> None:
+def test_network_of_an_environ_without_an_address() -> None:
     environ = make_environ()
     del environ["REMOTE_ADDR"]
-    assert wsgi._read_request(environ).client is None
+    assert wsgi._parse_request(environ).client is None
 
 
 @pytest.mark.parametrize("name", ["x-forwarded-for", "forwarded", "x-real-ip", "remote-addr"])
@@ -344,10 +344,10 @@ def test_headers_of_a_client_do_not_name_its_network(
     assert len({owner for owner, _ in backend.puts}) == 1
 
 
-def test_the_client_is_in_the_request_and_in_no_repr() -> None:
+def test_client_is_in_the_request_and_in_no_repr() -> None:
     scope = make_scope(carrier={"client": ["203.0.113.7", 1]})
     environ = make_environ(carrier={"REMOTE_ADDR": "203.0.113.7"})
-    for request in (asgi._read_request(scope), wsgi._read_request(environ)):
+    for request in (asgi._parse_request(scope), wsgi._parse_request(environ)):
         assert request.client == "203.0.113.7"
         assert "203.0.113.7" not in repr(request)
     assert Request("GET", "http", "/").client is None
@@ -359,7 +359,7 @@ def test_the_client_is_in_the_request_and_in_no_repr() -> None:
     st.text(),
     st.none() | st.binary(min_size=16, max_size=16),
 )
-def test_no_session_id_is_a_network_s_owner(
+def test_network_s_owner_is_no_session_id(
     network: str, session_id: str, secret: bytes | None
 ) -> None:
     owner = network_owner_of("handoff", network, secret)
@@ -367,7 +367,7 @@ def test_no_session_id_is_a_network_s_owner(
         assert owner_of("handoff", each, secret) != owner
 
 
-def test_a_session_of_a_network_s_name_does_not_revoke_its_tokens(world: World) -> None:
+def test_session_of_a_network_s_name_does_not_revoke_its_tokens(world: World) -> None:
     site = world.serve(session="sid")
     token = generate(world, site, "a")
     for name in ("203.0.113.7/32", "203.0.113.7", "unknown"):
@@ -401,13 +401,13 @@ def test_unverified_cookies_over_4_kib_are_no_session(
 
 
 @pytest.mark.parametrize("size", [4096, 4097])
-def test_a_user_s_adapter_is_held_to_4_kib_as_well(world: World, size: int) -> None:
+def test_unverified_session_of_any_adapter_is_held_to_4_kib(world: World, size: int) -> None:
     site = world.serve(session=Believes())
     answer = site.generate({"cookie": f"sid={'x' * size}"})
     assert answer.status == (200 if size == 4096 else 401)
 
 
-def test_a_user_s_adapter_is_held_to_the_sum_of_its_cookies(world: World) -> None:
+def test_unverified_session_is_held_to_the_sum_of_its_cookies(world: World) -> None:
     class Both(Believes):
         cookie_names = ("sid", "other")
 
@@ -421,7 +421,7 @@ def test_a_user_s_adapter_is_held_to_the_sum_of_its_cookies(world: World) -> Non
         assert site.generate({"cookie": cookie}).status == status
 
 
-def test_a_verified_session_may_be_larger(world: World) -> None:
+def test_verified_session_may_be_larger(world: World) -> None:
     site = world.serve(session=CookieSession("sid", validate=lambda values: {}))
     assert site.generate({"cookie": f"sid={'x' * 5000}"}).status == 200
 

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, is_typeddict
 
 import pytest
 from documents import ROOT
@@ -78,9 +78,10 @@ def documented_classes() -> list[str]:
 def hides_its_arguments(documented: Any) -> bool:
     """Whether a signature has `*args` or `**kwargs` of any type, as `(**__: Any)` has.
 
-    The constructor of a protocol is that of `typing`. Users derive from a protocol, never call it.
+    The constructors of a protocol and of a `TypedDict` are those of `typing`. Users derive from the
+    one, and read the keys of the other.
     """
-    if getattr(documented, "_is_protocol", False):
+    if getattr(documented, "_is_protocol", False) or is_typeddict(documented):
         return False
     parameters = inspect.signature(documented).parameters.values()
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -94,8 +95,14 @@ class TestSignatures:
         module, _, attribute = name.rpartition(".")
         assert not hides_its_arguments(getattr(importlib.import_module(module), attribute))
 
-    def test_stand_in_of_a_missing_library_is_noticed(self) -> None:
-        assert hides_its_arguments(ott_middleware._not_installed("FlaskSession", "flask"))
+    def test_typed_dicts_of_arguments_are_documented(self) -> None:
+        named = [name.rpartition(".") for name in documented_classes()]
+        documented = [getattr(importlib.import_module(where), name) for where, _, name in named]
+        signatures = [inspect.signature(one) for one in documented if not is_typeddict(one)]
+        listed = set(re.findall(r"Unpack\[(\w+)\]", str(signatures)))
+        # The options of the middleware are those of `Options`, on a page of their own.
+        assert listed - {"OptionValues"} <= {name for *_, name in named}
+        assert "OptionValues" in listed
 
     def test_keywords_of_any_type_are_noticed(self) -> None:
         def options(**__: Any) -> None: ...

@@ -44,7 +44,7 @@ def demo() -> Iterator[ModuleType]:
     return module
 
 
-def test_the_check_passes_and_tells_what_happened() -> None:
+def test_check_passes_and_tells_what_happened() -> None:
     done = run("--check", "--asgi-port", "0", "--wsgi-port", "0")
     assert (done.returncode, done.stderr) == (0, "")
     told = done.stdout
@@ -60,7 +60,7 @@ def test_the_check_passes_and_tells_what_happened() -> None:
         assert line in told, told
 
 
-def test_the_narration_never_shows_a_whole_token() -> None:
+def test_narration_shows_no_whole_token() -> None:
     told = run("--check", "--asgi-port", "0", "--wsgi-port", "0").stdout
     assert re.findall(r"ott=(\S*)", told) == re.findall(r"ott=(.{4}\.\.\.)(?:\s)", told)
     # Made once, and used a second time.
@@ -68,7 +68,7 @@ def test_the_narration_never_shows_a_whole_token() -> None:
 
 
 @pytest.mark.parametrize("option", ["--asgi-port", "--wsgi-port"])
-def test_a_port_that_is_taken_is_named(option: str) -> None:
+def test_port_in_use_is_named(option: str) -> None:
     other = {"--asgi-port": "--wsgi-port", "--wsgi-port": "--asgi-port"}[option]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -79,7 +79,7 @@ def test_a_port_that_is_taken_is_named(option: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_that_is_none_is_named() -> None:
+def test_port_out_of_range_is_named() -> None:
     done = run("--check", "--asgi-port", "70000")
     assert done.returncode == 2
     assert "argument --asgi-port: invalid port value: '70000'" in done.stderr
@@ -111,7 +111,7 @@ class Generous(MemoryBackend):
         (Generous, "the second use should fail"),
     ],
 )
-def test_the_check_fails_with_a_store_that_does_not_hold_its_promise(
+def test_check_fails_with_a_store_that_gives_twice(
     demo: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     backend: type[MemoryBackend],
@@ -123,7 +123,7 @@ def test_the_check_fails_with_a_store_that_does_not_hold_its_promise(
     assert end.value.code == f"The check failed: {complaint}."
 
 
-def test_the_check_fails_where_the_archive_greets_somebody_else(
+def test_check_fails_where_the_archive_greets_another_user(
     demo: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "user_id", lambda session: "Eve")
@@ -132,7 +132,7 @@ def test_the_check_fails_where_the_archive_greets_somebody_else(
     assert end.value.code == "The check failed: the archive should greet Zoe."
 
 
-def test_the_servers_stop_where_no_socket_is_closed_under_them(
+def test_servers_stop_where_no_socket_is_closed_under_them(
     demo: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A busy machine pauses between what waitress chose to wait for and its waiting.
@@ -149,7 +149,7 @@ def test_the_servers_stop_where_no_socket_is_closed_under_them(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to one process")
-def test_ctrl_c_ends_it_without_a_trace() -> None:
+def test_ctrl_c_ends_it_without_a_traceback() -> None:
     process = subprocess.Popen(
         [sys.executable, "-W", "error", str(DEMO), "--asgi-port", "0", "--wsgi-port", "0"],
         stdout=subprocess.PIPE,

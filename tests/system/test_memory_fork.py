@@ -81,7 +81,7 @@ print(children, take("token"), take("token"))
         assert all("the child starts empty" in line for line in lines)
         assert len(lines) == 4, "each child says so once"
 
-    def test_a_token_of_the_child_is_its_own(self, tmp_path: Path) -> None:
+    def test_put_by_the_child_stays_there(self, tmp_path: Path) -> None:
         program = """
 backend.put("parent", b"value", **LATER)
 def child():
@@ -93,7 +93,7 @@ print(in_child(child), len(backend), take("parent"))
 """
         assert run(tmp_path, program).stdout == "[0, 0, 0, None, 'child', None] 1 value\n"
 
-    def test_a_process_id_that_comes_again_gets_nothing(self, tmp_path: Path) -> None:
+    def test_process_id_used_again_gets_nothing(self, tmp_path: Path) -> None:
         program = """
 backend.put("token", b"value", **LATER)
 mine = os.getpid()
@@ -104,10 +104,11 @@ print(in_child(child), take("token"))
 """
         assert run(tmp_path, program).stdout == "None value\n"
 
-    def test_of_a_service(self, tmp_path: Path) -> None:
+    def test_service_redeems_in_the_parent_alone(self, tmp_path: Path) -> None:
         program = """
 logging.disable()
-from ott_middleware import InvalidToken, Session
+from ott_middleware import Session
+from ott_middleware.errors import InvalidToken
 service = OneTimeTokens(backend, sessions=CookieSession("sid"))
 token = service.generate(Session("id", "value"))
 def child():
@@ -121,7 +122,7 @@ print([in_child(child) for _ in range(3)], service.verify(token).id)
 
 
 class TestChildOfALoadedParent:
-    def test_none_of_120_hangs(self, tmp_path: Path) -> None:
+    def test_children_never_hang(self, tmp_path: Path) -> None:
         # The children are forked while other threads hold the lock now and then.
         program = """
 logging.disable()
@@ -209,5 +210,5 @@ server.server_close()
 
 
 class TestForkingServer:
-    def test_no_replay_of_six_succeeds(self, tmp_path: Path) -> None:
+    def test_replays_all_fail(self, tmp_path: Path) -> None:
         assert run(tmp_path, FORKING_SERVER).stdout == "[400, 400, 400, 400, 400, 400]\n"

@@ -12,25 +12,25 @@ import ott_middleware
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_version_is_the_distribution_s() -> None:
+def test_version_is_that_of_the_distribution() -> None:
     assert ott_middleware.__version__ == version("ott_middleware")
 
 
-def test_type_checkers_may_read_the_package() -> None:
+def test_type_information_is_shipped() -> None:
     assert files("ott_middleware").joinpath("py.typed").is_file()
 
 
-def test_the_licence_is_shipped_and_named() -> None:
+def test_licence_is_shipped_and_named() -> None:
     assert metadata("ott_middleware")["License-Expression"] == "MIT"
     assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
 
 
-def test_installed_alone_it_needs_four_packages() -> None:
+def test_requirements_are_four_packages() -> None:
     needed = [line for line in requires("ott_middleware") or () if "extra ==" not in line]
     names = sorted(re.split(r"[^a-z-]", line)[0] for line in needed)
     assert names == ["asgiref", "cachetools", "cryptography", "werkzeug"]
 
 
-def test_the_changelog_tells_of_this_version() -> None:
+def test_changelog_has_this_version() -> None:
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.search(rf"^## {re.escape(ott_middleware.__version__)}\b", changes, re.MULTILINE)

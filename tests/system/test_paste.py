@@ -16,7 +16,7 @@ from ott_middleware.paste import filter_app_factory
 
 APP = """
 from ott_middleware import CookieSession
-from ott_middleware import Response
+from ott_middleware.http import Response
 
 MEMBERS = {"ada-cookie": "Ada"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from collections import Counter
@@ -10,11 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from harness import HOST, Clock, World, call_asgi, call_wsgi, make_environ, make_scope, person
+from harness import HOST, World, call_asgi, call_wsgi, make_environ, make_scope, person
 
-from ott_middleware import InvalidToken, KeyTaken, MemoryBackend
+from ott_middleware import MemoryBackend
+from ott_middleware.errors import InvalidToken, KeyTaken
+from ott_middleware.testing import Clock
 
-ROUNDS = 200
+ROUNDS = int(os.environ.get("OTT_TEST_ROUNDS", "200"))
 CROWD = 64
 ALICE = person("alice")
 JSON = [("host", HOST), ("content-type", "application/json")]
@@ -130,7 +133,7 @@ def test_tasks_redeem_one_token(world: World, backend: type[MemoryBackend]) -> N
     asyncio.run(rounds())
 
 
-def test_colours_race_each_other() -> None:
+def test_threads_and_tasks_redeem_one_token() -> None:
     """Threads with the synchronous methods, tasks with the asynchronous ones, one service."""
     site = World("wsgi").serve()
     tokens = site.flow.tokens
@@ -155,7 +158,7 @@ def test_colours_race_each_other() -> None:
         crowd.end()
 
 
-def test_redeeming_races_revoking_and_nothing_leaks() -> None:
+def test_redeeming_races_revoking_without_leaks() -> None:
     backend = MemoryBackend(clock=Clock())
     crowd = Crowd(
         8,
@@ -174,7 +177,7 @@ def test_redeeming_races_revoking_and_nothing_leaks() -> None:
     assert backend._tokens().owners == {}
 
 
-def test_of_many_puts_of_one_key_one_is_kept() -> None:
+def test_puts_of_one_key_keep_one() -> None:
     backend = MemoryBackend(clock=Clock())
 
     def put(key: str) -> str:
@@ -193,7 +196,7 @@ def test_of_many_puts_of_one_key_one_is_kept() -> None:
     assert backend._tokens().owners == {}
 
 
-def test_the_store_is_never_overfull_and_the_cap_holds() -> None:
+def test_store_is_never_overfull_and_cap_holds() -> None:
     backend = MemoryBackend(maxsize=10, clock=Clock())
     numbers = iter(range(10**6))
     lock = threading.Lock()

@@ -48,12 +48,12 @@ def results() -> list[dict[str, Any]]:
     return answer
 
 
-def test_all_of_the_code_is_run(results: list[dict[str, Any]]) -> None:
+def test_code_runs_in_one_program(results: list[dict[str, Any]]) -> None:
     assert [result["heading"] for result in results] == HEADINGS
 
 
 @pytest.mark.parametrize("index", range(len(HEADINGS)), ids=lambda i: f"{HEADINGS[i]}-{i}")
-def test_the_line_hands_a_person_over(results: list[dict[str, Any]], index: int) -> None:
+def test_one_line_hands_a_user_over(results: list[dict[str, Any]], index: int) -> None:
     result = results[index]
     cookie = result["cookie"]
     status, location, cookies = result["link"]
@@ -71,12 +71,12 @@ def test_the_line_hands_a_person_over(results: list[dict[str, Any]], index: int)
         assert cookies == result["call"] == [cookie]
 
 
-def test_only_an_app_that_nobody_knows_names_its_cookie(results: list[dict[str, Any]]) -> None:
+def test_session_is_named_for_an_unknown_app_only(results: list[dict[str, Any]]) -> None:
     named = [result["heading"] for result in results if result["named"]]
     assert named == ["The one line", "A bare WSGI app"]
 
 
-def test_the_examples_are_safe_to_copy() -> None:
+def test_examples_are_safe_to_copy() -> None:
     for block in blocks(README, "python")[1:]:
         for option in (
             'store_token="hashed"',
@@ -145,7 +145,7 @@ def test_recipe_of_two_sites_hands_a_user_over(tmp_path: Path) -> None:
     assert ask(target_site, "GET", target, NAVIGATION, **b).status == 400
 
 
-def test_the_opening_transcript_is_what_happens(world: World) -> None:
+def test_opening_transcript_is_what_happens(world: World) -> None:
     transcript = next(block for block in blocks(README, "text") if "\n> GET" in block.text)
     exchanges = re.findall(r"((?:^> .*\n)+)((?:^< .*\n?)+)", transcript.text, flags=re.M)
     assert len(exchanges) == 3
@@ -185,12 +185,12 @@ def test_the_opening_transcript_is_what_happens(world: World) -> None:
             assert "set-cookie" not in dict(answer.headers)
 
 
-def test_the_options_table_lists_what_there_is() -> None:
+def test_options_table_lists_each_option() -> None:
     table = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", README.read_text(), flags=re.M)
     fields = [*dataclasses.fields(Options), *dataclasses.fields(TokenOptions)]
     real = {each.name: each.default for each in fields if each.init}
     del real["token_options"]
-    assert [name for name, _, _ in table] == list(OptionValues.__annotations__)
+    assert sorted(name for name, _, _ in table) == sorted(OptionValues.__annotations__)
     assert {name for name, _, _ in table} == set(real)
     for name, default, _ in table:
         if real[name] is dataclasses.MISSING:
@@ -201,7 +201,7 @@ def test_the_options_table_lists_what_there_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["demo", "test"])
-def test_a_command_is_one_line_behind_its_marker(name: str) -> None:
+def test_command_is_one_line_behind_its_marker(name: str) -> None:
     marked = [block for block in blocks(README) if block.before == f"<!-- command: {name} -->"]
     assert len(marked) == 1
     command = marked[0].text
@@ -212,7 +212,7 @@ def test_a_command_is_one_line_behind_its_marker(name: str) -> None:
     assert set(extras) <= set(metadata("ott_middleware").get_all("Provides-Extra") or ())
 
 
-def test_the_demo_can_be_told_to_check() -> None:
+def test_demo_can_be_told_to_check() -> None:
     (command,) = (b.text for b in blocks(README) if b.before == "<!-- command: demo -->")
     assert command.endswith("python examples/handoff.py")
     assert (ROOT / "examples" / "handoff.py").is_file()
@@ -224,7 +224,7 @@ def slug(heading: str) -> str:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_within_the_repository_lead_somewhere(document: Path) -> None:
+def test_links_within_the_repository_have_targets(document: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", prose(document)):
         if "://" in target:
             continue
@@ -237,7 +237,7 @@ def test_links_within_the_repository_lead_somewhere(document: Path) -> None:
             assert anchor in {slug(heading) for heading in headings}, target
 
 
-def test_the_changelog_opens_with_what_can_be_relied_on() -> None:
+def test_changelog_opens_with_compatibility() -> None:
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), flags=re.M)
     assert headings[0] == "Compatibility"
     assert headings[1].split()[0] == ott_middleware.__version__

@@ -359,7 +359,7 @@ def is_probe_of_a_dead_session(seen: Seen) -> bool:
 def _of_world(interface: str, **options: Any) -> Timed:
     def app(seen: Seen) -> Reply:
         if seen.path == "/session":
-            _ = seen.carrier.get("ott") and seen.ott.session
+            _ = seen.carrier.get("ott.handle") and seen.ott.session
         return Reply(401 if is_probe_of_a_dead_session(seen) else 200)
 
     async def async_app(seen: Seen) -> Reply:

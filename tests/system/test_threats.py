@@ -73,7 +73,7 @@ def has_test(name: str) -> bool:
 
 
 class TestTable:
-    def test_every_row_is_complete(self) -> None:
+    def test_rows_are_complete(self) -> None:
         rows = table()
         assert len(rows) > 40
         for row in rows:
@@ -81,19 +81,19 @@ class TestTable:
             assert all(row), row
 
     @pytest.mark.parametrize("threat", threats(), ids=lambda threat: threat.test)
-    def test_its_test_exists(self, threat: Threat) -> None:
+    def test_of_each_row_exists(self, threat: Threat) -> None:
         name = re.fullmatch(r"`([\w/]+\.py(?:::\w+){1,2})`", threat.test)
         assert name, threat.test
         assert has_test(name[1])
 
-    def test_no_test_stands_for_two_attacks(self) -> None:
+    def test_stands_for_one_attack(self) -> None:
         named = [threat.test for threat in threats()]
         assert sorted(named) == sorted(set(named))
 
-    def test_what_no_test_file_defines_is_noticed(self) -> None:
-        assert has_test("system/test_threats.py::TestTable::test_every_row_is_complete")
+    def test_missing_test_is_noticed(self) -> None:
+        assert has_test("system/test_threats.py::TestTable::test_rows_are_complete")
         for name in (
-            "system/test_threats.py::test_every_row_is_complete",
+            "system/test_threats.py::test_rows_are_complete",
             "system/test_threats.py::TestTable::test_missing",
             "system/test_threats.py::TestTable",
             "test_missing.py::test_missing",
@@ -111,13 +111,13 @@ class TestReadme:
         assert apart
         return does, does_not
 
-    def test_each_promise_is_a_row(self) -> None:
+    def test_promises_have_a_row_each(self) -> None:
         attacks = {threat.attack for threat in threats()}
         promised = leads(self.parts()[0])
         assert promised
         assert set(promised) <= attacks
 
-    def test_each_gap_is_on_the_page(self) -> None:
+    def test_gaps_are_on_the_page(self) -> None:
         gaps = leads(section(PAGE, "Not held off"))
         admitted = leads(self.parts()[1])
         assert admitted
@@ -129,7 +129,7 @@ STORIES = ["Session fixation by a link", "A target site that keeps a link"]
 
 class TestStories:
     @pytest.mark.parametrize("heading", STORIES)
-    def test_five_sentences_below_a_picture(self, heading: str) -> None:
+    def test_sentences_below_a_picture_are_five(self, heading: str) -> None:
         text = PAGE.read_text(encoding="utf-8")
         story = re.search(
             rf"^### {re.escape(heading)}\n\n```text\n(.+?)^```\n\n(.+?)\n\n",
@@ -142,6 +142,6 @@ class TestStories:
         sentences = re.findall(r"[^.]+\.(?=\s|$)", re.sub(r"`[^`]*`", "code", words))
         assert len(sentences) == 5, sentences
 
-    def test_there_are_two(self) -> None:
+    def test_stories_are_two(self) -> None:
         headings = re.findall(r"^### (.+)$", section(PAGE, "Two attacks in pictures"), flags=re.M)
         assert headings == STORIES

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,24 +12,23 @@ from typing_extensions import assert_type
 from ott_middleware import (
     ASGIMiddleware,
     Backend,
-    Cookie,
     CookieSession,
-    GenerationContext,
-    Handle,
-    InvalidToken,
+    DjangoSession,
     MemoryBackend,
     OneTimeTokens,
     OTTMiddleware,
-    Request,
-    RequestError,
-    Response,
     SealedSession,
     Session,
     SessionAdapter,
-    SigningHandle,
-    TokenService,
+    StarletteSession,
     WSGIMiddleware,
+    get_handle,
 )
+from ott_middleware.errors import InvalidToken, RequestError
+from ott_middleware.flow import Handle
+from ott_middleware.http import Cookie, Request, Response
+from ott_middleware.sessions.base import UserSession
+from ott_middleware.tokens import GenerationContext, TokenService
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -43,7 +42,8 @@ async def asgi_app(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    handle: Handle = scope["ott"]
+    handle = get_handle(scope)
+    assert_type(handle, Handle)
     assert_type(handle.session, Session | None)
     assert_type(await handle.asession(), Session | None)
     assert_type(await handle.agenerate(expires_in=timedelta(seconds=30)), str)
@@ -53,7 +53,8 @@ async def asgi_app(
 
 
 def wsgi_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    handle: SigningHandle = environ["ott"]
+    handle: Handle = environ["ott.handle"]
+    assert_type(get_handle(environ), Handle)
     assert_type(handle.sign_in({"id": "42"}, remember=False), Session)
     handle.sign_out()
     assert_type(handle.redeemed, str | None)
@@ -142,6 +143,25 @@ OTTMiddleware(asgi_app, session=WaitingMembers(), backend=Shelf(), generate_toke
 WSGIMiddleware(wsgi_app, session=SealedSession("a secret of thirty-two characters"))
 ASGIMiddleware(asgi_app, session=CookieSession("sid", samesite="Strict"))
 
+# Which local user a session of another site is of: a function that reads a field as it is.
+ACCOUNTS = {"ada@example.com": {"id": "7"}}
+
+
+def by_address(session: UserSession) -> dict[str, str] | None:
+    assert_type(session.user, Mapping[str, Any])
+    return ACCOUNTS.get(session.user["email"])
+
+
+async def by_id(session: Session) -> dict[str, str] | None:
+    assert_type(session.user, Mapping[str, Any] | None)
+    return ACCOUNTS.get(session.user_id or "")
+
+
+DjangoSession(mode="fork", match=lambda session: ACCOUNTS.get(session.user["email"]))
+StarletteSession(secret_key="a secret", match=by_address, expose=["email"])
+StarletteSession(secret_key="a secret", match=by_id, sources=[DjangoSession()])
+SealedSession("a secret of thirty-two characters", match=by_address)
+
 # The service, without an app.
 tokens = OneTimeTokens(MemoryBackend(), sessions=Members(), store_token=lambda token: token[::-1])
 service: TokenService = tokens
@@ -155,8 +175,21 @@ assert_type(tokens.revoke("1"), int)
 OTTMiddleware(wsgi_app, session=Members(), tokens=service)
 
 # What is wrong is told by the type checker already.
+OTTMiddleware(asgi_app, session="sid", on_switch="replce")  # type: ignore[call-overload]  # wrong on purpose
+ASGIMiddleware(asgi_app, session="sid", on_switch="replce")  # type: ignore[arg-type]  # wrong on purpose
+ASGIMiddleware(asgi_app, session="sid", on_invalid="eror")  # type: ignore[arg-type]  # wrong on purpose
+WSGIMiddleware(wsgi_app, session="sid", store_token="sha256")  # type: ignore[arg-type]  # wrong on purpose
+OTTMiddleware(wsgi_app, interface="wsgy", session="sid")  # type: ignore[call-overload]  # wrong on purpose
+OneTimeTokens(MemoryBackend(), sessions=Members(), store_token="hash")  # type: ignore[arg-type]  # wrong on purpose
+
 ASGIMiddleware(asgi_app, session="sid", expire_in=3)  # type: ignore[call-arg]  # wrong on purpose
 ASGIMiddleware(asgi_app, session=3)  # type: ignore[arg-type]  # wrong on purpose
 ASGIMiddleware(asgi_app, session="sid", expires_in="3 minutes")  # type: ignore[arg-type]  # wrong on purpose
 WSGIMiddleware(asgi_app, session="sid")  # type: ignore[arg-type]  # wrong on purpose
+DjangoSession(mode="forked")  # type: ignore[arg-type]  # wrong on purpose
+DjangoSession(matches="id")  # type: ignore[call-arg]  # wrong on purpose
 tokens.generate("1")  # type: ignore[arg-type]  # wrong on purpose
+
+if TYPE_CHECKING:
+    from ott_middleware import DjangoSesion  # type: ignore[attr-defined]  # noqa: F401  # wrong on purpose
+    from ott_middleware import Request as _  # type: ignore[attr-defined]  # noqa: F401  # wrong on purpose

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import cookie_parser
 
-from ott_middleware import Request
+from ott_middleware.http import Request
 from ott_middleware.http.client_text import (
     MAX_ACCEPT,
     MAX_COOKIE_VALUE,
     MAX_SAME_NAME,
     cookie_values,
     last_cookie,
-    parsed_cookies,
+    parse_cookies,
 )
 from ott_middleware.http.fetch_metadata import accepts_html
 
@@ -27,7 +27,7 @@ HEADERS = st.lists(
 @given(HEADERS)
 def test_cookies_are_those_that_frameworks_read(header: str) -> None:
     for parse in (cookie_parser, parse_cookie):
-        assert parsed_cookies(header) == parse(header)
+        assert parse_cookies(header) == parse(header)
         assert last_cookie(header, "sid") == parse(header).get("sid")
 
 

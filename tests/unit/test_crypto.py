@@ -20,7 +20,7 @@ from ott_middleware.crypto import (
     unseal,
     unseal_cookie,
 )
-from ott_middleware.tokens.names import backend_key, hashed, is_token, owner_of
+from ott_middleware.tokens.names import backend_key, hash_token, is_token, owner_of
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 OLD, NEW, OTHER = b"the older secret", b"the newer secret", b"somebody else's secret"
@@ -46,7 +46,7 @@ def opened(
 
 
 @pytest.mark.parametrize("value", ["a", "-", "_", "A-Z_9", "x" * 512, ALPHABET])
-def test_tokens(value: str) -> None:
+def test_is_token_accepts(value: str) -> None:
     assert is_token(value)
 
 
@@ -69,12 +69,12 @@ def test_tokens(value: str) -> None:
         b"a",
     ],
 )
-def test_what_is_no_token(value: object) -> None:
+def test_is_token_refuses(value: object) -> None:
     assert not is_token(value)
 
 
 @given(st.text(ALPHABET + " .=\n\xe9", max_size=6) | st.text())
-def test_a_token_is_made_of_its_alphabet(text: str) -> None:
+def test_is_token_of_any_text(text: str) -> None:
     assert is_token(text) is (1 <= len(text) <= 512 and set(text) <= set(ALPHABET))
 
 
@@ -89,8 +89,8 @@ def test_a_token_is_made_of_its_alphabet(text: str) -> None:
         ),
     ],
 )
-def test_what_hashed_keeps(token: str, stored: str) -> None:
-    assert hashed(token) == stored
+def test_hash_token_by_the_standard(token: str, stored: str) -> None:
+    assert hash_token(token) == stored
 
 
 @given(st.binary())
@@ -101,12 +101,12 @@ def test_base64url_is_unpadded_and_reversible(raw: bytes) -> None:
     assert base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) == raw
 
 
-def test_a_key_names_the_channel() -> None:
+def test_backend_key_names_the_channel() -> None:
     assert backend_key("handoff", "T") == "one-time-token:handoff:T"
     assert backend_key("other", "T") != backend_key("handoff", "T")
 
 
-def test_an_owner_is_not_the_session_and_differs_by_everything() -> None:
+def test_owner_of_is_not_the_session_and_differs_by_everything() -> None:
     expected = hmac.digest(OLD, b"one-time-token\0handoff\0session", hashlib.sha256)
     assert owner_of("handoff", "session", OLD) == base64url(expected)
     unsigned = hmac.digest(b"one-time-token", b"one-time-token\0handoff\0session", hashlib.sha256)
@@ -120,7 +120,7 @@ def test_an_owner_is_not_the_session_and_differs_by_everything() -> None:
     assert len(names) == 24
 
 
-def test_a_secret_is_named_by_four_bytes_of_an_hmac() -> None:
+def test_key_id_is_four_bytes_of_an_hmac() -> None:
     assert key_id(None) == b"\0\0\0\0"
     assert key_id(OLD) == hmac.digest(OLD, b"ott_middleware key id", hashlib.sha256)[:4]
     assert key_id(OLD) != key_id(NEW)
@@ -133,9 +133,7 @@ def hkdf(material: bytes, salt: bytes, info: bytes) -> bytes:
 
 
 @given(st.binary(), SECRETS, st.sampled_from(["token seal", "cookie seal", "x"]))
-def test_keys_are_derived_as_the_standard_says(
-    material: bytes, secret: bytes | None, purpose: str
-) -> None:
+def test_derive_by_the_standard(material: bytes, secret: bytes | None, purpose: str) -> None:
     info = f"ott_middleware {purpose}".encode()
     assert derive(material, secret, purpose) == hkdf(material, secret or b"", info)
 
@@ -143,7 +141,7 @@ def test_keys_are_derived_as_the_standard_says(
 # The seal around what a backend holds.
 
 
-def test_the_seals_keep_their_form() -> None:
+def test_seal_keeps_its_form() -> None:
     # Values wait in stores and browsers while versions change: their form may not.
     header = "01" + "497383e8" + "000001a207bf75cd" + "000102030405060708090a0b"
     assert sealed().hex() == (
@@ -164,7 +162,7 @@ def test_the_seals_keep_their_form() -> None:
     secret=SECRETS,
     nonce=st.binary(min_size=12, max_size=12),
 )
-def test_what_is_sealed_is_opened(
+def test_seal_is_opened(
     plain: bytes, token: str, key: str, milliseconds: int, secret: bytes | None, nonce: bytes
 ) -> None:
     expires_at = milliseconds / 1000
@@ -177,7 +175,7 @@ def test_what_is_sealed_is_opened(
     assert 0 <= expires_at - found[1] <= 0.0011
 
 
-def test_every_bit_counts() -> None:
+def test_seal_with_any_bit_changed() -> None:
     for secret, secrets in ((OLD, (OLD,)), (None, ())):
         value = sealed(secret)
         assert opened(value, *secrets) == (PLAIN, EXPIRES)
@@ -187,7 +185,7 @@ def test_every_bit_counts() -> None:
             assert opened(bytes(flipped), *secrets) is None, position
 
 
-def test_every_byte_counts() -> None:
+def test_seal_cut_short_or_extended() -> None:
     value = sealed()
     for length in range(len(value)):
         assert opened(value[:length], OLD) is None
@@ -196,7 +194,7 @@ def test_every_byte_counts() -> None:
 
 
 @given(st.binary())
-def test_no_bytes_break_the_opening(raw: bytes) -> None:
+def test_unseal_of_any_bytes(raw: bytes) -> None:
     assert opened(raw, OLD) is opened(raw) is None
     # Nor with a header that promises something.
     assert opened(sealed()[:25] + raw, OLD) is None
@@ -205,26 +203,26 @@ def test_no_bytes_break_the_opening(raw: bytes) -> None:
 @given(token=TOKENS, key=st.text(max_size=5))
 @example(token="T", key="K")
 @example(token="t", key="k")
-def test_another_token_or_key_opens_nothing(token: str, key: str) -> None:
+def test_seal_under_another_token_or_key(token: str, key: str) -> None:
     expected = (PLAIN, EXPIRES) if (token, key) == ("T", "k") else None
     assert opened(sealed(), OLD, token=token, key=key) == expected
     assert opened(sealed(None), token=token, key=key) == expected
 
 
-def test_another_secret_opens_nothing() -> None:
+def test_seal_under_another_secret() -> None:
     assert opened(sealed(OLD), NEW, OTHER) is None
     assert opened(sealed(OLD)) is None
     # Who can write to the store but has no secret, plants nothing.
     assert opened(sealed(None), OLD) is None
 
 
-def test_secrets_are_rotated() -> None:
+def test_seal_under_rotated_secrets() -> None:
     assert opened(sealed(OLD), NEW, OLD) == (PLAIN, EXPIRES)
     assert opened(sealed(NEW), NEW, OLD) == (PLAIN, EXPIRES)
     assert opened(sealed(OLD), NEW) is None
 
 
-def test_a_secret_with_the_same_id_does_not_hide_the_right_one(
+def test_seal_beside_a_secret_with_the_same_id(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Four bytes may coincide: as all of them do here.
@@ -234,7 +232,7 @@ def test_a_secret_with_the_same_id_does_not_hide_the_right_one(
     assert unseal_cookie(value, name="sid", secrets=(NEW, OLD)) == PLAIN
 
 
-def test_another_versions_seals_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seal_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as later:
         later.setattr("ott_middleware.crypto._VERSION", 2)
         token, session = sealed(), cookie()
@@ -244,7 +242,7 @@ def test_another_versions_seals_are_left_alone(monkeypatch: pytest.MonkeyPatch) 
     assert read(session) is None
 
 
-def test_a_dump_shows_neither_token_nor_session() -> None:
+def test_seal_shows_neither_token_nor_session() -> None:
     value = sealed(None, token="the-very-token")
     for word in (b"alice", b"the-very-token"):
         assert word not in value
@@ -262,7 +260,7 @@ def read(value: str, *secrets: bytes, name: str = "sid") -> bytes | None:
 
 
 @given(st.binary(max_size=100), st.binary(min_size=16, max_size=40))
-def test_a_cookie_that_is_sealed_is_opened(plain: bytes, secret: bytes) -> None:
+def test_cookie_seal_is_opened(plain: bytes, secret: bytes) -> None:
     value = cookie(secret, plain=plain)
     assert re.fullmatch("[A-Za-z0-9_-]+", value)
     assert read(value, secret) == plain
@@ -270,13 +268,13 @@ def test_a_cookie_that_is_sealed_is_opened(plain: bytes, secret: bytes) -> None:
     assert read(value, secret, name="sid2") is None
 
 
-def test_another_secret_opens_no_cookie() -> None:
+def test_cookie_seal_under_another_secret() -> None:
     assert read(cookie(OLD), NEW, OTHER) is None
     assert unseal_cookie(cookie(), name="sid", secrets=()) is None
     assert read(cookie(NEW), NEW, OLD) == PLAIN
 
 
-def test_every_bit_of_a_cookie_counts() -> None:
+def test_cookie_seal_with_any_bit_changed() -> None:
     raw = base64.urlsafe_b64decode(cookie() + "==")
     for position in range(len(raw) * 8):
         flipped = bytearray(raw)
@@ -284,7 +282,7 @@ def test_every_bit_of_a_cookie_counts() -> None:
         assert read(base64url(bytes(flipped))) is None, position
 
 
-def test_a_cookie_has_one_spelling() -> None:
+def test_cookie_seal_has_one_spelling() -> None:
     # Three plain bytes more and less: all lengths of a last group.
     for plain in (PLAIN, PLAIN + b"x", PLAIN + b"xy"):
         value = cookie(plain=plain)
@@ -300,7 +298,7 @@ def test_a_cookie_has_one_spelling() -> None:
 
 
 @given(st.text() | st.text(ALPHABET) | st.binary().map(base64url))
-def test_no_text_breaks_the_opening_of_a_cookie(text: str) -> None:
+def test_cookie_unseal_of_any_text(text: str) -> None:
     assert read(text) is None
     # Nor after a beginning that promises something.
     begun = bytes([1]) + key_id(OLD)
@@ -308,7 +306,7 @@ def test_no_text_breaks_the_opening_of_a_cookie(text: str) -> None:
     assert read(base64url(begun + text.encode("utf-8", "replace"))) is None
 
 
-def test_the_two_seals_do_not_open_each_other() -> None:
+def test_seals_of_cookies_and_backends_do_not_open_each_other() -> None:
     raw = base64.urlsafe_b64decode(cookie() + "==")
     assert opened(raw, OLD, token=OLD.decode().replace(" ", "-"), key="sid") is None
     assert read(base64url(sealed())) is None

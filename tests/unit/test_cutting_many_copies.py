@@ -11,7 +11,7 @@ TOKENS = [f"{number:032d}" for number in range(12)]
 
 @pytest.mark.parametrize("spellings", [1, 2, len(TOKENS)])
 @pytest.mark.parametrize("between", ["&", "&a&", ";", "&a;b&"])
-def test_each_copy_is_cut(spellings: int, between: str) -> None:
+def test_many_copies_are_cut(spellings: int, between: str) -> None:
     tokens = TOKENS[:spellings]
     copies = [f"ott={token}" for token in tokens] * 100
     environ = {"QUERY_STRING": "&".join(copies), "HTTP_X": f"/p?x&{between.join(copies)}&y"}
@@ -22,7 +22,7 @@ def test_each_copy_is_cut(spellings: int, between: str) -> None:
     assert environ["HTTP_X"].count("a") == (between.count("a") * (len(copies) - 1))
 
 
-def test_what_follows_a_copy_stays() -> None:
+def test_many_copies_leave_what_follows_them() -> None:
     token = TOKENS[0]
     copies = f"&ott={token}%&ott={token},x" * 50
     environ = {"QUERY_STRING": f"ott={token}", "HTTP_X": f"/p?x{copies}"}

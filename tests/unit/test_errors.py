@@ -71,18 +71,20 @@ from ott_middleware.errors import (
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, RequestError) else None,
 )
-def test_what_clients_are_told(error: RequestError, status: int, message: str, code: str) -> None:
+def test_error_status_code_and_message(
+    error: RequestError, status: int, message: str, code: str
+) -> None:
     assert (error.status, error.message, error.code) == (status, message, code)
     assert str(error) == message
 
 
-def test_a_detail_is_for_the_developer_alone() -> None:
+def test_error_detail_is_for_the_developer_alone() -> None:
     error = BackendUnavailable("the backend failed with TimeoutError")
     assert str(error) == "the backend failed with TimeoutError"
     assert error.message == "Token backend unavailable"
 
 
-def test_headers_that_an_error_needs() -> None:
+def test_error_headers() -> None:
     assert MethodNotAllowed("POST, OPTIONS").headers == (("Allow", "POST, OPTIONS"),)
     for unavailable in (BackendFull(), BackendUnavailable(), SessionUnavailable()):
         assert unavailable.headers == (("Retry-After", "5"),)
@@ -90,12 +92,12 @@ def test_headers_that_an_error_needs() -> None:
         assert other.headers == ()
 
 
-def test_dead_tokens_are_told_from_what_may_pass() -> None:
+def test_dead_token_subclasses() -> None:
     dead = {InvalidToken, SessionNotFound, SessionExpired}
     assert set(DeadToken.__subclasses__()) == dead
 
 
-def test_mistakes_of_the_developer_have_no_answer() -> None:
+def test_configuration_errors_have_no_response() -> None:
     for kind in (ConfigurationError, NotSupported, KeyTaken):
         assert issubclass(kind, OTTError)
         assert not issubclass(kind, RequestError)
@@ -103,7 +105,7 @@ def test_mistakes_of_the_developer_have_no_answer() -> None:
     assert issubclass(ConfigurationError, ValueError)
 
 
-def test_the_tree_in_the_documentation_is_the_tree() -> None:
+def test_tree_in_the_documentation_is_the_tree() -> None:
     assert errors.__doc__ is not None
     drawn: list[tuple[int, str]] = []
     for line in errors.__doc__.splitlines():

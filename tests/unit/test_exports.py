@@ -1,34 +1,105 @@
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import subprocess
 import sys
-from types import ModuleType
 from typing import Any
 
 import pytest
+from public import PARTS, exports, public
 
 import ott_middleware
 from ott_middleware import errors
+from ott_middleware.http.cookies import CookieOptions
+from ott_middleware.lazy import import_on_use
+from ott_middleware.sessions.framework import FrameworkOptions
 
-PUBLIC = [getattr(ott_middleware, name) for name in ott_middleware.__all__]
+TOP = [
+    "ASGIMiddleware",
+    "Backend",
+    "ConfigurationError",
+    "CookieSession",
+    "DjangoSession",
+    "FlaskSession",
+    "MemoryBackend",
+    "OTTError",
+    "OTTMiddleware",
+    "OneTimeTokens",
+    "RedisBackend",
+    "SQLAlchemyBackend",
+    "SQLiteBackend",
+    "SealedSession",
+    "Session",
+    "SessionAdapter",
+    "SignInAdapter",
+    "StarletteSession",
+    "WSGIMiddleware",
+    "get_handle",
+    "register_backend",
+]
+# They need a library that may be missing: a star import leaves them out.
+OPTIONAL = {
+    "DjangoSession",
+    "FlaskSession",
+    "RedisBackend",
+    "SQLAlchemyBackend",
+    "StarletteSession",
+}
+PUBLIC = public()
 
 
-def test_all_is_sorted_and_says_each_name_once() -> None:
-    assert ott_middleware.__all__ == sorted(set(ott_middleware.__all__))
-
-
-def test_all_is_complete() -> None:
-    names = {
-        name
-        for name, value in vars(ott_middleware).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType)
-    }
-    # Backends of other libraries come when they are asked for.
-    assert names - set(ott_middleware._LATER) == set(ott_middleware.__all__) - set(
-        ott_middleware._LATER
+def run(program: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
+    return done.stdout
+
+
+class TestTopOfThePackage:
+    def test_has_these_names_and_no_other(self) -> None:
+        assert sorted(exports("ott_middleware")) == TOP
+
+    def test_all_has_what_needs_no_other_library(self) -> None:
+        assert ott_middleware.__all__ == sorted(set(TOP) - OPTIONAL)
+
+    def test_star_import_leaves_request_of_fastapi(self) -> None:
+        program = """
+from fastapi import Request, Response
+from ott_middleware import *
+from ott_middleware import http
+assert Request is not http.Request and Response is not http.Response
+assert OTTMiddleware and SQLiteBackend
+"""
+        run(program)
+
+    def test_star_import_needs_no_library(self) -> None:
+        hidden = ("django", "flask", "redis", "sqlalchemy", "starlette", "itsdangerous")
+        run(
+            f"import sys; sys.modules.update(dict.fromkeys({hidden}))\n"
+            "from ott_middleware import *\n"
+            "from ott_middleware.sessions import *\n"
+            "from ott_middleware.backends import *\n"
+        )
+
+    def test_unknown_name_is_an_attribute_error(self) -> None:
+        with pytest.raises(AttributeError, match=r"'ott_middleware' has no attribute 'Later'"):
+            _ = ott_middleware.Later  # type: ignore[attr-defined]  # wrong on purpose
+
+    def test_name_is_looked_up_once(self) -> None:
+        assert ott_middleware.SQLiteBackend is vars(ott_middleware)["SQLiteBackend"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_all_of_a_part_is_what_it_exports(part: str) -> None:
+    module = importlib.import_module(f"ott_middleware.{part}")
+    exported = getattr(module, "__all__", None)
+    if exported is None:
+        assert part == "errors"
+        return
+    assert exported == sorted(set(exported))
+    assert set(exported) - {"Headers"} <= exports(f"ott_middleware.{part}").keys()
 
 
 def test_every_error_is_public() -> None:
@@ -37,7 +108,7 @@ def test_every_error_is_public() -> None:
         for name, value in vars(errors).items()
         if isinstance(value, type) and issubclass(value, errors.OTTError)
     }
-    assert ours <= set(ott_middleware.__all__)
+    assert ours <= exports("ott_middleware.errors").keys()
 
 
 def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
@@ -50,7 +121,7 @@ def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
     assert sorted(drawn) == sorted(ours)
 
 
-@pytest.mark.parametrize("thing", PUBLIC, ids=ott_middleware.__all__)
+@pytest.mark.parametrize("thing", PUBLIC.values(), ids=PUBLIC)
 def test_every_public_name_is_documented(thing: Any) -> None:
     assert (thing.__doc__ or "").strip(), "no docstring"
     # A dataclass without a docstring gets its signature for one.
@@ -63,7 +134,7 @@ def test_every_public_name_is_documented(thing: Any) -> None:
         assert inspect.getdoc(getattr(thing, name)), f"{name} has no docstring"
 
 
-@pytest.mark.parametrize("thing", PUBLIC, ids=ott_middleware.__all__)
+@pytest.mark.parametrize("thing", PUBLIC.values(), ids=PUBLIC)
 def test_every_option_is_documented(thing: Any) -> None:
     """What a class takes by name is named in its docstring, or in its base's."""
     if not inspect.isclass(thing) or not thing.__module__.startswith("ott_middleware"):
@@ -73,6 +144,9 @@ def test_every_option_is_documented(thing: Any) -> None:
     except ValueError:  # an exception without an __init__ of its own
         return
     text = " ".join(base.__doc__ or "" for base in thing.__mro__)
+    for listed in (CookieOptions, FrameworkOptions):
+        if f"`{listed.__name__}`" in text:
+            text += " ".join(listed.__annotations__)
     for parameter in parameters:
         if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name.startswith("_"):
             continue
@@ -91,30 +165,40 @@ def test_what_is_typed_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "missing", "cure"),
+    ("name", "missing", "install"),
     [
-        ("DjangoSession", "django", "DjangoSession needs django; pip install django"),
-        ("FlaskSession", "flask", "FlaskSession needs flask; pip install flask"),
-        ("StarletteSession", "starlette", "pip install starlette itsdangerous"),
-        ("StarletteSession", "itsdangerous", "pip install starlette itsdangerous"),
-        ("DjangoCacheBackend", "django", "django: DjangoCacheBackend needs it; pip install django"),
+        ("DjangoSession", "django", "django"),
+        ("FlaskSession", "flask", "flask"),
+        ("StarletteSession", "starlette", "starlette itsdangerous"),
+        ("StarletteSession", "itsdangerous", "starlette itsdangerous"),
+        ("SQLAlchemyBackend", "sqlalchemy", "'ott_middleware[sqlalchemy]'"),
     ],
 )
-def test_what_a_library_is_missing_for_says_so_when_it_is_made(
-    name: str, missing: str, cure: str
+def test_import_without_its_library_names_what_to_install(
+    name: str, missing: str, install: str
 ) -> None:
     program = f"""
 import sys
 sys.modules[{missing!r}] = None
-import ott_middleware
-kind = ott_middleware.{name}
-assert kind.__mro__[1] in (ott_middleware.Backend, ott_middleware.SessionAdapter)
 try:
-    kind()
-except ott_middleware.ConfigurationError as error:
+    from ott_middleware import {name}
+except ImportError as error:
     print(error)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert cure in done.stdout
+    told = run(program)
+    assert told.startswith(f"{name} can't be imported: ")
+    assert missing in told
+    assert told.endswith(f"; pip install {install}\n")
+
+
+def test_missing_module_of_the_package_itself_is_told_as_it_is() -> None:
+    get, _ = import_on_use("ott_middleware", {"Later": ".no_such_module"})
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        get("Later")
+
+
+def test_import_of_a_class_whose_library_is_missing() -> None:
+    get, names = import_on_use("ott_middleware", {"Later": ".no_such"}, install={"Later": "later"})
+    with pytest.raises(ImportError, match=r"^Later can't be imported: .*; pip install later$"):
+        get("Later")
+    assert "Later" in names()

@@ -32,12 +32,12 @@ def request(method: str = "GET", **headers: str) -> Request:
         {"x_moz": "prefetch"},
     ],
 )
-def test_fetches_ahead_of_a_person(headers: dict[str, str]) -> None:
+def test_speculative_requests(headers: dict[str, str]) -> None:
     assert is_speculative(request(**headers))
 
 
 @pytest.mark.parametrize("headers", [{}, {"sec_purpose": ""}, {"purpose": "x"}, {"dnt": "1"}])
-def test_fetches_that_somebody_wants(headers: dict[str, str]) -> None:
+def test_speculative_requests_are_no_others(headers: dict[str, str]) -> None:
     assert not is_speculative(request(**headers))
 
 
@@ -53,7 +53,7 @@ def test_fetches_that_somebody_wants(headers: dict[str, str]) -> None:
         request(sec_fetch_mode="navigate", sec_fetch_dest="object"),
     ],
 )
-def test_requests_behind_which_nobody_stands(asked: Request) -> None:
+def test_never_redeems(asked: Request) -> None:
     assert never_redeems(asked)
 
 
@@ -67,7 +67,7 @@ def test_requests_behind_which_nobody_stands(asked: Request) -> None:
         request(sec_fetch_mode="same-origin", sec_fetch_dest="empty"),
     ],
 )
-def test_requests_that_may_redeem(asked: Request) -> None:
+def test_never_redeems_does_not_hold_for_others(asked: Request) -> None:
     assert not never_redeems(asked)
 
 
@@ -92,7 +92,7 @@ def test_requests_that_may_redeem(asked: Request) -> None:
         (request(), False),
     ],
 )
-def test_navigations(asked: Request, navigation: bool) -> None:
+def test_is_navigation(asked: Request, navigation: bool) -> None:
     assert is_navigation(asked) is navigation
 
 
@@ -115,12 +115,12 @@ def test_navigations(asked: Request, navigation: bool) -> None:
         (None, False),
     ],
 )
-def test_whether_html_is_named(accept: str | None, html: bool) -> None:
+def test_accepts_html(accept: str | None, html: bool) -> None:
     assert accepts_html(request(**({} if accept is None else {"accept": accept}))) is html
 
 
 @given(method=LATIN_1, accept=LATIN_1, purpose=LATIN_1, mode=LATIN_1)
-def test_any_header_gets_a_verdict(method: str, accept: str, purpose: str, mode: str) -> None:
+def test_any_header_is_classified(method: str, accept: str, purpose: str, mode: str) -> None:
     asked = request(method, accept=accept, sec_purpose=purpose)
     for each in (asked, request(method, accept=accept, sec_fetch_mode=mode)):
         for question in (accepts_html, is_navigation, is_speculative, never_redeems):

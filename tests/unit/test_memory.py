@@ -16,10 +16,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from harness import Clock
 
-from ott_middleware import BackendFull, ConfigurationError, KeyTaken, MemoryBackend
-from ott_middleware.backends import memory
+from ott_middleware import ConfigurationError, MemoryBackend
+from ott_middleware.backends import worker_check
+from ott_middleware.errors import BackendFull, KeyTaken
+from ott_middleware.testing import Clock
 
 
 @pytest.fixture
@@ -267,9 +268,9 @@ _NUMBERS = itertools.count()
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[], None]]]:
     """As if this process had used no backend yet; gives what is to be done when it ends."""
     at_exit: list[Callable[[], None]] = []
-    monkeypatch.setattr(memory._Process, "_warned", False)
-    monkeypatch.setattr(memory._Process, "_seen", {})
-    monkeypatch.setattr(memory, "atexit", SimpleNamespace(register=at_exit.append))
+    monkeypatch.setattr(worker_check.WorkerCheck, "_warned", False)
+    monkeypatch.setattr(worker_check.WorkerCheck, "_seen", {})
+    monkeypatch.setattr(worker_check, "atexit", SimpleNamespace(register=at_exit.append))
     monkeypatch.setattr(sys, "argv", [f"a name of its own {next(_NUMBERS)}"])
     monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
     yield at_exit
@@ -318,7 +319,7 @@ def test_threads_that_come_at_once_are_not_taken_for_processes(
             start.wait(10)  # all of them have looked before one goes on
             return found
 
-    monkeypatch.setattr(memory._Process, "_seen", Gate())
+    monkeypatch.setattr(worker_check.WorkerCheck, "_seen", Gate())
     threads = [threading.Thread(target=backend.take, args=("k",)) for backend in backends]
     for thread in threads:
         thread.start()
@@ -344,13 +345,13 @@ def test_a_sandbox_that_forbids_the_check_changes_nothing_else(
             refuse()
 
     if part == "socket":
-        monkeypatch.setattr(memory.socket, "socket", refuse)
+        monkeypatch.setattr(worker_check.socket, "socket", refuse)
     elif part == "bind":
-        monkeypatch.setattr(memory.socket, "socket", Unbound)
+        monkeypatch.setattr(worker_check.socket, "socket", Unbound)
     elif part == "getcwd":
-        monkeypatch.setattr(memory.os, "getcwd", refuse)
+        monkeypatch.setattr(worker_check.os, "getcwd", refuse)
     else:
-        monkeypatch.setattr(memory.sys, "platform", "win32")
+        monkeypatch.setattr(worker_check.sys, "platform", "win32")
     backend = MemoryBackend()
     put(backend, "k", until=9e9)
     assert backend.take("k") == b"k"
@@ -362,7 +363,7 @@ def test_another_process_id_than_at_construction_is_a_fork(
     fresh: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = MemoryBackend()
-    backend._process._pid -= 1
+    backend._workers._pid -= 1
     for _ in range(3):
         backend.take("k")
     (line,) = warnings_in(caplog)
@@ -375,7 +376,7 @@ def test_a_name_that_is_taken_is_a_second_worker(
 ) -> None:
     backend = MemoryBackend()
     backend.take("k")
-    monkeypatch.setattr(memory._Process, "_seen", {})
+    monkeypatch.setattr(worker_check.WorkerCheck, "_seen", {})
     for _ in range(3):
         backend.take("k")
     (line,) = warnings_in(caplog)

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
+import inspect
+import itertools
 import math
+import re
 import traceback
 from collections.abc import Mapping
 from datetime import timedelta
@@ -18,13 +22,14 @@ from ott_middleware import (
     CookieSession,
     MemoryBackend,
     OneTimeTokens,
-    Options,
     SealedSession,
-    TokenOptions,
 )
+from ott_middleware import options as options_module
 from ott_middleware.http.origins import HandoffTarget, Origin, OriginPattern
-from ott_middleware.options import OptionValues
-from ott_middleware.tokens.names import hashed
+from ott_middleware.options import Options, OptionValues
+from ott_middleware.tokens import TokenOptions
+from ott_middleware.tokens import options as token_options
+from ott_middleware.tokens.names import hash_token
 from ott_middleware.tokens.options import hasher_of, seconds_of
 
 SECRET = "a secret of thirty-two characters"
@@ -106,6 +111,22 @@ def test_options_are_known_by_their_type_and_by_name_alone() -> None:
         TokenOptions().expires_in = 5  # type: ignore[misc]  # as above
 
 
+def test_docstring_of_each_key_names_its_default() -> None:
+    fields = (*dataclasses.fields(Options), *dataclasses.fields(TokenOptions))
+    defaults = {each.name: each.default for each in fields}
+    named = {}
+    for module in (options_module, token_options):
+        for each in ast.parse(inspect.getsource(module)).body:
+            if isinstance(each, ast.ClassDef) and each.name.endswith("OptionValues"):
+                # A key, and the docstring under it.
+                for key, text in itertools.pairwise(each.body):
+                    if isinstance(key, ast.AnnAssign):
+                        words = " ".join(ast.literal_eval(ast.unparse(text)).split())
+                        (default,) = re.findall(r"Default: `([^`]+)`", words)
+                        named[ast.unparse(key.target)] = ast.literal_eval(default)
+    assert named == {name: defaults[name] for name in OptionValues.__annotations__}
+
+
 @pytest.mark.parametrize(
     ("session", "names"),
     [("sid", ("sid",)), (["sid", "csrf"], ("sid", "csrf")), (("sid",), ("sid",))],
@@ -172,7 +193,7 @@ def test_any_time_is_a_life_or_refused(expires_in: Any) -> None:
 
 def test_the_forms_of_a_hasher() -> None:
     assert hasher_of("plain") is None
-    assert hasher_of("hashed") is hashed
+    assert hasher_of("hashed") is hash_token
     assert hasher_of(shout) is shout
     assert hasher_of({"type": "custom-hasher", "hash": shout}) is shout
     assert hasher_of(MappingProxyType({"type": "custom-hasher", "hash": shout})) is shout

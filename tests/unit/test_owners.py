@@ -41,17 +41,17 @@ def found_in_a_dump(secret: str | None, *, derived: bool) -> list[str]:
 
 
 @pytest.mark.parametrize("derived", [False, True])
-def test_an_id_that_can_be_guessed_is_found_without_a_secret(derived: bool) -> None:
+def test_owner_of_a_guessable_id_without_a_secret(derived: bool) -> None:
     """A known limit, which the docs of `secret` state."""
     assert found_in_a_dump(None, derived=derived) == [HIDDEN]
 
 
 @pytest.mark.parametrize("derived", [False, True])
-def test_no_id_is_found_with_a_secret(derived: bool) -> None:
+def test_owner_with_a_secret_hides_any_id(derived: bool) -> None:
     assert found_in_a_dump(SECRET, derived=derived) == []
 
 
-def test_an_owner_is_one_s_own_by_secret_channel_and_id() -> None:
+def test_owner_differs_by_secret_channel_and_id() -> None:
     owners = {
         owner_of(channel, each, secret)
         for channel in ("handoff", "confirm")

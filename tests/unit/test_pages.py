@@ -46,7 +46,7 @@ NAMES = ["html", "head", "meta", "meta", "title", "style", "body", "main", "h1",
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_is_private_and_allows_nothing(page: Response) -> None:
+def test_page_is_private_and_allows_nothing(page: Response) -> None:
     headers = dict(page.headers)
     assert len(headers) == len(page.headers)
     assert headers["Content-Type"] == "text/html; charset=utf-8"
@@ -66,7 +66,7 @@ def test_every_page_is_private_and_allows_nothing(page: Response) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_is_readable_on_a_phone(page: Response) -> None:
+def test_page_is_readable_on_a_phone(page: Response) -> None:
     document = Document(page)
     assert page.body.startswith(b"<!doctype html>")
     assert {"name": "viewport", "content": "width=device-width,initial-scale=1"} in document.all(
@@ -86,7 +86,7 @@ def test_every_page_is_readable_on_a_phone(page: Response) -> None:
         (InvalidOrigin(), "This link was refused", "Invalid origin"),
     ],
 )
-def test_what_a_person_is_told(error: RequestError, title: str, text: str) -> None:
+def test_error_page_texts(error: RequestError, title: str, text: str) -> None:
     page = error_page(error, "/shop?a=1&b=2")
     document = Document(page)
     assert page.status == error.status
@@ -95,7 +95,7 @@ def test_what_a_person_is_told(error: RequestError, title: str, text: str) -> No
     assert document.all("a") == [{"href": "/shop?a=1&b=2"}]
 
 
-def test_the_developers_detail_is_not_for_the_page() -> None:
+def test_error_page_shows_no_detail_for_the_developer() -> None:
     for error in (InvalidToken, InvalidOrigin):
         assert b"milk" not in error_page(error("remember the milk"), "/").body
     page = error_page(SessionUnavailable("remember the milk"), "/")
@@ -103,7 +103,7 @@ def test_the_developers_detail_is_not_for_the_page() -> None:
     assert ("Retry-After", "5") in page.headers
 
 
-def test_the_arrival_page_loads_the_same_url_at_once() -> None:
+def test_arrival_page_loads_the_same_url_at_once() -> None:
     page = arrival_page("/x?a=1&ott=T", ("Set-Cookie", "a=b"))
     document = Document(page)
     assert page.status == 200
@@ -113,7 +113,7 @@ def test_the_arrival_page_loads_the_same_url_at_once() -> None:
 
 
 @given(st.text(st.characters(max_codepoint=0x2FFF), min_size=1))
-def test_no_url_breaks_out_of_its_place(url: str) -> None:
+def test_page_escapes_any_url(url: str) -> None:
     expected = url.replace("\r\n", "\n").replace("\r", "\n")
     failed, arrived = Document(error_page(InvalidToken(), url)), Document(arrival_page(url))
     assert [tag for tag, _ in failed.tags] == [*NAMES, "p", "a"]

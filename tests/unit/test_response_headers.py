@@ -11,11 +11,11 @@ from ott_middleware.http.cookies import Cookie
 from ott_middleware.http.messages import Headers, Request
 from ott_middleware.http.origins import OriginPattern
 from ott_middleware.http.response_headers import (
+    cookie_changes,
     cors,
-    set_cookies,
+    remove_headers,
     with_session,
     with_token,
-    without,
 )
 
 LATIN_1 = st.text(st.characters(max_codepoint=255))
@@ -24,11 +24,11 @@ SID = Cookie("sid", "new", secure=True)
 SID_HEADER = ("Set-Cookie", "sid=new; Path=/; Secure; HttpOnly; SameSite=Lax")
 
 
-def test_headers_are_left_out_by_name_in_any_case() -> None:
+def test_remove_headers_by_name_in_any_case() -> None:
     headers = (("ETag", "x"), ("a", "1"), ("etag", "y"), ("ETagged", "z"), ("a", "2"))
-    assert without(headers, "etag") == (("a", "1"), ("ETagged", "z"), ("a", "2"))
-    assert without(headers) == headers
-    assert without(headers, "a", "etag", "etagged") == ()
+    assert remove_headers(headers, "etag") == (("a", "1"), ("ETagged", "z"), ("a", "2"))
+    assert remove_headers(headers) == headers
+    assert remove_headers(headers, "a", "etag", "etagged") == ()
 
 
 @pytest.mark.parametrize(
@@ -65,19 +65,19 @@ def test_headers_are_left_out_by_name_in_any_case() -> None:
         ("sid=v; Expires=Wed, 01 Jan 2020 00:00:00 +99999999999999999999", None),
     ],
 )
-def test_what_an_answer_does_to_a_cookie(line: str, value: str | None) -> None:
-    assert set_cookies((("Set-Cookie", line),), NOW) == {"sid": value}
+def test_cookie_changes_of_one_line(line: str, value: str | None) -> None:
+    assert cookie_changes((("Set-Cookie", line),), NOW) == {"sid": value}
 
 
-def test_what_an_answer_does_to_several_cookies() -> None:
+def test_cookie_changes_of_several_lines() -> None:
     headers = (
         ("Content-Type", "text/plain"),
         ("set-cookie", "a=1"),
         ("SET-COOKIE", "b=; Max-Age=0"),
         ("Set-Cookie", "a=2"),
     )
-    assert set_cookies(headers, NOW) == {"a": "2", "b": None}
-    assert set_cookies(headers[:1], NOW) == {}
+    assert cookie_changes(headers, NOW) == {"a": "2", "b": None}
+    assert cookie_changes(headers[:1], NOW) == {}
 
 
 @given(
@@ -85,14 +85,14 @@ def test_what_an_answer_does_to_several_cookies() -> None:
     | st.text("sid=;Max-Age019 \t")
     | st.text("0123456789 JanGMT+-:,").map("sid=v; Expires={}".format)
 )
-def test_any_set_cookie_is_read(line: str) -> None:
-    (name, value), *others = set_cookies((("Set-Cookie", line),), NOW).items()
+def test_cookie_changes_of_any_line(line: str) -> None:
+    (name, value), *others = cookie_changes((("Set-Cookie", line),), NOW).items()
     assert others == []
     assert name == line.split(";")[0].split("=")[0].strip(" \t")
     assert value is None or (value and value in line and ";" not in value)
 
 
-def test_an_answer_that_signs_in_is_stored_by_nobody() -> None:
+def test_with_session_forbids_caching() -> None:
     headers = (
         ("content-type", "text/plain"),
         ("Cache-Control", "public, max-age=60"),
@@ -110,7 +110,7 @@ def test_an_answer_that_signs_in_is_stored_by_nobody() -> None:
 
 
 @pytest.mark.parametrize("line", ["sid=app", "sid=; Max-Age=0", "sid=app; Path=/x", "sid"])
-def test_the_apps_own_cookie_stands_alone(line: str) -> None:
+def test_with_session_leaves_a_cookie_of_the_app(line: str) -> None:
     headers = (("Set-Cookie", line), ("Set-Cookie", "other=1"))
     answer = with_session(headers, [SID, Cookie("csrf", "c")])
     assert [value for name, value in answer if name == "Set-Cookie"] == [
@@ -120,7 +120,7 @@ def test_the_apps_own_cookie_stands_alone(line: str) -> None:
     ]
 
 
-def test_other_cookies_of_the_app_do_not_keep_the_session_out() -> None:
+def test_with_session_beside_other_cookies_of_the_app() -> None:
     answer = with_session((("Set-Cookie", "SID=x"), ("Set-Cookie", "sid2=x")), [SID])
     assert answer[-1] == SID_HEADER
 
@@ -136,7 +136,7 @@ def test_other_cookies_of_the_app_do_not_keep_the_session_out() -> None:
         ([" , "], "set-ott"),
     ],
 )
-def test_a_token_is_shown_to_scripts_and_stored_by_nobody(
+def test_with_token_exposes_the_token_and_forbids_caching(
     exposed: list[str], expected: str
 ) -> None:
     headers: Headers = (
@@ -186,13 +186,13 @@ PREFLIGHT = (
         "https://x, https://y",
     ],
 )
-def test_a_stranger_is_told_nothing(origin: str | None) -> None:
+def test_cors_tells_an_untrusted_origin_nothing(origin: str | None) -> None:
     headers = {} if origin is None else {"origin": origin}
     for method in ("POST", "OPTIONS"):
         assert cors(asked(method, **headers), TRUSTED, "POST") == (("Vary", "Origin"),)
 
 
-def test_a_friend_is_named_exactly() -> None:
+def test_cors_names_a_trusted_origin_exactly() -> None:
     assert cors(asked(origin="https://a.friend.example"), TRUSTED, "POST") == ALLOWED
     # As it was sent: browsers compare letter by letter.
     shouted = cors(asked(origin="https://A.Friend.example:443"), TRUSTED, "POST")
@@ -213,7 +213,7 @@ def test_a_friend_is_named_exactly() -> None:
         ("\xe9", ()),
     ],
 )
-def test_a_preflight_is_told_what_it_may_send(wanted: str | None, allowed: Headers) -> None:
+def test_cors_of_a_preflight(wanted: str | None, allowed: Headers) -> None:
     headers = {"origin": "https://a.friend.example"}
     if wanted is not None:
         headers["access-control-request-headers"] = wanted
@@ -224,7 +224,7 @@ def test_a_preflight_is_told_what_it_may_send(wanted: str | None, allowed: Heade
     st.tuples(st.sampled_from(["https://", "HTTPS://a.friend.example", ""]), LATIN_1).map("".join),
     LATIN_1,
 )
-def test_no_header_of_a_request_injects_one_of_the_answer(origin: str, wanted: str) -> None:
+def test_cors_injects_no_response_header(origin: str, wanted: str) -> None:
     request = asked("OPTIONS", origin=origin, access_control_request_headers=wanted)
     for _, value in cors(request, TRUSTED, "POST"):
         assert re.fullmatch(r"[ -~]+", value)

@@ -48,7 +48,7 @@ def test_secrets_as_bytes_newest_first(given_as: Any, secrets: Any) -> None:
         ("not so secret \udcff\udcfe", "holds text that is no UTF-8"),
     ],
 )
-def test_what_is_no_secret_is_refused_and_not_shown(given_as: Any, what: str) -> None:
+def test_secrets_that_are_refused_are_not_shown(given_as: Any, what: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_secrets("secret", given_as)
     text = "".join(traceback.format_exception(caught.value))
@@ -61,7 +61,7 @@ def test_what_is_no_secret_is_refused_and_not_shown(given_as: Any, what: str) ->
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_a_secret_or_refused(text: str) -> None:
+def test_secrets_of_any_text(text: str) -> None:
     raw = text.encode("utf-8", "surrogatepass")
     surrogates = any("\ud800" <= character <= "\udfff" for character in text)
     if len(raw) >= 16 and not surrogates:

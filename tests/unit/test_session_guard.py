@@ -7,17 +7,11 @@ from typing import Any
 import pytest
 from harness import NOW, Clock, Members, WaitingMembers, moment, person
 
-from ott_middleware import (
-    Cookie,
-    Request,
-    SealedSession,
-    Session,
-    SessionExpired,
-    SessionUnavailable,
-    SignInAdapter,
-)
+from ott_middleware import SealedSession, Session, SignInAdapter
 from ott_middleware.concurrency import choose_sync_calls, drive, inline, on_loop
+from ott_middleware.errors import SessionExpired, SessionUnavailable
 from ott_middleware.flow.session_guard import SessionGuard
+from ott_middleware.http import Cookie, Request
 
 ALICE = person("alice")
 
@@ -28,7 +22,7 @@ def request(cookie: str | None = "sid=alice-cookie", **more: Any) -> Request:
 
 
 def keep(adapter: Any, **more: Any) -> SessionGuard:
-    return SessionGuard(adapter, bind=more.pop("bind", inline), clock=Clock(), **more)
+    return SessionGuard(adapter, bind=more.pop("bind", inline), clock=Clock(NOW), **more)
 
 
 class Says(Members):
@@ -77,14 +71,14 @@ def test_a_failure_is_named_by_its_type_alone() -> None:
 def test_only_an_adapter_that_can_tell_vouches() -> None:
     adapter = Members(ALICE)
     guard = keep(adapter)
-    assert drive(guard.vouched(request())) is ALICE
+    assert drive(guard.current_if_verifiable(request())) is ALICE
     adapter.vouches = False  # type: ignore[misc]  # the class says it, here one instance
-    assert drive(guard.vouched(request())) is None
+    assert drive(guard.current_if_verifiable(request())) is None
 
 
 def test_quietly_logs_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     guard = keep(Says(ValueError("sid=alice-cookie")))
-    assert drive(guard.quietly(request())) is None
+    assert drive(guard.current_or_log(request())) is None
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert "Says.current failed with ValueError" in record.message
@@ -219,7 +213,7 @@ def test_beginning_and_ending() -> None:
     guard = keep(SealedSession(b"0" * 32))
     assert guard.signs_in
     assert not keep(Members()).signs_in
-    assert guard.start("alice", True).user_id == "alice"
+    assert guard.require_sign_in_adapter().start("alice", remember=True).user_id == "alice"
     for scheme in ("http", "https"):
         (cookie,) = guard.end(request(scheme=scheme))
         assert cookie.max_age == 0
@@ -288,7 +282,7 @@ class TestSignInAdapter:
     def test_unrelated_start_is_not_guessed(self) -> None:
         guard = keep(Engine(ALICE))
         assert (guard.signs_in, guard.sets_remote_user) == (False, False)
-        for call in (lambda: guard.start("alice", True), lambda: guard.end(request())):
+        for call in (guard.require_sign_in_adapter, lambda: guard.end(request())):
             with pytest.raises(RuntimeError, match=r"Engine can't sign users .* SealedSession"):
                 call()
 

@@ -10,7 +10,8 @@ from harness import NOW, moment, person
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ott_middleware import ConfigurationError, CookieAttributes, Request, Session, SessionAdapter
+from ott_middleware import ConfigurationError, Session, SessionAdapter
+from ott_middleware.http import CookieAttributes, Request
 from ott_middleware.http.cookies import deletion
 
 SECRET_VALUES = ("the-cookie", "Alice Liddell", "diagnosis")

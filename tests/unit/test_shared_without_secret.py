@@ -13,7 +13,6 @@ import pytest
 from ott_middleware import (
     Backend,
     CookieSession,
-    MappingBackend,
     MemoryBackend,
     OneTimeTokens,
     OTTMiddleware,
@@ -21,6 +20,7 @@ from ott_middleware import (
     SQLAlchemyBackend,
     SQLiteBackend,
 )
+from ott_middleware.backends import MappingBackend
 
 SECRET = "0123456789abcdef"
 

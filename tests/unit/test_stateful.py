@@ -12,7 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from ott_middleware import BackendFull, InvalidToken, MemoryBackend, OneTimeTokens, SessionNotFound
+from ott_middleware import MemoryBackend, OneTimeTokens
+from ott_middleware.errors import BackendFull, InvalidToken, SessionNotFound
 
 PEOPLE = ("alice", "bob", "carol")
 ROOM = 6

@@ -9,25 +9,21 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from harness import SECRET, Clock, Members
+from harness import NOW, SECRET, Clock, Members
 
-from ott_middleware import (
-    Backend,
+from ott_middleware import Backend, ConfigurationError, MemoryBackend, OneTimeTokens, Session
+from ott_middleware.errors import (
     BackendFull,
     BackendUnavailable,
-    ConfigurationError,
-    GenerationContext,
     InvalidToken,
     KeyTaken,
-    MemoryBackend,
     NotSupported,
-    OneTimeTokens,
-    Session,
     SessionExpired,
     SessionNotFound,
     SessionUnavailable,
 )
 from ott_middleware.http.origins import SeenOrigin
+from ott_middleware.tokens import GenerationContext
 
 ALICE = Session(id="session-of-alice", token="cookie-of-alice", user_id="alice")
 BOB = Session(id="session-of-bob", token="cookie-of-bob", user_id="bob")
@@ -93,7 +89,7 @@ def sessions() -> Known:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 def test_a_token_gives_its_session_once(colour: str, sessions: Known) -> None:

@@ -35,7 +35,7 @@ def parse(raw: bytes, content_type: str | None = "application/json") -> tuple[st
         (b'{"token":"T","x":' + b"[" * 99 + b"]" * 99 + b"}", "T", None),
     ],
 )
-def test_what_a_request_names(raw: bytes, token: str, audience: str | None) -> None:
+def test_body_with_token_and_audience(raw: bytes, token: str, audience: str | None) -> None:
     assert parse(raw) == (token, audience)
 
 
@@ -49,7 +49,7 @@ def test_what_a_request_names(raw: bytes, token: str, audience: str | None) -> N
         " application/json",
     ],
 )
-def test_content_types_that_are_json(content_type: str) -> None:
+def test_content_type_that_is_json(content_type: str) -> None:
     assert parse(b'{"token":"T"}', content_type) == ("T", None)
 
 
@@ -66,7 +66,7 @@ def test_content_types_that_are_json(content_type: str) -> None:
         "\xe9",
     ],
 )
-def test_other_content_types_are_not_looked_into(content_type: str) -> None:
+def test_content_type_that_is_not_json(content_type: str) -> None:
     with pytest.raises(UnsupportedMediaType):
         parse(b'{"token":"T"}', content_type)
 
@@ -88,7 +88,7 @@ def test_other_content_types_are_not_looked_into(content_type: str) -> None:
         (b"false", "application/json", "boolean"),
     ],
 )
-def test_a_body_that_is_no_object(raw: bytes, content_type: str | None, received: str) -> None:
+def test_body_that_is_no_object(raw: bytes, content_type: str | None, received: str) -> None:
     with pytest.raises(ValidationError) as caught:
         parse(raw, content_type)
     assert caught.value.message == f"[body] Invalid input: expected object, received {received}"
@@ -107,7 +107,7 @@ def test_a_body_that_is_no_object(raw: bytes, content_type: str | None, received
         (None, "null"),
     ],
 )
-def test_fields_that_are_no_string(field: str, value: Any, received: str) -> None:
+def test_body_with_fields_that_are_no_string(field: str, value: Any, received: str) -> None:
     body: dict[str, Any] = {"token": "T", field: value}
     if value == "missing":
         del body[field]
@@ -130,7 +130,7 @@ def test_fields_that_are_no_string(field: str, value: Any, received: str) -> Non
         b"[" * 99 + b"]" * 99,
     ],
 )
-def test_brackets_that_nest_nothing_are_no_harm(more: bytes) -> None:
+def test_body_with_brackets_that_nest_nothing(more: bytes) -> None:
     assert parse(b'{"x":' + more + b',"token":"T"}') == ("T", None)
 
 
@@ -156,14 +156,14 @@ def test_brackets_that_nest_nothing_are_no_harm(more: bytes) -> None:
         b'{"token":"T","x":' + b'{"x":' * 100 + b"1" + b"}" * 101,
     ],
 )
-def test_malformed_json(raw: bytes) -> None:
+def test_body_of_malformed_json(raw: bytes) -> None:
     with pytest.raises(BadRequest) as caught:
         parse(raw)
     assert caught.value.message == "Invalid JSON in request body"
 
 
 @pytest.mark.parametrize("piece", [b'\\"', b'"\\', b'"', b"\\", b'{"'])
-def test_a_body_takes_no_longer_than_its_length(piece: bytes) -> None:
+def test_body_takes_no_longer_than_its_length(piece: bytes) -> None:
     began = process_time()
     with pytest.raises(BadRequest):
         parse(piece * (MAX_BODY // len(piece)))
@@ -183,7 +183,7 @@ JSON = st.recursive(
 @example(b"\xef\xbb\xbf")
 @example(b"1" * 5000)
 @example(b'"\\ud800"')
-def test_any_bytes_are_understood_or_refused(raw: bytes) -> None:
+def test_body_of_any_bytes(raw: bytes) -> None:
     # Whatever else is raised would be a 500.
     with contextlib.suppress(BadRequest, ValidationError):
         token, audience = parse(raw)
@@ -192,7 +192,7 @@ def test_any_bytes_are_understood_or_refused(raw: bytes) -> None:
 
 
 @given(st.text(st.characters(max_codepoint=255)))
-def test_any_content_type_is_understood_or_refused(content_type: str) -> None:
+def test_content_type_of_any_text(content_type: str) -> None:
     expected = UnsupportedMediaType if content_type else ValidationError
     with contextlib.suppress(expected):
         assert parse(b'{"token":"T"}', content_type) == ("T", None)
@@ -200,7 +200,7 @@ def test_any_content_type_is_understood_or_refused(content_type: str) -> None:
 
 
 @pytest.mark.parametrize("length", [None, "", "0", "000000007", "16384"])
-def test_lengths_that_are_worth_reading(length: str | None) -> None:
+def test_length_within_the_limit(length: str | None) -> None:
     headers = {} if length is None else {"content-length": length}
     check_length(Request("POST", "https", "/verify", headers=headers), MAX_BODY)
 
@@ -220,7 +220,7 @@ def test_lengths_that_are_worth_reading(length: str | None) -> None:
         ("\xb2", BadRequest),
     ],
 )
-def test_lengths_that_are_not(length: str, error: type[Exception]) -> None:
+def test_length_over_the_limit_or_malformed(length: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         check_length(
             Request("POST", "https", "/verify", headers={"content-length": length}), MAX_BODY

@@ -18,10 +18,17 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigurationError, KeyTaken, NotSupported
+from ...concurrency import drive
+from ...errors import (
+    ConfigurationError,
+    KeyTaken,
+    NotSupported,
+    check_positive,
+    missing_library,
+)
 from ..base import Backend
 from . import wire as wire
 from .scripts import HEADER, PUT, REVOKE, Script
@@ -32,18 +39,18 @@ if TYPE_CHECKING:
 
     Client = redis.Redis | redis.RedisCluster | redis.asyncio.Redis | redis.asyncio.RedisCluster
 
-_TAKEN = "a live token has that key"
+Send = Callable[..., Awaitable[Any]]
 
 
 class RedisBackend(Backend):
     """Tokens in Redis 6.2 and later, or Valkey, by redis-py (the extra `redis`).
 
-    Made of a URL it has both colours; its connections are opened when they are first needed, for
-    each process and each event loop, and are its own. A client of redis-py has one colour; pass two
-    for both. With a synchronous one alone, asynchronous callers wait in a thread; an asynchronous
-    one alone serves ASGI apps only, and in the event loop that it belongs to. For Sentinel pass
-    `Sentinel(...).master_for(...)`, for a cluster a `RedisCluster`. A client stays open: close it
-    yourself. Its own retries of commands are not used, its timeouts are.
+    Made of a URL it serves sync and async callers; its connections are opened when they are first
+    needed, for each process and each event loop, and are its own. A client of redis-py is either
+    sync or async; pass one of each to serve both. With a sync client alone, async callers wait in a
+    thread; an async client alone serves ASGI apps only, and in the event loop that it belongs to.
+    For Sentinel pass `Sentinel(...).master_for(...)`, for a cluster a `RedisCluster`. A client
+    stays open: close it yourself. Its own retries of commands are not used, its timeouts are.
 
     All keys begin with `{prefix}:`, and so live in one shard of a cluster. Each has a TTL.
 
@@ -52,9 +59,9 @@ class RedisBackend(Backend):
         `connect_timeout`, `max_connections` (they win over the arguments), `db`, `client_name`,
         `ssl_ca_certs`, `ssl_ca_path`, `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs` and
         `ssl_check_hostname`.
-    :param other: a second client, of the other colour.
+    :param other: a second client: async if the first is sync, and the other way round.
     :param prefix: what this backend's keys begin with: 1 to 64 of A-Z a-z 0-9 - _ . : /.
-    :param timeout: how many seconds to wait for an answer, and for a free connection. With a URL.
+    :param timeout: how many seconds to wait for a reply, and for a free connection. With a URL.
     :param connect_timeout: how many seconds to wait for a connection to open. With a URL.
     :param max_connections: of one process or event loop. With a URL.
     :param clock: tells the time in Unix seconds.
@@ -74,16 +81,16 @@ class RedisBackend(Backend):
     ) -> None:
         try:
             import redis.asyncio
-        except ModuleNotFoundError:
-            raise ConfigurationError(
-                "redis: RedisBackend needs redis-py; pip install 'ott_middleware[redis]'"
-            ) from None
+        except ImportError as error:
+            raise missing_library("RedisBackend", error, "'ott_middleware[redis]'") from None
         self._errors = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
         self._sync: wire.Wire | None
         self._async: wire.AsyncWire | None
         if isinstance(store, str):
             if other is not None:
-                raise ConfigurationError("redis: a URL has both colours; leave out the client")
+                raise ConfigurationError(
+                    "redis: a URL serves sync and async callers; leave out the client"
+                )
             own, settings = options_of(store)
             prefix = own.pop("prefix", prefix)
             limits = {
@@ -93,7 +100,9 @@ class RedisBackend(Backend):
                 **own,
             }
             for name, value in limits.items():
-                _check_positive(name, value)
+                check_positive(
+                    name, value, "connections" if name == "max_connections" else "seconds"
+                )
             self._sync, self._async = wires_of_url(
                 store,
                 timeout=limits["timeout"],
@@ -107,7 +116,9 @@ class RedisBackend(Backend):
             if other is not None:
                 sync, asynchronous = wire.wires_of_client(other)
                 if (self._sync is None) == (sync is None):
-                    raise ConfigurationError("redis: two clients of one colour; pass one of each")
+                    raise ConfigurationError(
+                        "redis: two clients of one kind; pass a sync and an async one"
+                    )
                 self._sync, self._async = self._sync or sync, self._async or asynchronous
         if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z0-9_.:/-]{1,64}", prefix):
             raise ConfigurationError(f"prefix: {prefix!r}; use 1 to 64 of A-Z a-z 0-9 - _ . : /")
@@ -122,20 +133,16 @@ class RedisBackend(Backend):
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
-        script = self._put(key, value, expires_at, owner, limit)
-        if script is not None and not self._run(*script):
-            raise KeyTaken(_TAKEN)
+        drive(self._put(self._send_now, key, value, expires_at, owner, limit))
 
     def take(self, key: str) -> bytes | None:
-        # Atomic: the server runs one command after the other, and this one reads and deletes.
-        token_key = self._token_key(key)
-        return self._opened(self._send(token_key, "GETDEL", token_key))
+        return drive(self._take(self._send_now, key))
 
     def revoke(self, owner: str) -> int:
-        return int(self._run(*self._revoke(owner)))
+        return drive(self._revoke(self._send_now, owner))
 
     def close(self) -> None:
-        """Close the connections that synchronous callers opened, if they are this backend's own."""
+        """Close the connections that sync callers opened, if they are this backend's own."""
         if self._sync is not None:
             self._sync.close()
 
@@ -144,21 +151,18 @@ class RedisBackend(Backend):
     ) -> None:
         if self._async is None:
             await super().aput(key, value, expires_at=expires_at, owner=owner, limit=limit)
-            return
-        script = self._put(key, value, expires_at, owner, limit)
-        if script is not None and not await self._arun(self._async, *script):
-            raise KeyTaken(_TAKEN)
+        else:
+            await self._put(self._async.send, key, value, expires_at, owner, limit)
 
     async def atake(self, key: str) -> bytes | None:
         if self._async is None:
             return await super().atake(key)
-        token_key = self._token_key(key)
-        return self._opened(await self._asend(self._async, token_key, "GETDEL", token_key))
+        return await self._take(self._async.send, key)
 
     async def arevoke(self, owner: str) -> int:
         if self._async is None:
             return await super().arevoke(owner)
-        return int(await self._arun(self._async, *self._revoke(owner)))
+        return await self._revoke(self._async.send, owner)
 
     async def aclose(self) -> None:
         """Close also those of the event loop that runs. Those of others close with their loop."""
@@ -166,7 +170,38 @@ class RedisBackend(Backend):
             await self._async.close()
         self.close()
 
-    # What to ask of the server, and what its answers mean: the same for both colours.
+    # Each operation is one coroutine for both kinds of callers: with `_send_now` it never suspends.
+
+    async def _put(
+        self,
+        send: Send,
+        key: str,
+        value: bytes,
+        expires_at: float,
+        owner: str,
+        limit: int | None,
+    ) -> None:
+        now = self.clock()
+        if expires_at <= now:
+            return
+        milliseconds = math.ceil((expires_at - now) * 1000)
+        keys = (self._token_key(key), self._owner_key(owner))
+        put = (repr(expires_at), _mark(owner), value, repr(now), milliseconds, limit or 0)
+        if not await self._run(send, PUT, keys, put):
+            raise KeyTaken("a live token has that key")
+
+    async def _take(self, send: Send, key: str) -> bytes | None:
+        # Atomic: the server runs one command after the other, and this one reads and deletes.
+        token_key = self._token_key(key)
+        held: bytes | None = await self._translate(send, token_key, "GETDEL", token_key)
+        if held is None or len(held) < HEADER.size:
+            return None
+        _, expires_at, _ = HEADER.unpack_from(held)
+        return held[HEADER.size :] if expires_at > self.clock() else None
+
+    async def _revoke(self, send: Send, owner: str) -> int:
+        arguments = (_mark(owner), repr(self.clock()))
+        return int(await self._run(send, REVOKE, (self._owner_key(owner),), arguments))
 
     def _token_key(self, key: str) -> bytes:
         return f"{self._prefix}:token:{key}".encode()
@@ -174,73 +209,31 @@ class RedisBackend(Backend):
     def _owner_key(self, owner: str) -> bytes:
         return f"{self._prefix}:owner:{owner}".encode()
 
-    def _put(
-        self, key: str, value: bytes, expires_at: float, owner: str, limit: int | None
-    ) -> tuple[Script, tuple[bytes, ...], tuple[Any, ...]] | None:
-        now = self.clock()
-        if expires_at <= now:
-            return None
-        milliseconds = math.ceil((expires_at - now) * 1000)
-        return (
-            PUT,
-            (self._token_key(key), self._owner_key(owner)),
-            (repr(expires_at), _mark(owner), value, repr(now), milliseconds, limit or 0),
-        )
-
-    def _revoke(self, owner: str) -> tuple[Script, tuple[bytes, ...], tuple[Any, ...]]:
-        return REVOKE, (self._owner_key(owner),), (_mark(owner), repr(self.clock()))
-
-    def _opened(self, held: bytes | None) -> bytes | None:
-        if held is None or len(held) < HEADER.size:
-            return None
-        _, expires_at, _ = HEADER.unpack_from(held)
-        return held[HEADER.size :] if expires_at > self.clock() else None
-
-    # To the server and back.
-
-    def _run(self, script: Script, keys: tuple[bytes, ...], arguments: tuple[Any, ...]) -> Any:
-        try:
-            return self._send(keys[0], *script.by_digest(keys, arguments))
-        except wire.UnknownScript:
-            # The server has not seen it yet, and did nothing.
-            return self._send(keys[0], *script.in_full(keys, arguments))
-
-    async def _arun(
-        self,
-        to: wire.AsyncWire,
-        script: Script,
-        keys: tuple[bytes, ...],
-        arguments: tuple[Any, ...],
+    async def _run(
+        self, send: Send, script: Script, keys: tuple[bytes, ...], arguments: tuple[Any, ...]
     ) -> Any:
         try:
-            return await self._asend(to, keys[0], *script.by_digest(keys, arguments))
+            return await self._translate(send, keys[0], *script.by_digest(keys, arguments))
         except wire.UnknownScript:
-            return await self._asend(to, keys[0], *script.in_full(keys, arguments))
+            # The server has not seen it yet, and did nothing.
+            return await self._translate(send, keys[0], *script.in_full(keys, arguments))
 
-    def _send(self, key: bytes, *command: Any) -> Any:
+    async def _translate(self, send: Send, key: bytes, *command: Any) -> Any:
+        """Send a command; raise the driver's errors as this package's own."""
+        try:
+            return await send(key, *command)
+        except self._errors as error:
+            failure = wire.failure(error)
+        raise failure  # outside, so that the driver's text does not go with it
+
+    async def _send_now(self, key: bytes, *command: Any) -> Any:
         if self._sync is None:
             raise NotSupported(
                 "RedisBackend has an asynchronous client alone: await the asynchronous twin, or "
                 "pass a synchronous client as well"
             )
-        try:
-            return self._sync.send(key, *command)
-        except self._errors as error:
-            failure = wire.failure(error)
-        raise failure  # outside, so that the driver's text does not go with it
-
-    async def _asend(self, to: wire.AsyncWire, key: bytes, *command: Any) -> Any:
-        try:
-            return await to.send(key, *command)
-        except self._errors as error:
-            failure = wire.failure(error)
-        raise failure
+        return self._sync.send(key, *command)
 
 
 def _mark(owner: str) -> bytes:
     return hashlib.sha256(owner.encode()).digest()[:16]
-
-
-def _check_positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ConfigurationError(f"{name}: {value!r}; use a positive number")

@@ -11,7 +11,7 @@ from .wire import AsyncWire, LoopWire, PoolWire, Wire
 
 
 def wires_of_url(url: str, **settings: Any) -> tuple[Wire, AsyncWire]:
-    """Both colours, made of a URL; nothing is opened yet.
+    """Make the sync and the async wire for a URL; nothing is opened yet.
 
     :raises ConfigurationError: no URL of a Redis server. The text does not show it.
     """

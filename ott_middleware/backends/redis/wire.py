@@ -1,6 +1,6 @@
-"""How commands travel to Redis: one attempt each, over pooled connections, in two colours.
+"""How commands travel to Redis: one attempt each, over pooled connections, sync and async.
 
-A command is sent once. redis-py's clients send it again when its answer does not come: a `take`
+A command is sent once. redis-py's clients send it again when its reply does not come: a `take`
 would then find what its first attempt had consumed gone, and call a good token invalid. So the
 commands go over the pool's connections themselves: whatever the client's policy says, it can only
 repeat the attempt to connect. A connection that died while it was idle is noticed by the pool
@@ -30,27 +30,27 @@ class Wire(Protocol):
     """Sends commands to a server."""
 
     def send(self, key: bytes, *command: Any) -> Any:
-        """Send one command, once, where `key` lives; its answer, undecoded."""
+        """Send one command, once, where `key` lives; return the reply, undecoded."""
         ...
 
     def close(self) -> None:
-        """Close what this package opened."""
-        ...
+        """Close what this package opened: of a client of the app, nothing."""
+        return
 
 
 class AsyncWire(Protocol):
     """`Wire`, awaited."""
 
     async def send(self, key: bytes, *command: Any) -> Any:
-        """Send one command, once, where `key` lives; its answer, undecoded."""
+        """Send one command, once, where `key` lives; return the reply, undecoded."""
         ...
 
     async def close(self) -> None:
-        """Close what this package opened."""
-        ...
+        """Close what this package opened: of a client of the app, nothing."""
+        return
 
 
-class PoolWire:
+class PoolWire(Wire):
     """Over the connections of a pool, which sees to threads and forks.
 
     :param make: makes such a pool anew, if it is this package's own.
@@ -76,8 +76,8 @@ class PoolWire:
             connection.send_command(*command)
             return connection.read_response(disable_decoding=True)
         except BaseException as error:
-            if not _answered(error):
-                connection.disconnect()  # the rest of an answer must not reach the next caller
+            if not _is_reusable(error):
+                connection.disconnect()  # the rest of a reply must not reach the next caller
             raise
         finally:
             pool.release(connection)
@@ -106,7 +106,7 @@ class _OneProcess:
             )
 
 
-class AsyncPoolWire:
+class AsyncPoolWire(AsyncWire):
     """Over the connections of an asyncio pool."""
 
     def __init__(self, pool: Any) -> None:
@@ -121,17 +121,14 @@ class AsyncPoolWire:
             await connection.send_command(*command)
             return await connection.read_response(disable_decoding=True)
         except BaseException as error:
-            if not _answered(error):
+            if not _is_reusable(error):
                 await connection.disconnect(nowait=True)
             raise
         finally:
             await self._pool.release(connection)
 
-    async def close(self) -> None:
-        """Nothing: whoever made the client closes it."""
 
-
-class LoopWire:
+class LoopWire(AsyncWire):
     """Over one pool for each event loop, since a connection belongs to the loop that opened it."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
@@ -180,7 +177,7 @@ class LoopWire:
 # A cluster's client repeats commands as well, unless it is told on which node to run them.
 
 
-class ClusterWire:
+class ClusterWire(Wire):
     """Through the client of a cluster, which knows the nodes."""
 
     def __init__(self, client: Any) -> None:
@@ -190,11 +187,8 @@ class ClusterWire:
         node = self._client.get_node_from_key(key)
         return self._client.execute_command(*command, target_nodes=node, NEVER_DECODE=[])
 
-    def close(self) -> None:
-        """Nothing: whoever made the client closes it."""
 
-
-class AsyncClusterWire:
+class AsyncClusterWire(AsyncWire):
     """Through the asyncio client of a cluster."""
 
     def __init__(self, client: Any) -> None:
@@ -207,12 +201,9 @@ class AsyncClusterWire:
         node = self._client.get_node_from_key(key)
         return await self._client.execute_command(*command, target_nodes=node, NEVER_DECODE=[])
 
-    async def close(self) -> None:
-        """Nothing: whoever made the client closes it."""
-
 
 def wires_of_client(client: object) -> tuple[Wire | None, AsyncWire | None]:
-    """The one colour that a client of redis-py has.
+    """Make the sync or the async wire for a client of redis-py.
 
     :raises ConfigurationError: it is no such client.
     """
@@ -246,7 +237,7 @@ def _getter(pool: Any) -> Callable[[], Any]:
     )
 
 
-def _answered(error: BaseException) -> bool:
+def _is_reusable(error: BaseException) -> bool:
     """Whether the connection is good for the next command."""
     from redis import exceptions
 

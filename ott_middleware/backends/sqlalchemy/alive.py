@@ -3,7 +3,7 @@
 What is sent must not be sent twice, and so a connection that the server closed has to be found out
 beforehand. SQLAlchemy's `pool_pre_ping` does that with a round trip for each operation, which is a
 quarter of its time. Here it is asked only where it may be needed: a server that closes a connection
-says so on it, and one that has said nothing since its last answer a moment ago is there.
+says so on it, and one that has said nothing since its last reply a moment ago is there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
 # After so many seconds of silence a firewall in between may have forgotten the connection, which
-# nobody says. They take minutes.
+# no side says. Firewalls take minutes.
 _SILENT = 30.0
 
 _WHEN = "ott_middleware.checked"

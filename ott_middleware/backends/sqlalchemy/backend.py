@@ -14,7 +14,6 @@ may have missed the last takes in the same way, unless replication is synchronou
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import time
 from collections.abc import Callable
@@ -24,8 +23,8 @@ from sqlalchemy import URL, Connection, Engine, MetaData, Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...concurrency import in_thread
-from ...errors import BackendUnavailable, ConfigurationError, NotSupported
-from ...forks import renew_in_children
+from ...errors import BackendUnavailable, ConfigurationError, NotSupported, check_positive
+from ...forks import prepare_for_forks
 from ..base import Backend
 from .engine import engine_of, failures, refuse_memory
 from .table import Statements, token_table
@@ -38,7 +37,7 @@ T = TypeVar("T")
 class SQLAlchemyBackend(Backend):
     """Tokens in a table (the extra `sqlalchemy`, and a driver).
 
-    With a synchronous driver it has both colours, the asynchronous one in threads. With an
+    With a synchronous driver it serves sync callers, and async ones in threads. With an
     asynchronous one (`asyncpg`, `psycopg_async`, `aiomysql`, `asyncmy`, `aiosqlite`) it serves ASGI
     apps only, and in the event loop that first used it.
 
@@ -52,9 +51,9 @@ class SQLAlchemyBackend(Backend):
         the file. `SQLiteBackend` has no such limit.)
     :param table: the name of the table, or what `token_table` made.
     :param timeout: how many seconds to wait for a free connection, for a connection to open, and
-        for an answer. With a URL, whose own parameters go first. (A synchronous driver of
+        for a reply. With a URL; the URL's own parameters go first. (A synchronous driver of
         PostgreSQL relies on the server for the last of them: a server that is frozen, and neither
-        answers nor closes its connections, holds the caller up.)
+        replies nor closes its connections, holds the caller up.)
     :param clock: tells the time in Unix seconds.
     :ivar table: the `Table`.
     :raises ConfigurationError: a bad argument.
@@ -68,9 +67,7 @@ class SQLAlchemyBackend(Backend):
         timeout: float = 5.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        usable = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-        if not usable or not 0 < timeout < math.inf:
-            raise ConfigurationError(f"timeout: {timeout!r}; use a positive number of seconds")
+        check_positive("timeout", timeout, "seconds")
         if not isinstance(table, (str, Table)) or table == "":
             raise ConfigurationError(f"table: {table!r}; use a name, or what token_table() made")
         if isinstance(store, (str, URL)):
@@ -93,7 +90,7 @@ class SQLAlchemyBackend(Backend):
         self._pid = os.getpid()
         self._at_work: set[object] = set()
         self._inherited: list[object] = []
-        renew_in_children(self)
+        prepare_for_forks(self)
 
     @property
     def async_only(self) -> bool:
@@ -215,8 +212,8 @@ class SQLAlchemyBackend(Backend):
             # A new one, with locks of its own: another thread may have held one of the old.
             self._engine = engine_of(engine.url, self._timeout)
         else:
-            # Connections that two processes use answer either of them with what the other has
-            # asked: one user could be signed in by the token of another.
+            # Connections that two processes use give either of them the reply to the other's
+            # command: one user could be signed in by the token of another.
             pool_of = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
             pool_of.dispose(close=False)
         self._at_work = set()

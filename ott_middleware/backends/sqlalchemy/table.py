@@ -133,7 +133,8 @@ class Statements:
     def create(self, connection: Connection) -> None:
         """Make the table and its indexes where they are not there."""
         for _ in range(_TRIES):
-            # One that several workers make at once fails for all but one, who may be at it still.
+            # If several workers make the table at once, all but one fail, and that one may not be
+            # done yet.
             with suppress(DBAPIError):
                 self._create(connection)
                 return
@@ -172,7 +173,7 @@ class Statements:
             except IntegrityError:
                 raise KeyTaken("a live token has that key") from None
         if limit is not None:
-            # Whoever of several looks last sees the rows of all, and drops what is beyond.
+            # Of several calls at once the last to look sees the rows of all and drops the excess.
             owned = {"owner": row["owner"], "now": now, "kept": limit}
             self._drop(connection, self._beyond, owned)
 

@@ -4,7 +4,7 @@ The file is in WAL mode. It must lie on a disk of the host itself: over a networ
 from two containers with a kernel each, SQLite's locks do not keep the processes apart.
 
 After a power cut or a crash of the system, a token that was taken or revoked stays gone, since its
-removal is on disk before it is answered. A token put in the last moments may be lost, and a token
+removal is on disk before the call returns. A token put in the last moments may be lost, and a token
 retired by `max_per_session` then may be back: redeemable once, until it expires. A process that is
 killed loses nothing. `durability` buys more, or sells some.
 
@@ -18,8 +18,15 @@ import sqlite3
 import time
 from collections.abc import Callable
 from typing import Literal, TypeVar
+from urllib.parse import unquote, urlsplit
 
-from ...errors import BackendFull, BackendUnavailable, ConfigurationError, KeyTaken
+from ...errors import (
+    BackendFull,
+    BackendUnavailable,
+    ConfigurationError,
+    KeyTaken,
+    check_positive,
+)
 from ..base import Backend
 from .file import File
 
@@ -72,7 +79,7 @@ class SQLiteBackend(Backend):
 
     :param path: of the file. Its directory must be there when a token is put, and be writable.
     :param timeout: how many seconds to wait for other threads, and then for other processes.
-    :param durability: what is on disk before it is answered. `"taken"`: takes and revocations.
+    :param durability: what is on disk before the call returns. `"taken"`: takes and revocations.
         `"all"`: puts too, so that no token is lost in a power cut; a put then costs what a take
         does, which is the time that the disk needs to write for good (about five times as much on
         a fast one). `"none"`: nothing; takes cost as little as puts, and **a power cut may bring
@@ -96,8 +103,7 @@ class SQLiteBackend(Backend):
             raise ConfigurationError(
                 f"path: {name!r}; use the path of a file. Tokens in memory: MemoryBackend()"
             )
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-            raise ConfigurationError(f"timeout: {timeout!r}; use a positive number of seconds")
+        check_positive("timeout", timeout, "seconds")
         if durability not in ("taken", "all", "none"):
             raise ConfigurationError(f"durability: {durability!r}; use 'taken', 'all' or 'none'")
         self.clock = clock
@@ -165,7 +171,7 @@ class SQLiteBackend(Backend):
 
 
 def _take(connection: sqlite3.Connection, key: str) -> list[tuple[bytes, float, object]]:
-    # One writer at a time: whoever deletes the row is the only one to have seen it go. The rows
+    # One writer at a time: only the call that deletes the row sees the row go. The rows
     # are fetched to the end, since that is when the deletion is committed, and so on disk.
     if _RETURNING:
         return connection.execute(_TAKE, (key,)).fetchall()
@@ -174,3 +180,18 @@ def _take(connection: sqlite3.Connection, key: str) -> list[tuple[bytes, float, 
     deleted = connection.execute(_DELETE, (key,)).rowcount
     connection.execute("COMMIT")
     return rows if deleted == 1 else []
+
+
+def from_url(url: str) -> SQLiteBackend:
+    """Make a backend from `sqlite:///relative/path` or `sqlite:////absolute/path`.
+
+    :raises ConfigurationError: another URL. The text does not show it: it may hold a password.
+    """
+    parts = urlsplit(url)
+    path = unquote(parts.path)[1:]
+    if parts.netloc or parts.query or path in ("", ":memory:"):
+        raise ConfigurationError(
+            "backend: write sqlite:///relative/path or sqlite:////absolute/path, without options; "
+            "memory:// keeps tokens in memory"
+        )
+    return SQLiteBackend(path)

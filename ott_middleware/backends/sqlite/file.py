@@ -11,6 +11,9 @@ time, the fork goes on, and the child refuses to use the file.
 While a file is made, opened or replaced, other processes are kept out by a lock on another file,
 `<path>-lock`. Only users who may write to the database may open that one. (A lock on the directory
 would not do: any local user may take it, and keep it.)
+
+This module is longer than 300 lines since the connection, the fork and the lock file must be read
+together: each keeps a promise that rests on the other two.
 """
 
 from __future__ import annotations
@@ -161,7 +164,7 @@ class File:
                 _check_owner(path)
             else:
                 # What a deleted file left behind would be taken for the new one's, and be shared
-                # with whoever is amid an operation on the old one.
+                # with a process that is amid an operation on the old one.
                 for suffix in ("-wal", "-shm"):
                     with suppress(FileNotFoundError):
                         os.unlink(path + suffix)
@@ -267,7 +270,7 @@ def _open_lock(path: str) -> int:
         database: os.stat_result | None = os.stat(path)
     except FileNotFoundError:
         database = None
-    # Whoever may open the lock file, be it to read, can lock it, and so keep the app from its
+    # A user who may open the lock file, be it to read, can lock it, and so keep the app from its
     # database. A user who may write to the database can do that anyway; no other is let in.
     writers = 0 if database is None else database.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     mode = 0o600 | writers | writers << 1

@@ -1,8 +1,8 @@
-"""Django's sessions, as the project's own engine and `django.contrib.auth` have them.
+"""The session adapter for Django projects: reads and creates sessions by Django's own functions.
 
-Django decides, and is asked by its own functions: the engine of `SESSION_ENGINE` loads the session,
-`django.contrib.auth.get_user` finds its user (by the backend of the sign-in, `is_active`, and the
-hash that changes with the password), `login` begins a new one.
+The engine of `SESSION_ENGINE` loads the session, `django.contrib.auth.get_user` returns its user
+(by the backend of the sign-in, `is_active`, and the hash that changes with the password), `login`
+creates a new session.
 """
 
 from __future__ import annotations
@@ -12,43 +12,26 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings
-from django.contrib.auth import (
-    BACKEND_SESSION_KEY,
-    HASH_SESSION_KEY,
-    SESSION_KEY,
-    get_user_model,
-    login,
-)
-from django.http import HttpRequest, HttpResponse
-from django.middleware.csrf import CSRF_SESSION_KEY
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 
 from ...context import current_request
-from ...errors import ConfigurationError, SessionExpired, SessionNotFound
-from ...http.cookies import Cookie, CookieAttributes
+from ...errors import SessionExpired, SessionNotFound
+from ...http.cookies import Cookie, CookieOptions, cap_age
 from ...http.messages import Request
 from ..base import CallApp, Session
-from ..framework import FrameworkSession, Match, earlier, exposed_of, session_id
+from ..framework import FrameworkSession, Match, Mode, earlier, exposed_of, session_id
 from ..hosts import django_hosts, exact_hosts
-from .ends import END_KEY, keep_ends, now
-from .project import check_apps, check_layers, engine
-from .request import cookies_of, cookies_set_by, django_request, renew_csrf, using_request
-from .store import database, end_of, is_key, is_self_contained, limit, reading, tells_end
+from .ends import keep_ends, now
+from .project import check_apps, check_layers, check_options, cookie_attributes, engine
+from .request import begin_session, cookies_of, renew_forms
+from .store import database, end_of, is_key, is_self_contained, limit, reading
 from .user import SignedIn, as_json, described, id_of, user_by_field, user_by_id, user_of
 
-# The keys that decide the user, the end and the forms of a session: no other site may send them.
-_RESERVED = {
-    SESSION_KEY,
-    BACKEND_SESSION_KEY,
-    HASH_SESSION_KEY,
-    CSRF_SESSION_KEY,
-    "_session_expiry",
-    END_KEY,
-}
-# What of a session goes under the seal, so that the source alone says it.
-_SEALED = ("id", "user_id", "user", "created_at", "expires_at", "persistent")
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger("ott_middleware")
 
@@ -61,13 +44,13 @@ class DjangoSession(FrameworkSession):
     The cookie's name and attributes are those of the settings (`SESSION_COOKIE_…`). Make it when
     the settings are there: in `wsgi.py` or `asgi.py`, after `get_wsgi_application()`.
 
-    In mode `"fork"` signing out on one side leaves the other signed in; a change of the password
+    In mode `"fork"` signing out at one site leaves the other signed in; a change of the password
     and a deactivated user end both, and the new session ends when the one that it comes from
     would have ended at that time, or after this site's `SESSION_COOKIE_AGE` where that is sooner.
     That end stands in the session, and holds whatever the app does to it but `flush()` (which
     `logout` calls): not `set_expiry()`, `clear()`, a later change, nor `SESSION_SAVE_EVERY_REQUEST`
     make it last longer. For that the adapter gives the project's session store class, whichever it
-    is, methods that keep the end; sessions that the app begins itself are left as they are. Where
+    is, methods that keep the end; sessions that the app creates itself are left as they are. Where
     the engine does not derive from Django's `SessionBase`, a warning says so at start, and
     `bounds_app` is False: then the app may see a session that has ended, and the adapter does not.
 
@@ -80,9 +63,9 @@ class DjangoSession(FrameworkSession):
     tokens of all; and since nothing ends such a session on the server, only
     `revoke_on_sign_out=True` ends its tokens at sign-out.
 
-    :param mode, expose, data, match, sources: see `FrameworkSession`. `expose` names attributes of
+    :param mode, expose, data, match, sources: see `FrameworkOptions`. `expose` names attributes of
         the user; dates, UUIDs and the like leave as text. A `match` by a field is a look-up in the
-        user model's default manager: exactly one user, whose value is the very text (or whole
+        user model's default manager: exactly one user, with a value that is the very text (or whole
         number) that arrived, whatever the column's collation holds for equal. The same goes for
         ids. A function may compare otherwise, regardless of case for example; it returns a saved
         user, or None.
@@ -94,7 +77,7 @@ class DjangoSession(FrameworkSession):
     :param domain, path, secure, samesite, httponly: of the cookie; default: the settings.
         Django sets the cookie again by its settings, so better change these.
     :param max_age: of the cookie, in seconds; default, and at most: until the session ends.
-    :param partitioned: see `CookieAttributes`.
+    :param partitioned: see `CookieOptions`.
     :raises ConfigurationError: no settings, or a bad argument.
     """
 
@@ -104,63 +87,33 @@ class DjangoSession(FrameworkSession):
     def __init__(
         self,
         *,
-        mode: str = "share",
+        mode: Mode = "share",
         expose: Iterable[str] = (),
         data: Iterable[str] = (),
         match: Match | None = None,
         sources: Sequence[FrameworkSession] = (),
         same_store: bool = True,
         auth_backend: str | None = None,
-        domain: str | None = None,
-        path: str | None = None,
-        secure: bool | None = None,
-        samesite: str | None = None,
-        max_age: int | None = None,
-        partitioned: bool = False,
-        httponly: bool | None = None,
+        **cookie: Unpack[CookieOptions],
     ) -> None:
         super().__init__(mode=mode, expose=expose, data=data, match=match, sources=sources)
         self._store = engine()
-        if taken := _RESERVED.intersection(self._data):
-            raise ConfigurationError(f"data: {min(taken)!r} is Django's own; leave it out")
-        if not same_store and mode == "share":
-            raise ConfigurationError(
-                "same_store: mode 'share' needs one session store; pass mode='fork' where there "
-                "are two"
-            )
-        if auth_backend is not None and auth_backend not in settings.AUTHENTICATION_BACKENDS:
-            raise ConfigurationError(
-                f"auth_backend: {auth_backend!r}; name one of settings.AUTHENTICATION_BACKENDS"
-            )
-        if mode == "fork" and same_store and not tells_end(self._store):
-            raise ConfigurationError(
-                "mode: 'fork', but sessions of this SESSION_ENGINE do not tell when they end, so "
-                "that a new one could outlast the one that it comes from; use "
-                "'django.contrib.sessions.backends.cached_db', the engine 'cache' on Redis, or "
-                "mode='share'"
-            )
+        check_options(
+            self._store, mode, self._data, same_store=same_store, auth_backend=auth_backend
+        )
         self.bounds_app = keep_ends(self._store)
         self._same_store = same_store
         self._auth_backend = auth_backend
-        self.attributes = CookieAttributes(
-            domain=settings.SESSION_COOKIE_DOMAIN if domain is None else domain,
-            path=settings.SESSION_COOKIE_PATH if path is None else path,
-            # Off in the settings is Django's default, not a wish: over https it is on.
-            secure=(bool(settings.SESSION_COOKIE_SECURE) or None) if secure is None else secure,
-            samesite=(settings.SESSION_COOKIE_SAMESITE or "") if samesite is None else samesite,
-            max_age=max_age,
-            partitioned=partitioned,
-            httponly=bool(settings.SESSION_COOKIE_HTTPONLY) if httponly is None else httponly,
-        )
+        self.attributes = cookie_attributes(cookie)
         self.cookie_names = (settings.SESSION_COOKIE_NAME,)
         self.attributes.check(self.cookie_names)
         self.strict = self.attributes.strict
 
     @classmethod
     def of_app(cls, app: object) -> DjangoSession:
-        """The adapter of the project whose handler `app` is.
+        """Return the adapter of a project, by its handler.
 
-        :raises ConfigurationError: it keeps no sessions, or knows no users.
+        :raises ConfigurationError: the project keeps no sessions, or has no users.
         """
         adapter = cls()
         check_layers()
@@ -170,7 +123,7 @@ class DjangoSession(FrameworkSession):
         check_apps(self._match)
         if not self.bounds_app:
             logger.warning(
-                "%s: sessions that a handoff began may be seen by the app after they have ended: "
+                "%s: the app may see sessions that a handoff created after they have ended: "
                 "derive the SessionStore of SESSION_ENGINE from Django's SessionBase",
                 type(self).__name__,
             )
@@ -181,7 +134,7 @@ class DjangoSession(FrameworkSession):
         return exact_hosts(django_hosts())
 
     def secrets(self) -> Sequence[str | bytes]:
-        """`SECRET_KEY`, and its fallbacks."""
+        """Return `SECRET_KEY`, and its fallbacks."""
         return (settings.SECRET_KEY, *getattr(settings, "SECRET_KEY_FALLBACKS", ()))
 
     def current(self, request: Request) -> Session | None:
@@ -189,39 +142,35 @@ class DjangoSession(FrameworkSession):
         if not is_key(self._store, key):
             return None
         with database(request):
-            return self._signed_in(key)
+            return self._load(key)
 
     def expose(self, session: Session) -> Session:
         exposed = super().expose(replace(session, token=""))
         if not session.token:
             return exposed
         more = (session.backend, session.auth_hash) if isinstance(session, SignedIn) else ("", "")
-        values = exposed.to_json()
-        # Under the same seal as the key stands what decides who is signed in, for how long and with
-        # what. The token's own seal needs no secret of this site's: whoever can write to the
-        # backend could put a victim's id, or another end, beside the sealed key of a session of
-        # their own. The data is only named here, by digests, since it may be long.
-        inside = {name: values[name] for name in _SEALED}
-        digests = {name: _digest(name, value) for name, value in values["data"].items()}
-        sealed = self._sealed(json.dumps([session.token, *more, inside, digests]))
+        # Attack: the token's own seal needs no secret of this site. Whoever can write to the
+        # backend would put a victim's id, or a later end, beside the sealed key of a session of
+        # their own. So the user and the end are sealed with the key, and digests of the data, which
+        # may itself be long.
+        digests = {name: _digest(name, value) for name, value in exposed.to_json()["data"].items()}
+        sealed = self._seal(json.dumps([session.token, *more, digests]), exposed)
         return replace(exposed, token=sealed)
 
-    def _opened(self, session: Session) -> Session | None:
-        own = super()._opened(session)
+    def _open(self, session: Session) -> Session | None:
+        own = super()._open(session)
         if own is None:
             return None
         token, backend, auth_hash, *more = json.loads(own.token)
-        if len(more) != 2:  # of an earlier release, which left the user's id outside of the seal
+        if len(more) != 1:  # of an earlier release, which left the user's id outside of the seal
             return None
-        inside, digests = more
-        # Nothing that stands outside of the seal counts, see `expose`.
+        # Data counts only as it was sealed, see `expose`.
         kept = {
             name: value
             for name, value in session.data.items()
-            if digests.get(name) == _digest(name, value)
+            if more[0].get(name) == _digest(name, value)
         }
-        found = Session.from_json({**inside, "token": token, "data": kept})
-        return SignedIn.of(found, backend=backend, auth_hash=auth_hash)
+        return SignedIn.of(own, token=token, data=kept, backend=backend, auth_hash=auth_hash)
 
     def resolve(self, session: Session) -> Any:
         with database(current_request()):  # `match` may ask it as well
@@ -233,63 +182,56 @@ class DjangoSession(FrameworkSession):
                 user = user_of(SignedIn.of(session).values)
                 if user is None:
                     return None
-                told = {**(session.user or {}), **described(user, self._exposed)}
-                return self._within_lifetime(replace(session, token="", user=told))
-            found = self._signed_in(session.token)
+                fields = {**(session.user or {}), **described(user, self._exposed)}
+                return self._cap_lifetime(replace(session, token="", user=fields))
+            found = self._load(session.token)
         # Another user may have signed in under the same key meanwhile.
         if found is None or found.user_id != session.user_id:
             return None
         # Two engines measure a session's age by the settings of the site that looks. The end that
         # the source saw, and sealed, holds too; this site's may be later.
         found = replace(found, expires_at=earlier(found.expires_at, session.expires_at))
-        return found if self.mode == "share" else self._within_lifetime(replace(found, token=""))
+        return found if self.mode == "share" else self._cap_lifetime(replace(found, token=""))
 
     def known(self, session: Session, person: Any) -> Session | None:
         with database(current_request()):
             if self._match == "id":
-                return self._arrived(session, person)
+                return self._to_local_user(session, person)
             user = user_by_field(self._match, person) if isinstance(self._match, str) else person
             if user is None:
                 return None
             if not isinstance(user, get_user_model()) or user.pk is None:
                 raise TypeError("match returned no saved user of this project, and not None")
-            return self._arrived(session, id_of(user))
+            return self._to_local_user(session, id_of(user))
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
         cookie = self._cookie(session.token, session)
         if settings.CSRF_USE_SESSIONS or cookies_of(request).get(cookie.name) == session.token:
             return [cookie]  # the forms that go with this session stay good
-        asking, response = HttpRequest(), HttpResponse()
-        renew_csrf(request, asking, response)
-        return [cookie, *cookies_set_by(response)]
+        return [cookie, *renew_forms(request)]
 
     def begin(self, session: Session, request: Request) -> list[Cookie]:
         with database(request):
             own: SignedIn | None
             if isinstance(session, SignedIn):
                 own = session
-            else:  # carried here by a token service of the user
-                own = self._arrived(session, session.user_id)
+            else:  # a token service of the site's owner brought it
+                own = self._to_local_user(session, session.user_id)
             user = None if own is None else user_of(own.values)
             if own is None or user is None:
                 raise SessionNotFound  # the user was deactivated at this very moment
-            own = self._within_lifetime(own)
+            own = self._cap_lifetime(own)
             end = own.expires_at
             if end is None or end - now() < timedelta(seconds=1):
                 raise SessionExpired  # no cookie and no cache keeps less than a second
-            asking, response = django_request(request), HttpResponse()
-            # A fresh one: whoever planted the visitor's own knows its key.
-            asking.session = store = self._store()
+            # A new one: the key of the visitor's own session may be known to an attacker.
+            store = self._store()
             limit(store, end, persistent=own.persistent)
-            with using_request(asking, response):
-                login(asking, user, backend=own.backend)
-            store.update(dict(own.data))
-            renew_csrf(request, asking, response)
-            store.save()
-        return [self._cookie(store.session_key, own), *cookies_set_by(response)]
+            others = begin_session(request, user, store, backend=own.backend, data=own.data)
+        return [self._cookie(store.session_key, own), *others]
 
-    def _signed_in(self, key: str) -> SignedIn | None:
-        """The session with that key, if a user is signed in by it."""
+    def _load(self, key: str) -> SignedIn | None:
+        """Return the session with that key; None unless a user is signed in by it."""
         store = reading(self._store, key)
         values = dict(store.items())
         # A session may exist without a signed-in user.
@@ -301,7 +243,7 @@ class DjangoSession(FrameworkSession):
             return None
         auth_hash = str(values.get(HASH_SESSION_KEY, ""))
         named = (id_of(user), auth_hash) if is_self_contained(self._store) else (key,)
-        told = {name: as_json(value) for name, value in exposed_of(values, self._data).items()}
+        data = {name: as_json(value) for name, value in exposed_of(values, self._data).items()}
         return SignedIn(
             id=session_id(self.kind, *named),
             token=key,
@@ -309,13 +251,13 @@ class DjangoSession(FrameworkSession):
             user=described(user, self._exposed),
             expires_at=end,
             persistent=not store.get_expire_at_browser_close(),
-            data=told,
+            data=data,
             backend=values[BACKEND_SESSION_KEY],
             auth_hash=auth_hash,
         )
 
-    def _arrived(self, session: Session, user_id: object) -> SignedIn | None:
-        """A session of another site, as one of a local user, if the project lets that user in."""
+    def _to_local_user(self, session: Session, user_id: object) -> SignedIn | None:
+        """Turn a session of another site into one of a local user that may sign in; else None."""
         found = user_by_id(user_id, self._auth_backend)
         if found is None:
             return None
@@ -328,13 +270,10 @@ class DjangoSession(FrameworkSession):
             backend=backend,
             auth_hash=user.get_session_auth_hash(),
         )
-        return self._within_lifetime(arrived)
+        return self._cap_lifetime(arrived)
 
-    def _within_lifetime(self, session: _S) -> _S:
-        """A session to begin here, bounded by this site's settings.
-
-        It ends no later than a session that is begun now, and with the browser where those do.
-        """
+    def _cap_lifetime(self, session: _S) -> _S:
+        """Return a session that lasts no longer than this site's settings allow to a new one."""
         return replace(
             session,
             expires_at=earlier(session.expires_at, self._latest()),
@@ -350,8 +289,7 @@ class DjangoSession(FrameworkSession):
         if not session.persistent or session.expires_at is None:
             return cookie
         end = min(session.expires_at, self._latest())
-        left = max(1, int((end - now()).total_seconds()))
-        return replace(cookie, max_age=min(cookie.max_age or left, left))
+        return cap_age(cookie, max(1, int((end - now()).total_seconds())))
 
 
 def _digest(name: str, value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The end of a Django session that this package began, kept by the project's own session store.
+"""Keeps the end of a Django session that a handoff created, by the project's own session store.
 
 Django has no place for an end that holds: `_session_expiry` is lost with `clear()` or the app's
 next `set_expiry()`; a session that ends with the browser is kept for `SESSION_COOKIE_AGE` after
@@ -7,7 +7,7 @@ of the session's own values, and the store class of the project is given methods
 whatever the app does to the session short of `flush()` (its sign-out), the end stays, nothing is
 stored longer, and what has ended is loaded as an empty session, by the app as by the adapter.
 
-Sessions without such an end, which are all that the app began itself, are left as they are.
+Sessions without such an end, which are all that the app created itself, are left as they are.
 """
 
 from __future__ import annotations
@@ -20,35 +20,39 @@ from typing import Any
 from django.contrib.sessions.backends.base import SessionBase
 from django.utils import timezone
 
+Method = Callable[..., Any]
+Wrap = Callable[[Method], Method]
+Edit = Callable[[Any, Any], Any]
+
 #: The session's value that says when it ends: Unix seconds.
 END_KEY = "_ott_end"
 # The attributes of a store: the end of its session; the key of one that was cleared unread.
 _END = "_ott_end"
 _UNREAD = "_ott_unread"
-# Marks a class whose methods keep ends.
+# Marks a class with methods that keep ends.
 _MARK = "_ott_keeps_ends"
 
 
 def now() -> datetime:
-    """The time by Django's clock, with a time zone."""
+    """Return the time by Django's clock, with a time zone."""
     return aware(timezone.now())
 
 
 def aware(moment: datetime) -> datetime:
-    """A moment with a time zone, as Django means one without."""
+    """Return a moment with a time zone; one without is in Django's default time zone."""
     if timezone.is_naive(moment):
         moment = timezone.make_aware(moment, timezone.get_default_timezone())
     return moment
 
 
 def end_in(values: Any) -> datetime | None:
-    """The end among a session's values; None where it has none."""
+    """Return the end among a session's values; None where it has none."""
     end = values.get(END_KEY)
     return None if end is None else datetime.fromtimestamp(end, zones.utc)
 
 
 def set_end(session: Any, end: datetime) -> None:
-    """Have a session end at that moment, whatever becomes of its values."""
+    """Make a session end at that moment, whatever the app does with its values."""
     session[END_KEY] = end.timestamp()
     setattr(session, _END, end)
 
@@ -64,31 +68,35 @@ def keep_ends(store: Any) -> bool:
         return True
     setattr(store, _MARK, True)
     for name, wrap in _WRAPPERS.items():
-        method = getattr(store, name, None)  # some awaited twins came with Django 5.1
+        method = getattr(store, name, None)
         if method is not None:
             setattr(store, name, wrap(method))
     return True
 
 
-def _load(method: Callable[..., Any]) -> Callable[..., Any]:
-    def load(self: Any) -> Any:
-        return _unless_ended(self, method(self))
+def _edit_result(edit: Edit) -> tuple[Wrap, Wrap]:
+    """Return wrappers of a method and of its async twin, by which `edit` changes the result."""
 
-    return load
+    def wrap(method: Method) -> Method:
+        def call(self: Any, **given: Any) -> Any:
+            return edit(self, method(self, **given))
+
+        return call
+
+    def wrap_async(method: Method) -> Method:
+        async def call(self: Any, **given: Any) -> Any:
+            return edit(self, await method(self, **given))
+
+        return call
+
+    return wrap, wrap_async
 
 
-def _aload(method: Callable[..., Any]) -> Callable[..., Any]:
-    async def aload(self: Any) -> Any:
-        return _unless_ended(self, await method(self))
-
-    return aload
-
-
-def _unless_ended(session: Any, values: Any) -> Any:
+def _empty_if_ended(session: Any, values: Any) -> Any:
     end = end_in(values)
     setattr(session, _END, end)
-    # The engine knows no end, or a later one: the app would go on with a session whose parent is
-    # over. It gets an empty one instead, as Django gives for what has expired.
+    # The engine knows no end, or a later one: the app would go on with a session after the
+    # end of its parent. It gets an empty one instead, as Django gives for what has expired.
     if end is not None and end <= now():
         session._session_key = None
         setattr(session, _END, None)
@@ -96,7 +104,7 @@ def _unless_ended(session: Any, values: Any) -> Any:
     return values
 
 
-def _clear(method: Callable[..., Any]) -> Callable[..., Any]:
+def _clear(method: Method) -> Method:
     def clear(self: Any) -> None:
         # `clear()` of a session that was not read yet never learns its end. The key stays, so that
         # the new values would live on in the old session without one: `save` reads it first.
@@ -107,52 +115,37 @@ def _clear(method: Callable[..., Any]) -> Callable[..., Any]:
     return clear
 
 
-def _flush(method: Callable[..., Any]) -> Callable[..., Any]:
-    def flush(self: Any) -> None:
-        method(self)
-        _forget(self)
-
-    return flush
-
-
-def _aflush(method: Callable[..., Any]) -> Callable[..., Any]:
-    async def aflush(self: Any) -> None:
-        await method(self)
-        _forget(self)
-
-    return aflush
-
-
-def _forget(session: Any) -> None:
-    # Signed out: what comes next is the app's own session, under a new key.
+def _forget_end(session: Any, result: Any) -> Any:
+    # The user has signed out: what follows is the app's own session, under a new key.
     setattr(session, _END, None)
     setattr(session, _UNREAD, None)
+    return result
 
 
-def _save(method: Callable[..., Any]) -> Callable[..., Any]:
+def _save(method: Method) -> Method:
     def save(self: Any, must_create: bool = False) -> Any:
-        if (unread := _unread(self)) is not None:
+        if (unread := _take_unread(self)) is not None:
             unread.load()
-            _take_over(self, unread)
-        _put_back(self)
+            _restore_end(self, unread)
+        _keep_end(self)
         return method(self, must_create)
 
     return save
 
 
-def _asave(method: Callable[..., Any]) -> Callable[..., Any]:
+def _asave(method: Method) -> Method:
     async def asave(self: Any, must_create: bool = False) -> Any:
-        if (unread := _unread(self)) is not None:
+        if (unread := _take_unread(self)) is not None:
             await unread.aload()
-            _take_over(self, unread)
-        _put_back(self)
+            _restore_end(self, unread)
+        _keep_end(self)
         return await method(self, must_create)
 
     return asave
 
 
-def _unread(session: Any) -> Any:
-    """The stored session whose values were cleared before they were read, to be read now."""
+def _take_unread(session: Any) -> Any:
+    """Return the stored session that was cleared before it was read, to be read now; else None."""
     key = getattr(session, _UNREAD, None)
     if key is None:
         return None
@@ -166,55 +159,27 @@ def _unread(session: Any) -> Any:
     return stored
 
 
-def _take_over(session: Any, stored: Any) -> None:
+def _restore_end(session: Any, stored: Any) -> None:
     setattr(session, _END, getattr(stored, _END))
     if stored.session_key is None:
         # It has ended, or is gone: its key is not given to the new values.
         session._session_key = None
 
 
-def _put_back(session: Any) -> None:
+def _keep_end(session: Any) -> None:
     end = getattr(session, _END, None)
     # The app may have dropped all values that it did not know, or put in those of another session.
     if end is not None and "_session_cache" in vars(session):
         session._session_cache[END_KEY] = end.timestamp()
 
 
-def _get_expiry_age(method: Callable[..., Any]) -> Callable[..., Any]:
-    def get_expiry_age(self: Any, **given: Any) -> Any:
-        return _bounded_age(self, method(self, **given))
-
-    return get_expiry_age
-
-
-def _aget_expiry_age(method: Callable[..., Any]) -> Callable[..., Any]:
-    async def aget_expiry_age(self: Any, **given: Any) -> Any:
-        return _bounded_age(self, await method(self, **given))
-
-    return aget_expiry_age
-
-
-def _bounded_age(session: Any, age: Any) -> Any:
+def _cap_age(session: Any, age: Any) -> Any:
     end = getattr(session, _END, None)
     # Whole seconds, rounded down: a cache would keep the session longer otherwise.
     return age if end is None else min(age, (end - now()) // timedelta(seconds=1))
 
 
-def _get_expiry_date(method: Callable[..., Any]) -> Callable[..., Any]:
-    def get_expiry_date(self: Any, **given: Any) -> Any:
-        return _bounded_date(self, method(self, **given))
-
-    return get_expiry_date
-
-
-def _aget_expiry_date(method: Callable[..., Any]) -> Callable[..., Any]:
-    async def aget_expiry_date(self: Any, **given: Any) -> Any:
-        return _bounded_date(self, await method(self, **given))
-
-    return aget_expiry_date
-
-
-def _bounded_date(session: Any, date: datetime) -> datetime:
+def _cap_date(session: Any, date: datetime) -> datetime:
     end = getattr(session, _END, None)
     if end is None or aware(date) <= end:
         return date
@@ -224,16 +189,12 @@ def _bounded_date(session: Any, date: datetime) -> datetime:
     return bounded
 
 
-_WRAPPERS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
-    "load": _load,
-    "aload": _aload,
-    "clear": _clear,
-    "flush": _flush,
-    "aflush": _aflush,
-    "save": _save,
-    "asave": _asave,
-    "get_expiry_age": _get_expiry_age,
-    "aget_expiry_age": _aget_expiry_age,
-    "get_expiry_date": _get_expiry_date,
-    "aget_expiry_date": _aget_expiry_date,
-}
+# The methods of a session store that are replaced. Some async twins came with Django 5.1.
+_WRAPPERS: dict[str, Wrap] = {"clear": _clear, "save": _save, "asave": _asave}
+for _name, _edit in {
+    "load": _empty_if_ended,
+    "flush": _forget_end,
+    "get_expiry_age": _cap_age,
+    "get_expiry_date": _cap_date,
+}.items():
+    _WRAPPERS[_name], _WRAPPERS[f"a{_name}"] = _edit_result(_edit)

@@ -1,22 +1,37 @@
-"""Whether a Django project is in the state that sessions need; if not, what to do about it."""
+"""Reads the settings of a Django project, and refuses those that sessions cannot work with."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.middleware.csrf import CSRF_SESSION_KEY
 from django.utils.module_loading import import_string
 
 from ...errors import ConfigurationError
+from ...http.cookies import CookieAttributes, CookieOptions
+from .ends import END_KEY
+from .store import tells_end
+
+# The keys that decide the user, the end and the forms of a session: no other site may send them.
+_RESERVED = {
+    SESSION_KEY,
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    CSRF_SESSION_KEY,
+    "_session_expiry",
+    END_KEY,
+}
 
 
 def engine() -> Any:
-    """The project's session store, a class.
+    """Return the session store of the project, a class.
 
     :raises ConfigurationError: there are no settings, or none of use.
     """
@@ -32,10 +47,53 @@ def engine() -> Any:
     return store
 
 
-def check_apps(match: object) -> None:
-    """See that the user model can be asked, by that field where `match` names one.
+def check_options(
+    store: Any, mode: str, data: Iterable[str], *, same_store: bool, auth_backend: str | None
+) -> None:
+    """Check the arguments of `DjangoSession` against the settings.
 
-    :raises ConfigurationError: it can't.
+    :param store: the project's session store, a class.
+    :raises ConfigurationError: an argument does not go with the settings, or with the mode.
+    """
+    if taken := _RESERVED.intersection(data):
+        raise ConfigurationError(f"data: {min(taken)!r} is Django's own; leave it out")
+    if not same_store and mode == "share":
+        raise ConfigurationError(
+            "same_store: mode 'share' needs one session store; pass mode='fork' where there are two"
+        )
+    if auth_backend is not None and auth_backend not in settings.AUTHENTICATION_BACKENDS:
+        raise ConfigurationError(
+            f"auth_backend: {auth_backend!r}; name one of settings.AUTHENTICATION_BACKENDS"
+        )
+    if mode == "fork" and same_store and not tells_end(store):
+        raise ConfigurationError(
+            "mode: 'fork', but sessions of this SESSION_ENGINE do not tell when they end, so that "
+            "a new one could outlast the one that it comes from; use "
+            "'django.contrib.sessions.backends.cached_db', the engine 'cache' on Redis, or "
+            "mode='share'"
+        )
+
+
+def cookie_attributes(given: CookieOptions) -> CookieAttributes:
+    """Return the attributes of the session cookie: those of the settings, but for what is given."""
+    values: dict[str, Any] = {
+        "domain": settings.SESSION_COOKIE_DOMAIN,
+        "path": settings.SESSION_COOKIE_PATH,
+        # Off in the settings is Django's default, not a wish: over https it is on.
+        "secure": bool(settings.SESSION_COOKIE_SECURE) or None,
+        "samesite": settings.SESSION_COOKIE_SAMESITE or "",
+        "httponly": bool(settings.SESSION_COOKIE_HTTPONLY),
+    }
+    for name, value in given.items():
+        if value is not None or name not in values:
+            values[name] = value
+    return CookieAttributes(**values)
+
+
+def check_apps(match: object) -> None:
+    """Check that users can be looked up, by the field that `match` names.
+
+    :raises ConfigurationError: the apps are not loaded, or the user model has no such field.
     """
     if not apps.ready:
         raise ConfigurationError(
@@ -56,9 +114,9 @@ def check_apps(match: object) -> None:
 
 
 def check_layers() -> None:
-    """See that the project keeps sessions, and knows users.
+    """Check that the project keeps sessions, and has users.
 
-    :raises ConfigurationError: it doesn't.
+    :raises ConfigurationError: an app or a middleware is missing.
     """
     if not apps.is_installed("django.contrib.auth"):
         raise ConfigurationError(

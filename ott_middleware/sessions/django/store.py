@@ -1,4 +1,4 @@
-"""Django's sessions as they lie in their store: read without a trace, and when they end."""
+"""Reads Django's sessions from their store without changing them, and tells when they end."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from django.core.cache.backends.redis import RedisCache
 from django.db import connections
 from django.utils.timezone import get_default_timezone, make_naive
 
+from ...context import handle_in
 from ...http.messages import Request
 from .ends import aware, end_in, keep_ends, now, set_end
 
 # What no engine of Django's has issued never reaches a store: databases and caches have limits of
-# their own, and some answer with an error or a warning to what exceeds them.
+# their own, and some raise an error or a warning at what exceeds them.
 _KEY = re.compile(r"[A-Za-z0-9_.-]{8,128}")
 # Where the key is the session itself, it is as long as a cookie may be.
 _LONG_KEY = re.compile(r"[!#-+\--:<-\[\]-~]{8,4096}")
@@ -52,7 +53,7 @@ def is_key(store: Any, key: str) -> bool:
 
 
 def reading(store: Any, key: str) -> Any:
-    """A session to be read only."""
+    """Return a session that is only to be read."""
     session = store(key)
     # Engines replace what has expired by a new, empty session. A look leaves no trace.
     session.create = session.delete = lambda *_: None
@@ -60,7 +61,7 @@ def reading(store: Any, key: str) -> Any:
 
 
 def end_of(session: Any) -> datetime | None:
-    """When a session ends in its store; None if it is there under another key only.
+    """Return when a session ends; None if the store has it under another key only.
 
     Where a cache does not tell when it drops a session, the session counts as saved just now.
     """
@@ -122,7 +123,7 @@ def tells_end(store: Any) -> bool:
 
 
 def limit(session: Any, until: datetime, *, persistent: bool) -> None:
-    """Have a new session end no later, and with the browser where it is not persistent."""
+    """Make a new session end at that moment, and with the browser if it is not persistent."""
     keep_ends(type(session))
     set_end(session, until)
     # By Django's own means as well: they hold in processes that do not have this package.
@@ -132,14 +133,14 @@ def limit(session: Any, until: datetime, *, persistent: bool) -> None:
 
 @contextmanager
 def database(request: Request | None) -> Iterator[None]:
-    """Cares for the database's connections as Django does at the edges of a request.
+    """Renew the database's connections as Django does at the edges of a request.
 
     :param request: the request that the database is asked for, where that is known.
     """
-    # Django renews and closes them at the edges of its own requests, and our answers are none: a
-    # connection that was lost would stay lost, one that we opened would stay open. Within a
+    # Django renews and closes them at the edges of its own requests only. Around a response of this
+    # package, a connection that was lost would stay lost, and a new one would stay open. Within a
     # request of the app (its handle is there) a connection is the view's, and may be in use.
-    if request is None or "ott" in request.carrier:
+    if request is None or handle_in(request.carrier) is not None:
         yield
         return
     _close_old()

@@ -1,11 +1,11 @@
-"""Django's users: the user of a session, the local user for another site's, exposed fields."""
+"""Finds Django users: of a session, and for a session of another site; and describes them."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
@@ -20,21 +20,21 @@ from django.contrib.auth import (
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
-from ..base import Session
+from ..base import Session, copy_as
 
 logger = logging.getLogger("ott_middleware")
 
 
 @dataclass(frozen=True, slots=True)
 class SignedIn(Session):
-    """A session, with what Django alone needs to know of it."""
+    """A session with the two values of it that only Django needs."""
 
     backend: str = ""
     auth_hash: str = field(default="", repr=False)
 
     @property
     def values(self) -> dict[str, Any]:
-        """The values of the session that name the signed-in user."""
+        """Return the values of the session that name the signed-in user."""
         return {
             SESSION_KEY: self.user_id,
             BACKEND_SESSION_KEY: self.backend,
@@ -43,9 +43,8 @@ class SignedIn(Session):
 
     @classmethod
     def of(cls, session: Session, **known: Any) -> SignedIn:
-        """A session of whatever kind, with what is known of it beside."""
-        values = {each.name: getattr(session, each.name) for each in fields(session)}
-        return cls(**{**values, **known})
+        """Return a copy of any session, with some fields changed."""
+        return copy_as(cls, session, **known)
 
 
 class _Glimpse(dict[str, Any]):
@@ -62,7 +61,7 @@ class _Glimpse(dict[str, Any]):
 
 
 def user_of(values: Mapping[str, Any]) -> Any:
-    """The user whose session has those values, or None: by Django's own rules.
+    """Return the user of a session with those values, or None, by Django's own rules.
 
     The backend must still be in use and know the user (which is active, to Django's own); the hash
     must be that of the user's password, under the secret key or a fallback.
@@ -80,7 +79,7 @@ def user_of(values: Mapping[str, Any]) -> Any:
 
 
 def user_by_id(user_id: object, backend: str | None) -> tuple[Any, str] | None:
-    """A user, and the authentication backend that lets them in; None if none does.
+    """Return a user and the authentication backend that lets the user in; None if none does.
 
     :param user_id: as `id_of` writes it, or a whole number; in any other spelling it is no id.
     :param backend: the only one to be asked; default: all of the project's, in order.
@@ -112,8 +111,8 @@ _MOST_CANDIDATES = 100
 
 
 def user_by_field(name: str, value: object) -> Any:
-    """The one user with that very value in a field, or None."""
-    # What comes in a token is JSON: nothing else than a plain value is looked up.
+    """Return the one user with that very value in a field, or None."""
+    # A token holds JSON: only a plain value is looked up.
     text = _text_of(value)
     if text is None:
         return None
@@ -132,8 +131,8 @@ def user_by_field(name: str, value: object) -> Any:
         )
         return None
     # The database's equality is the column's collation: case, accents and trailing blanks may not
-    # count, so that an attacker's "adà@example.com" finds ada@example.com. Only a user whose value
-    # is this very text is the right one; without the comparison, the attacker would be signed in.
+    # count, so that an attacker's "adà@example.com" finds ada@example.com. Only a user
+    # with this very text is the right one; without the comparison, the attacker would be signed in.
     found = [user for user in candidates if has_text(user, field, text)]
     if len(found) > 1:
         # Any of them may be the wrong one: no user is safer than either.
@@ -152,7 +151,7 @@ def has_text(user: Any, field: Any, text: str) -> bool:
 
 
 def _text_of(value: object) -> str | None:
-    """A plain value from a token as text; None if it is no text and no whole number."""
+    """Return a plain value from a token as text; None unless it is text or a whole number."""
     if isinstance(value, str):
         return value
     # A bool is an int to Python: True would be user 1.
@@ -160,20 +159,20 @@ def _text_of(value: object) -> str | None:
 
 
 def id_of(user: Any) -> str:
-    """A user's id as Django writes it into sessions."""
+    """Return a user's id as Django writes it into sessions."""
     return str(user._meta.pk.value_to_string(user))
 
 
 def described(user: Any, names: Iterable[str]) -> dict[str, Any]:
-    """The named attributes of a user, as JSON values, and the id."""
+    """Return the named attributes of a user, as JSON values, and the id."""
     values = {name: getattr(user, name, described) for name in names}
     # A method is no value, and neither is what is not there.
-    told = {name: as_json(value) for name, value in values.items() if not callable(value)}
-    return {**told, "id": id_of(user)}
+    known = {name: as_json(value) for name, value in values.items() if not callable(value)}
+    return {**known, "id": id_of(user)}
 
 
 def as_json(value: Any) -> Any:
-    """A value as a JSON value: dates, UUIDs, decimals and whatever else as text."""
+    """Return a value as a JSON value: dates, UUIDs, decimals and all other classes as text."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float) and math.isfinite(value):

@@ -1,41 +1,36 @@
-"""Flask's sessions, by the app's own session interface: signed cookies or kept on a server."""
+"""The adapter of Flask's sessions, by the app's own session interface."""
 
 from __future__ import annotations
 
 import json
 import logging
-import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import flask
-from flask.sessions import SecureCookieSessionInterface, SessionInterface, SessionMixin
-from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
-from werkzeug.http import dump_cookie
+from flask.sessions import SecureCookieSessionInterface, SessionMixin
 
 from ...errors import ConfigurationError, SessionExpired, SessionUnavailable
-from ...http.client_text import MAX_COOKIE_HEADER, MAX_COOKIE_VALUE, MAX_QUOTED_PIECES
-from ...http.cookies import Cookie, CookieAttributes
+from ...http.cookies import Cookie
 from ...http.messages import Request
-from ..base import CallApp, Session
+from ..base import CallApp, Session, copy_as
 from ..dict_session import Beginning, MappedSession, Person, User, id_of
-from ..framework import FrameworkSession, Match, Mode, earlier, session_id
+from ..framework import FrameworkOptions, Mode, session_id
 from ..hosts import exact_hosts, flask_hosts
-from ..lifetime import END_KEY, earliest, moment_of, seconds_in, seconds_of
-from ..wsgi_environ import environ_of
-from .lifetime import Limits, bound_interface, keeps_on_server, limits_of, watch_interface
+from ..lifetime import END_KEY, earlier, seconds_of
+from .contexts import is_in_view, key_of, open_other_session, open_session
+from .cookies import cookie_attributes, quote_value, read_cookies
+from .lifetime import Limits, end_of, guard_interface, keeps_on_server, watch_interface
+from .signature import SignedCookie
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from .login import FlaskLogin
 
 logger = logging.getLogger("ott_middleware")
-
-_FROM_NOW_ON = SessionInterface.get_expiration_time
-_QUOTES_A_VALUE = re.compile(r'=[ \t]*"')
 
 
 class FlaskSession(MappedSession):
@@ -68,16 +63,16 @@ class FlaskSession(MappedSession):
     :param app: the Flask app; its configuration is read as it is when a request comes, but for
         `SECRET_KEY`, which must be there (it seals sessions in transit, wherever they are kept).
     :param user: see `MappedSession`; where it is given, Flask-Login is not asked.
-    :param mode: see `FrameworkSession`. Default: `"share"` where the session is the cookie, as
+    :param mode: see `FrameworkOptions`. Default: `"share"` where the session is the cookie, as
         Flask's own is; `"fork"` where a session interface keeps sessions on a server, as
         Flask-Session does. Neither Flask-Session nor Flask-Login gives a session a new key at
         sign-in: an attacker with an account could plant the key of their own session by a link, and
         would know the key under which the victim signs in next. `"share"` is safe there only if
         each sign-in of the app calls `app.session_interface.regenerate(session)`; asking for it
         logs a warning at start.
-    :param expose, data, match, sources: see `FrameworkSession`. The fields of `expose` are
-        attributes of Flask-Login's user; without it they come from the user's mapping where the
-        session holds one, else from the session itself.
+    :param options: see `FrameworkOptions`. The fields of `expose` are attributes of Flask-Login's
+        user; without it they come from the user's mapping where the session holds one, else from
+        the session itself.
     :raises ConfigurationError: no Flask app, no `SECRET_KEY`, or a bad argument.
     """
 
@@ -91,17 +86,11 @@ class FlaskSession(MappedSession):
         app: flask.Flask,
         *,
         user: User | None = None,
-        mode: Mode | None = None,
-        expose: Iterable[str] = (),
-        data: Iterable[str] = (),
-        match: Match | None = None,
-        sources: Sequence[FrameworkSession] = (),
+        **options: Unpack[FrameworkOptions],
     ) -> None:
         if not isinstance(app, flask.Flask):
             raise ConfigurationError(f"app: a {type(app).__name__}; pass the Flask app itself")
-        super().__init__(
-            user=user, mode=mode, expose=expose, data=data, match=match, sources=sources
-        )
+        super().__init__(user=user, **options)
         self.app = app
         self.secrets()
 
@@ -115,71 +104,52 @@ class FlaskSession(MappedSession):
 
     def bind(self, call_app: CallApp) -> None:
         super().bind(call_app)
-        watch_interface(self.app, self._bound_interface)
+        watch_interface(self.app, self._guard_interface)
 
-    def _bound_interface(self) -> None:
-        self.bounds_app = bound_interface(self.app) and (
-            self.mode == "fork" or keeps_on_server(self._interface) or self._opens_as_flask_does()
+    def _guard_interface(self) -> None:
+        interface = self.app.session_interface
+        self.bounds_app = guard_interface(self.app) and (
+            self.mode == "fork"
+            or keeps_on_server(interface)
+            or type(interface).open_session is SecureCookieSessionInterface.open_session
         )
+        name = type(interface).__name__
         if not self.bounds_app:
             logger.warning(
                 "FlaskSession: the app may see a session after its end, since %s opens cookies in "
                 "a way of its own; pass mode='fork', or derive it from Flask's SessionInterface",
-                type(self._interface).__name__,
+                name,
             )
-        if self._mode == "share" and keeps_on_server(self._interface):
+        if self._mode == "share" and keeps_on_server(interface):
             logger.warning(
                 "FlaskSession: mode='share' allows session fixation, since %s keeps a session's "
                 "key at sign-in; leave mode out (each site then has a key of its own), or call "
                 "app.session_interface.regenerate(session) at each sign-in",
-                type(self._interface).__name__,
+                name,
             )
 
-    def _opens_as_flask_does(self) -> bool:
-        of_flask = SecureCookieSessionInterface.open_session
-        return type(self._interface).open_session is of_flask
-
     def safe_mode(self) -> Mode:
-        return "fork" if keeps_on_server(self._interface) else "share"
+        return "fork" if keeps_on_server(self.app.session_interface) else "share"
 
-    # The app may be told these after it is wrapped.
+    # Read when a request comes, since the app may be configured after it is wrapped.
 
     @property
     def cookie_names(self) -> tuple[str, ...]:  # type: ignore[override]  # read only here
         """The name of the session cookie."""
-        return (self._interface.get_cookie_name(self.app),)
+        return (self.app.session_interface.get_cookie_name(self.app),)
 
     @property
     def strict(self) -> bool:  # type: ignore[override]  # read only here
         """Whether the session cookie is `SameSite=Strict`."""
-        return self._attributes().strict
-
-    @property
-    def _interface(self) -> SessionInterface:
-        return self.app.session_interface
+        return cookie_attributes(self.app).strict
 
     def _login(self) -> FlaskLogin | None:
+        # A guess at the app: it is Flask-Login that puts its manager there.
         if self._user is not None or not hasattr(self.app, "login_manager"):
             return None
         from .login import FlaskLogin  # its library is there: the app uses it
 
         return FlaskLogin(self.app, self._exposed)
-
-    def _attributes(self) -> CookieAttributes:
-        interface, app = self._interface, self.app
-        lifetime = int(app.permanent_session_lifetime.total_seconds())
-        # Flask has it since 3.1.
-        partitioned = getattr(interface, "get_cookie_partitioned", lambda app: False)(app)
-        return CookieAttributes(
-            domain=interface.get_cookie_domain(app),
-            path=interface.get_cookie_path(app),
-            # False says no more than that the app may be asked by http.
-            secure=interface.get_cookie_secure(app) or None,
-            samesite=interface.get_cookie_samesite(app) or "",
-            max_age=lifetime if lifetime > 0 else None,
-            partitioned=partitioned,
-            httponly=interface.get_cookie_httponly(app),
-        )
 
     def own_hosts(self) -> frozenset[str]:
         """Return the exact names in `TRUSTED_HOSTS`, and `SERVER_NAME`."""
@@ -193,28 +163,29 @@ class FlaskSession(MappedSession):
             )
         return (self.app.secret_key, *(self.app.config.get("SECRET_KEY_FALLBACKS") or ()))
 
-    # The session of a request.
-
     def current(self, request: Request) -> Session | None:
         login = self._login()
-        request, cookies = self._with_own_cookies(request, login)
-        cookie = cookies.get(self.cookie_names[0], "")
-        if login is None:
-            return self._by_values(request, cookie) if cookie else None
-        remember = cookies.get(login.cookie_name, "")
-        remembered = login.remembered(remember)
-        if remembered is None:
-            # Forged, or none: not even shown to Flask-Login, which stumbles over some of them.
-            request = request.with_cookies({login.cookie_name: None})
+        names = (*self.cookie_names, *((login.cookie_name,) if login else ()))
+        request, cookies = read_cookies(self.app, request, names)
+        cookie, remember = cookies.get(names[0], ""), cookies.get(names[-1], "")
+        remembered = None
+        if login is not None:
+            remembered = login.read_remember_cookie(remember)
+            if remembered is None:
+                # Forged, or none: not even shown to Flask-Login, which stumbles over some of them.
+                request = request.with_cookies({login.cookie_name: None})
         if not cookie and remembered is None:
             return None
-        with self._context(request, self._is_in_view(request)) as (opened, limits):
+        in_view = is_in_view(self.app, request)
+        with open_session(self.app, request, in_view=in_view) as (opened, limits):
             values = dict(opened or {})
-            person = login.present()
-            if person is None:
+            person = login.current_user() if login else self.person_in(values)
+            # What a view of the app has done to its session counts before it is saved.
+            live = person if login else self.person_in(dict(flask.session))
+            if person is None or live is None or person.id != live.id:
                 return None
-            if cookie and id_of(values.get("_user_id")) == person.id:
-                return self._found(cookie, opened, limits, person)
+            if login is None or (cookie and id_of(values.get("_user_id")) == person.id):
+                return self._to_session(cookie, opened, limits, person)
             if remembered != person.id:
                 return None  # known by something else than a session of this browser's
             return self.session_of(
@@ -226,100 +197,22 @@ class FlaskSession(MappedSession):
                 persistent=True,
             )
 
-    def _with_own_cookies(
-        self, request: Request, login: FlaskLogin | None
-    ) -> tuple[Request, dict[str, str]]:
-        """The request as the app's interface is shown it, and the cookies of the session by name.
-
-        The app's own parser reads them, so that of several with one name the same one counts.
-        """
-        header = request.header("cookie") or ""
-        # What is absent or too long here is no session's, whatever the parser would make of it.
-        names = (*self.cookie_names, *((login.cookie_name,) if login else ()))
-        names = tuple(name for name in names if any(request.cookies(name)))
-        is_long = len(header) > MAX_COOKIE_HEADER
-        has_quotes = is_long and _QUOTES_A_VALUE.search(header) is not None
-        # Attack: 64 kB of `\;` or `";` in quotes, for each of which the app's parser runs Python.
-        # No browser sends so many cookies, and no session cookie of Flask or Flask-Login has an
-        # escape. Without the limit, a request costs 8 ms.
-        if has_quotes and max(header.count("\\"), header.count(";")) > MAX_QUOTED_PIECES:
-            names = ()
-        cookies: dict[str, str] = {}
-        if names:
-            shown = request
-            if is_long and not has_quotes:
-                # Attack: 64 kB of short cookies, each of which the app's parser matches and keeps.
-                # It splits at each `;` that no quoted value holds, so that what lies between two of
-                # these is a cookie of the session, or without effect on one.
-                one, other = names[0], names[-1]
-                kept = [pair for pair in header.split(";") if one in pair or other in pair]
-                shown = request.with_headers({"cookie": ";".join(kept)})
-            sent = self.app.request_class(environ_of(shown)).cookies
-            cookies = {
-                name: sent[name]
-                for name in names
-                if name in sent and len(sent[name]) <= MAX_COOKIE_VALUE
-            }
-        # Attack: a header of 64 kB, which Flask, its extensions and the app's callbacks would each
-        # parse, verify or look up. From a longer one than browsers send they get the cookies of the
-        # session alone, and none that is too long to be one.
-        if is_long:
-            pairs = (f"{name}={_as_sent(value)}" for name, value in cookies.items())
-            request = request.with_headers({"cookie": "; ".join(pairs) or None})
-        return request, cookies
-
-    def _by_values(self, request: Request, cookie: str) -> Session | None:
-        with self._context(request, self._is_in_view(request)) as (opened, limits):
-            person = self.person_in(dict(opened or {}))
-            # What the app's own view has done to its session counts before it is saved.
-            live = self.person_in(dict(flask.session))
-            if person is None or live is None or person.id != live.id:
-                return None
-            return self._found(cookie, opened, limits, person)
-
-    def _found(
+    def _to_session(
         self, cookie: str, opened: SessionMixin, limits: Limits, person: Person
     ) -> Session | None:
         # A session that is kept on a server is named by its key. Any other changes its value with
         # every signature: nothing but its user is left to name it by.
-        key = getattr(opened, "sid", None)
+        key = key_of(opened)
         session = self.session_of(
             person,
             opened,
             id=session_id(self.kind, *(("key", key) if key else (person.id,))),
             token=cookie,
-            expires_at=self._end_of(cookie, opened, limits),
+            expires_at=end_of(self.app, cookie, opened, limits),
             persistent=bool(opened.permanent),
         )
-        # Without a bounded interface it is only here that the end is checked.
+        # Without a guarded interface it is only here that the end is checked.
         return None if session.expired(time.time()) else session
-
-    def _end_of(self, cookie: str, opened: SessionMixin, limits: Limits) -> datetime | None:
-        return earlier(moment_of(limits.end), self._framework_end(cookie, opened, limits))
-
-    def _framework_end(self, cookie: str, opened: SessionMixin, limits: Limits) -> datetime | None:
-        lifetime = self.app.permanent_session_lifetime
-        signer = self._signer()
-        if signer is not None:
-            try:
-                _, signed_at = signer.unsign(cookie, return_timestamp=True)
-            except BadSignature:
-                pass  # another kind of cookie after all: a derived interface may do as it likes
-            else:
-                return signed_at + lifetime
-        interface, end = self._interface, None
-        on_server = keeps_on_server(interface)
-        # Flask's own says "from now on", which is for the cookie and not for the store.
-        if not on_server or type(interface).get_expiration_time is not _FROM_NOW_ON:
-            end = interface.get_expiration_time(self.app, opened)
-        if end and end.tzinfo is None:
-            end = end.replace(tzinfo=timezone.utc)
-        if not on_server:
-            return end
-        # The store forgets the session that long after the app has saved it, which was some time
-        # ago: "from now on" would let a fork outlive the session that it comes from.
-        kept = moment_of(limits.kept) or moment_of(time.time() + lifetime.total_seconds())
-        return earlier(kept, end)
 
     # At redemption.
 
@@ -328,55 +221,56 @@ class FlaskSession(MappedSession):
             raise SessionExpired
         login = self._login()
         if session.token.startswith("{"):
-            return self._remembered(session, login)
-        with self._elsewhere({self.cookie_names[0]: session.token}) as (opened, limits):
+            return self._alive_by_remember_cookie(session, login)
+        cookies = {self.cookie_names[0]: session.token}
+        with open_other_session(self.app, cookies) as (opened, limits):
             values = dict(opened or {})
             person = login.person_in(values) if login else self.person_in(values)
-            # Another user may be signed in under the same key by now.
-            if person is None or person.id != session.user_id:
-                return None
-            end = earlier(self._end_of(session.token, opened, limits), session.expires_at)
-            session = replace(session, expires_at=end)
-            if session.expired(time.time()):
-                raise SessionExpired
+            end = end_of(self.app, session.token, opened, limits) if person else None
             # An interface may derive from Flask's own and keep a key all the same: the visitor
             # would sign in under it next, while an attacker knows it.
-            has_key = self._mode is None and bool(getattr(opened, "sid", None))
-            live = self.lives_on(session, person, values, fork=has_key)
-            return replace(live, token=self._with_end(live)) if live.token else live
+            has_key = self._mode is None and key_of(opened) is not None
+            live = self.share_or_fork(
+                session, person, values, expires_at=end, now=time.time(), fork=has_key
+            )
+            # A key is shared as it is: both sites hold one session, which ends for both.
+            signed = SignedCookie.read(self.app, live.token) if live and live.token else None
+            return replace(live, token=signed.add_end(live.expires_at)) if live and signed else live
 
-    def _remembered(self, session: Session, login: FlaskLogin | None) -> Session | None:
+    def _alive_by_remember_cookie(
+        self, session: Session, login: FlaskLogin | None
+    ) -> Session | None:
         if login is None:
             return None
         cookie = json.loads(session.token).get(login.cookie_name, "")
-        with self._elsewhere({}):
-            person = login.person_remembered(cookie)
+        with open_other_session(self.app, {}):
+            person = login.person_by_remember_cookie(cookie)
         if person is None or person.id != session.user_id:
             return None
         # There is no session to share: a new one begins.
-        return Beginning.of(session, person.entry, data={})
+        return copy_as(Beginning, session, token="", data={}, entry=person.entry)
 
-    def person_known(self, person: Any) -> Person | None:
+    def person_from_match(self, person: Any) -> Person | None:
         login = self._login()
         if login is None:
-            return super().person_known(person)
-        with self._elsewhere({}):
-            return login.person_known(person)
+            return super().person_from_match(person)
+        with open_other_session(self.app, {}):
+            return login.person_from_match(person)
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
-        return [self._cookie(_as_sent(session.token))]
+        return [self._cookie(quote_value(session.token))]
 
     def begin(self, session: Session, request: Request) -> list[Cookie]:
         login = self._login()
-        # Without the browser's cookies: the key of a session that it came with may be known to
-        # somebody, who would be signed in with it.
+        # Attack: the key of the session that the browser had may be an attacker's. The app sees the
+        # request without its cookies; else it would sign the user in under that very key.
         alone = request.with_headers({"cookie": None})
-        now = time.time()
-        own_end = int(now + self.app.permanent_session_lifetime.total_seconds())
-        end = earliest(own_end, seconds_of(session.expires_at))
+        now, lifetime = time.time(), self.app.permanent_session_lifetime
+        own_end = int(now + lifetime.total_seconds())
+        end = earlier(own_end, seconds_of(session.expires_at))
         if end is None or end <= now:
             raise SessionExpired
-        with self._context(alone, False) as (opened, _):
+        with open_session(self.app, alone, in_view=False) as (opened, _):
             if login is None:
                 opened.update(self.values_of(session))
             else:
@@ -388,106 +282,16 @@ class FlaskSession(MappedSession):
             # dates the session anew, which the date of a signature or of a store does not.
             opened[END_KEY] = end
             response = self.app.response_class()
-            self._interface.save_session(self.app, opened, response)
+            self.app.session_interface.save_session(self.app, opened, response)
         start = f"{self.cookie_names[0]}="
         for header in response.headers.getlist("Set-Cookie"):
             if header.startswith(start):
                 value = header[len(start) :].partition(";")[0]
-                return [self._cookie(self._dated_back(value, moment_of(end)))]
+                signed = SignedCookie.read(self.app, value)
+                # Dated back, the signature ends with the session that this one comes from.
+                latest = int(end - lifetime.total_seconds())
+                return [self._cookie(signed.date_back(latest) if signed else value)]
         raise SessionUnavailable("the app's session interface sets no cookie of its name")
 
     def _cookie(self, value: str) -> Cookie:
-        return self._attributes().cookie(self.cookie_names[0], value)
-
-    def _with_end(self, session: Session) -> str:
-        """The cookie's value of a session that is shared, with the session's end in it."""
-        signer = self._signer()
-        if signer is None:
-            return session.token  # its key: both sites hold one session, which ends for both
-        try:
-            payload, signed_at = signer.unsign(session.token, return_timestamp=True)
-        except BadSignature:
-            return session.token  # a derived interface's own kind of cookie
-        serializer: Any = self._serializer()
-        values = serializer.load_payload(payload)
-        end = earliest(seconds_of(session.expires_at), seconds_in(values, END_KEY))
-        if end == values.get(END_KEY):
-            return session.token
-        # The signature keeps its date. Without the end beside it, the next response here would
-        # date the session anew, and it would outlive the one that it was copied from.
-        return _signed_at(
-            signer, serializer.dump_payload({**values, END_KEY: end}), int(signed_at.timestamp())
-        )
-
-    def _dated_back(self, value: str, expires_at: datetime | None) -> str:
-        """A cookie that is good no longer than the session it came from."""
-        signer = self._signer()
-        if signer is None or expires_at is None:
-            return value
-        try:
-            payload, signed_at = signer.unsign(value, return_timestamp=True)
-        except BadSignature:
-            return value  # a derived interface's own kind of cookie
-        latest = int((expires_at - self.app.permanent_session_lifetime).timestamp())
-        if signed_at.timestamp() <= latest:
-            return value
-        return _signed_at(signer, payload, max(0, latest))
-
-    def _signer(self) -> TimestampSigner | None:
-        serializer: Any = self._serializer()
-        if serializer is None:
-            return None
-        signer: TimestampSigner = serializer.make_signer(serializer.salt)
-        return signer
-
-    def _serializer(self) -> URLSafeTimedSerializer | None:
-        interface = self._interface
-        if not isinstance(interface, SecureCookieSessionInterface):
-            return None
-        return interface.get_signing_serializer(self.app)
-
-    # The app's contexts.
-
-    def _is_in_view(self, request: Request) -> bool:
-        handle = request.carrier.get("ott")
-        return (
-            handle is not None and self._has_view() and flask.request.environ.get("ott") is handle
-        )
-
-    def _has_view(self) -> bool:
-        return flask.has_request_context() and flask.current_app == self.app
-
-    @contextmanager
-    def _elsewhere(self, cookies: Mapping[str, str]) -> Iterator[tuple[Any, Limits]]:
-        """The session that some browser has, which is not the one that is asking."""
-        pairs = (f"{name}={_as_sent(value)}" for name, value in cookies.items())
-        request = Request("GET", "http", "/", headers={"cookie": "; ".join(pairs)})
-        with self._context(request, self._has_view()) as found:
-            yield found
-
-    @contextmanager
-    def _context(self, request: Request, in_view: bool) -> Iterator[tuple[Any, Limits]]:
-        """The session of a request and its limits, within a context of the app.
-
-        :param in_view: whether a view of the app is being run, whose context serves: to leave
-            another one would tear down what the view still uses.
-        """
-        environ = environ_of(request)
-        if in_view:
-            opened = self._interface.open_session(self.app, self.app.request_class(environ))
-            yield opened, limits_of(self.app, environ, opened)
-            return
-        # The outer one is new for sure, while a request's own may be shared with what is around.
-        with self.app.app_context(), self.app.request_context(environ):
-            opened = flask.session._get_current_object()  # type: ignore[attr-defined]  # it is a proxy
-            yield opened, limits_of(self.app, environ, opened)
-
-
-def _signed_at(signer: TimestampSigner, payload: bytes, seconds: int) -> str:
-    signer.get_timestamp = lambda: seconds  # type: ignore[method-assign]  # no other way
-    return signer.sign(payload).decode("ascii")
-
-
-def _as_sent(value: str) -> str:
-    """A cookie's value as it stands in a header."""
-    return dump_cookie("name", value, max_size=0).partition("=")[2].partition(";")[0]
+        return cookie_attributes(self.app).cookie(self.cookie_names[0], value)

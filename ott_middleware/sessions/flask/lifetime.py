@@ -7,16 +7,18 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import flask
 from flask.sessions import SecureCookieSessionInterface, SessionInterface
 
-from ..lifetime import END_KEY, KEPT_KEY, earliest, put_quietly, seconds_in, take_quietly
+from ..lifetime import END_KEY, KEPT_KEY, earlier, moment_of, seconds_in, take_quietly, unnoticed
+from .signature import SignedCookie
 
-_BOUNDED = "_ott_bounded"
+_GUARDED = "_ott_guarded"
 _EXTENSION = "ott_middleware"
+_FROM_NOW_ON = SessionInterface.get_expiration_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,43 @@ NO_LIMITS = Limits()
 
 
 def limits_of(app: flask.Flask, environ: Mapping[str, Any], session: Any) -> Limits:
-    """The limits of the session that was opened for a request.
+    """Return the limits of the session that was opened for a request.
 
     :param environ: of that request.
     """
-    # A bounded interface has moved them from the session to the request.
+    # A guarded interface has moved them from the session to the request.
     limits = environ.get(_place(app))
     if isinstance(limits, Limits):
         return limits
     return NO_LIMITS if session is None else _limits_in(session)
+
+
+def end_of(app: flask.Flask, cookie: str, session: Any, limits: Limits) -> datetime | None:
+    """Return when a session ends unless the app renews it: by its limits, and by the framework.
+
+    :param cookie: the cookie's value, by which `session` was opened.
+    """
+    return earlier(moment_of(limits.end), _framework_end(app, cookie, session, limits))
+
+
+def _framework_end(app: flask.Flask, cookie: str, session: Any, limits: Limits) -> datetime | None:
+    lifetime = app.permanent_session_lifetime
+    signed = SignedCookie.read(app, cookie)
+    if signed is not None:
+        return signed.date + lifetime
+    interface, end = app.session_interface, None
+    on_server = keeps_on_server(interface)
+    # Flask's own says "from now on", which is for the cookie and not for the store.
+    if not on_server or type(interface).get_expiration_time is not _FROM_NOW_ON:
+        end = interface.get_expiration_time(app, session)
+    if end and end.tzinfo is None:
+        end = end.replace(tzinfo=timezone.utc)
+    if not on_server:
+        return end
+    # The store forgets the session that long after the app has saved it, which was some time
+    # ago: "from now on" would let a fork outlive the session that it comes from.
+    kept = moment_of(limits.kept) or moment_of(time.time() + lifetime.total_seconds())
+    return earlier(kept, end)
 
 
 def keeps_on_server(interface: SessionInterface) -> bool:
@@ -54,29 +84,27 @@ def keeps_on_server(interface: SessionInterface) -> bool:
 
 def watch_interface(app: flask.Flask, check: Callable[[], None]) -> None:
     """Call `check` now, and again whenever the app has got another session interface."""
-    known: list[SessionInterface] = []
-    checks: list[Callable[[], None]] | None = app.extensions.get(_EXTENSION)
     check()
-    if checks is not None:
-        checks.append(check)
+    checks: list[Callable[[], None]] = app.extensions.setdefault(_EXTENSION, [])
+    checks.append(check)
+    if len(checks) > 1:  # the app's contexts are watched already
         return
-    checks = app.extensions[_EXTENSION] = [check]
-    request_context = app.request_context
-    known.append(app.session_interface)
+    request_context, known = app.request_context, app.session_interface
 
-    def request_context_bounded(environ: Any) -> Any:
+    def request_context_guarded(environ: Any) -> Any:
+        nonlocal known
         # Extensions may replace the interface after the app was wrapped: its successor would open
         # sessions that have ended. An identity test is all that a request pays for.
-        if app.session_interface is not known[0]:
+        if app.session_interface is not known:
             for each in checks:
                 each()
-            known[0] = app.session_interface
+            known = app.session_interface
         return request_context(environ)
 
-    app.request_context = request_context_bounded  # type: ignore[method-assign]  # of this app alone
+    app.request_context = request_context_guarded  # type: ignore[method-assign]  # of this app alone
 
 
-def bound_interface(app: flask.Flask) -> bool:
+def guard_interface(app: flask.Flask) -> bool:
     """Have the app's interface open no session that has ended, and save none without its end.
 
     The methods of the object are replaced, so that it stays what it is, for `isinstance` as well.
@@ -84,25 +112,25 @@ def bound_interface(app: flask.Flask) -> bool:
     :return: False where the object takes no other methods.
     """
     interface = app.session_interface
-    if getattr(interface, _BOUNDED, False):
+    if getattr(interface, _GUARDED, False):
         return True
     if "session_interface" not in vars(app):
         # The class's own interface serves other apps of the process, which were not wrapped.
         interface = copy.copy(interface)
     try:
-        setattr(interface, _BOUNDED, True)
-        _bound(interface)
+        setattr(interface, _GUARDED, True)
+        _guard(interface)
     except AttributeError:  # slots
         return False
     app.session_interface = interface
     return True
 
 
-def _bound(interface: SessionInterface) -> None:
+def _guard(interface: SessionInterface) -> None:
     open_session, save_session = interface.open_session, interface.save_session
     upsert = getattr(interface, "_upsert_session", None)
 
-    def open_bounded(app: flask.Flask, request: Any) -> Any:
+    def open_guarded(app: flask.Flask, request: Any) -> Any:
         session = open_session(app, request)
         if session is None or (END_KEY not in session and KEPT_KEY not in session):
             return session
@@ -119,7 +147,7 @@ def _bound(interface: SessionInterface) -> None:
         request.environ[_place(app)] = limits
         return session
 
-    def save_bounded(app: flask.Flask, session: Any, response: Any) -> None:
+    def save_guarded(app: flask.Flask, session: Any, response: Any) -> None:
         limits = NO_LIMITS
         if flask.has_request_context():
             limits = flask.request.environ.get(_place(app), NO_LIMITS)
@@ -129,23 +157,15 @@ def _bound(interface: SessionInterface) -> None:
             return
         # The end is put back whatever the app has done to the values meanwhile: without it, a
         # single `clear()` or write would make the session one of this site's full lifetime.
-        added = {}
-        end = earliest(limits.end, seconds_in(session, END_KEY))
-        if end is not None:
-            added[END_KEY] = end
+        end = earlier(limits.end, seconds_in(session, END_KEY))
+        added = {} if end is None else {END_KEY: end}
         if keeps_on_server(interface):
             lifetime = app.permanent_session_lifetime.total_seconds()
             added[KEPT_KEY] = int(time.time() + lifetime)
-        if not added:
+        with unnoticed(session, added):
             save_session(app, session, response)
-            return
-        put_quietly(session, added)
-        try:
-            save_session(app, session, response)
-        finally:
-            take_quietly(session, added)
 
-    def upsert_bounded(session_lifetime: timedelta, session: Any, store_id: str) -> Any:
+    def upsert_guarded(session_lifetime: timedelta, session: Any, store_id: str) -> Any:
         end = seconds_in(session, END_KEY)
         if end is not None:
             # Flask-Session's store has an expiry of its own, which is the session's end as well.
@@ -154,9 +174,9 @@ def _bound(interface: SessionInterface) -> None:
         return upsert(session_lifetime, session, store_id)  # type: ignore[misc]  # it is there
 
     methods: Any = interface
-    methods.open_session, methods.save_session = open_bounded, save_bounded
+    methods.open_session, methods.save_session = open_guarded, save_guarded
     if upsert is not None:
-        methods._upsert_session = upsert_bounded
+        methods._upsert_session = upsert_guarded
 
 
 def _limits_in(session: Any) -> Limits:

@@ -21,7 +21,7 @@ class FlaskLogin:
     """The Flask-Login of one app. Whatever loads a user is called within a context of that app.
 
     :param app: with a `login_manager`.
-    :param fields: the attributes of a user that may be told.
+    :param fields: the attributes of a user that may leave the site.
     """
 
     def __init__(self, app: flask.Flask, fields: Iterable[str]) -> None:
@@ -30,8 +30,8 @@ class FlaskLogin:
         self._fields = tuple(fields)
         self.cookie_name: str = app.config.get("REMEMBER_COOKIE_NAME", COOKIE_NAME)
 
-    def present(self) -> Person | None:
-        """The signed-in user of the context's request, as Flask-Login finds it.
+    def current_user(self) -> Person | None:
+        """Return the signed-in user of the context's request, as Flask-Login finds it.
 
         By its own loading: it knows the remember cookie, and strong session protection, by which a
         cookie that is sent by another browser signs no user in.
@@ -39,12 +39,13 @@ class FlaskLogin:
         return self._person(flask_login.current_user._get_current_object(), {})
 
     def person_in(self, values: Mapping[str, Any]) -> Person | None:
-        """The user of a session, in whatever browser."""
+        """Return the user of a session, in whatever browser."""
         kept = {name: values[name] for name in ("_fresh", "_id") if name in values}
-        return self._loaded(id_of(values.get("_user_id")), kept)
+        return self._load_person(id_of(values.get("_user_id")), kept)
 
-    def person_known(self, person: Any) -> Person | None:
-        """A user by the id, or by the app's own user object."""
+    def person_from_match(self, person: Any) -> Person | None:
+        """Return a user by the id, or by the app's own user object."""
+        # A guess at the value: Flask-Login demands of a user object that it has that method alone.
         if hasattr(person, self._manager.id_attribute):
             # Loaded again in any case: the app may not let that user in any more.
             person = self._id(person)
@@ -54,14 +55,14 @@ class FlaskLogin:
                 "FlaskSession: match returned a %s; return the id of a user, or the user",
                 type(person).__name__,
             )
-        return self._loaded(user_id, {})
+        return self._load_person(user_id, {})
 
-    def person_remembered(self, cookie: str) -> Person | None:
-        """A user by the remember cookie alone."""
-        return self._loaded(self.remembered(cookie), {})
+    def person_by_remember_cookie(self, cookie: str) -> Person | None:
+        """Return a user by the remember cookie alone."""
+        return self._load_person(self.read_remember_cookie(cookie), {})
 
-    def remembered(self, cookie: str) -> str | None:
-        """The id in a remember cookie; None if this app did not sign it."""
+    def read_remember_cookie(self, cookie: str) -> str | None:
+        """Return the id in a remember cookie, or None if this app did not sign it."""
         try:
             user_id: str | None = decode_cookie(cookie, key=self._app.secret_key)
         except TypeError:  # signatures are compared as ASCII, and this one is none
@@ -84,7 +85,7 @@ class FlaskLogin:
         if user is None or not flask_login.login_user(user, fresh=fresh):
             raise SessionNotFound
 
-    def _loaded(self, user_id: str | None, kept: Mapping[str, Any]) -> Person | None:
+    def _load_person(self, user_id: str | None, kept: Mapping[str, Any]) -> Person | None:
         return None if user_id is None else self._person(self._load(user_id), kept)
 
     def _load(self, user_id: str) -> Any:

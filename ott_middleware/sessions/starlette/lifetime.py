@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 
 from ..detect import layers_of
-from ..lifetime import END_KEY, put_quietly, seconds_in, take_quietly
+from ..lifetime import END_KEY, seconds_in, take_quietly, unnoticed
+from .middleware import is_session_middleware
 
 
 class SessionEnds:
@@ -27,14 +27,13 @@ class SessionEnds:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         session = scope.get("session")
-        if not isinstance(session, dict) or END_KEY not in session:
-            await self.app(scope, receive, send)
-            return
-        end = seconds_in(session, END_KEY) or 0
-        if end <= self._clock():
+        end = seconds_in(session, END_KEY) if isinstance(session, dict) else None
+        if end is not None and end <= self._clock():
             # A session that outlives its parent: the app sees an empty one. The session does not
             # notice, so that a response changes the cookie only where the app writes to it.
             dict.clear(session)
+            end = None
+        if end is None:
             await self.app(scope, receive, send)
             return
         # Out of the session, where `session.clear()` of the app would delete the end.
@@ -48,16 +47,13 @@ class SessionEnds:
                 return
             # Put back whatever the app has done to the values: without it, any write would make the
             # session one of this site's full lifetime, or an endless one.
-            put_quietly(saved, {END_KEY: end})
-            try:
+            with unnoticed(saved, {END_KEY: end}):
                 await send(message)
-            finally:
-                take_quietly(saved, [END_KEY])
 
         await self.app(scope, receive, send_with_end)
 
 
-def bound_app(app: Any, clock: Callable[[], float]) -> bool:
+def guard_app(app: Any, clock: Callable[[], float]) -> bool:
     """Put a `SessionEnds` inside of each `SessionMiddleware` of an app and of what it wraps.
 
     :return: whether there is any.
@@ -65,22 +61,14 @@ def bound_app(app: Any, clock: Callable[[], float]) -> bool:
     found = False
     for layer in list(layers_of(app)):
         if isinstance(layer, SessionMiddleware):
-            _bound_instance(layer, clock)
+            _guard_instance(layer, clock)
             found = True
         elif isinstance(layer, Starlette):
-            found = _bound_entries(layer, clock) or found
+            found = _guard_entries(layer, clock) or found
     return found
 
 
-def is_session_middleware(entry: Middleware) -> bool:
-    """Whether an entry of an app's list of middleware makes a `SessionMiddleware`."""
-    factory: Any = entry.cls
-    while isinstance(factory, functools.partial):
-        factory = factory.func
-    return isinstance(factory, type) and issubclass(factory, SessionMiddleware)
-
-
-def _bound_entries(app: Starlette, clock: Callable[[], float]) -> bool:
+def _guard_entries(app: Starlette, clock: Callable[[], float]) -> bool:
     entries = app.user_middleware
     places = [at for at, entry in enumerate(entries) if is_session_middleware(entry)]
     for at in reversed(places):
@@ -91,11 +79,11 @@ def _bound_entries(app: Starlette, clock: Callable[[], float]) -> bool:
     layer = app.middleware_stack
     while layer is not None:
         if isinstance(layer, SessionMiddleware):
-            _bound_instance(layer, clock)
+            _guard_instance(layer, clock)
         layer = getattr(layer, "app", None)
     return bool(places)
 
 
-def _bound_instance(middleware: SessionMiddleware, clock: Callable[[], float]) -> None:
+def _guard_instance(middleware: SessionMiddleware, clock: Callable[[], float]) -> None:
     if not isinstance(middleware.app, SessionEnds):
         middleware.app = SessionEnds(middleware.app, clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,7 +25,8 @@ async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
         ott.sign_in(query)
     user = ott.session.user_id if ott.session else None
     host = dict(scope["headers"])[b"host"].decode()
-    status, location, page = answer(scope["path"], query, host, user, ott.link)
+    made = await asyncio.to_thread(answer, scope["path"], query, host, user, ott.link)
+    status, location, page = made
     headers = [(b"content-type", b"text/html")]
     headers += [(b"location", location.encode())] if location else []
     await send({"type": "http.response.start", "status": int(status[:3]), "headers": headers})
@@ -34,13 +36,13 @@ async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
 def wsgi_app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     query = environ["QUERY_STRING"]
     headers = [("Content-Type", "text/html")]
-    session = environ["ott"].session
+    session = environ["ott.handle"].session
     user = session.user_id if session else None
     if environ["PATH_INFO"] == "/sign-in":
         user = query
         headers += [("Set-Cookie", f"sid=of-{query}; Path=/; HttpOnly; SameSite=Strict")]
     status, location, page = answer(
-        environ["PATH_INFO"], query, environ["HTTP_HOST"], user, environ["ott"].link
+        environ["PATH_INFO"], query, environ["HTTP_HOST"], user, environ["ott.handle"].link
     )
     headers += [("Location", location)] if location else []
     start_response(status, headers)

@@ -58,7 +58,7 @@ def token_of(link: str) -> str:
     return parse_qs(urlsplit(link).query)["ott"][0]
 
 
-def test_a_click_in_the_demo_signs_in_and_leaves_no_token_behind(visit: Any, demo: Any) -> None:
+def test_demo_click_signs_in_and_leaves_no_token(visit: Any, demo: Any) -> None:
     desk, archive, log = demo
     page = visit.page
     sign_in(visit, desk)
@@ -80,7 +80,7 @@ def test_a_click_in_the_demo_signs_in_and_leaves_no_token_behind(visit: Any, dem
     assert visit.complaints == []
 
 
-def test_reload_back_and_the_link_again_show_no_error(visit: Any, demo: Any) -> None:
+def test_reload_back_and_second_click_show_no_error(visit: Any, demo: Any) -> None:
     desk, archive, _ = demo
     page = visit.page
     sign_in(visit, desk)
@@ -102,9 +102,7 @@ def test_reload_back_and_the_link_again_show_no_error(visit: Any, demo: Any) -> 
     assert visit.complaints == []
 
 
-def test_a_used_link_shows_a_stranger_a_page_that_reads_well_on_a_phone(
-    visit: Any, stranger: Any, demo: Any
-) -> None:
+def test_used_link_shows_a_page_that_fits_a_phone(visit: Any, stranger: Any, demo: Any) -> None:
     desk, archive, _ = demo
     sign_in(visit, desk)
     visit.page.get_by_role("link", name="Go to the archive").click()
@@ -128,7 +126,7 @@ def test_a_used_link_shows_a_stranger_a_page_that_reads_well_on_a_phone(
     assert stranger.context.cookies() == []
 
 
-def test_the_policy_of_the_pages_stops_a_script(stranger: Any, demo: Any) -> None:
+def test_page_policy_stops_a_script(stranger: Any, demo: Any) -> None:
     _, archive, _ = demo
     page = stranger.page
     page.goto(f"{archive}/?ott=never-made")
@@ -180,7 +178,7 @@ def cross(visit: Any, server: Server, user: str, *, there: str | None = None) ->
 
 
 @pytest.mark.parametrize("app", ["asgi_keep", "wsgi_keep"])
-def test_a_strict_cookie_arrives_by_way_of_a_page_of_its_own_site(
+def test_strict_cookie_arrives_through_a_page_of_its_site(
     app: str, visit: Any, tmp_path: Path
 ) -> None:
     with strict(app, tmp_path / "log") as server:
@@ -212,7 +210,7 @@ def test_a_strict_cookie_arrives_by_way_of_a_page_of_its_own_site(
 @pytest.mark.parametrize(
     ("app", "stays"), [("asgi_keep", "bob"), ("wsgi_keep", "bob"), ("asgi_replace", "alice")]
 )
-def test_who_is_signed_in_there_is_seen_though_the_cookie_is_strict(
+def test_strict_cookie_of_a_signed_in_user_is_seen(
     app: str, stays: str, visit: Any, tmp_path: Path
 ) -> None:
     with strict(app, tmp_path / "log") as server:
@@ -224,7 +222,7 @@ def test_who_is_signed_in_there_is_seen_though_the_cookie_is_strict(
         assert visit.complaints == []
 
 
-def test_a_used_link_with_a_strict_cookie_shows_a_stranger_the_error_page(
+def test_strict_cookie_used_link_shows_the_error_page(
     visit: Any, stranger: Any, tmp_path: Path
 ) -> None:
     with strict("asgi_keep", tmp_path / "log") as server:

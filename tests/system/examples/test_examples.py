@@ -22,12 +22,12 @@ KNOWN = {
 }
 
 
-def test_every_framework_has_its_example() -> None:
+def test_frameworks_have_an_example_each() -> None:
     assert set(APPS) == KNOWN
 
 
 @pytest.mark.parametrize("name", [*APPS, "handoff"])
-def test_an_example_is_safe_to_copy(name: str) -> None:
+def test_example_is_safe_to_copy(name: str) -> None:
     source = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
     wrapped = source.count("OTTMiddleware(")
     for option in ('store_token="hashed"', "public_origin="):
@@ -50,7 +50,7 @@ if hasattr(example, "wrapped"):
 
 @pytest.mark.parametrize("backend", ["memory://", "sqlite:///links.db"])
 @pytest.mark.parametrize("name", APPS)
-def test_the_start_warns_of_nothing(name: str, backend: str, tmp_path: Path) -> None:
+def test_start_warns_of_nothing(name: str, backend: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", START, name],
         env={
@@ -116,7 +116,7 @@ def signed_in(origin: str) -> Visitor:
     return visitor
 
 
-def test_a_link_signs_in_at_the_other_host_once(pair: Pair) -> None:
+def test_link_signs_in_at_the_other_host_once(pair: Pair) -> None:
     here, there = pair
     zoe = signed_in(here)
     assert greeted(zoe, there) is None
@@ -134,13 +134,13 @@ def test_a_link_signs_in_at_the_other_host_once(pair: Pair) -> None:
     assert greeted(thief, there) is None
 
 
-def test_nobody_gets_no_token(pair: Pair) -> None:
+def test_signed_out_visitor_gets_no_token(pair: Pair) -> None:
     here, _ = pair
     assert Visitor().generate(here).status == 401
     assert "ott=" not in (Visitor().get(here + "/elsewhere").location or "")
 
 
-def test_who_signs_out_is_nobody_there(pair: Pair) -> None:
+def test_sign_out_ends_the_session(pair: Pair) -> None:
     here, _ = pair
     zoe = signed_in(here)
     (form,) = forms_of(zoe.get(here + "/"))

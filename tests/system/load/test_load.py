@@ -36,7 +36,7 @@ def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return lambda: start(url)
 
 
-def test_of_eight_clients_on_any_worker_exactly_one_redeems_each_token(fleet: Any) -> None:
+def test_token_is_redeemed_by_one_of_eight_clients(fleet: Any) -> None:
     with fleet() as (ports, _):
         tokens = generate(ports, TOKENS)
         began = time.monotonic()
@@ -46,7 +46,7 @@ def test_of_eight_clients_on_any_worker_exactly_one_redeems_each_token(fleet: An
         print(f"{8 * TOKENS / (time.monotonic() - began):.0f} redemptions a second")
 
 
-def test_killed_workers_never_let_a_token_be_used_twice(fleet: Any) -> None:
+def test_token_is_used_once_though_workers_are_killed(fleet: Any) -> None:
     kill_for = max(2.0, 20 * SCALE)
     with fleet() as (ports, masters):
         tokens = generate(ports, TOKENS)
@@ -135,7 +135,7 @@ def server(tmp_path: Path) -> Iterator[_Redis]:
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
-def test_redis_gone_for_a_while_means_503_and_nothing_worse(how: str, server: _Redis) -> None:
+def test_redis_outage_means_503_only(how: str, server: _Redis) -> None:
     # Shorter than the timeout of two seconds, a server that is frozen is only slow.
     away = max(5 * SCALE, 3.0 if how == "frozen" else 0.5)
     fail, mend = {

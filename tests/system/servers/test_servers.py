@@ -79,7 +79,7 @@ def error_code(answer: Answer) -> str:
     return code
 
 
-def test_a_generated_token_verifies_once(server: Server) -> None:
+def test_token_verifies_once(server: Server) -> None:
     body = payload(generate(server))
     answer = verify(server, body)
     assert answer.status == 200
@@ -90,12 +90,12 @@ def test_a_generated_token_verifies_once(server: Server) -> None:
     assert (again.status, error_code(again), again.cookies) == (400, "INVALID_TOKEN", {})
 
 
-def test_nobody_generates_nothing(server: Server) -> None:
+def test_generate_without_session_is_refused(server: Server) -> None:
     answer = server.ask("GET", "/one-time-token/generate", {"Cookie": "sid=dead"})
     assert (answer.status, error_code(answer)) == (401, "UNAUTHORIZED")
 
 
-def test_of_many_at_once_one_wins(server: Server) -> None:
+def test_token_has_one_winner_among_many(server: Server) -> None:
     body = payload(generate(server))
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: verify(server, body), range(24)))
@@ -103,7 +103,7 @@ def test_of_many_at_once_one_wins(server: Server) -> None:
     assert [answer.cookies for answer in answers if answer.cookies] == [{"sid": ALICE}]
 
 
-def test_a_link_signs_in_and_leads_to_the_clean_url(server: Server) -> None:
+def test_link_signs_in_and_leads_to_the_clean_url(server: Server) -> None:
     link = f"/page?a=1&a=2&b=%E9&ott={generate(server)}&c=+&d"
     answer = server.ask("GET", link, PERSON)
     assert answer.status == 303
@@ -118,7 +118,7 @@ def test_a_link_signs_in_and_leads_to_the_clean_url(server: Server) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_call_is_handled_signed_in(server: Server, method: str) -> None:
+def test_call_with_token_reaches_the_app_signed_in(server: Server, method: str) -> None:
     target = f"/call?x=1&%6Ftt={generate(server)}&y"
     body = b"some=form" if method == "POST" else None
     answer = server.ask(method, target, {"Accept": "application/json"}, body)
@@ -146,7 +146,7 @@ def padded(token: str, length: int) -> bytes:
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-def test_a_body_of_16_kib_is_read_and_a_longer_one_is_not(server: Server, chunked: bool) -> None:
+def test_body_is_read_up_to_16_kib(server: Server, chunked: bool) -> None:
     def framed(body: bytes) -> Any:
         return [body[at : at + 5000] for at in range(0, len(body), 5000)] if chunked else body
 
@@ -167,7 +167,7 @@ def test_a_body_of_16_kib_is_read_and_a_longer_one_is_not(server: Server, chunke
         ("http://evil.example//evil.example/x", "/%2Fevil.example/x"),
     ],
 )
-def test_no_request_target_leads_to_another_host(
+def test_request_target_never_leads_to_another_host(
     server: Server, target: str, location: str
 ) -> None:
     token = generate(server)
@@ -184,7 +184,7 @@ def test_no_request_target_leads_to_another_host(
 
 
 @pytest.mark.parametrize("redeems", [False, True], ids=["plain", "redeeming"])
-def test_a_streaming_answer_is_not_held_back(server: Server, redeems: bool) -> None:
+def test_streaming_response_is_not_held_back(server: Server, redeems: bool) -> None:
     target = f"/stream?ott={generate(server)}" if redeems else "/stream"
     connection = server.connect()
     try:
@@ -198,7 +198,7 @@ def test_a_streaming_answer_is_not_held_back(server: Server, redeems: bool) -> N
         connection.close()
 
 
-def test_the_referer_says_no_token(server: Server) -> None:
+def test_referer_shows_no_token(server: Server) -> None:
     referer = f"{server.origin}/before?x=1&ott={generate(server)}"
     headers = {"Referer": referer, "Accept": "application/json"}
     answer = server.ask("GET", f"/call?ott={generate(server)}", headers)
@@ -206,7 +206,7 @@ def test_the_referer_says_no_token(server: Server) -> None:
     assert json.loads(answer.body)["referer"] == f"{server.origin}/before?x=1"
 
 
-def test_no_log_holds_a_token(server: Server) -> None:
+def test_logs_hold_no_token(server: Server) -> None:
     tokens = [generate(server) for _ in range(5)]
     link, call, head, posted, verified = tokens
     mark = f"mark-{secrets.token_hex(8)}"
@@ -253,7 +253,7 @@ OWN_COPIES = {
 
 
 @pytest.mark.parametrize("name", OWN_COPIES)
-def test_what_logs_from_its_own_copy_shows_even_a_live_token(name: str, tmp_path: Path) -> None:
+def test_server_that_logs_its_own_copy_shows_a_live_token(name: str, tmp_path: Path) -> None:
     with running(name, OWN_COPIES[name], tmp_path / "log") as server:
         token = generate(server)
         assert server.ask("HEAD", f"/page?ott={token}").status == 200
@@ -261,7 +261,7 @@ def test_what_logs_from_its_own_copy_shows_even_a_live_token(name: str, tmp_path
         assert verify(server, payload(token)).status == 200
 
 
-def test_a_server_that_logs_from_the_scope_of_its_bridge_shows_no_token(tmp_path: Path) -> None:
+def test_server_that_logs_the_scope_of_its_bridge_shows_no_token(tmp_path: Path) -> None:
     # uvicorn serves WSGI apps by a2wsgi, where it is installed.
     command = (*UVICORN, "--interface=wsgi", "served:wsgi")
     with running("uvicorn serving WSGI", command, tmp_path / "log") as server:
@@ -281,7 +281,7 @@ def test_a_server_that_logs_from_the_scope_of_its_bridge_shows_no_token(tmp_path
         ),
     ],
 )
-def test_what_logs_headers_as_they_came_shows_a_token_of_the_referer(
+def test_server_that_logs_raw_headers_shows_a_token_of_the_referer(
     name: str, command: tuple[str, ...], tmp_path: Path
 ) -> None:
     with running(name, command, tmp_path / "log") as server:
@@ -291,7 +291,7 @@ def test_what_logs_headers_as_they_came_shows_a_token_of_the_referer(
         assert referer in server.logged("?ott=")
 
 
-def test_gunicorn_logs_its_own_copy_of_a_request_that_the_app_fails_at(tmp_path: Path) -> None:
+def test_gunicorn_logs_its_own_copy_when_the_app_fails(tmp_path: Path) -> None:
     with running("gunicorn", (*GUNICORN, "served:wsgi"), tmp_path / "log") as server:
         token = generate(server)
         assert server.ask("HEAD", f"/crash?ott={token}").status == 500
@@ -300,7 +300,7 @@ def test_gunicorn_logs_its_own_copy_of_a_request_that_the_app_fails_at(tmp_path:
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "gunicorn"])
-def test_other_servers_log_no_token_when_the_app_fails(name: str, tmp_path: Path) -> None:
+def test_servers_log_no_token_when_the_app_fails(name: str, tmp_path: Path) -> None:
     with running(name, COMMANDS[name], tmp_path / "log") as server:
         token = generate(server)
         assert server.ask("HEAD", f"/crash?ott={token}").status == 500
@@ -308,7 +308,7 @@ def test_other_servers_log_no_token_when_the_app_fails(name: str, tmp_path: Path
         assert token not in log
 
 
-def test_two_workers_with_a_memory_each_are_warned_about(tmp_path: Path) -> None:
+def test_workers_with_a_memory_each_are_warned_about(tmp_path: Path) -> None:
     command = (*GUNICORN, "--workers=2", "served:wsgi")
     with running("gunicorn", command, tmp_path / "log") as server, ThreadPoolExecutor(4) as threads:
         # Until both workers have been asked; which one answers is the kernel's choice.
@@ -321,7 +321,7 @@ def test_two_workers_with_a_memory_each_are_warned_about(tmp_path: Path) -> None
     assert log.count("MemoryBackend: ") == 1
 
 
-def test_one_worker_is_not_warned_about(tmp_path: Path) -> None:
+def test_worker_alone_is_not_warned_about(tmp_path: Path) -> None:
     with running("gunicorn", (*GUNICORN, "served:wsgi"), tmp_path / "log") as server:
         assert verify(server, payload(generate(server))).status == 200
         assert "MemoryBackend" not in server.logged("POST /one-time-token/verify")

@@ -1,0 +1,148 @@
+"""The two paths: generate makes a token for the visitor's session, verify redeems a token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from ..errors import (
+    ClientRequestsDisabled,
+    MethodNotAllowed,
+    MissingOrNullOrigin,
+    RequestError,
+    SessionUnavailable,
+    Unauthorized,
+    ValidationError,
+)
+from ..http.cookies import Cookie
+from ..http.encoding import iso_milliseconds
+from ..http.fetch_metadata import is_speculative
+from ..http.messages import PRIVATE, Request, Response, json_response
+from ..http.origins import check_origin
+from ..http.response_headers import cors
+from ..http.verify_body import MAX_BODY, check_length, parse_body
+from ..sessions.base import Session
+from ..tokens.revocations import revocations
+from .error_responses import json_error_response
+from .services import Services
+
+Read = Callable[[int], Awaitable[bytes]]
+
+# Headers that tell that a browser sent the request. Not Sec-Fetch-Mode: the fetch() of Node.js
+# sends it.
+_SENT_BY_BROWSERS = ("origin", "cookie", "referer", "sec-fetch-site")
+
+
+class Paths:
+    """Responds to requests for the generate path and the verify path."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        paths = f"{services.options.base_path}/one-time-token/"
+        #: The method of each path.
+        self.methods = {f"{paths}generate": "GET", f"{paths}verify": "POST"}
+
+    async def respond(self, request: Request, read: Read) -> Response:
+        """Return the response to a request for one of `methods`."""
+        method = self.methods[request.path]
+        allow = f"{method}, OPTIONS"
+        try:
+            if request.method == "OPTIONS":
+                response = Response(204, (("Allow", allow), *PRIVATE))
+            elif request.method != method:
+                raise MethodNotAllowed(allow)
+            elif method == "GET":
+                response = await self._generate(request)
+            else:
+                response = await self._verify(request, read)
+        except RequestError as error:
+            response = json_error_response(error)
+        return response.with_headers(*cors(request, self._services.options.trusted, method))
+
+    def _check_origin(self, request: Request) -> None:
+        services = self._services
+        check_origin(request, services.site.same_origin(request), services.options.trusted)
+
+    async def _generate(self, request: Request) -> Response:
+        services = self._services
+        if is_speculative(request):
+            return Response(503, PRIVATE)
+        self._check_origin(request)
+        # The rule lets a trusted `Referer` pass. What another site makes a browser fetch without an
+        # `Origin`, no script can read, and it would only retire tokens.
+        if request.header("sec-fetch-site") == "cross-site" and request.header("origin") is None:
+            raise MissingOrNullOrigin
+        session = await services.guard.current(request)
+        if session is None:
+            raise Unauthorized
+        if services.options.disable_client_request:
+            raise ClientRequestsDisabled
+        audience = services.site.named_audience(request)
+        # A call of `revoke` may have revoked the session's tokens while the adapter was asked.
+        if revocations.revoked_since(session.id, request.began or 0):
+            raise Unauthorized
+        token = await services.generate(
+            session, expires_in=None, audience=audience, channel="handoff"
+        )
+        await services.confirm(session, request)
+        return json_response(200, {"token": token})
+
+    async def _verify(self, request: Request, read: Read) -> Response:
+        services = self._services
+        # Before the body is looked at: a refused request consumes nothing.
+        self._check_origin(request)
+        check_length(request, MAX_BODY)
+        token, audience = parse_body(request, await read(MAX_BODY))
+        if audience is not None:
+            return await self._verify_for_server(token, audience, request)
+        session = await services.redeem(token, request)
+        if services.options.disable_set_session_cookie:
+            if not session.token:
+                # `establish` creates the session: the client asks for the value of its cookie.
+                cookies = await services.guard.establish(session, request)
+                session = replace(session, token=_token_of(cookies))
+            # Only a client that sets the cookie itself needs the value. With a Set-Cookie it would
+            # put an HttpOnly value where scripts can read it.
+            return _session_response(session, token=session.token)
+        response = _session_response(session)
+        cookies = await services.guard.establish(session, request)
+        return response.with_headers(*(cookie.header() for cookie in cookies))
+
+    async def _verify_for_server(self, token: str, audience: str, request: Request) -> Response:
+        """Redeem a token for another origin: the response describes a session, and sets none."""
+        for name in _SENT_BY_BROWSERS:
+            # Attack: a page has a browser name any audience, with the visitor's cookies and under
+            # an Origin that is trusted here. Only a request that no browser sent may name one.
+            if request.header(name) is not None:
+                without = ", ".join(map(str.title, _SENT_BY_BROWSERS))
+                raise ValidationError(
+                    "body.audience", f"a request without {without}", f"one with {name.title()}"
+                )
+        session = await self._services.redeem(token, request, audience)
+        # Attack: the other site kept the token of a link, and asks here. Nothing is established and
+        # `token` is left out, whatever the options say: with a cookie, or the value of one, that
+        # site would be the visitor at this site.
+        return _session_response(self._services.guard.expose(session))
+
+
+def _session_response(session: Session, **token: str) -> Response:
+    values: dict[str, Any] = {
+        "id": session.id,
+        "userId": session.user_id,
+        "createdAt": session.created_at and iso_milliseconds(session.created_at),
+        "expiresAt": session.expires_at and iso_milliseconds(session.expires_at),
+        **token,
+    }
+    user = None if session.user is None else dict(session.user)
+    try:
+        return json_response(200, {"session": values, "user": user})
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SessionUnavailable("the session's user must be JSON values") from error
+
+
+def _token_of(cookies: tuple[Cookie, ...]) -> str:
+    """The cookies' values, as a session's `token` has them."""
+    values = {cookie.name: cookie.value for cookie in cookies if cookie.value}
+    return next(iter(values.values())) if len(values) == 1 else json.dumps(values)

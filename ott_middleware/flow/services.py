@@ -1,0 +1,214 @@
+"""Services: what the options of one middleware come to, bound to its interface (sync or async).
+
+`Flow` and each `Handle` take this value. The two do not know each other.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..backends.base import Backend
+from ..backends.memory import MemoryBackend
+from ..concurrency import Bound, Run, call_backend, check_service_call, choose_sync_calls, inline
+from ..concurrency import on_loop as bind_on_loop
+from ..context import ENVIRON_KEY, SCOPE_KEY
+from ..errors import ConfigurationError, OTTError, Unauthorized
+from ..http.messages import Request
+from ..http.origins import NamedOrigin
+from ..options import Options
+from ..sessions.base import Session
+from ..tokens.protocol import TokenService
+from ..tokens.revocations import revocations
+from ..tokens.service import BoundElsewhere, OneTimeTokens
+from .own_site import OwnSite
+from .session_guard import SessionGuard
+
+logger = logging.getLogger("ott_middleware")
+
+ParseRequest = Callable[[Any, tuple[str, ...]], Request]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Services:
+    """The parts of one middleware; `build` makes them once, when the app is wrapped.
+
+    :ivar options: the options, validated.
+    :ivar site: decides which origins are this site's own, and where links may point.
+    :ivar guard: the session adapter, guarded.
+    :ivar tokens: the token service, as the options give it.
+    :ivar generate, verify, revoke: its methods, bound to the interface.
+    :ivar on_invalid: the callback for used and expired links, bound; None without one.
+    :ivar run: runs a coroutine of the flow for a WSGI interface.
+    :ivar parse_request: builds a `Request` from a scope or environ.
+    :ivar handle_key: the key of the handle in a scope or environ.
+    """
+
+    options: Options
+    site: OwnSite
+    guard: SessionGuard
+    tokens: TokenService
+    generate: Bound
+    verify: Bound
+    revoke: Bound
+    on_invalid: Bound | None
+    run: Run[Any]
+    parse_request: ParseRequest
+    handle_key: str
+
+    @classmethod
+    def build(
+        cls, options: Options, *, parse_request: ParseRequest, asynchronous: bool
+    ) -> Services:
+        """Bind what the options hold to an interface.
+
+        :param parse_request: builds a `Request` from a scope or environ.
+        :param asynchronous: whether the interface is ASGI.
+        :raises ConfigurationError: options that do not go with the interface or with one another.
+        """
+        adapter = options.adapter
+        site = OwnSite(options)
+        tokens = options.tokens if options.tokens is not None else _build_token_service(options)
+        own = tokens if isinstance(tokens, OneTimeTokens) else None
+        hook = options.on_invalid if callable(options.on_invalid) else None
+        bind, run = choose_sync_calls(adapter.current, adapter.establish, hook)
+        if asynchronous:
+            bind = bind_on_loop
+        # Where the flow itself may wait, so may the service.
+        prefix = "" if bind is inline else "a"
+        generate, verify, revoke = (
+            bind(getattr(tokens, prefix + name)) for name in ("generate", "verify", "revoke")
+        )
+        guard = SessionGuard(
+            adapter,
+            bind=bind,
+            clock=getattr(tokens, "clock", time.time),
+            run=None if asynchronous else run,
+        )
+        _check(options, guard, own.backend if own else None, asynchronous)
+        return cls(
+            options=options,
+            site=site,
+            guard=guard,
+            tokens=tokens,
+            generate=check_service_call(generate, str),
+            verify=check_service_call(verify, Session),
+            revoke=revoke,
+            on_invalid=bind(hook) if hook else None,
+            run=run,
+            parse_request=parse_request,
+            handle_key=SCOPE_KEY if asynchronous else ENVIRON_KEY,
+        )
+
+    @property
+    def watches_responses(self) -> bool:
+        """Whether the flow must see each request and its response, even without a token."""
+        options, guard = self.options, self.guard
+        offers, revokes = options.set_ott_header_on_new_session, options.revoke_on_sign_out
+        return guard.signs_in or guard.sets_remote_user or offers or revokes
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether the adapter is asked for a session again, after a token was generated for it."""
+        guard = self.guard
+        return self.options.revoke_on_sign_out and guard.adapter.vouches and not guard.signs_in
+
+    def read_request(self, carrier: Any, links: tuple[str, ...] = ()) -> Request:
+        """Return the request that a scope or environ describes.
+
+        :param links: the values of its link parameters, which were cut out.
+        """
+        request = self.parse_request(carrier, links)
+        # The token service, which may have another adapter, counts tokens by what this one can do.
+        verifiable = bool(self.options.adapter.vouches)
+        request = replace(request, verifiable=verifiable, began=revocations.now())
+        return replace(request, scheme=self.site.scheme(request)) if self.options.own else request
+
+    async def redeem(self, token: str, request: Request, named: str | None = None) -> Session:
+        """Redeem a token: to establish its session at this site, or for a server of another.
+
+        :param named: the audience that the server named. Never one of a browser's request.
+        :raises RequestError: the token cannot be redeemed, or a service failed.
+        """
+        # Attack: the site that a link was meant for keeps the token, and claims here, by an Origin
+        # or a Host, to be that site. This line takes the site's own configured origin; else the
+        # claim would be given this site's cookie.
+        own = self.site.configured(request) if named is None else NamedOrigin(named)
+        try:
+            session: Session = await self.verify(token, audience=own, channel="handoff")
+        except BoundElsewhere as error:
+            if named is None:
+                self.site.warn_of_set_up(error.bound_to, own)
+            raise
+        # The adapter or a user's own token service may give the session another id, and verify's
+        # response shows the id.
+        self.guard.check_id(session, (), "resolve")
+        return session
+
+    async def confirm(self, session: Session, request: Request) -> None:
+        """Refuse a token that was generated just now, where the session ended meanwhile.
+
+        A sign-out in another process revokes the tokens that are in the store by then. If it comes
+        before the `put`, the new token would outlive the session: only the adapter can tell.
+
+        :raises Unauthorized: the session ended; its tokens are revoked.
+        :raises SessionUnavailable: the adapter failed.
+        """
+        if self.asks_again and is_gone(session, await self.guard.current(request)):
+            await self.revoke_tokens(session)
+            raise Unauthorized
+
+    async def revoke_tokens(self, session: Session) -> None:
+        """Revoke the live tokens of a session that ended; a failure is logged."""
+        # Before the backend is asked: a token that is put after this line is seen and taken back.
+        revocations.note_ended(session.id)
+        try:
+            await call_backend(self.revoke(session.id))
+        except OTTError as error:
+            logger.error("tokens not revoked at sign-out: %s: %s", type(error).__name__, error)
+
+
+def is_gone(session: Session, again: Session | None) -> bool:
+    """Return whether a session has ended.
+
+    :param again: what the adapter says of the same request, asked once more.
+    """
+    return again is None or not again.is_same_person(session)
+
+
+def _build_token_service(options: Options) -> OneTimeTokens:
+    return OneTimeTokens.from_options(
+        MemoryBackend() if options.backend is None else options.backend,
+        options.token_options,
+        sessions=options.adapter,
+    )
+
+
+def _check(
+    options: Options, guard: SessionGuard, backend: Backend | None, asynchronous: bool
+) -> None:
+    if not asynchronous and backend is not None and backend.async_only:
+        raise ConfigurationError(
+            f"backend: {backend.name} is asynchronous only, and this is a WSGI app; add "
+            "a put() and a take() that wait for their result (or, where it is made of clients or "
+            "engines, a synchronous one)"
+        )
+    if asynchronous and guard.sets_remote_user:
+        raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
+    revokes = options.revoke_on_sign_out
+    if revokes and backend is not None and not backend.can_revoke:
+        raise ConfigurationError(
+            f"revoke_on_sign_out: True, but {backend.name} can't revoke tokens; "
+            "leave it out, or use another backend"
+        )
+    if revokes and not options.adapter.vouches:
+        # Tokens for such sessions are counted for a network and cannot be found by a session's
+        # id. Accepted, the option would leave every link usable after the sign-out.
+        raise ConfigurationError(
+            f"revoke_on_sign_out: True, but {type(options.adapter).__name__} can't verify "
+            "sessions: give CookieSession a probe= or validate=, set vouches = True on an adapter "
+            "of your own whose current() finds live sessions only, or leave the option out"
+        )

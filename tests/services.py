@@ -1,0 +1,48 @@
+"""Where the tests look for the services that they do not bring, and which of them are there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from urllib.parse import urlsplit
+
+# The address of each, and the variable that names another one.
+REDIS = os.environ.get("OTT_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
+POSTGRES = os.environ.get("OTT_TEST_POSTGRES_URL", "postgresql+psycopg://root@127.0.0.1:5432/test")
+MYSQL = os.environ.get("OTT_TEST_MYSQL_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
+SERVERS = {
+    "Redis": (REDIS, 6379, "OTT_TEST_REDIS_URL"),
+    "PostgreSQL": (POSTGRES, 5432, "OTT_TEST_POSTGRES_URL"),
+    "MariaDB": (MYSQL, 3306, "OTT_TEST_MYSQL_URL"),
+}
+# Started by the tests that need them, with a port or a profile of their own.
+PROGRAMS = ("redis-server", "memcached")
+
+
+def report() -> list[str]:
+    """What stands at the start of a run: the services found, and those that tests will miss."""
+    found, missing = [], []
+    for name, (url, usual, variable) in SERVERS.items():
+        address = urlsplit(url)
+        host, port = address.hostname or "127.0.0.1", address.port or usual
+        where = f"{name} at {host}:{port}"
+        if _listens(host, port):
+            found.append(where)
+        else:
+            missing.append(f"{where} ({variable} names another)")
+    for name in PROGRAMS:
+        (found if shutil.which(name) else missing).append(f"the program {name}")
+    lines = [f"services found: {', '.join(found) or 'none'}"]
+    if missing:
+        # Skipped, or failed with `CI=true`: the summary at the end has the reason of each.
+        lines.append(f"services missing, without which some tests do not run: {', '.join(missing)}")
+    return lines
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
