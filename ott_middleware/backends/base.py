@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ..clock import system_clock
 from ..concurrency import in_thread, is_async
 from ..errors import NotSupported
 
@@ -32,7 +32,7 @@ class Backend:
     """
 
     #: Tells the time in Unix seconds. A backend takes its clock as an argument, for tests.
-    clock: Callable[[], float] = staticmethod(time.time)
+    clock: Callable[[], float] = staticmethod(system_clock)
 
     #: Whether the sync methods may wait for a disk or a network. If not, the awaited twins call
     #: them on the event loop, without a thread.

@@ -26,12 +26,12 @@ import math
 import os
 import secrets
 import struct
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
+from ..clock import system_clock
 from ..errors import (
     BackendUnavailable,
     ConfigurationError,
@@ -71,7 +71,7 @@ class DjangoCacheBackend(Backend):
         alias: str = "default",
         *,
         delete_is_atomic: bool = False,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = system_clock,
     ) -> None:
         try:
             from django.core.cache import caches

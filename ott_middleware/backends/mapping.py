@@ -8,12 +8,12 @@ import json
 import os
 import struct
 import threading
-import time
 from collections import OrderedDict, UserDict, defaultdict
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from ..clock import system_clock
 from ..errors import BackendUnavailable, ConfigurationError, KeyTaken
 from ..forks import renew_in_children
 from .base import Backend
@@ -62,7 +62,7 @@ class MappingBackend(Backend):
         mapping: MutableMapping[str, bytes],
         lock: AbstractContextManager[Any],
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = system_clock,
     ) -> None:
         for name in ("get", "pop", "__setitem__"):
             if isinstance(mapping, type) or not hasattr(mapping, name):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from cachetools import TLRUCache
 
+from ..clock import system_clock
 from ..errors import BackendFull, ConfigurationError, KeyTaken, check_positive
 from ..forks import renew_in_children
 from .base import Backend
@@ -58,7 +58,7 @@ class MemoryBackend(Backend):
         maxsize: int = 100_000,
         max_bytes: int = 64 * 1024 * 1024,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = system_clock,
     ) -> None:
         check_positive("maxsize", maxsize, "tokens", whole=True)
         check_positive("max_bytes", max_bytes, "bytes", whole=True)

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..backends.base import Backend
 from ..backends.memory import MemoryBackend
+from ..clock import system_clock
 from ..concurrency import Bound, Run, call_backend, check_service_call, choose_sync_calls, inline
 from ..concurrency import on_loop as bind_on_loop
 from ..context import ENVIRON_KEY, SCOPE_KEY
@@ -85,7 +85,7 @@ class Services:
         guard = SessionGuard(
             adapter,
             bind=bind,
-            clock=getattr(tokens, "clock", time.time),
+            clock=getattr(tokens, "clock", system_clock),
             run=None if asynchronous else run,
         )
         _check(options, guard, own.backend if own else None, asynchronous)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import secrets as randomness
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, cast
 
+from ..clock import system_clock
 from ..concurrency import Waiting, blocks, is_async
 from ..crypto import NONCE_BYTES, Secret, parse_secrets, seal_cookie, unseal_cookie
 from ..errors import ConfigurationError, SessionExpired
@@ -74,7 +74,7 @@ class SealedSession(SignInAdapter):
         remote_user: Callable[[UserSession], str | None] | None = None,
         expose: Iterable[str] | None = None,
         match: Callable[[UserSession], Any] | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = system_clock,
         **cookie: Unpack[CookieOptions],
     ) -> None:
         self._secrets = parse_secrets("secret", secret)

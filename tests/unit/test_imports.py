@@ -42,6 +42,7 @@ FOREIGN = [
 LAYERS = (
     *(
         "errors",
+        "clock",
         "lazy",
         "forks",
         "crypto",

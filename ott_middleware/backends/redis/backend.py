@@ -17,10 +17,10 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from ...clock import system_clock
 from ...concurrency import drive
 from ...errors import (
     ConfigurationError,
@@ -77,7 +77,7 @@ class RedisBackend(Backend):
         timeout: float = 2.0,
         connect_timeout: float = 2.0,
         max_connections: int = 50,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = system_clock,
     ) -> None:
         try:
             import redis.asyncio

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, MetaData, Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from ...clock import system_clock
 from ...concurrency import in_thread
 from ...errors import BackendUnavailable, ConfigurationError, NotSupported, check_positive
 from ...forks import prepare_for_forks
@@ -65,7 +65,7 @@ class SQLAlchemyBackend(Backend):
         *,
         table: str | Table = "ott_tokens",
         timeout: float = 5.0,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = system_clock,
     ) -> None:
         check_positive("timeout", timeout, "seconds")
         if not isinstance(table, (str, Table)) or table == "":

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable
 from typing import Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from ...clock import system_clock
 from ...errors import (
     BackendFull,
     BackendUnavailable,
@@ -94,7 +94,7 @@ class SQLiteBackend(Backend):
         *,
         timeout: float = 5.0,
         durability: Durability = "taken",
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = system_clock,
     ) -> None:
         if isinstance(path, (bool, int)) or not isinstance(path, (str, os.PathLike)):
             raise ConfigurationError(f"path: {path!r}; use the path of a file")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from itsdangerous import BadSignature
 
+from ...clock import system_clock
 from ...errors import ConfigurationError, SessionExpired, SessionUnavailable
 from ...http.client_text import last_cookie
 from ...http.cookies import Cookie
@@ -95,7 +95,7 @@ class StarletteSession(MappedSession):
         app: Any = None,
         *,
         user: User | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = system_clock,
         **options: Unpack[StarletteOptions],
     ) -> None:
         given: dict[str, Any] = dict(options)
