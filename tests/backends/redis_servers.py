@@ -30,9 +30,13 @@ def absent(reason: str) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        # A server of a cluster listens at the port 10,000 higher as well, which must exist.
+        if port + 10_000 < 65_536:
+            return port
 
 
 @contextlib.contextmanager
