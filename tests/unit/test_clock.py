@@ -18,7 +18,9 @@ from ott_middleware.errors import InvalidToken
 WITH_A_CLOCK = {
     name: thing
     for name, thing in public().items()
-    if inspect.isclass(thing) and "clock" in inspect.signature(thing).parameters
+    if inspect.isclass(thing)
+    and not issubclass(thing, Exception)
+    and "clock" in inspect.signature(thing).parameters
 }
 
 
