@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent / "system" / "servers"))
 def pytest_report_header() -> list[str]:
     """Say what is used, and that a run of everything takes a while."""
     return [
-        "the whole suite takes about two minutes on two cores; tests/unit and tests/flow 15 seconds",
+        "all tests take about two minutes on two cores; tests/unit and tests/flow 15 seconds",
         *services.report(),
     ]
 
