@@ -245,7 +245,7 @@ def check_positive(name: str, value: object, unit: str, *, whole: bool = False) 
 
 
 def missing_library(what: str, error: ImportError, install: str = "") -> ConfigurationError:
-    """Build the error for a class or URL whose library is not installed.
+    """Build the error for a class or URL that needs a library which is not installed.
 
     :param what: needs the library.
     :param error: tells the library's name.

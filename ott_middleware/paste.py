@@ -33,8 +33,7 @@ from .sessions.cookie import CookieSession
 
 _PYTHON = "python:"
 _WORDS: Mapping[str, Any] = {"true": True, "false": False, "none": None}
-_LISTS = ("trusted_origins", "handoff_targets")
-_LISTS_OR_ONE = ("session", "public_origin")
+_LISTS = ("session", "trusted_origins", "handoff_targets", "public_origin")
 _NUMBERS = ("expires_in", "max_per_session")
 
 
@@ -52,8 +51,6 @@ def filter_app_factory(
     probe = options.pop("probe", None)
     if probe is not None:
         names = options.get("session")
-        if isinstance(names, str) and names != "auto":
-            names = [names]
         if not isinstance(names, list):
             raise ConfigurationError(
                 f"probe: {probe!r} without cookie names; add 'session = ' and the name of the "
@@ -70,9 +67,8 @@ def _parse(name: str, text: str) -> Any:
         return text
     if text.startswith(_PYTHON):
         return _import(name, text)
-    if name in _LISTS or name in _LISTS_OR_ONE:
-        words = text.split()
-        return words[0] if name in _LISTS_OR_ONE and len(words) == 1 else words
+    if name in _LISTS:
+        return "auto" if text == "auto" else text.split()
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     if name in _NUMBERS:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from typing import NoReturn
 from urllib.parse import urlsplit
+
+import pytest
 
 # The address of each, and the variable that names another one.
 REDIS = os.environ.get("OTT_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -18,6 +21,13 @@ SERVERS = {
 }
 # Started by the tests that need them, with a port or a profile of their own.
 PROGRAMS = ("redis-server", "memcached")
+
+
+def absent(reason: str) -> NoReturn:
+    """Skip; where everything is meant to be there, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def report() -> list[str]:

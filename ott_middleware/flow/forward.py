@@ -149,7 +149,7 @@ class Forwarding:
     ) -> None:
         """Revoke the tokens of the session that was there before, if the app ended it."""
         if before is None or before.id in {each.id for each in handle.ended}:
-            return  # no session, or one whose tokens `sign_out` revoked
+            return  # no session, or `sign_out` revoked its tokens
         try:
             # Asked again even if no cookie changes: a session that the server keeps ends there.
             changed = response_headers.next_request(request, headers, self._guard.now())

@@ -197,7 +197,7 @@ class Handle:
         audience: str | None = None,
         channel: str = "handoff",
     ) -> str:
-        """Return a URL that signs in the first visitor who opens it.
+        """Return a URL that signs in the first visitor to open it.
 
         :param url: absolute; among `handoff_targets`, or at this site's own configured origin. The
             token can be redeemed at the origin of the URL only.

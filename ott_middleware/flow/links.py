@@ -67,7 +67,7 @@ class Links:
     async def _continue(
         self, request: Request, handle: Handle, navigation: bool
     ) -> Response | Forward:
-        """Go on without the link, as the visitor who is signed in or as a guest."""
+        """Go on without the link, as the signed-in visitor or as a guest."""
         if navigation:
             return _redirect_to_clean_url(request)
         return await self._forwarding.plain(request, handle)

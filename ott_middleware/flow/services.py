@@ -210,5 +210,5 @@ def _check(
         raise ConfigurationError(
             f"revoke_on_sign_out: True, but {type(options.adapter).__name__} can't verify "
             "sessions: give CookieSession a probe= or validate=, set vouches = True on an adapter "
-            "of your own whose current() finds live sessions only, or leave the option out"
+            "of your own if its current() finds live sessions only, or leave the option out"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import signal
@@ -18,15 +17,9 @@ from pathlib import Path
 import pytest
 import redis
 import services
+from services import absent as absent
 
 URL = services.REDIS
-
-
-def absent(reason: str) -> None:
-    """Skip; where everything is meant to be there, fail."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def free_port() -> int:

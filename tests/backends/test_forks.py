@@ -300,6 +300,30 @@ assert list(map(json.loads, outcomes)) == [[['value', *OWN], None]], outcomes
 """
             run(tmp_path, program)
 
+    def test_client_of_the_app_amid_use_is_no_hang_of_the_child(self, tmp_path: Path) -> None:
+        with shared_prefix() as name:
+            program = f"""
+import redis
+client = redis.Redis.from_url({URL!r}, socket_timeout=5)
+backend = RedisBackend(client, prefix={name!r})
+put("before")
+held, over = threading.Event(), threading.Event()
+pool = client.connection_pool
+def hold():
+    # As a thread does that is within the pool, or tells of what happened to a connection, at the
+    # moment of the fork.
+    with pool._lock, pool._event_dispatcher._lock:
+        held.set()
+        over.wait(30)
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+print(json.dumps(in_child(lambda: take("before"), seconds=5)))
+over.set()
+thread.join()
+"""
+            assert run(tmp_path, program) == '"value"\n'
+
     @pytest.mark.parametrize("fork", ["os.fork", "ctypes.CDLL(None).fork"])
     def test_a_loop_that_the_child_goes_on_with_has_other_connections(
         self, tmp_path: Path, fork: str

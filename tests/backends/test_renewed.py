@@ -131,8 +131,10 @@ def test_redis() -> None:
     asyncio.run(after_an_unknown_fork())
     assert (loops._held, loops._pid) == ({}, os.getpid())
     given = PoolWire(pool)
+    locks = pool._lock, pool._event_dispatcher._lock
     given.renew_after_fork()
-    assert given._pool is pool  # the client's own, which redis-py renews
+    assert given._pool is pool  # the client's own, which redis-py renews, but for its locks
+    assert not {*map(id, locks)} & {id(pool._lock), id(pool._event_dispatcher._lock)}
     used = _OneProcess()
     used.check()
     used.check()

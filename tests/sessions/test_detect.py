@@ -102,6 +102,14 @@ def in_a_closure_not_filled_yet(app: Any) -> Callable[..., Any]:
     return middleware
 
 
+def with_an_attribute(app: Any) -> Callable[..., Any]:
+    def middleware(environ: Any, start_response: Any) -> Any:
+        return middleware.app(environ, start_response)  # type: ignore[attr-defined]  # its own
+
+    middleware.app = app  # type: ignore[attr-defined]  # read by name, in no closure of its own
+    return middleware
+
+
 WRAPPINGS: dict[str, Callable[[Any], Any]] = {
     "bare": lambda app: app,
     "partial": lambda app: functools.partial(app),
@@ -109,6 +117,7 @@ WRAPPINGS: dict[str, Callable[[Any], Any]] = {
     "closure": in_a_closure,
     "open closure": in_a_closure_not_filled_yet,
     "wraps": decorated,
+    "attribute": with_an_attribute,
     "slots": Slotted,
     "class": Lazy,
     "deep": lambda app: Slotted(in_a_closure(functools.partial(Lazy(app)))),

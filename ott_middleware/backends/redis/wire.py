@@ -16,6 +16,7 @@ import asyncio
 import inspect
 import logging
 import os
+import threading
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Any, Protocol
@@ -69,6 +70,8 @@ class PoolWire(Wire):
         if self._make is not None:
             self._pool = self._make()
             self._connection = _getter(self._pool)
+        else:
+            _renew_locks(self._pool)
 
     def send(self, key: bytes, *command: Any) -> Any:
         pool, connection = self._pool, self._connection()
@@ -85,6 +88,16 @@ class PoolWire(Wire):
     def close(self) -> None:
         if self._make is not None:
             self._pool.disconnect()
+
+
+def _renew_locks(pool: Any) -> None:
+    """Give a pool of the app new locks, in a forked child."""
+    # Failure: a thread of the parent holds a lock of the pool at the moment of the fork. redis-py
+    # renews the connections of the child under that very lock. Without this line, the child's first
+    # command would wait for a thread that it does not have, for ever.
+    for owner in (pool, getattr(pool, "_event_dispatcher", None)):
+        for name in {"_lock", "_fork_lock"} & getattr(owner, "__dict__", {}).keys():
+            setattr(owner, name, threading.RLock())
 
 
 class _OneProcess:

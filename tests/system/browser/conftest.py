@@ -7,9 +7,10 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
+from services import absent
 
 # The helper that starts servers.
 sys.path.insert(0, str(Path(__file__).parents[1] / "servers"))
@@ -37,22 +38,15 @@ def _is_marked(item: pytest.Item) -> bool:
     return item.get_closest_marker("browser") is not None
 
 
-def absent(what: str) -> NoReturn:
-    reason = f"needs {what}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     executable = os.environ.get("OTT_TEST_CHROMIUM") or shutil.which("chromium")
     if executable is None:
-        absent("Chromium: install it, or name it in OTT_TEST_CHROMIUM")
+        absent("needs Chromium: install it, or name it in OTT_TEST_CHROMIUM")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        absent('playwright: pip install ".[browser]"')
+        absent('needs playwright: pip install ".[browser]"')
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         yield browser

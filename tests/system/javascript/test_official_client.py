@@ -7,17 +7,17 @@ from what that client's own server sends, a test is named `test_deviation_…`.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from client_apps import EXPIRES, FRONT
 from running import Server, running
+from services import absent
 
 pytestmark = pytest.mark.javascript
 HERE = Path(__file__).parent
@@ -28,24 +28,17 @@ Step = dict[str, str]
 Run = Callable[..., list[dict[str, Any]]]
 
 
-def absent(what: str) -> NoReturn:
-    reason = f"needs {what}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The script, where `node` finds the client."""
     if shutil.which("node") is None or shutil.which("npm") is None:
-        absent("Node.js and npm")
+        absent("needs Node.js and npm")
     folder = tmp_path_factory.mktemp("javascript")
     (folder / "package.json").write_text('{"private": true}')
     install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", PACKAGE]
     result = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=300)
     if result.returncode != 0:
-        absent(f"{PACKAGE} from the npm registry: {result.stderr[-1000:]}")
+        absent(f"needs {PACKAGE} from the npm registry: {result.stderr[-1000:]}")
     return Path(shutil.copy(HERE / "client.mjs", folder))
 
 
