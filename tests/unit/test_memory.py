@@ -486,10 +486,10 @@ def test_a_second_worker_is_warned_about_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("many", [4, 300])
 def test_limit_counts_no_expired_tokens(clock: Clock, many: int) -> None:
     backend = MemoryBackend(clock=clock)
-    put(backend, "oldest", until=clock() + 600, owner="ada", limit=many)
-    for n in range(many - 1):
-        put(backend, f"short {n}", until=clock() + 1, owner="ada", limit=many)
+    put(backend, "oldest", until=clock() + 600, owner="ada")
+    for n in range(many):
+        put(backend, f"short {n}", until=clock() + 1, owner="ada")
     clock.forward(2)
-    put(backend, "new", until=clock() + 600, owner="ada", limit=many)
-    # At the limit by number alone: the oldest is live, and all the others have expired.
+    put(backend, "new", until=clock() + 600, owner="ada", limit=2)
+    # Over the limit by number alone: the oldest is live, and all the others have expired.
     assert live(backend, "oldest", "new") == ["oldest", "new"]
