@@ -219,7 +219,10 @@ def test_url_options_go_before_the_timeout() -> None:
     from ott_middleware.backends.sqlalchemy.engine import _connect_args
 
     url = sqlalchemy.make_url("postgresql://h/d?connect_timeout=60&options=-c%20jit=off")
-    assert _connect_args(url, "psycopg", 0.25) == {"tcp_user_timeout": 250}
+    assert _connect_args(url, "psycopg", 0.25) == {
+        "tcp_user_timeout": 250,
+        "prepare_threshold": None,
+    }
     assert _connect_args(url, "unheard-of", 5) == {}
 
 
