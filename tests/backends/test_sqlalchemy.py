@@ -489,7 +489,7 @@ def test_row_that_is_locked_is_given_up(tmp_path: Path) -> None:
 
 def test_asynchronous_engine_that_hangs_is_given_up(postgres: Database) -> None:
     engine = create_async_engine(postgres.url.set(drivername="postgresql+asyncpg"))
-    backend = SQLAlchemyBackend(engine, table=postgres.table, timeout=0.1)
+    backend = SQLAlchemyBackend(engine, table=postgres.table, timeout=0.5)
 
     async def main() -> None:
         await backend.acreate_table()
