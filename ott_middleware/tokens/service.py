@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
 
+from ..backends.private_store import warn_of_unknown_token
 from ..backends.registry import AnyBackend, backend_of
 from ..concurrency import (
     Bind,
@@ -51,6 +52,7 @@ from ..sessions.base import (
     cookie_values,
     refuse_cookie_in_id,
 )
+from .fingerprint import fingerprint
 from .names import CHANNELS, backend_key, hash_token, is_token, network_owner_of, owner_of
 from .options import (
     GenerateToken,
@@ -160,6 +162,11 @@ class OneTimeTokens:
             each.name: getattr(options, each.name) for each in fields(options)
         }
         return cls(backend, sessions=sessions, **values)
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits, equal at two sites with one secret and one `store_token`."""
+        return fingerprint(self._options)
 
     @property
     def blocks(self) -> bool:
@@ -421,6 +428,7 @@ class OneTimeTokens:
         # Nothing below puts the token back.
         value = await call_backend(plug_ins.take(key))
         if value is None:
+            warn_of_unknown_token(self.backend)
             raise InvalidToken
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise BackendUnavailable(f"take() returned a {type(value).__name__}, not bytes")
