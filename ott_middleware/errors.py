@@ -20,6 +20,7 @@
         ├── UnsupportedMediaType        415
         ├── DeadToken                   400, nothing can be redeemed
         │   ├── InvalidToken
+        │   ├── NoAccount
         │   ├── SessionNotFound
         │   └── SessionExpired
         └── Unavailable                 503, try again later
@@ -183,6 +184,16 @@ class InvalidToken(DeadToken):
 
     code = "INVALID_TOKEN"
     message = "Invalid token"
+
+
+class NoAccount(DeadToken):
+    """This site has no user for the session that arrived: `match` found none. The token is used up.
+
+    An adapter raises it in `resolve`; a `match` function may raise it instead of returning None.
+    """
+
+    code = "NO_ACCOUNT"
+    message = "No account"
 
 
 class SessionNotFound(DeadToken):
