@@ -209,6 +209,7 @@ class OneTimeTokens:
             invalid without that very origin; one that is bound to none is valid with any.
         :param channel: the channel that the token was generated for.
         :raises InvalidToken: unknown, used, expired, or meant for another site.
+        :raises NoAccount: this site has no user for the session.
         :raises SessionNotFound: the session ended meanwhile.
         :raises SessionExpired: the session expired meanwhile.
         :raises BackendUnavailable: the backend does not respond.

@@ -117,7 +117,7 @@ def test_threads_catch_get_then_delete(run: int) -> None:
 
 
 @pytest.mark.parametrize("run", range(20))
-def test_the_tests_of_the_contract_catch_get_then_delete(run: int) -> None:
+def test_tests_of_the_contract_catch_get_then_delete(run: int) -> None:
     class Contract(BackendContract):
         def make_backend(self, clock: Callable[[], float]) -> Backend:
             return GetThenDelete(clock)
@@ -144,7 +144,7 @@ def test_processes_catch_get_then_delete(run: int, tmp_path: Path) -> None:
         assert_single_use_across(functools.partial(FileGetThenDelete, tmp_path))
 
 
-def test_what_a_process_took_is_told(tmp_path: Path) -> None:
+def test_value_that_a_process_took_is_told(tmp_path: Path) -> None:
     store = FileRenamed(tmp_path)
     store.put("key", b"value", expires_at=0, owner="", limit=None)
     answers: queue.Queue[Any] = queue.Queue()
@@ -152,7 +152,7 @@ def test_what_a_process_took_is_told(tmp_path: Path) -> None:
     assert answers.get_nowait() == [b"value", None]
 
 
-def test_two_keepers_of_one_key_are_caught() -> None:
+def test_double_takes_are_caught() -> None:
     class Contract(BackendContract):
         def make_backend(self, clock: Callable[[], float]) -> Backend:
             return GetThenDelete(clock)
@@ -244,7 +244,7 @@ def test_forks_catch_what_goes_through_them(connect: Callable[[], Backend], reas
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_child_may_be_refused() -> None:
+def test_child_may_be_refused() -> None:
     assert_fork_safe(RefusesAfterAFork, rounds=1)
 
 
@@ -353,7 +353,7 @@ class TestLostReply:
 # Those that keep the contract pass.
 
 
-def test_what_is_sound_passes(tmp_path: Path) -> None:
+def test_sound_backend_passes(tmp_path: Path) -> None:
     backend = MemoryBackend()
     assert_single_use(backend)
     asyncio.run(aassert_single_use(backend))
@@ -536,7 +536,7 @@ class GivesAnother(MemoryBackend):
 @pytest.mark.parametrize(
     ("test", "options"), FAULTS, ids=[f"{test}-{o['kind'].__name__}" for test, o in FAULTS]
 )
-def test_what_is_wrong_is_noticed(test: str, options: dict[str, Any], colour: str) -> None:
+def test_wrong_backend_is_noticed(test: str, options: dict[str, Any], colour: str) -> None:
     kind = options["kind"]
 
     class Contract(BackendContract):
@@ -578,7 +578,7 @@ class BreakableContract(BackendContract):
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_broken_connection_may_fail_and_fails_closed(
+def test_broken_connection_may_fail_and_fails_closed(
     colour: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ott_middleware.testing.store._PAUSE", 0)
@@ -603,7 +603,7 @@ def test_a_broken_connection_may_fail_and_fails_closed(
 # What is not there is not tested.
 
 
-def test_what_a_backend_can_not_do_is_no_test() -> None:
+def test_tests_are_made_only_where_they_apply() -> None:
     class PutAndTake:
         def __init__(self, clock: Callable[[], float]) -> None:
             self.store = MemoryBackend(clock=clock)
@@ -660,7 +660,7 @@ def test_what_a_backend_can_not_do_is_no_test() -> None:
     assert LeftAsWell.test_of_many_processes_one_wins is None
 
 
-def test_one_colour_is_enough() -> None:
+def test_backend_of_one_kind_is_enough() -> None:
     class Contract(BackendContract):
         def make_backend(self, clock: Callable[[], float]) -> Backend:
             return AwaitedGetThenDelete(clock)
@@ -670,12 +670,12 @@ def test_one_colour_is_enough() -> None:
         Contract().test_a_value_is_given_once("sync")
 
 
-def test_a_contract_without_a_backend_says_what_to_define() -> None:
+def test_contract_without_a_backend_says_what_to_define() -> None:
     with pytest.raises(NotImplementedError, match=r"define make_backend\(self, clock\)"):
         BackendContract().test_a_value_is_given_once("sync")
 
 
-def test_a_hook_that_is_not_defined_is_not_to_be_called() -> None:
+def test_hook_that_is_not_defined_is_not_to_be_called() -> None:
     contract, backend = BackendContract(), MemoryBackend()
     with pytest.raises(NotImplementedError):
         contract.before_fork()
@@ -706,7 +706,7 @@ def test_threads_of_a_race_are_traced_no_longer_than_the_race() -> None:
     assert left == [None] * 3
 
 
-def test_a_hung_race_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hung_race_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
 
     class Hangs(MemoryBackend):
@@ -722,14 +722,14 @@ def test_a_hung_race_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
         released.set()
 
 
-def test_a_clock_stands_still() -> None:
+def test_clock_stands_still() -> None:
     clock = Clock()
     assert clock() == clock()
     clock.now += 30
     assert clock() == clock.now
 
 
-def test_an_author_needs_three_lines(tmp_path: Path) -> None:
+def test_author_needs_three_lines(tmp_path: Path) -> None:
     # The only place where pytest collects the class as an author's pytest does.
     test = tmp_path / "test_mine.py"
     test.write_text(
@@ -760,7 +760,7 @@ def test_an_author_needs_three_lines(tmp_path: Path) -> None:
     assert "skipped" not in done.stdout
 
 
-def test_the_suite_imports_without_pytest() -> None:
+def test_suite_imports_without_pytest() -> None:
     code = (
         "import sys, ott_middleware.testing\n"
         "print(sorted({'pytest', 'hypothesis', 'multiprocessing.pool'} & set(sys.modules)))"

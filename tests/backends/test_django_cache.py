@@ -184,12 +184,12 @@ def test_another_cache_is_taken_at_the_user_s_word() -> None:
         assert [backend.take("key"), backend.take("key")] == [b"value", None]
 
 
-def test_an_alias_that_is_not_there_is_refused() -> None:
+def test_alias_that_is_not_there_is_refused() -> None:
     with local(), pytest.raises(ConfigurationError, match=r"^alias: 'nosuch'; .*CACHES"):
         DjangoCacheBackend("nosuch")
 
 
-def test_before_django_is_set_up_it_is_refused() -> None:
+def test_django_that_is_not_set_up_is_refused() -> None:
     program = """
 from ott_middleware import ConfigurationError
 from ott_middleware.backends import DjangoCacheBackend
@@ -203,14 +203,14 @@ else:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-def test_without_django_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_django_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "django.core.cache", None)
     with pytest.raises(ConfigurationError, match="pip install django"):
         DjangoCacheBackend()
 
 
 @pytest.mark.parametrize("one_process", [True, False])
-def test_one_line_says_what_it_can_not_do(
+def test_log_line_says_what_it_can_not_do(
     caplog: pytest.LogCaptureFixture, one_process: bool
 ) -> None:
     with local() if one_process else cache("RedisCache", "redis://127.0.0.1:1"):
@@ -223,7 +223,7 @@ def test_one_line_says_what_it_can_not_do(
 # How it answers.
 
 
-def test_it_can_not_revoke(loop: Loop) -> None:
+def test_revoke_is_not_supported(loop: Loop) -> None:
     with local():
         backend = DjangoCacheBackend("ott")
         with pytest.raises(NotSupported):
@@ -232,7 +232,7 @@ def test_it_can_not_revoke(loop: Loop) -> None:
             loop.run(backend.arevoke("owner"))
 
 
-def test_who_is_told_that_it_deleted_has_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deletion_decides_the_winner(monkeypatch: pytest.MonkeyPatch) -> None:
     # Two have read the value before the first of them deletes it.
     with local():
         backend = DjangoCacheBackend("ott", clock=lambda: 1000.0)
@@ -250,7 +250,7 @@ def test_who_is_told_that_it_deleted_has_the_value(monkeypatch: pytest.MonkeyPat
         assert taken == [b"value", None]
 
 
-def test_a_token_that_expired_by_the_given_clock_makes_way() -> None:
+def test_token_that_expired_by_the_given_clock_makes_way() -> None:
     clock = Clock()
     with local():
         backend = DjangoCacheBackend("ott", clock=clock)
@@ -262,7 +262,7 @@ def test_a_token_that_expired_by_the_given_clock_makes_way() -> None:
         assert backend.take("key") == b"new"
 
 
-def test_a_cache_that_will_not_store_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_that_will_not_store_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     with local():
         backend = DjangoCacheBackend("ott", clock=lambda: 1000.0)
         monkeypatch.setattr(LocMemCache, "add", lambda *_, **__: False)
@@ -300,7 +300,7 @@ def test_connections_are_used_again_and_not_across_a_fork(
         backend.close()
 
 
-def test_a_client_of_the_parent_is_not_used_after_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_of_the_parent_is_not_used_after_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     with local():
         backend = DjangoCacheBackend("ott")
         backend.take("key")
@@ -312,7 +312,7 @@ def test_a_client_of_the_parent_is_not_used_after_a_fork(monkeypatch: pytest.Mon
             assert backend._idle[0] is not used
 
 
-def test_a_client_that_failed_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_that_failed_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with local():
         backend = DjangoCacheBackend("ott", clock=lambda: 1000.0)
         backend.put("key", b"value", expires_at=1060, owner="o", limit=None)
@@ -328,14 +328,14 @@ def test_a_client_that_failed_is_not_used_again(monkeypatch: pytest.MonkeyPatch)
         assert backend.take("key") == b"value"
 
 
-def test_behind_the_middleware(world: AppCaller) -> None:
+def test_middleware_over_it(world: AppCaller) -> None:
     with local():
         app = world.wrap(backend=DjangoCacheBackend("ott"))
         token = world.generate(app).json["token"]
         assert [world.verify(app, token).status for _ in range(2)] == [200, 400]
 
 
-def test_503_while_the_cache_is_down(
+def test_cache_that_is_down_is_503(
     server: Server, world: AppCaller, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = server.url.replace("//", "//:sesame@")

@@ -43,7 +43,7 @@ def fork(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(django_cache.os, "getpid", lambda: child)
 
 
-def test_two_threads_of_a_child(backend: Interrupted, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_of_a_child(backend: Interrupted, monkeypatch: pytest.MonkeyPatch) -> None:
     with backend._cache() as of_parent:
         pass
     fork(monkeypatch)
@@ -56,7 +56,7 @@ def test_two_threads_of_a_child(backend: Interrupted, monkeypatch: pytest.Monkey
     assert all(cache is not of_parent for cache in seen)
 
 
-def test_a_fork_amid_an_operation(backend: Interrupted, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fork_amid_an_operation(backend: Interrupted, monkeypatch: pytest.MonkeyPatch) -> None:
     # As a signal handler does it: the child goes on with the operation of its parent.
     with backend._cache() as of_parent:
         fork(monkeypatch)
@@ -67,7 +67,7 @@ def test_a_fork_amid_an_operation(backend: Interrupted, monkeypatch: pytest.Monk
         assert second is not of_parent
 
 
-def test_a_child_closes_nothing_of_its_parent(
+def test_child_closes_nothing_of_its_parent(
     backend: Interrupted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[str] = []

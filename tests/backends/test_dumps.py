@@ -114,7 +114,7 @@ def tokens_in(dump: bytes) -> set[str]:
     return {word.decode() for word in [*words, *spelled] if len(word) <= 512}
 
 
-def test_a_dump_of_hashed_tokens_is_worth_nothing(store: Dumped) -> None:
+def test_dump_of_hashed_tokens_is_worth_nothing(store: Dumped) -> None:
     service = OneTimeTokens(
         store.backend, sessions=CookieSession("sid"), store_token="hashed", max_per_session=None
     )

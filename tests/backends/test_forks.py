@@ -127,7 +127,7 @@ assert list(map(json.loads, outcomes)) == [[['value', *OWN], None]], outcomes
 """
         run(tmp_path, program)
 
-    def test_a_fork_does_not_wait_long_for_another_process(self, tmp_path: Path) -> None:
+    def test_fork_does_not_wait_long_for_another_process(self, tmp_path: Path) -> None:
         # A thread waits for a process that has the file locked, for as long as its timeout says.
         program = """
 import sqlite3
@@ -152,7 +152,7 @@ print(take("key"), in_child(lambda: take("key")))
         assert then == "then value"
         assert last == "None None"
 
-    def test_a_signal_handler_that_forks_does_not_wait_for_itself(self, tmp_path: Path) -> None:
+    def test_signal_handler_that_forks_does_not_wait_for_itself(self, tmp_path: Path) -> None:
         program = """
 backend = SQLiteBackend("tokens.db", clock=lambda: clock())
 clock = time.time
@@ -177,7 +177,7 @@ print(time.monotonic() - began < 5, outcome, take("key"), take("other"))
         assert out.startswith("True ['BackendUnavailable: SQLite: the process was forked")
         assert out.endswith("value value\n")
 
-    def test_a_backend_that_was_made_amid_the_fork_is_usable(self, tmp_path: Path) -> None:
+    def test_backend_that_was_made_amid_the_fork_is_usable(self, tmp_path: Path) -> None:
         program = """
 from ott_middleware.backends.sqlite import file as sqlite_file
 backend = None
@@ -211,9 +211,7 @@ assert list(map(json.loads, outcomes)) == [[['value', *OWN], None]], outcomes
             run(tmp_path, program)
 
     @pytest.mark.parametrize("pool", ["QueuePool", "NullPool"])
-    def test_an_sqlite_file_amid_use_is_refused_to_the_child(
-        self, tmp_path: Path, pool: str
-    ) -> None:
+    def test_sqlite_file_amid_use_is_refused_to_the_child(self, tmp_path: Path, pool: str) -> None:
         program = f"""
 import sqlalchemy
 engine = sqlalchemy.create_engine("sqlite:///tokens.db", poolclass=sqlalchemy.{pool})
@@ -247,7 +245,7 @@ print(idle, take("idle"), "|", busy, "|", again, "|", take("key"), in_child(lamb
         assert last == "value None\n"
 
     @pytest.mark.parametrize("driver", ["postgresql+asyncpg", "postgresql+psycopg_async"])
-    def test_an_asynchronous_engine_is_made_anew(self, tmp_path: Path, driver: str) -> None:
+    def test_asynchronous_engine_is_made_anew(self, tmp_path: Path, driver: str) -> None:
         with database(driver, tmp_path) as place:
             program = f"""
 warnings.simplefilter("ignore", ResourceWarning)
@@ -268,7 +266,7 @@ os._exit(0 if sys.stdout.flush() is None else 1)
 """
             assert run(tmp_path, program) == "['a', None] None b'b'\n"
 
-    def test_an_asynchronous_sqlite_engine_is_refused_to_the_child(self, tmp_path: Path) -> None:
+    def test_asynchronous_sqlite_engine_is_refused_to_the_child(self, tmp_path: Path) -> None:
         program = """
 backend = SQLAlchemyBackend("sqlite+aiosqlite:///tokens.db")
 async def main():
@@ -325,7 +323,7 @@ thread.join()
             assert run(tmp_path, program) == '"value"\n'
 
     @pytest.mark.parametrize("fork", ["os.fork", "ctypes.CDLL(None).fork"])
-    def test_a_loop_that_the_child_goes_on_with_has_other_connections(
+    def test_loop_that_the_child_goes_on_with_has_other_connections(
         self, tmp_path: Path, fork: str
     ) -> None:
         with shared_prefix() as name:
@@ -351,7 +349,7 @@ loop.close()
 """
             assert run(tmp_path, program) == "['a', True, 1]\nNone b'b'\n"
 
-    def test_an_asyncio_client_is_refused_to_the_child(self, tmp_path: Path) -> None:
+    def test_asyncio_client_is_refused_to_the_child(self, tmp_path: Path) -> None:
         with shared_prefix() as name:
             program = f"""
 import redis.asyncio
@@ -379,7 +377,7 @@ loop.close()
 class TestMapping:
     @pytest.mark.parametrize("lock", ["Lock", "RLock"])
     @pytest.mark.parametrize("fork", ["os.fork", "ctypes.CDLL(None).fork"])
-    def test_a_dict_is_the_parent_s(self, tmp_path: Path, lock: str, fork: str) -> None:
+    def test_dict_is_the_parent_s(self, tmp_path: Path, lock: str, fork: str) -> None:
         program = f"""
 mine = {{"theirs": b"beside"}}
 backend = MappingBackend(mine, lock := threading.{lock}())
@@ -413,7 +411,7 @@ assert list(map(json.loads, outcomes)) == [[[None, *OWN], 'value']], outcomes
 """
         run(tmp_path, program)
 
-    def test_a_lock_of_threads_is_refused_where_processes_share(self, tmp_path: Path) -> None:
+    def test_lock_of_threads_is_refused_where_processes_share(self, tmp_path: Path) -> None:
         program = """
 import multiprocessing, dbm.dumb, shelve
 with shelve.Shelf(dbm.dumb.open("shelf")) as shelf:

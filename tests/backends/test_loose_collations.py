@@ -110,7 +110,7 @@ class TestMariaDBByHand:
     def test_owners_are_told_apart(self, backend: SQLAlchemyBackend) -> None:
         check_owners(backend)
 
-    def test_a_token_in_another_case_is_invalid(self, backend: SQLAlchemyBackend) -> None:
+    def test_token_in_another_case_is_invalid(self, backend: SQLAlchemyBackend) -> None:
         service = OneTimeTokens(
             backend,
             sessions=CookieSession("sid"),
@@ -123,7 +123,7 @@ class TestMariaDBByHand:
         assert service.verify(token).id == "id"
 
 
-def test_an_index_is_used_all_the_same(tmp_path: Path) -> None:
+def test_index_is_used_all_the_same(tmp_path: Path) -> None:
     with database("mysql+pymysql", tmp_path) as place:
         backend = SQLAlchemyBackend(place.url, table=place.table)
         backend.create_table()

@@ -73,7 +73,7 @@ class NoLock:
     def __exit__(self, *_: object) -> None: ...
 
 
-def test_without_a_lock_a_race_is_lost() -> None:
+def test_race_is_lost_without_a_lock() -> None:
     # That the tests above could fail.
     with pytest.raises(AssertionError):
         assert_single_use(MappingBackend({}, NoLock()), rounds=500)
@@ -98,7 +98,7 @@ def test_expired_tokens_leave_the_mapping_bit_by_bit() -> None:
     assert mapping["theirs"] == b"beside"
 
 
-def test_a_key_that_was_put_again_outlives_the_first() -> None:
+def test_key_that_was_put_again_outlives_the_first() -> None:
     clock = Clock()
     backend = MappingBackend({}, threading.Lock(), clock=clock)
     backend.put("key", b"first", expires_at=clock() + 10, owner="o", limit=None)
@@ -109,7 +109,7 @@ def test_a_key_that_was_put_again_outlives_the_first() -> None:
     assert backend.take("key") == b"second"
 
 
-def test_a_key_that_went_to_another_owner_is_theirs() -> None:
+def test_key_that_went_to_another_owner_is_theirs() -> None:
     clock = Clock()
     backend = MappingBackend({}, threading.Lock(), clock=clock)
     backend.put("key", b"v", expires_at=clock() + 60, owner="first", limit=None)
@@ -120,7 +120,7 @@ def test_a_key_that_went_to_another_owner_is_theirs() -> None:
     assert backend.take("key") == b"theirs"
 
 
-def test_what_another_process_left_is_cleaned_up_on_request() -> None:
+def test_leftovers_of_another_process_are_cleaned_up_on_request() -> None:
     clock = Clock()
     mapping: dict[str, bytes] = {"theirs": b"beside"}
     gone = MappingBackend(mapping, threading.Lock(), clock=clock)
@@ -144,18 +144,20 @@ def test_what_another_process_left_is_cleaned_up_on_request() -> None:
         ({}, threading.Condition, "lock: a type"),
     ],
 )
-def test_what_is_no_mapping_or_no_lock_is_refused(mapping: Any, lock: Any, named: str) -> None:
+def test_object_that_is_no_mapping_or_no_lock_is_refused(
+    mapping: Any, lock: Any, named: str
+) -> None:
     with pytest.raises(ConfigurationError, match=f"^{named}"):
         MappingBackend(mapping, lock)
 
 
-def test_behind_the_middleware(world: AppCaller) -> None:
+def test_middleware_over_it(world: AppCaller) -> None:
     app = world.wrap(backend=MappingBackend({}, threading.Lock()))
     token = world.generate(app).json["token"]
     assert [world.verify(app, token).status for _ in range(2)] == [200, 400]
 
 
-def test_it_imports_no_client_library() -> None:
+def test_client_libraries_are_not_imported() -> None:
     program = """
 import sys
 from ott_middleware import backends

@@ -98,7 +98,7 @@ def test_put_and_take_are_enough(world: AppCaller, caplog: pytest.LogCaptureFixt
     assert (threading.get_ident() in store.threads) is (world.name == "wsgi")
 
 
-def test_the_cap_is_off(world: AppCaller) -> None:
+def test_cap_is_off(world: AppCaller) -> None:
     app = world.wrap(backend=Store(), max_per_session=1)
     tokens = [world.generate(app).json["token"] for _ in range(3)]
     assert [world.verify(app, token).status for token in tokens] == [200] * 3
@@ -140,7 +140,7 @@ def adapter_cookie(adapter: SealedSession) -> str:
     return f"{adapter.name}={session.token}"
 
 
-def test_an_asynchronous_store_serves_asgi(loop: Loop) -> None:
+def test_asynchronous_store_serves_asgi(loop: Loop) -> None:
     redeems_once(AppCaller("asgi", loop), backend=AsyncStore())
 
 
@@ -175,12 +175,12 @@ def test_wsgi_refuses_what_is_asynchronous_only(loop: Loop, kind: Any, as_servic
 
 
 @pytest.mark.parametrize("kind", [AsyncOnly, WronglyColoured])
-def test_an_asynchronous_backend_serves_asgi(loop: Loop, kind: Any) -> None:
+def test_asynchronous_backend_serves_asgi(loop: Loop, kind: Any) -> None:
     redeems_once(AppCaller("asgi", loop), backend=kind())
 
 
 @pytest.mark.parametrize("kind", [AsyncStore, AsyncOnly])
-def test_the_synchronous_service_over_an_asynchronous_backend_says_what_to_do(kind: Any) -> None:
+def test_synchronous_service_over_an_asynchronous_backend_says_what_to_do(kind: Any) -> None:
     service = OneTimeTokens(kind(), sessions=CookieSession("sid"))
     name = kind.__name__
     with pytest.raises(NotSupported, match=rf"{name} has no put\(\).*await aput\(\)"):
@@ -191,7 +191,7 @@ def test_the_synchronous_service_over_an_asynchronous_backend_says_what_to_do(ki
         service.revoke("id")
 
 
-def test_a_store_that_fails_is_unavailable(
+def test_store_that_fails_is_unavailable(
     world: AppCaller, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(Store):
@@ -209,7 +209,7 @@ def test_a_store_that_fails_is_unavailable(
     assert world.ask(app, "/").status == 200
 
 
-def test_closing_is_the_user_s(loop: Loop) -> None:
+def test_close_is_left_to_the_user(loop: Loop) -> None:
     backend = backend_of(Store())
     backend.close()
     loop.run(backend.aclose())
@@ -244,6 +244,6 @@ class Mixed(Store):
         (Mixed(), r"backend: one of Mixed\.put\(\) and Mixed\.take\(\) is async"),
     ],
 )
-def test_other_objects_are_refused(given: Any, named: str) -> None:
+def test_objects_of_other_kinds_are_refused(given: Any, named: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{named}"):
         backend_of(given)

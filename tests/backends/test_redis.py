@@ -86,13 +86,13 @@ class TestContractOfAClient(BackendContract):
 # What it keeps, and for how long.
 
 
-def test_a_value_is_given_once(backend: RedisBackend, colour: Colour) -> None:
+def test_value_is_given_once(backend: RedisBackend, colour: Colour) -> None:
     colour.put(backend, "key", bytes(range(256)))
     assert colour.take(backend, "key") == bytes(range(256))
     assert colour.take(backend, "key") is None
 
 
-def test_a_live_value_is_not_overwritten(backend: RedisBackend, colour: Colour) -> None:
+def test_live_value_is_not_overwritten(backend: RedisBackend, colour: Colour) -> None:
     colour.put(backend, "key", b"first", owner="a")
     with pytest.raises(KeyTaken):
         colour.put(backend, "key", b"second", owner="b")
@@ -115,7 +115,7 @@ def test_expiry_is_judged_by_the_clock_that_was_given(
     assert colour.take(backend, "late") is None
 
 
-def test_an_expired_value_makes_way(backend: RedisBackend, colour: Colour, clock: Clock) -> None:
+def test_expired_value_makes_way(backend: RedisBackend, colour: Colour, clock: Clock) -> None:
     colour.put(backend, "key", b"old", expires_at=1030)
     clock.now = 1030.0
     colour.put(backend, "key", b"new", expires_at=1090, owner="another")
@@ -123,14 +123,14 @@ def test_an_expired_value_makes_way(backend: RedisBackend, colour: Colour, clock
     assert colour.take(backend, "key") == b"new"
 
 
-def test_what_has_expired_already_is_not_kept(
+def test_expired_value_is_not_kept(
     backend: RedisBackend, colour: Colour, store: redis.Redis, prefix: str
 ) -> None:
     colour.put(backend, "key", expires_at=1000)
     assert keys(store, prefix) == []
 
 
-def test_the_oldest_beyond_the_limit_go(backend: RedisBackend, colour: Colour) -> None:
+def test_oldest_beyond_the_limit_go(backend: RedisBackend, colour: Colour) -> None:
     # In the order of the puts: neither the clock, which stands still, nor the expiry decides.
     for key, expires_at in (("9", 1090.0), ("5", 1020.0), ("7", 1050.0), ("1", 1030.0)):
         colour.put(backend, key, expires_at=expires_at, limit=None)
@@ -160,7 +160,7 @@ def test_taken_and_expired_tokens_do_not_count(
     assert colour.revoke(backend) == 3
 
 
-def test_one_supersedes_the_other(backend: RedisBackend, colour: Colour) -> None:
+def test_limit_of_one_supersedes(backend: RedisBackend, colour: Colour) -> None:
     colour.put(backend, "a", limit=1)
     colour.put(backend, "b", limit=1)
     assert colour.take(backend, "a") is None
@@ -178,7 +178,7 @@ def test_revoke_drops_what_an_owner_has(backend: RedisBackend, colour: Colour) -
 
 
 @pytest.mark.parametrize("limit", [1, None])
-def test_a_key_that_went_to_another_owner_is_theirs(
+def test_key_that_went_to_another_owner_is_theirs(
     backend: RedisBackend, colour: Colour, limit: int | None
 ) -> None:
     colour.put(backend, "key", owner="first", limit=limit)
@@ -189,7 +189,7 @@ def test_a_key_that_went_to_another_owner_is_theirs(
     assert colour.take(backend, "key") == b"theirs"
 
 
-def test_nothing_is_left_behind(
+def test_keys_are_not_left_behind(
     backend: RedisBackend, colour: Colour, store: redis.Redis, prefix: str
 ) -> None:
     colour.put(backend, "long", expires_at=1090.5)
@@ -201,7 +201,7 @@ def test_nothing_is_left_behind(
     assert 85_000 < lives[b"owner"] <= 90_500
 
 
-def test_the_index_of_an_owner_is_pruned(
+def test_index_of_an_owner_is_pruned(
     backend: RedisBackend, store: redis.Redis, prefix: str, clock: Clock
 ) -> None:
     for number in range(30):
@@ -227,14 +227,14 @@ def test_prefixes_keep_apart(backend: RedisBackend, prefix: str, clock: Clock) -
     other.close()
 
 
-def test_a_foreign_value_is_none_of_ours(
+def test_foreign_value_is_none_of_ours(
     backend: RedisBackend, colour: Colour, store: redis.Redis, prefix: str
 ) -> None:
     store.set(f"{{{prefix}}}:token:key", b"short", px=60_000)
     assert colour.take(backend, "key") is None
 
 
-def test_of_many_threads_one_wins(backend: RedisBackend) -> None:
+def test_threads_race_one_wins(backend: RedisBackend) -> None:
     for round_ in range(20):
         backend.put(str(round_), b"v", expires_at=1060, owner="o", limit=None)
         barrier = threading.Barrier(16)
@@ -253,7 +253,7 @@ def test_of_many_threads_one_wins(backend: RedisBackend) -> None:
         assert won == [b"v"]
 
 
-def test_of_many_tasks_one_wins(backend: RedisBackend, loop: Loop) -> None:
+def test_tasks_race_one_wins(backend: RedisBackend, loop: Loop) -> None:
     async def race() -> list[bytes | None]:
         await backend.aput("key", b"v", expires_at=1060, owner="o", limit=None)
         # Many more than there are connections.
@@ -265,7 +265,7 @@ def test_of_many_tasks_one_wins(backend: RedisBackend, loop: Loop) -> None:
 # Connections.
 
 
-def test_a_loop_that_ends_takes_its_connections_along(server: Server) -> None:
+def test_loop_that_ends_takes_its_connections_along(server: Server) -> None:
     backend = RedisBackend(server.url)
 
     def connections() -> int:
@@ -279,7 +279,7 @@ def test_a_loop_that_ends_takes_its_connections_along(server: Server) -> None:
         assert connections() == 0
 
 
-def test_aclose_closes_both_colours_and_they_open_again(server: Server, loop: Loop) -> None:
+def test_aclose_closes_sync_and_async_and_they_open_again(server: Server, loop: Loop) -> None:
     backend = RedisBackend(server.url)
     backend.take("key")
     loop.run(backend.aclose())  # before anything was opened here
@@ -290,7 +290,7 @@ def test_aclose_closes_both_colours_and_they_open_again(server: Server, loop: Lo
         assert "cmd=getdel" not in str(server.ask("CLIENT", "LIST"))
 
 
-def test_a_loop_that_was_merely_closed_is_forgotten(backend: RedisBackend, loop: Loop) -> None:
+def test_loop_that_was_merely_closed_is_forgotten(backend: RedisBackend, loop: Loop) -> None:
     rough = asyncio.new_event_loop()
     rough.run_until_complete(backend.atake("key"))
     wire: Any = backend._async
@@ -301,7 +301,7 @@ def test_a_loop_that_was_merely_closed_is_forgotten(backend: RedisBackend, loop:
     gc.collect()
 
 
-def test_a_fork_is_safe(prefix: str) -> None:
+def test_fork_is_safe(prefix: str) -> None:
     # Parent and child use what was made, and connected, before the fork.
     program = f"""
 import os, time
@@ -326,7 +326,7 @@ backend.close()
 @pytest.mark.parametrize(
     "options", [{}, {"decode_responses": True}, {"protocol": 3}, {"protocol": 2}]
 )
-def test_clients_serve_their_own_colour(
+def test_clients_serve_sync_or_async(
     prefix: str, clock: Clock, loop: Loop, options: dict[str, Any]
 ) -> None:
     client = redis.Redis.from_url(URL, socket_timeout=5, **options)
@@ -347,7 +347,7 @@ def test_clients_serve_their_own_colour(
     loop.run(acient.aclose())
 
 
-def test_a_synchronous_client_serves_asynchronous_callers_in_a_thread(
+def test_synchronous_client_serves_asynchronous_callers_in_a_thread(
     prefix: str, clock: Clock, loop: Loop
 ) -> None:
     with redis.Redis.from_url(URL, socket_timeout=5) as client:
@@ -361,7 +361,7 @@ def test_a_synchronous_client_serves_asynchronous_callers_in_a_thread(
         colour.close(backend)
 
 
-def test_an_asynchronous_client_alone_is_asynchronous_only(
+def test_asynchronous_client_alone_is_asynchronous_only(
     prefix: str, clock: Clock, loop: Loop
 ) -> None:
     client = redis.asyncio.Redis.from_url(URL, socket_timeout=5)
@@ -379,7 +379,7 @@ def test_an_asynchronous_client_alone_is_asynchronous_only(
 
 @pytest.mark.parametrize("kind", [redis.Redis, redis.asyncio.Redis])
 @pytest.mark.parametrize(("timeout", "warned"), [(None, True), (2.0, False)])
-def test_a_client_that_waits_for_ever_is_warned_of(
+def test_client_that_waits_for_ever_is_warned_of(
     kind: Any, timeout: float | None, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "ott_middleware"):
@@ -390,7 +390,7 @@ def test_a_client_that_waits_for_ever_is_warned_of(
 _OLD = int(redis.__version__.split(".")[0]) < 6  # redis-py before it did without the name
 
 
-def test_a_pool_that_wants_a_command_s_name_is_given_one(prefix: str, clock: Clock) -> None:
+def test_pool_that_wants_a_command_s_name_is_given_one(prefix: str, clock: Clock) -> None:
     class Pool(redis.ConnectionPool):
         # As it was before 5.3.
         def get_connection(self, command_name: str, *keys: Any, **options: Any) -> Any:  # type: ignore[override]  # as every version calls it
@@ -403,7 +403,7 @@ def test_a_pool_that_wants_a_command_s_name_is_given_one(prefix: str, clock: Clo
     pool.disconnect()
 
 
-def test_a_unix_socket_will_do(
+def test_unix_socket_will_do(
     serve: Callable[..., Server], tmp_path: Path, colour: Colour, clock: Clock
 ) -> None:
     server = serve("--unixsocket", str(tmp_path / "socket"))
@@ -437,7 +437,7 @@ def test_credentials_in_a_url(server: Server, colour: Colour, clock: Clock) -> N
 # One command each.
 
 
-def test_each_operation_is_one_round_trip(server: Server, colour: Colour, clock: Clock) -> None:
+def test_operation_is_one_round_trip(server: Server, colour: Colour, clock: Clock) -> None:
     from .redis_servers import Proxy
 
     proxy = Proxy(server.port)
@@ -492,7 +492,7 @@ def test_scripts_that_the_server_forgot_are_sent_again(
         "redis://:sesame\u2100@host",
     ],
 )
-def test_a_bad_url_is_refused_without_being_shown(url: str) -> None:
+def test_bad_url_is_refused_without_being_shown(url: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         RedisBackend(url)
     shown = f"{refused.value} {refused.value.__cause__}"
@@ -517,7 +517,7 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], name: str) -> None:
         RedisBackend("redis://127.0.0.1/0", **arguments)
 
 
-def test_what_is_no_client_is_refused() -> None:
+def test_object_that_is_no_client_is_refused() -> None:
     port = free_port()
     client = redis.Redis(port=port, socket_timeout=1)
     with pytest.raises(ConfigurationError, match="a dict; pass a URL, or a client"):
@@ -542,14 +542,14 @@ def test_options_in_the_url_win() -> None:
     assert backend._token_key("k") == b"{mine}:token:k"
 
 
-def test_no_password_in_what_it_shows_of_itself() -> None:
+def test_repr_holds_no_password() -> None:
     backend = RedisBackend("redis://user:sesame@127.0.0.1/0")
     wires: list[Any] = [backend._sync, backend._async]
     shown = repr(backend) + repr(vars(backend)) + "".join(repr(vars(wire)) for wire in wires)
     assert "sesame" not in shown
 
 
-def test_without_redis_py_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_redis_py_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'ott_middleware\[redis\]'"):
         RedisBackend("redis://127.0.0.1/0")

@@ -59,9 +59,7 @@ def text_of(error: BaseException) -> str:
 # No command is sent twice.
 
 
-def test_a_take_whose_answer_is_lost_stays_taken(
-    server: Server, proxy: Proxy, colour: Colour
-) -> None:
+def test_take_whose_reply_is_lost_stays_taken(server: Server, proxy: Proxy, colour: Colour) -> None:
     backend = RedisBackend(proxy.url, timeout=5, clock=lambda: 1000.0)
     colour.put(backend, "key")
     proxy.commands.clear()
@@ -74,7 +72,7 @@ def test_a_take_whose_answer_is_lost_stays_taken(
 
 
 @pytest.mark.parametrize("lost", ["put", "revoke"])
-def test_other_commands_are_not_repeated_either(proxy: Proxy, colour: Colour, lost: str) -> None:
+def test_commands_are_never_repeated(proxy: Proxy, colour: Colour, lost: str) -> None:
     backend = RedisBackend(proxy.url, timeout=5, clock=lambda: 1000.0)
     colour.put(backend, "first")
     colour.revoke(backend)
@@ -86,7 +84,7 @@ def test_other_commands_are_not_repeated_either(proxy: Proxy, colour: Colour, lo
     colour.close(backend)
 
 
-def test_the_retries_of_a_client_are_not_used(proxy: Proxy, colour: Colour, loop: Loop) -> None:
+def test_retries_of_a_client_are_not_used(proxy: Proxy, colour: Colour, loop: Loop) -> None:
     options: dict[str, Any] = {"port": proxy.port, "protocol": 2, "socket_timeout": 5}
     client = redis.Redis(retry=Retry(NoBackoff(), 5), **options)
     acient = redis.asyncio.Redis(retry=AsyncRetry(NoBackoff(), 5), **options)
@@ -121,7 +119,7 @@ class AsyncInterrupted(redis.asyncio.Connection):
             raise asyncio.CancelledError
 
 
-def test_an_answer_that_nobody_read_does_not_reach_the_next_caller(
+def test_reply_that_was_not_read_does_not_reach_the_next_caller(
     server: Server, colour: Colour, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "socket_timeout": 10}
@@ -145,7 +143,7 @@ def test_an_answer_that_nobody_read_does_not_reach_the_next_caller(
     loop.run(apool.disconnect())
 
 
-def test_a_cancelled_take_leaves_no_answer_to_the_next_caller(
+def test_cancelled_take_leaves_no_reply_to_the_next_caller(
     server: Server, backend: RedisBackend, loop: Loop
 ) -> None:
     async def cancelled() -> bytes | None:
@@ -167,7 +165,7 @@ def test_a_cancelled_take_leaves_no_answer_to_the_next_caller(
 # Down, slow, restarted.
 
 
-def test_a_connection_that_died_while_idle_is_replaced(
+def test_connection_that_died_while_idle_is_replaced(
     server: Server, backend: RedisBackend, colour: Colour, loop: Loop
 ) -> None:
     colour.put(backend, "key")
@@ -177,7 +175,7 @@ def test_a_connection_that_died_while_idle_is_replaced(
     colour.close(backend)
 
 
-def test_down_and_up_again(server: Server, backend: RedisBackend, colour: Colour) -> None:
+def test_server_down_and_up_again(server: Server, backend: RedisBackend, colour: Colour) -> None:
     colour.put(backend, "key")
     server.stop()
     for _ in range(3):
@@ -190,7 +188,7 @@ def test_down_and_up_again(server: Server, backend: RedisBackend, colour: Colour
     colour.close(backend)
 
 
-def test_a_token_not_yet_presented_survives_a_restart(
+def test_token_not_yet_presented_survives_a_restart(
     serve: Callable[..., Server], colour: Colour
 ) -> None:
     server = serve("--appendonly", "yes", "--appendfsync", "always")
@@ -206,7 +204,9 @@ def test_a_token_not_yet_presented_survives_a_restart(
     colour.close(backend)
 
 
-def test_slow_is_unavailable_in_time(server: Server, backend: RedisBackend, colour: Colour) -> None:
+def test_slow_server_is_unavailable_in_time(
+    server: Server, backend: RedisBackend, colour: Colour
+) -> None:
     colour.put(backend, "key")
     server.pause()
     began = time.monotonic()
@@ -219,7 +219,7 @@ def test_slow_is_unavailable_in_time(server: Server, backend: RedisBackend, colo
     colour.close(backend)
 
 
-def test_out_of_connections(server: Server, loop: Loop) -> None:
+def test_connections_run_out(server: Server, loop: Loop) -> None:
     backend = RedisBackend(f"{server.url}?max_connections=2&timeout=0.4", clock=lambda: 1000.0)
 
     async def crowd() -> list[Any]:
@@ -238,7 +238,7 @@ def test_out_of_connections(server: Server, loop: Loop) -> None:
     loop.run(backend.aclose())
 
 
-def test_a_server_without_room_for_clients(server: Server, colour: Colour) -> None:
+def test_server_without_room_for_clients(server: Server, colour: Colour) -> None:
     backend = RedisBackend(server.url, clock=lambda: 1000.0)
     client = server.client()
     client.ping()
@@ -254,7 +254,9 @@ def test_a_server_without_room_for_clients(server: Server, colour: Colour) -> No
 # Up, and unwilling.
 
 
-def test_read_only_until_it_is_not(server: Server, backend: RedisBackend, colour: Colour) -> None:
+def test_server_read_only_until_it_is_not(
+    server: Server, backend: RedisBackend, colour: Colour
+) -> None:
     colour.put(backend, "key")
     server.ask("REPLICAOF", "127.0.0.1", str(free_port()))
     for _ in range(2):
@@ -267,9 +269,7 @@ def test_read_only_until_it_is_not(server: Server, backend: RedisBackend, colour
     colour.close(backend)
 
 
-def test_full_is_full_and_drops_nobody(
-    server: Server, backend: RedisBackend, colour: Colour
-) -> None:
+def test_full_server_drops_no_token(server: Server, backend: RedisBackend, colour: Colour) -> None:
     for key in "abc":
         colour.put(backend, key, limit=3)
     server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
@@ -285,7 +285,7 @@ def test_full_is_full_and_drops_nobody(
     colour.close(backend)
 
 
-def test_a_name_that_led_to_a_replica_is_looked_up_again(
+def test_name_that_led_to_a_replica_is_looked_up_again(
     serve: Callable[..., Server], server: Server, proxy: Proxy, colour: Colour
 ) -> None:
     backend = RedisBackend(proxy.url, clock=lambda: 1000.0)
@@ -319,7 +319,9 @@ def test_bad_credentials(server: Server, colour: Colour, user: str, reason: str)
     colour.close(backend)
 
 
-def test_servers_quote_keys_and_we_do_not(serve: Callable[..., Server], colour: Colour) -> None:
+def test_error_texts_that_quote_keys_are_not_repeated(
+    serve: Callable[..., Server], colour: Colour
+) -> None:
     server = serve("--rename-command", "GETDEL", "")
     backend = RedisBackend(server.url, clock=lambda: 1000.0)
     with pytest.raises(BackendUnavailable, match=r"too old: it takes 6\.2") as refused:
@@ -331,7 +333,7 @@ def test_servers_quote_keys_and_we_do_not(serve: Callable[..., Server], colour: 
     colour.close(backend)
 
 
-def test_a_cluster_wants_its_own_client(clusters: Clusters, colour: Colour) -> None:
+def test_cluster_wants_its_own_client(clusters: Clusters, colour: Colour) -> None:
     backend = RedisBackend(clusters.without_slots.url, clock=lambda: 1000.0)
     with pytest.raises(BackendUnavailable, match="pass a RedisCluster client"):
         colour.take(backend, "key")
@@ -385,7 +387,7 @@ def cluster(clusters: Clusters) -> Server:
 
 
 @pytest.mark.parametrize("decode", [False, True])
-def test_a_cluster(cluster: Server, colour: Colour, loop: Loop, decode: bool) -> None:
+def test_cluster(cluster: Server, colour: Colour, loop: Loop, decode: bool) -> None:
     options: dict[str, Any] = {"host": "127.0.0.1", "port": cluster.port, "socket_timeout": 5}
     client = redis.RedisCluster(decode_responses=decode, **options)
     acient = redis.asyncio.RedisCluster(decode_responses=decode, **options)
@@ -422,7 +424,7 @@ def collected(loop: Loop) -> Iterator[None]:
 # Older asyncio clients of redis-py lose track of a cluster's node that failed them.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("collected")
-def test_the_retries_of_a_cluster_s_client_are_not_used(
+def test_retries_of_a_cluster_s_client_are_not_used(
     cluster: Server, colour: Colour, loop: Loop
 ) -> None:
     proxy = Proxy(cluster.port)
@@ -547,7 +549,7 @@ def test_tls(serve: Callable[..., Server], certificate: tuple[Path, Path], colou
 # Behind the middleware.
 
 
-def test_503_while_it_is_down_and_service_afterwards(
+def test_server_that_is_down_is_503_and_serves_afterwards(
     serve: Callable[..., Server], world: AppCaller, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve("--requirepass", SECRET)
@@ -571,7 +573,7 @@ def test_503_while_it_is_down_and_service_afterwards(
     assert world.verify(app, world.generate(app).json["token"]).status == 200
 
 
-def test_full_behind_the_middleware(server: Server, world: AppCaller) -> None:
+def test_middleware_over_a_full_server(server: Server, world: AppCaller) -> None:
     app = world.wrap(backend=server.url)
     server.ask("CONFIG", "SET", "maxmemory", "1")
     answer = world.generate(app)
@@ -580,7 +582,7 @@ def test_full_behind_the_middleware(server: Server, world: AppCaller) -> None:
     assert world.generate(app).status == 200
 
 
-def test_an_asynchronous_client_alone_can_not_serve_wsgi(loop: Loop) -> None:
+def test_asynchronous_client_alone_can_not_serve_wsgi(loop: Loop) -> None:
     client = redis.asyncio.Redis(port=free_port(), socket_timeout=1)
     backend = RedisBackend(client)
     with pytest.raises(ConfigurationError, match="RedisBackend is asynchronous only"):

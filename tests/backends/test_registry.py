@@ -56,7 +56,7 @@ def test_redis(url: str) -> None:
     assert isinstance(backend_of(url), RedisBackend)
 
 
-def test_the_middleware_and_the_service_take_urls(world: AppCaller) -> None:
+def test_middleware_and_the_service_take_urls(world: AppCaller) -> None:
     app = world.wrap(backend="memory://")
     token = world.generate(app).json["token"]
     assert [world.verify(app, token).status for _ in range(2)] == [200, 400]
@@ -65,7 +65,7 @@ def test_the_middleware_and_the_service_take_urls(world: AppCaller) -> None:
     assert service.clock is service.backend.clock
 
 
-def test_a_url_s_password_is_in_no_repr() -> None:
+def test_url_s_password_is_in_no_repr() -> None:
     url = f"redis://:{SECRET}@127.0.0.1:1/0"
     options = Options(session="sid", backend=url)
     assert SECRET not in repr(options)
@@ -98,7 +98,7 @@ def test_a_url_s_password_is_in_no_repr() -> None:
         f"makes://{SECRET}",
     ],
 )
-def test_a_bad_url_is_refused_without_being_shown(url: str) -> None:
+def test_bad_url_is_refused_without_being_shown(url: str) -> None:
     def raises(url: str) -> Backend:
         raise ValueError(f"can't parse {url}")
 
@@ -116,7 +116,7 @@ def test_a_bad_url_is_refused_without_being_shown(url: str) -> None:
     assert SECRET not in str(refused.value)
 
 
-def test_an_unknown_scheme_names_the_known_ones() -> None:
+def test_unknown_scheme_names_the_known_ones() -> None:
     with pytest.raises(ConfigurationError) as refused:
         backend_of("nosuch://host")
     for known in ("memory", "sqlite", "redis", "rediss", "postgresql", "mysql", "register_backend"):
@@ -146,7 +146,7 @@ def test_sqlalchemy(tmp_path: Path) -> None:
     backend.close()
 
 
-def test_without_its_library_a_backend_says_what_to_install(
+def test_missing_library_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("ott_middleware.backends.sql")]:
@@ -163,7 +163,7 @@ def test_without_its_library_a_backend_says_what_to_install(
     "make",
     ["ott_middleware.SQLAlchemyBackend", "OneTimeTokens(url, sessions=CookieSession('sid'))"],
 )
-def test_without_a_part_of_its_library_as_well(make: str) -> None:
+def test_missing_part_of_a_library_says_what_to_install(make: str) -> None:
     # SQLAlchemy comes without what its asyncio part needs, unless one asks for it.
     program = f"""
 import sys
@@ -181,11 +181,11 @@ else:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-def test_every_name_is_listed() -> None:
+def test_names_are_all_listed() -> None:
     assert set(ott_middleware.__all__) <= set(dir(ott_middleware))
 
 
-def test_a_password_is_not_shown_while_options_are_checked(world: AppCaller) -> None:
+def test_password_is_not_shown_while_options_are_checked(world: AppCaller) -> None:
     # By what shows the variables of a traceback.
     with pytest.raises(ConfigurationError) as refused:
         world.wrap(backend=f"redis://:{SECRET}@127.0.0.1:1/0", base_path="bad")
@@ -204,7 +204,7 @@ class Mine(MemoryBackend):
         self.url = url
 
 
-def test_a_scheme_of_one_s_own() -> None:
+def test_scheme_of_one_s_own() -> None:
     register_backend("mine", Mine)
     for url in ("mine://user:Pass@Host/x?y#z", "mine+tls://host", "MINE://Host"):
         backend = backend_of(url)
@@ -213,7 +213,7 @@ def test_a_scheme_of_one_s_own() -> None:
         assert backend.url == f"{scheme.lower()}:{rest}"  # whole, but that schemes have no case
 
 
-def test_a_scheme_can_have_a_factory_for_one_driver() -> None:
+def test_scheme_can_have_a_factory_for_one_driver() -> None:
     class Other(Mine):
         pass
 
@@ -223,23 +223,23 @@ def test_a_scheme_can_have_a_factory_for_one_driver() -> None:
     assert type(backend_of("mine+more://host")) is Mine
 
 
-def test_the_last_to_register_a_scheme_has_it() -> None:
+def test_scheme_belongs_to_the_last_that_registered() -> None:
     register_backend("redis", Mine)
     assert isinstance(backend_of("redis://host"), Mine)
 
 
 @pytest.mark.parametrize("scheme", ["", "UPPER", "1st", "with space", "a://", None, 3])
-def test_what_can_be_no_scheme_is_refused(scheme: Any) -> None:
+def test_scheme_that_is_malformed_is_refused(scheme: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^scheme: "):
         register_backend(scheme, Mine)
 
 
-def test_what_can_be_no_factory_is_refused() -> None:
+def test_factory_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"^factory: 'mine'"):
         register_backend("mine", "mine")  # type: ignore[arg-type]  # wrong on purpose
 
 
-def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def imports(url: str) -> Backend:
         importlib.import_module("a_package_that_is_not_there")
         return Mine(url)
@@ -280,7 +280,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_an_entry_point_is_used_where_its_scheme_is(installed: Path) -> None:
+def test_entry_point_is_used_where_its_scheme_is(installed: Path) -> None:
     with pytest.raises(ConfigurationError, match="plugged"):
         backend_of("nosuch://host")  # listed, and not loaded
     assert "ott_plugin" not in sys.modules
@@ -288,11 +288,11 @@ def test_an_entry_point_is_used_where_its_scheme_is(installed: Path) -> None:
         assert type(backend_of(url)).__name__ == "Plugged"
 
 
-def test_an_entry_point_does_not_replace_what_is_shipped(installed: Path) -> None:
+def test_entry_point_does_not_replace_what_is_shipped(installed: Path) -> None:
     assert isinstance(backend_of("redis://127.0.0.1:1"), RedisBackend)
 
 
-def test_an_entry_point_that_can_not_be_loaded_is_named(installed: Path) -> None:
+def test_entry_point_that_can_not_be_loaded_is_named(installed: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"ott_plugin:NoSuchName.*AttributeError"):
         backend_of(f"broken://{SECRET}@host")
 
@@ -300,12 +300,12 @@ def test_an_entry_point_that_can_not_be_loaded_is_named(installed: Path) -> None
 # Other things than URLs.
 
 
-def test_a_backend_is_itself() -> None:
+def test_backend_object_is_used_as_it_is() -> None:
     backend = MemoryBackend()
     assert backend_of(backend) is backend
 
 
-def test_a_backend_must_have_some_put_and_take() -> None:
+def test_backend_must_have_some_put_and_take() -> None:
     class Without(Backend):
         def put(self, *arguments: Any, **keywords: Any) -> None: ...
 
@@ -313,9 +313,7 @@ def test_a_backend_must_have_some_put_and_take() -> None:
         backend_of(Without())
 
 
-def test_no_backend_at_all_is_one_in_memory(
-    world: AppCaller, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_default_backend_is_memory(world: AppCaller, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         app = world.wrap()
     assert isinstance(app.flow.tokens.backend, MemoryBackend)

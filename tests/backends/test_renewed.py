@@ -51,7 +51,7 @@ class Prepared(Thing):
         self.prepared += 1
 
 
-def test_what_is_registered_is_told_as_long_as_it_is_referenced(
+def test_registered_object_is_told_as_long_as_it_is_referenced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for registry in ("_renewed", "_prepared"):
@@ -223,7 +223,7 @@ class Outcomes(MemoryBackend):
         return self.outcome and super().take(key)
 
 
-def test_what_a_child_of_the_contract_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_of_the_contract_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     told = iter([None, "has hung"])
     monkeypatch.setattr(races, "_in_child", lambda backend, key: next(told))
     answers: queue.Queue[Any] = queue.Queue()
@@ -244,7 +244,7 @@ def test_what_a_child_of_the_contract_says(monkeypatch: pytest.MonkeyPatch) -> N
     assert races._outcome(caller, "key") == "failed with KeyTaken"
 
 
-def test_what_the_contract_hears_of_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contract_hears_of_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
     # Its threads are not there in the child, which only uses the backend.
     monkeypatch.setattr(warnings, "filters", [("ignore", None, DeprecationWarning, None, 0)])
     backend = Outcomes()
@@ -256,7 +256,7 @@ def test_what_the_contract_hears_of_a_child(monkeypatch: pytest.MonkeyPatch) -> 
     assert races._in_child(backend, "key") == "has hung for 0 seconds"
 
 
-def test_the_contract_where_there_is_no_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contract_where_there_is_no_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     class Contract(BackendContract):
         def before_fork(self) -> Any:
             return Outcomes
@@ -266,7 +266,7 @@ def test_the_contract_where_there_is_no_fork(monkeypatch: pytest.MonkeyPatch) ->
         Contract().test_of_parent_and_forked_children_one_wins()
 
 
-def test_a_parent_asks_a_busy_engine_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parent_asks_a_busy_engine_again(monkeypatch: pytest.MonkeyPatch) -> None:
     caller: Any = None
     monkeypatch.setattr(races, "_PAUSE", 0)
     outcomes = iter([None, None, "redeemed"])

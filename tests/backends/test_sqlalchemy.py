@@ -187,7 +187,7 @@ def _without_returning(
         ({"timeout": "5"}, "^timeout: '5'; use"),
     ],
 )
-def test_a_bad_argument_is_refused_with_a_cure(arguments: dict[str, Any], text: str) -> None:
+def test_bad_argument_is_refused_with_a_cure(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigurationError, match=text) as caught:
         SQLAlchemyBackend(**{"store": "sqlite:///tokens.db", **arguments})
     assert "hunter2" not in repr(caught.value)
@@ -204,18 +204,18 @@ def test_a_bad_argument_is_refused_with_a_cure(arguments: dict[str, Any], text: 
         ("sqlite:///tokens.db", "pysqlite"),
     ],
 )
-def test_a_url_without_a_driver_gets_one_that_is_there(url: str, driver: str) -> None:
+def test_url_without_a_driver_gets_one_that_is_there(url: str, driver: str) -> None:
     assert SQLAlchemyBackend(url)._engine.dialect.driver == driver
 
 
-def test_a_url_without_a_driver_that_is_there_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_url_without_a_driver_that_is_there_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ott_middleware.backends.sqlalchemy.engine.find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "MySQLdb", None)  # PyMySQL may stand in for it
     with pytest.raises(ConfigurationError, match="mysql:// needs MySQLdb; install it"):
         SQLAlchemyBackend("mysql://u@h/d")
 
 
-def test_what_the_url_says_goes_before_the_timeout() -> None:
+def test_url_options_go_before_the_timeout() -> None:
     from ott_middleware.backends.sqlalchemy.engine import _connect_args
 
     url = sqlalchemy.make_url("postgresql://h/d?connect_timeout=60&options=-c%20jit=off")
@@ -226,7 +226,7 @@ def test_what_the_url_says_goes_before_the_timeout() -> None:
 # Colours.
 
 
-def test_an_asynchronous_engine_has_one_colour(tmp_path: Path) -> None:
+def test_asynchronous_engine_is_async_only(tmp_path: Path) -> None:
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/tokens.db", poolclass=NullPool)
     backend = SQLAlchemyBackend(engine)
     assert backend.async_only
@@ -254,7 +254,7 @@ def test_an_asynchronous_engine_has_one_colour(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_synchronous_engine_has_both_colours(backend: SQLAlchemyBackend, place: Database) -> None:
+def test_synchronous_engine_serves_both(backend: SQLAlchemyBackend, place: Database) -> None:
     assert not backend.async_only
 
     async def main() -> None:
@@ -266,7 +266,7 @@ def test_a_synchronous_engine_has_both_colours(backend: SQLAlchemyBackend, place
     assert backend.take("key") == b"value"
 
 
-def test_an_engine_of_the_user_stays_open_and_as_it_was(place: Database) -> None:
+def test_engine_of_the_user_stays_open_and_as_it_was(place: Database) -> None:
     backend = SQLAlchemyBackend(place.keeper, table=place.table)
     backend.create_table()
     backend.put("key", b"value", **LATER)
@@ -280,7 +280,7 @@ def test_an_engine_of_the_user_stays_open_and_as_it_was(place: Database) -> None
     assert backend.take("key") == b"value"
 
 
-def test_the_table_may_be_part_of_the_users_metadata(place: Database) -> None:
+def test_table_may_be_part_of_the_users_metadata(place: Database) -> None:
     metadata = MetaData()
     table = token_table(metadata, place.table)
     assert metadata.tables == {place.table: table}
@@ -300,7 +300,7 @@ def test_the_table_may_be_part_of_the_users_metadata(place: Database) -> None:
     metadata.drop_all(place.keeper)
 
 
-def test_workers_may_make_the_table_at_once(place: Database) -> None:
+def test_table_made_by_workers_at_once(place: Database) -> None:
     backends = [SQLAlchemyBackend(place.url, table=place.table) for _ in range(6)]
     barrier = threading.Barrier(6)
     failed: list[BaseException] = []
@@ -323,14 +323,14 @@ def test_workers_may_make_the_table_at_once(place: Database) -> None:
         backend.close()
 
 
-def test_a_table_that_can_not_be_made_is_told(tmp_path: Path) -> None:
+def test_table_that_can_not_be_made_is_told(tmp_path: Path) -> None:
     backend = SQLAlchemyBackend(f"sqlite:///{tmp_path}/nowhere/tokens.db")
     with pytest.raises(BackendUnavailable, match="the database: OperationalError"):
         backend.create_table()
     backend.close()
 
 
-def test_without_the_table_the_error_says_what_to_call(place: Database) -> None:
+def test_missing_table_says_what_to_call(place: Database) -> None:
     backend = SQLAlchemyBackend(place.url, table=place.table)
     with pytest.raises(BackendUnavailable, match=r"call create_table\(\)"):
         backend.take("key")
@@ -344,7 +344,7 @@ def test_without_the_table_the_error_says_what_to_call(place: Database) -> None:
 
 # Not SQLite, which has one writer at a time.
 @pytest.mark.parametrize("place", [k for k in KEEPERS if "sqlite" not in k], indirect=True)
-def test_a_rolled_back_transaction_of_the_user_changes_nothing(
+def test_rolled_back_transaction_of_the_user_changes_nothing(
     place: Database, backend: SQLAlchemyBackend
 ) -> None:
     mine = SQLAlchemyBackend(place.keeper, table=place.table)
@@ -356,7 +356,7 @@ def test_a_rolled_back_transaction_of_the_user_changes_nothing(
     assert mine.take("key") is None
 
 
-def test_an_expired_key_can_be_lost_to_another(
+def test_expired_key_can_be_lost_to_another(
     place: Database, backend: SQLAlchemyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Between dropping the expired row and putting its own, another puts that key.
@@ -416,7 +416,7 @@ def test_expired_tokens_go_some_at_a_time(place: Database) -> None:
     backend.close()
 
 
-def test_an_expired_token_makes_way_before_its_turn(place: Database) -> None:
+def test_expired_token_makes_way_before_its_turn(place: Database) -> None:
     clock = Clock()
     backend = SQLAlchemyBackend(place.url, table=place.table, clock=clock)
     backend.create_table()
@@ -436,7 +436,7 @@ def refused(drivername: str) -> str:
 
 
 @pytest.mark.parametrize("driver", [name for name in DRIVERS if not name.startswith("sqlite")])
-def test_an_engine_that_is_down_is_not_available(driver: str) -> None:
+def test_engine_that_is_down_is_not_available(driver: str) -> None:
     backend = SQLAlchemyBackend(refused(driver), timeout=1)
     began = time.monotonic()
     with pytest.raises(BackendUnavailable) as caught:
@@ -457,7 +457,7 @@ def test_wrong_credentials_are_not_shown(driver: str, tmp_path: Path) -> None:
     backend.close()
 
 
-def test_an_engine_that_is_slow_is_given_up(postgres: Database) -> None:
+def test_engine_that_is_slow_is_given_up(postgres: Database) -> None:
     backend = SQLAlchemyBackend(postgres.url, table=postgres.table, timeout=0.3)
     backend.create_table()
     backend.put("key", b"value", **LATER)
@@ -471,7 +471,7 @@ def test_an_engine_that_is_slow_is_given_up(postgres: Database) -> None:
     backend.close()
 
 
-def test_a_row_that_is_locked_is_given_up(tmp_path: Path) -> None:
+def test_row_that_is_locked_is_given_up(tmp_path: Path) -> None:
     with database("mysql+pymysql", tmp_path) as place:
         backend = SQLAlchemyBackend(place.url, table=place.table, timeout=1)
         backend.create_table()
@@ -484,7 +484,7 @@ def test_a_row_that_is_locked_is_given_up(tmp_path: Path) -> None:
         backend.close()
 
 
-def test_an_asynchronous_engine_that_hangs_is_given_up(postgres: Database) -> None:
+def test_asynchronous_engine_that_hangs_is_given_up(postgres: Database) -> None:
     engine = create_async_engine(postgres.url.set(drivername="postgresql+asyncpg"))
     backend = SQLAlchemyBackend(engine, table=postgres.table, timeout=0.1)
 
@@ -500,7 +500,7 @@ def test_an_asynchronous_engine_that_hangs_is_given_up(postgres: Database) -> No
     asyncio.run(main())
 
 
-def test_out_of_connections(postgres: Database) -> None:
+def test_connections_run_out(postgres: Database) -> None:
     engine = create_engine(postgres.url, pool_size=1, max_overflow=0, pool_timeout=0.05)
     backend = SQLAlchemyBackend(engine, table=postgres.table)
     backend.create_table()
@@ -513,7 +513,7 @@ def test_out_of_connections(postgres: Database) -> None:
     engine.dispose()
 
 
-def test_a_database_that_is_read_only(postgres: Database) -> None:
+def test_database_that_is_read_only(postgres: Database) -> None:
     SQLAlchemyBackend(postgres.keeper, table=postgres.table).create_table()
     url = postgres.url.update_query_dict({"options": "-c default_transaction_read_only=on"})
     backend = SQLAlchemyBackend(url, table=postgres.table)
@@ -528,7 +528,7 @@ def test_a_database_that_is_read_only(postgres: Database) -> None:
     backend.close()
 
 
-def test_a_lost_answer_is_a_lost_token(postgres: Database) -> None:
+def test_lost_reply_is_a_lost_token(postgres: Database) -> None:
     line = Line(postgres.url)
     # Without the ping, so that it is the answer to the take that is lost.
     engine = create_engine(line.url)
@@ -551,7 +551,7 @@ def test_a_lost_answer_is_a_lost_token(postgres: Database) -> None:
 
 
 @pytest.mark.parametrize("driver", [name for name in DRIVERS if not name.startswith("sqlite")])
-def test_after_a_restart_the_next_call_goes_through(driver: str, tmp_path: Path) -> None:
+def test_restart_lets_the_next_call_through(driver: str, tmp_path: Path) -> None:
     async def main(place: Database, line: Line) -> None:
         backend = SQLAlchemyBackend(line.url, table=place.table)
         await backend.acreate_table()
@@ -573,7 +573,7 @@ def test_after_a_restart_the_next_call_goes_through(driver: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("driver", ["postgresql+psycopg", "mysql+pymysql"])
-def test_the_server_is_asked_where_its_silence_tells_nothing(
+def test_server_is_asked_where_its_silence_tells_nothing(
     driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
@@ -603,7 +603,7 @@ def test_the_server_is_asked_where_its_silence_tells_nothing(
         backend.close()
 
 
-def test_a_connection_that_said_something_is_not_quiet() -> None:
+def test_connection_that_said_something_is_not_quiet() -> None:
     near, far = socket.socketpair()
     with near:
         assert _quiet(near)
@@ -617,7 +617,7 @@ def test_a_connection_that_said_something_is_not_quiet() -> None:
     assert not _quiet(object())
 
 
-def test_a_full_database_is_full(tmp_path: Path) -> None:
+def test_full_database_is_full(tmp_path: Path) -> None:
     with database("sqlite+pysqlite", tmp_path) as place:
         backend = SQLAlchemyBackend(place.url, table=place.table)
         event.listen(
@@ -650,7 +650,7 @@ class DiskFull(Exception):
         (Exception("secret"), BackendUnavailable, "the database: Exception"),
     ],
 )
-def test_what_errors_mean(error: Exception, kind: type[Exception], text: str) -> None:
+def test_errors_mean(error: Exception, kind: type[Exception], text: str) -> None:
     raised = error if isinstance(error, OSError) else sqlalchemy.exc.DBAPIError("", {}, error)
     with pytest.raises(kind) as caught, failures():
         raise raised
@@ -661,7 +661,7 @@ def test_what_errors_mean(error: Exception, kind: type[Exception], text: str) ->
 
 
 @pytest.mark.parametrize("driver", ["postgresql+psycopg", "mysql+pymysql"])
-def test_503_while_it_is_down_and_service_afterwards(
+def test_server_that_is_down_is_503_and_serves_afterwards(
     driver: str, tmp_path: Path, world: AppCaller, caplog: pytest.LogCaptureFixture
 ) -> None:
     with database(driver, tmp_path) as place:
@@ -693,7 +693,7 @@ def test_503_while_it_is_down_and_service_afterwards(
 # Processes.
 
 
-def test_a_fork_leaves_the_connections_to_the_parent(
+def test_fork_leaves_the_connections_to_the_parent(
     place: Database, backend: SQLAlchemyBackend
 ) -> None:
     for number in range(20):
@@ -710,7 +710,7 @@ def test_a_fork_leaves_the_connections_to_the_parent(
     assert backend.take("of the child") == b"child"
 
 
-def test_a_pool_is_renewed_in_another_process(
+def test_pool_is_renewed_in_another_process(
     place: Database, backend: SQLAlchemyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend.put("key", b"value", **LATER)
@@ -727,7 +727,7 @@ def test_a_pool_is_renewed_in_another_process(
     pool.dispose()
 
 
-def test_nobody_pays_for_it_unasked() -> None:
+def test_import_is_lazy() -> None:
     code = (
         "import sys, ott_middleware; print('sqlalchemy' in sys.modules, 'sqlite3' in sys.modules)"
     )

@@ -95,7 +95,7 @@ def _before_335(path: str) -> Backend:
 
 
 @pytest.mark.parametrize("path", ["", ":memory:", "file:tokens?mode=memory", "a\0b"])
-def test_a_path_that_is_none_is_refused_with_a_cure(path: str) -> None:
+def test_path_that_is_none_is_refused_with_a_cure(path: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^path: .* use the path .*MemoryBackend\(\)"):
         SQLiteBackend(path)
 
@@ -113,12 +113,12 @@ def test_a_path_that_is_none_is_refused_with_a_cure(path: str) -> None:
         ({"durability": "full"}, "durability: 'full'; use 'taken', 'all' or 'none'"),
     ],
 )
-def test_a_bad_option_is_refused_with_a_cure(options: dict[str, Any], text: str) -> None:
+def test_bad_option_is_refused_with_a_cure(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigurationError, match=text):
         SQLiteBackend(**{"path": "tokens.db", **options})
 
 
-def test_the_path_is_kept_when_the_process_moves(
+def test_path_is_kept_when_the_process_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -135,7 +135,7 @@ def test_the_path_is_kept_when_the_process_moves(
 @pytest.mark.parametrize(
     ("durability", "after_put", "after_take"), [("taken", 1, 2), ("all", 2, 2), ("none", 1, 1)]
 )
-def test_what_has_to_last_is_synchronised(
+def test_synchronous_level_by_operation(
     path: Path, durability: Any, after_put: int, after_take: int
 ) -> None:
     backend = SQLiteBackend(path, durability=durability)
@@ -156,7 +156,7 @@ def test_what_has_to_last_is_synchronised(
     backend.close()
 
 
-def test_a_killed_process_loses_nothing(path: Path) -> None:
+def test_killed_process_loses_nothing(path: Path) -> None:
     code = (
         "import os, signal, sys; from ott_middleware import SQLiteBackend\n"
         "b = SQLiteBackend(sys.argv[1])\n"
@@ -185,7 +185,7 @@ def modes(path: Path) -> dict[str, int]:
     return {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
 
 
-def test_nobody_else_may_read_the_files(path: Path, backend: SQLiteBackend) -> None:
+def test_files_are_readable_by_the_owner_alone(path: Path, backend: SQLiteBackend) -> None:
     before = os.umask(0)
     try:
         put(backend, "key")
@@ -194,14 +194,14 @@ def test_nobody_else_may_read_the_files(path: Path, backend: SQLiteBackend) -> N
     assert modes(path) == dict.fromkeys(FILES, 0o600)
 
 
-def test_a_file_that_is_there_keeps_its_mode(path: Path, backend: SQLiteBackend) -> None:
+def test_file_that_is_there_keeps_its_mode(path: Path, backend: SQLiteBackend) -> None:
     path.touch()
     path.chmod(0o660)
     put(backend, "key")
     assert modes(path) == dict.fromkeys(FILES, 0o660)
 
 
-def test_the_directory_may_appear_later(tmp_path: Path) -> None:
+def test_directory_may_appear_later(tmp_path: Path) -> None:
     backend = SQLiteBackend(tmp_path / "later" / "tokens.db")
     for _ in range(2):
         with pytest.raises(BackendUnavailable, match="SQLite: No such file or directory"):
@@ -212,14 +212,14 @@ def test_the_directory_may_appear_later(tmp_path: Path) -> None:
     backend.close()
 
 
-def test_a_path_that_is_a_directory_is_not_available(tmp_path: Path) -> None:
+def test_path_that_is_a_directory_is_not_available(tmp_path: Path) -> None:
     backend = SQLiteBackend(tmp_path)
     with pytest.raises(BackendUnavailable, match="SQLite: unable to open database file"):
         backend.take("key")
 
 
 @pytest.mark.parametrize("also", [[], ["-wal"], ["-shm"], ["-wal", "-shm"]])
-def test_the_file_may_be_deleted_under_it(path: Path, also: list[str]) -> None:
+def test_file_may_be_deleted_under_it(path: Path, also: list[str]) -> None:
     first, second = SQLiteBackend(path), SQLiteBackend(path)
     put(first, "old")
     put(second, "older")
@@ -238,7 +238,7 @@ def test_the_file_may_be_deleted_under_it(path: Path, also: list[str]) -> None:
     second.close()
 
 
-def test_an_operation_on_a_deleted_file_does_not_harm_the_new_one(path: Path) -> None:
+def test_operation_on_a_deleted_file_does_not_harm_the_new_one(path: Path) -> None:
     first, second = SQLiteBackend(path), SQLiteBackend(path)
     put(first, "old")
     put(second, "older")
@@ -257,7 +257,7 @@ def test_an_operation_on_a_deleted_file_does_not_harm_the_new_one(path: Path) ->
     second.close()
 
 
-def test_the_directory_may_be_deleted_under_it(tmp_path: Path) -> None:
+def test_directory_may_be_deleted_under_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     backend = SQLiteBackend(home / "tokens.db")
@@ -312,7 +312,7 @@ def test_processes_that_find_the_file_deleted_do_not_disagree(path: Path) -> Non
     backend.close()
 
 
-def test_a_link_leads_to_the_file(tmp_path: Path) -> None:
+def test_link_leads_to_the_file(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "link.db").symlink_to(tmp_path / "data" / "real.db")
     backend = SQLiteBackend(tmp_path / "link.db")
@@ -325,7 +325,7 @@ def test_a_link_leads_to_the_file(tmp_path: Path) -> None:
     backend.close()
 
 
-def test_a_file_that_is_no_database_is_not_available(path: Path, backend: SQLiteBackend) -> None:
+def test_file_that_is_no_database_is_not_available(path: Path, backend: SQLiteBackend) -> None:
     path.write_bytes(b"no database " * 100)
     with pytest.raises(BackendUnavailable, match="SQLite: file is not a database"):
         backend.take("key")
@@ -333,7 +333,7 @@ def test_a_file_that_is_no_database_is_not_available(path: Path, backend: SQLite
     put(backend, "key")
 
 
-def test_a_file_system_without_a_wal_is_refused(
+def test_file_system_without_a_wal_is_refused(
     backend: SQLiteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect = sqlite3.connect
@@ -346,7 +346,7 @@ def test_a_file_system_without_a_wal_is_refused(
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="changes the user")
-def test_a_file_that_is_read_only_is_not_available(tmp_path: Path) -> None:
+def test_file_that_is_read_only_is_not_available(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     home = tmp_path / "home"
     home.mkdir(mode=0o777)
@@ -393,7 +393,7 @@ def in_child(function: Callable[[], object], fork: Callable[[], int] = os.fork) 
 # Processes and threads.
 
 
-def test_a_fork_inherits_nothing(path: Path, backend: SQLiteBackend) -> None:
+def test_fork_inherits_nothing(path: Path, backend: SQLiteBackend) -> None:
     put(backend, "before")
     put(backend, "mine")
 
@@ -408,7 +408,7 @@ def test_a_fork_inherits_nothing(path: Path, backend: SQLiteBackend) -> None:
     assert backend.take("of the child") == b"child"
 
 
-def test_nothing_is_open_while_the_process_forks(path: Path, backend: SQLiteBackend) -> None:
+def test_fork_finds_nothing_open(path: Path, backend: SQLiteBackend) -> None:
     put(backend, "key")
 
     def open_files() -> list[str]:
@@ -427,7 +427,7 @@ def test_nothing_is_open_while_the_process_forks(path: Path, backend: SQLiteBack
     assert backend.take("key") == b"value"
 
 
-def test_a_fork_amid_operations_of_other_threads(backend: SQLiteBackend) -> None:
+def test_fork_amid_operations_of_other_threads(backend: SQLiteBackend) -> None:
     stop = threading.Event()
     failures: list[BaseException] = []
 
@@ -456,7 +456,7 @@ def test_a_fork_amid_operations_of_other_threads(backend: SQLiteBackend) -> None
     assert failures == []
 
 
-def test_a_fork_that_python_knows_nothing_of_is_refused(backend: SQLiteBackend) -> None:
+def test_fork_that_python_knows_nothing_of_is_refused(backend: SQLiteBackend) -> None:
     put(backend, "key")
     fork = ctypes.CDLL(None).fork
 
@@ -473,7 +473,7 @@ def test_a_fork_that_python_knows_nothing_of_is_refused(backend: SQLiteBackend) 
     assert backend.take("key") == b"value"
 
 
-def test_an_open_file_is_used_by_its_own_process_alone(
+def test_open_file_is_used_by_its_own_process_alone(
     backend: SQLiteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(backend, "key")
@@ -484,14 +484,14 @@ def test_an_open_file_is_used_by_its_own_process_alone(
     assert backend.take("key") == b"value"
 
 
-def test_a_fork_that_python_knows_nothing_of_before_the_first_call_is_fine(path: Path) -> None:
+def test_fork_that_python_knows_nothing_of_before_the_first_call_is_fine(path: Path) -> None:
     backend = SQLiteBackend(path)
     assert in_child(lambda: put(backend, "key"), ctypes.CDLL(None).fork) == "None"
     assert backend.take("key") == b"value"
     backend.close()
 
 
-def test_a_backend_that_is_forgotten_closes(path: Path) -> None:
+def test_backend_that_is_forgotten_closes(path: Path) -> None:
     backend = SQLiteBackend(path)
     put(backend, "key")
     del backend
@@ -499,7 +499,7 @@ def test_a_backend_that_is_forgotten_closes(path: Path) -> None:
     assert {file.name for file in path.parent.iterdir()} == {"tokens.db", "tokens.db-lock"}
 
 
-def test_a_closed_backend_opens_again(backend: SQLiteBackend) -> None:
+def test_closed_backend_opens_again(backend: SQLiteBackend) -> None:
     put(backend, "key")
     backend.close()
     backend.close()
@@ -516,7 +516,7 @@ def writer(path: Path, backend: SQLiteBackend) -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-def test_a_file_that_others_keep_locked_is_not_available(
+def test_file_that_others_keep_locked_is_not_available(
     path: Path, writer: sqlite3.Connection
 ) -> None:
     backend = SQLiteBackend(path, timeout=0.05)
@@ -534,9 +534,7 @@ def test_a_file_that_others_keep_locked_is_not_available(
     backend.close()
 
 
-def test_a_thread_does_not_wait_for_ever_for_another(
-    path: Path, writer: sqlite3.Connection
-) -> None:
+def test_thread_does_not_wait_for_ever_for_another(path: Path, writer: sqlite3.Connection) -> None:
     backend = SQLiteBackend(path, timeout=0.2)
     failures: list[str] = []
 
@@ -556,7 +554,7 @@ def test_a_thread_does_not_wait_for_ever_for_another(
     backend.close()
 
 
-def test_a_full_disk_is_full(backend: SQLiteBackend) -> None:
+def test_full_disk_is_full(backend: SQLiteBackend) -> None:
     put(backend, "key")
     connection = backend._file._connection
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
@@ -567,7 +565,7 @@ def test_a_full_disk_is_full(backend: SQLiteBackend) -> None:
     assert backend.take("key") == b"value"
 
 
-def test_an_error_leaves_nothing_half_done(backend: SQLiteBackend) -> None:
+def test_error_leaves_nothing_half_done(backend: SQLiteBackend) -> None:
     put(backend, "kept", limit=1)
     put(backend, "taken", owner="other")
     with pytest.raises(KeyTaken):
@@ -585,7 +583,7 @@ def test_messages_tell_no_values(backend: SQLiteBackend, writer: sqlite3.Connect
     assert "secret" not in f"{caught.value!r}{caught.value.__cause__!r}{other!r}"
 
 
-def test_the_loop_is_not_kept_waiting(backend: SQLiteBackend, writer: sqlite3.Connection) -> None:
+def test_loop_is_not_kept_waiting(backend: SQLiteBackend, writer: sqlite3.Connection) -> None:
     async def main() -> float:
         take = asyncio.ensure_future(backend.atake("key"))
         worst = 0.0
@@ -629,7 +627,7 @@ def test_expired_tokens_go_a_few_at_a_time(path: Path) -> None:
     backend.close()
 
 
-def test_an_expired_token_makes_way_before_its_turn(path: Path) -> None:
+def test_expired_token_makes_way_before_its_turn(path: Path) -> None:
     clock = Clock()
     backend = SQLiteBackend(path, clock=clock)
     expired(backend, 50, clock.now)
@@ -640,7 +638,7 @@ def test_an_expired_token_makes_way_before_its_turn(path: Path) -> None:
     backend.close()
 
 
-def test_nothing_is_looked_for_row_by_row(backend: SQLiteBackend) -> None:
+def test_queries_use_an_index(backend: SQLiteBackend) -> None:
     backend.take("")
     execute = backend._file._connection.execute
     for statement, arguments in (
@@ -658,7 +656,7 @@ def test_nothing_is_looked_for_row_by_row(backend: SQLiteBackend) -> None:
 # Behind the middleware.
 
 
-def test_503_while_others_keep_the_file_locked(
+def test_locked_file_is_503(
     path: Path, writer: sqlite3.Connection, world: AppCaller, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = world.wrap(backend=SQLiteBackend(path, timeout=0.05), store_token="hashed")
@@ -678,7 +676,7 @@ def test_503_while_others_keep_the_file_locked(
     assert world.verify(app, token).status == 200
 
 
-def test_503_while_the_disk_is_full(path: Path, world: AppCaller) -> None:
+def test_full_disk_is_503(path: Path, world: AppCaller) -> None:
     backend = SQLiteBackend(path)
     app = world.wrap(backend=backend, max_per_session=None)
     token = world.generate(app).json["token"]

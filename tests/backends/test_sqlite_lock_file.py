@@ -54,7 +54,7 @@ def as_stranger(function: Callable[[], object], user: int = STRANGER) -> str:
 
 
 class TestLockFile:
-    def test_is_for_its_owner_alone(self, home: Path, backend: SQLiteBackend) -> None:
+    def test_mode_is_for_its_owner_alone(self, home: Path, backend: SQLiteBackend) -> None:
         before = os.umask(0)
         try:
             put(backend, "key")
@@ -64,7 +64,7 @@ class TestLockFile:
         assert (stat.S_IMODE(status.st_mode), status.st_uid) == (0o600, os.geteuid())
 
     @as_root
-    def test_no_other_user_can_take_it(self, home: Path, backend: SQLiteBackend) -> None:
+    def test_lock_is_refused_to_another_user(self, home: Path, backend: SQLiteBackend) -> None:
         put(backend, "key")
         backend.close()
 
@@ -98,7 +98,7 @@ class TestLockFile:
             os.close(reader)
             os.close(writer)
 
-    def test_a_looser_mode_is_tightened(self, home: Path, backend: SQLiteBackend) -> None:
+    def test_looser_mode_is_tightened(self, home: Path, backend: SQLiteBackend) -> None:
         (home / "tokens.db-lock").touch()
         (home / "tokens.db-lock").chmod(0o666)
         put(backend, "key")
@@ -107,7 +107,7 @@ class TestLockFile:
     @pytest.mark.parametrize(
         ("mode", "expected"), [(0o644, 0o600), (0o660, 0o660), (0o664, 0o660), (0o666, 0o666)]
     )
-    def test_who_may_write_to_the_database_may_lock(
+    def test_lock_is_open_to_writers_of_the_database(
         self, home: Path, backend: SQLiteBackend, mode: int, expected: int
     ) -> None:
         (home / "tokens.db").touch()
@@ -116,7 +116,7 @@ class TestLockFile:
         assert stat.S_IMODE((home / "tokens.db-lock").stat().st_mode) == expected
 
     @as_root
-    def test_made_by_root_it_is_the_database_owner_s(self, home: Path) -> None:
+    def test_lock_made_by_root_is_the_database_owner_s(self, home: Path) -> None:
         path = home / "tokens.db"
 
         def use(key: str) -> object:
@@ -133,7 +133,7 @@ class TestLockFile:
         assert (home / "tokens.db-lock").stat().st_uid == STRANGER
         assert as_stranger(lambda: use("second")) == "b'value'"
 
-    def test_that_is_held_is_waited_for_and_not_for_ever(
+    def test_held_lock_is_waited_for_and_not_for_ever(
         self, home: Path, backend: SQLiteBackend
     ) -> None:
         handle = os.open(home / "tokens.db-lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -145,7 +145,7 @@ class TestLockFile:
             os.close(handle)
         put(backend, "key")
 
-    def test_that_is_replaced_meanwhile_is_not_trusted(
+    def test_replaced_lock_is_not_trusted(
         self, home: Path, backend: SQLiteBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # Two processes with two files of that name would both go on.
@@ -162,7 +162,7 @@ class TestLockFile:
         assert len(set(opened)) == 2
         assert opened[-1] == (home / "tokens.db-lock").stat().st_ino
 
-    def test_that_is_deleted_meanwhile_is_made_anew(
+    def test_deleted_lock_is_made_anew(
         self, home: Path, backend: SQLiteBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         lock = home / "tokens.db-lock"
@@ -179,7 +179,7 @@ class TestLockFile:
             put(backend, "key")
         assert lock.exists()
 
-    def test_a_child_that_was_forked_meanwhile_does_not_keep_it(
+    def test_child_that_was_forked_meanwhile_does_not_keep_it(
         self, home: Path, backend: SQLiteBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         children: list[int] = []
@@ -207,7 +207,7 @@ class TestLockFile:
                 os.kill(child, 9)
                 os.waitpid(child, 0)
 
-    def test_it_keeps_processes_apart_that_make_the_file_at_once(self, home: Path) -> None:
+    def test_lock_keeps_processes_apart_that_make_the_file_at_once(self, home: Path) -> None:
         code = (
             "import sys, time; from ott_middleware import SQLiteBackend\n"
             "time.sleep(max(0, float(sys.argv[2]) - time.time()))\n"
@@ -249,7 +249,7 @@ class TestPlantedFile:
         return target
 
     @pytest.mark.parametrize("how", ["link", "link to nothing", "hard link", "pipe", "directory"])
-    def test_a_lock_that_is_no_plain_file_is_refused(
+    def test_lock_that_is_no_plain_file_is_refused(
         self, home: Path, backend: SQLiteBackend, how: str
     ) -> None:
         target = self.plant(home, how)
@@ -262,7 +262,7 @@ class TestPlantedFile:
 
     @as_root
     @pytest.mark.parametrize("mode", [0o600, 0o666])
-    def test_a_stranger_s_lock_is_refused(
+    def test_stranger_s_lock_is_refused(
         self, home: Path, backend: SQLiteBackend, mode: int
     ) -> None:
         lock = home / "tokens.db-lock"
@@ -275,7 +275,7 @@ class TestPlantedFile:
         put(backend, "key")
 
     @as_root
-    def test_a_stranger_s_lock_is_refused_to_those_who_are_not_root(self, home: Path) -> None:
+    def test_stranger_s_lock_is_refused_to_those_who_are_not_root(self, home: Path) -> None:
         lock = home / "tokens.db-lock"
         lock.touch()
         lock.chmod(0o666)
@@ -290,7 +290,7 @@ class TestPlantedFile:
         assert "delete it, and put" in as_stranger(use)
 
     @as_root
-    def test_a_stranger_s_database_is_refused_where_anybody_makes_files(
+    def test_stranger_s_database_is_refused_where_anybody_makes_files(
         self, home: Path, backend: SQLiteBackend
     ) -> None:
         def plant() -> None:

@@ -72,7 +72,7 @@ def ask(middleware: Any, *args: Any, **how: Any) -> Any:
 
 @pytest.mark.parametrize("kind", ["lifespan", "websocket", "unheard-of"])
 @pytest.mark.parametrize("options", [{}, {"set_ott_header_on_new_session": True}])
-def test_other_scopes_pass_untouched(kind: str, options: Any) -> None:
+def test_scopes_of_other_types_pass_untouched(kind: str, options: Any) -> None:
     app = Passed()
     scope = {"type": kind, "path": "/one-time-token/verify", "query_string": b"ott=T"}
     before = dict(scope)
@@ -82,7 +82,7 @@ def test_other_scopes_pass_untouched(kind: str, options: Any) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "a=1", "%6Ftt2=1", "bott=x", "q=ottx&r=%7B%22"])
-def test_the_very_same_objects_pass(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_very_same_objects_pass(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
     app = Passed()
     middleware = wrap(app)
     # Nobody is asked about it: that would take fifty times as long.
@@ -95,7 +95,7 @@ def test_the_very_same_objects_pass(query: str, monkeypatch: pytest.MonkeyPatch)
     assert scope == before
 
 
-def test_the_same_receive_and_send_where_a_link_redeems_nothing() -> None:
+def test_same_receive_and_send_where_a_link_redeems_nothing() -> None:
     app = Passed()
     asyncio.run(wrap(app)(make_scope("HEAD", "/?ott=T"), receive, send))
     assert app.calls[0][1:] == (receive, send)
@@ -104,14 +104,14 @@ def test_the_same_receive_and_send_where_a_link_redeems_nothing() -> None:
 @pytest.mark.parametrize(
     "options", [{"set_ott_header_on_new_session": True}, {"session": SealedSession(SECRET)}]
 )
-def test_an_answer_is_watched_where_an_option_needs_it(options: Any) -> None:
+def test_answer_is_watched_where_an_option_needs_it(options: Any) -> None:
     app = Passed()
     asyncio.run(wrap(app, **options)(make_scope(), receive, send))
     assert app.calls[0][1] is receive
     assert app.calls[0][2] is not send
 
 
-def test_a_scope_may_leave_out_what_it_may() -> None:
+def test_scope_may_leave_out_what_it_may() -> None:
     app = Passed()
     scope = {"type": "http", "method": "GET", "path": "/x", "headers": []}
     asyncio.run(wrap(app)(dict(scope), receive, send))
@@ -156,7 +156,7 @@ ANSWERS: list[Messages] = [
 
 @pytest.mark.parametrize("messages", ANSWERS)
 @pytest.mark.parametrize("redeems", [False, True])
-def test_every_message_of_the_app_goes_out(messages: Messages, redeems: bool) -> None:
+def test_messages_of_the_app_all_go_out(messages: Messages, redeems: bool) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         for message in messages:
             await send(message)
@@ -179,7 +179,7 @@ def test_every_message_of_the_app_goes_out(messages: Messages, redeems: bool) ->
     assert redeems == any(name == b"set-cookie" for name, _ in headers)
 
 
-def test_the_apps_message_is_not_changed_in_place() -> None:
+def test_apps_message_is_not_changed_in_place() -> None:
     message = {"type": "http.response.start", "status": 200, "headers": [(b"etag", b"1")]}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -229,12 +229,12 @@ def verify(middleware: Any, messages: Messages) -> tuple[Any, int]:
     return sent[0]["status"], asked
 
 
-def test_a_large_body_is_not_read_to_its_end() -> None:
+def test_large_body_is_not_read_to_its_end() -> None:
     chunk = {"type": "http.request", "body": b"x" * 8192, "more_body": True}
     assert verify(wrap(Passed()), [chunk] * 100) == (413, 3)
 
 
-def test_a_client_that_is_gone_redeems_nothing() -> None:
+def test_client_that_is_gone_redeems_nothing() -> None:
     middleware = wrap(Passed())
     body = b'{"token": "' + mint(middleware).encode() + b'"}'
     messages = [
@@ -245,7 +245,7 @@ def test_a_client_that_is_gone_redeems_nothing() -> None:
     assert verify(middleware, [{"type": "http.request", "body": body}]) == (200, 1)
 
 
-def test_a_message_may_leave_out_its_body() -> None:
+def test_message_may_leave_out_its_body() -> None:
     assert verify(wrap(Passed()), [{"type": "http.request"}]) == (400, 1)
 
 
@@ -271,9 +271,7 @@ def test_a_message_may_leave_out_its_body() -> None:
         ("/é", "/é/\udcff", None, "/%C3%A9/?"),
     ],
 )
-def test_the_location_below_a_mount_point(
-    root: str, path: str, raw: str | None, location: str
-) -> None:
+def test_location_below_a_mount_point(root: str, path: str, raw: str | None, location: str) -> None:
     middleware = wrap(Passed())
     carrier = {"root_path": root, "path": path, "raw_path": raw and raw.encode()}
     target = f"/?ott={mint(middleware)}"
@@ -282,7 +280,7 @@ def test_the_location_below_a_mount_point(
 
 
 @pytest.mark.parametrize("path", ["/m/one-time-token/generate", "/one-time-token/generate"])
-def test_the_paths_below_a_mount_point_in_both_styles(path: str) -> None:
+def test_paths_below_a_mount_point_in_both_styles(path: str) -> None:
     carrier = {"root_path": "/m", "path": path}
     assert ask(wrap(Passed()), "GET", "/", ALICE, carrier=carrier).status == 200
 
@@ -326,7 +324,7 @@ def test_remote_user_is_wsgis() -> None:
         ASGIMiddleware(Passed(), session=adapter)
 
 
-def test_a_cancelled_request_signs_nobody_in() -> None:
+def test_cancelled_request_signs_nobody_in() -> None:
     class Hanging(Members):
         async def establish(self, session: Any, request: Any) -> Any:
             started.set()
@@ -348,7 +346,7 @@ def test_a_cancelled_request_signs_nobody_in() -> None:
     asyncio.run(whole())
 
 
-def test_sixty_four_tasks_and_one_winner() -> None:
+def test_tasks_race_one_wins() -> None:
     middleware = wrap(Passed())
 
     async def whole() -> None:
@@ -373,7 +371,7 @@ def generate(app: Any, **how: Any) -> Any:
     return ask(probing(app), "GET", "/one-time-token/generate", ALICE, **how)
 
 
-def test_the_app_is_asked_in_process() -> None:
+def test_app_is_asked_in_process() -> None:
     scopes: list[Any] = []
     messages: list[Any] = []
 
@@ -405,7 +403,7 @@ def test_the_app_is_asked_in_process() -> None:
     ]
 
 
-def test_an_app_that_does_not_answer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_app_that_does_not_answer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asgi_probe, "PROBE_SECONDS", 0.01)
     ended: list[str] = []
 
@@ -429,7 +427,7 @@ async def silent(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.mark.parametrize(("app", "why"), [(raising, "RuntimeError"), (silent, "no complete")])
-def test_an_app_that_fails_when_it_is_asked(
+def test_app_that_fails_when_it_is_asked(
     app: Any, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert generate(app).code == "SESSION_UNAVAILABLE"
@@ -437,7 +435,7 @@ def test_an_app_that_fails_when_it_is_asked(
     assert "alice-cookie" not in caplog.text
 
 
-def test_only_so_much_of_an_answer_is_read() -> None:
+def test_response_to_a_question_is_read_up_to_a_limit() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while True:
@@ -446,7 +444,7 @@ def test_only_so_much_of_an_answer_is_read() -> None:
     assert generate(app).status == 200
 
 
-def test_a_layer_below_lets_the_question_pass() -> None:
+def test_layer_below_lets_the_question_pass() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["ott"].redeemed is None
         assert await scope["ott"].asession() is None
@@ -459,7 +457,7 @@ def test_a_layer_below_lets_the_question_pass() -> None:
     assert generate(below).status == 200
 
 
-def test_a_framework_that_the_middleware_was_added_to_is_there_when_it_is_asked() -> None:
+def test_framework_that_the_middleware_was_added_to_is_there_when_it_is_asked() -> None:
     app = FastAPI()
     app.state.people = {"alice-cookie": "alice"}
 
@@ -473,7 +471,7 @@ def test_a_framework_that_the_middleware_was_added_to_is_there_when_it_is_asked(
     assert asyncio.run(call_asgi(app, scope)).status == 200
 
 
-def test_no_token_stands_in_what_a_failing_app_is_reported_with() -> None:
+def test_error_reports_of_a_failing_app_hold_no_token() -> None:
     """Some report an exception with the variables of every caller; this token is a live one."""
     found: list[Any] = []
 
@@ -495,7 +493,7 @@ def test_no_token_stands_in_what_a_failing_app_is_reported_with() -> None:
     assert "live-token" not in " ".join(told)
 
 
-def test_the_app_can_be_asked_outside_of_a_request() -> None:
+def test_app_can_be_asked_outside_of_a_request() -> None:
     hosts: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -517,7 +515,7 @@ def test_the_app_can_be_asked_outside_of_a_request() -> None:
     assert hosts == [b"localhost"]
 
 
-def test_an_adapter_without_methods_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_adapter_without_methods_says_so(caplog: pytest.LogCaptureFixture) -> None:
     answer = ask(wrap(Passed(), session=SessionAdapter()), "GET", "/one-time-token/generate")
     assert answer.code == "SESSION_UNAVAILABLE"
     assert "TypeError" in caplog.text

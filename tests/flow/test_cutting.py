@@ -142,7 +142,7 @@ REQUESTS = {
 
 class TestCopiesOfTheTarget:
     @pytest.mark.parametrize("kind", REQUESTS)
-    def test_no_copy_is_left_whatever_the_request(self, world: World, kind: str) -> None:
+    def test_copy_is_left_in_no_request(self, world: World, kind: str) -> None:
         method, headers = REQUESTS[kind]
         copies = dict.fromkeys(URL_HEADERS, f"/page?a=1&ott={T}&b")
         carrier: dict[str, Any]
@@ -199,7 +199,7 @@ class TestCopiesOfTheTarget:
         seen = seen_by_the_app(world, f"ott={T}", {**FRAME, name: value})
         assert header_of(world, seen, name) == left
 
-    def test_a_query_that_begins_like_a_target_stays_as_it_is(self) -> None:
+    def test_query_that_begins_like_a_target_stays_as_it_is(self) -> None:
         environ = cut_environ(f"/p?a=1&b=?c&ott={T}", HTTP_X_QUERY_STRING="b=/p?ott=old")
         assert environ["QUERY_STRING"] == "/p?a=1&b=?c"
         assert environ["HTTP_X_QUERY_STRING"] == "b=/p?ott=old"
@@ -266,14 +266,14 @@ class TestCopiesOfTheTarget:
             *(f"/x?ott%3D{T}", f"/x%3Fott={T}", "%", "/x?%6ftt=%zz", f"1s://h?ott={T}"),
         ],
     )
-    def test_what_is_not_the_parameter_in_a_url_stays(
+    def test_url_parts_that_are_not_the_parameter_stay(
         self, world: World, name: str, value: str
     ) -> None:
         seen = seen_by_the_app(world, f"ott={T}", {**FRAME, name: value})
         assert header_of(world, seen, name) == value
 
     @pytest.mark.parametrize("value", ["short", "x" * 15, "y" * 513, "a.b.c.d.e.f.g.h.i", ""])
-    def test_a_value_that_is_no_likely_token_is_cut_by_names_only(self, value: str) -> None:
+    def test_value_that_is_no_likely_token_is_cut_by_names_only(self, value: str) -> None:
         environ = cut_environ(
             f"ott={value}",
             HTTP_X_CUSTOM=f"/p?ott={value}",
@@ -283,7 +283,7 @@ class TestCopiesOfTheTarget:
         assert environ["HTTP_X_ORIGINAL_URI"] == "/p"
 
     @pytest.mark.parametrize("value", ["x" * 16, "y" * 512])
-    def test_a_value_that_may_be_a_token_is_cut_from_all_urls(self, value: str) -> None:
+    def test_value_that_may_be_a_token_is_cut_from_all_urls(self, value: str) -> None:
         environ = cut_environ(f"ott={value}", HTTP_X_CUSTOM=f"/p?ott={value}")
         assert environ["HTTP_X_CUSTOM"] == "/p"
 
@@ -300,7 +300,7 @@ class TestCopiesOfTheTarget:
         assert list(environ.values()) == ["/p", "/p", "/p?c", "/p?d,/q"]
 
     @pytest.mark.parametrize("name", [b"X-Original-URI", b"x_original_uri", b"X-ORIGINAL_Uri"])
-    def test_a_header_name_in_any_spelling(self, name: bytes) -> None:
+    def test_header_name_in_any_spelling(self, name: bytes) -> None:
         scope = cut_scope(f"ott={T}", [(name, b"/p?ott=old"), (name, b"/q?a&ott=new")])
         assert scope["headers"] == [(name, b"/p"), (name, b"/q?a")]
 
@@ -321,7 +321,7 @@ class TestCopiesOfTheTarget:
             "x-original-uri": "/ł?\ud800",
         }
 
-    def test_a_request_without_the_parameter_keeps_its_copies(self, world: World) -> None:
+    def test_request_without_the_parameter_keeps_its_copies(self, world: World) -> None:
         headers = {**FRAME, "x-original-uri": f"/?ott={T}", "referer": f"/?ott={T}"}
         seen = seen_by_the_app(world, "a=1", headers)
         assert header_of(world, seen, "x-original-uri") == f"/?ott={T}"
@@ -363,18 +363,18 @@ class TestNeverTouched:
             ("authorization", f'Digest uri="/page?ott={T}"'),
         ],
     )
-    def test_an_identity_is_what_the_proxy_said(self, world: World, name: str, value: str) -> None:
+    def test_identity_is_what_the_proxy_said(self, world: World, name: str, value: str) -> None:
         seen = seen_by_the_app(world, f"ott={T}", {**FRAME, name: value})
         assert header_of(world, seen, name) == value
 
-    def test_the_origin_is_what_the_browser_said(self, world: World) -> None:
+    def test_origin_is_what_the_browser_said(self, world: World) -> None:
         # Cut, it would be one that the site trusts.
         site = world.serve(trusted_origins=["https://spa.example"])
         token = site.token()
         origin = {**FETCH, "origin": f"https://spa.example?ott={token}"}
         assert site.fetch(f"/?ott={token}", origin).status == 403
 
-    def test_the_path(self, world: World) -> None:
+    def test_path(self, world: World) -> None:
         site = world.serve()
         site.send("HEAD", f"/a%3Fott={T}?ott={T}".encode(), FRAME)
         assert [seen.path for seen in site.seen] == [f"/a?ott={T}"]
@@ -385,7 +385,7 @@ class TestSemicolons:
         "query",
         ["a=1;ott={}", "a=1;%6Ftt={};b", ";ott={}", "a;ott={}&b", "a&b;o%74t={};c", "x;ott={};ott"],
     )
-    def test_an_app_that_splits_there_never_sees_the_token(self, world: World, query: str) -> None:
+    def test_app_that_splits_there_never_sees_the_token(self, world: World, query: str) -> None:
         site = world.serve()
         token = site.token()
         assert site.open("/?" + query.format(token)).status == 200
@@ -421,7 +421,7 @@ class TestSemicolons:
         assert [seen.query for seen in site.seen] == ["a"]
         assert site.verify(token).status == 200
 
-    def test_an_escaped_one_separates_nothing(self, world: World) -> None:
+    def test_escaped_one_separates_nothing(self, world: World) -> None:
         site = world.serve()
         for query in (f"a=1%3Bott={T}", f"a=1%3bott={T}"):
             assert site.open(f"/?{query}").status == 200
@@ -432,7 +432,7 @@ class TestSemicolons:
         site.open(f"/?a;ott={T}")
         assert site.seen[0].query == f"a;ott={T}"
 
-    def test_a_name_of_more_than_letters(self, world: World) -> None:
+    def test_name_of_more_than_letters(self, world: World) -> None:
         site = world.serve(query_param="login-token")
         site.open(f"/?a;login%2Dtoken={T}")
         assert site.seen[0].query == "a"
@@ -513,7 +513,7 @@ class TestNestedScopes:
         assert inner == ["/p", ("/q", 1, ["/r"])]
         assert nested["b"]["c"] == [b"/s"]
 
-    def test_what_is_clean_stays_the_same_object(self) -> None:
+    def test_clean_values_stay_the_same_objects(self) -> None:
         kept = (1, "x%", [b"%"], ("a", "b"), {"headers": [(b"a", b"%")]})
         headers = [(b"a", b"b")]
         scope = cut_scope(f"ott={T}", headers, kept=kept)
@@ -575,7 +575,7 @@ class TestNestedScopes:
         environ = cut_environ(f"ott={T}", deep=((((url, (url,)),),),))
         assert environ["deep"] == (((("/p", (url,)),),),)
 
-    def test_what_is_deep_by_one_way_and_near_by_another_counts_as_near(self) -> None:
+    def test_container_that_is_deep_and_near_counts_as_near(self) -> None:
         url = f"/p?ott={T}"
         for far in (lambda it: {"a": {"b": {"c": it}}}, lambda it: (((it,),),)):
             near = {"d": {"url": url}, "e": ({"url": url},)}
@@ -618,7 +618,7 @@ class TestNestedScopes:
         assert strange["url"] == f"/?ott={T}"
         assert values == {1: "%", b"x": "/", None: {"a"}}
 
-    def test_what_all_requests_share_is_not_searched_beyond_its_size(self) -> None:
+    def test_shared_containers_are_searched_up_to_a_size(self) -> None:
         state = {"url": f"/?ott={T}", "nested": ({"a": [f"/?ott={T}"]},)}
         cache = [f"/?ott={T}"] * 2000
         cut_scope(f"ott={T}", [], state=state | {"cache": cache})
@@ -740,12 +740,12 @@ def _ends_like_an_identity(name: str) -> bool:
 
 
 @pytest.mark.parametrize("item", [{b"k": f"/?ott={T}".encode()}, [b"k", {"url": f"/?ott={T}"}]])
-def test_what_is_no_header_among_the_headers(item: Any) -> None:
+def test_malformed_headers_stay(item: Any) -> None:
     scope = cut_scope(f"ott={T}", [(b"x-url", b"/"), item])
     assert T not in repr(scope["headers"])
 
 
-def test_one_list_of_headers_in_two_scopes() -> None:
+def test_headers_shared_by_two_scopes() -> None:
     headers = [(b"x-url", f"/?ott={T}".encode())]
     scope = cut_scope(f"ott={T}", [], scopes=[{"headers": headers}, {"headers": headers}])
     assert [each["headers"] for each in scope["scopes"]] == [[(b"x-url", b"/")]] * 2
@@ -758,7 +758,7 @@ def test_one_list_of_headers_in_two_scopes() -> None:
         (f"/?ott={T}#ott={T}?ott={T}#ott={T}", f"/#ott={T}#ott={T}"),
     ],
 )
-def test_one_copy_several_times_in_one_text(text: str, rest: str) -> None:
+def test_copies_in_one_text(text: str, rest: str) -> None:
     assert cut_environ(f"ott={T}", HTTP_X_CUSTOM=text)["HTTP_X_CUSTOM"] == rest
 
 
@@ -836,7 +836,7 @@ def check_growth(seconds: Callable[[int], float], size: int) -> float:
 @pytest.mark.usefixtures("untraced", "uncollected")
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("filling", FILLINGS)
-def test_the_time_grows_with_the_length(source: str, filling: str) -> None:
+def test_time_grows_with_the_length(source: str, filling: str) -> None:
     assert check_growth(partial(seconds_for, source, FILLINGS[filling]), 32_768) < 0.1
 
 
@@ -875,7 +875,7 @@ def wide(kind: str, size: int) -> dict[str, Any]:
         *("one tuple, often", "one list, often", "one list of headers, often"),
     ],
 )
-def test_the_time_grows_with_the_number_of_values(kind: str) -> None:
+def test_time_grows_with_the_number_of_values(kind: str) -> None:
     def seconds(size: int) -> float:
         best = 9.0
         for _ in range(1 if kind == "deep" else 3):

@@ -39,7 +39,7 @@ def signs_in(seen: Any) -> Reply:
     return Reply(200, [("Set-Cookie", f"sid={person('bob').token}")])
 
 
-def test_a_token_that_is_offered_knows_the_request_it_is_made_in(world: World) -> None:
+def test_token_that_is_offered_knows_the_request_it_is_made_in(world: World) -> None:
     paths = []
 
     def make(session: Any, context: Any) -> str:
@@ -51,7 +51,7 @@ def test_a_token_that_is_offered_knows_the_request_it_is_made_in(world: World) -
     assert paths == ["/sign-in"]
 
 
-def test_a_redemption_that_keeps_who_is_there_offers_no_token(world: World) -> None:
+def test_redemption_that_keeps_who_is_there_offers_no_token(world: World) -> None:
     site = world.serve(signs_in, set_ott_header_on_new_session=True, on_switch="keep")
     token = site.token(person("bob"))
     answer = site.fetch(f"/?ott={token}", ALICE)
@@ -61,7 +61,7 @@ def test_a_redemption_that_keeps_who_is_there_offers_no_token(world: World) -> N
 
 
 @pytest.mark.parametrize("named", ["http://app.example", "http://b.example"])
-def test_a_browser_on_an_insecure_origin_gets_no_secure_origins_token(
+def test_browser_on_an_insecure_origin_gets_no_secure_origins_token(
     world: World, named: str
 ) -> None:
     site = world.serve(trusted_origins=["http://b.example"])
@@ -73,7 +73,7 @@ def test_a_browser_on_an_insecure_origin_gets_no_secure_origins_token(
 
 @pytest.mark.parametrize("mode", ["no-cors", "navigate"])
 @pytest.mark.parametrize("referer", ["http://trusted.example/x", "http://app.example/x"])
-def test_a_cross_site_request_without_an_origin_mints_nothing(
+def test_cross_site_request_without_an_origin_mints_nothing(
     world: World, mode: str, referer: str
 ) -> None:
     site = world.serve(trusted_origins=["http://trusted.example"])
@@ -87,7 +87,7 @@ def test_a_cross_site_request_without_an_origin_mints_nothing(
     ("length", "code"),
     [("99999", "PAYLOAD_TOO_LARGE"), ("9" * 30, "PAYLOAD_TOO_LARGE"), ("-1", "BAD_REQUEST")],
 )
-def test_a_declared_length_is_judged_before_the_body(world: World, length: str, code: str) -> None:
+def test_declared_length_is_judged_before_the_body(world: World, length: str, code: str) -> None:
     site = world.serve()
     body = json.dumps({"token": site.token()}).encode()
     headers = {"content-type": "application/json", "content-length": length}
@@ -113,7 +113,7 @@ def test_signing_out_revokes_what_was_replaced_in_the_same_request(world: World)
     assert site.verify(token).code == "INVALID_TOKEN"
 
 
-def test_a_probe_goes_by_the_origin_that_browsers_see(world: World) -> None:
+def test_probe_goes_by_the_origin_that_browsers_see(world: World) -> None:
     schemes = []
 
     def app(seen: Any) -> Reply:
@@ -126,14 +126,14 @@ def test_a_probe_goes_by_the_origin_that_browsers_see(world: World) -> None:
     assert schemes == ["https"]
 
 
-def test_an_adapter_that_probes_serves_one_app(world: World) -> None:
+def test_adapter_that_probes_serves_one_app(world: World) -> None:
     adapter = CookieSession("sid", probe="/me")
     world.serve(session=adapter)
     with pytest.raises(ConfigurationError, match="make another"):
         world.serve(session=adapter)
 
 
-def test_a_probed_app_may_go_on_after_its_answer() -> None:
+def test_probed_app_may_go_on_after_its_answer() -> None:
     finished = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -154,7 +154,7 @@ def test_a_probed_app_may_go_on_after_its_answer() -> None:
     assert finished == ["/me"]
 
 
-def test_a_mount_of_any_letters_can_be_probed() -> None:
+def test_mount_of_any_letters_can_be_probed() -> None:
     seen = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -172,7 +172,7 @@ def test_a_mount_of_any_letters_can_be_probed() -> None:
     assert seen == [("/日本/me", b"/%E6%97%A5%E6%9C%AC/me")]
 
 
-def test_an_answer_that_is_begun_anew_offers_the_same_token() -> None:
+def test_answer_that_is_begun_anew_offers_the_same_token() -> None:
     answers = []
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -202,13 +202,13 @@ def test_an_answer_that_is_begun_anew_offers_the_same_token() -> None:
     assert site.flow.tokens.verify(token).user_id == "bob"
 
 
-def test_no_cookie_outlives_the_session_that_it_is() -> None:
+def test_cookie_never_outlives_its_session() -> None:
     adapter = SealedSession(SECRET, lifetime=60, max_age=99999, clock=lambda: NOW)
     (cookie,) = adapter.establish(person("alice", expires_at=None), None)  # type: ignore[arg-type]  # it asks nothing of the request
     assert cookie.max_age == 60
 
 
-def test_a_probe_is_answered_by_the_session_of_an_inner_layer(world: World) -> None:
+def test_probe_is_answered_by_the_session_of_an_inner_layer(world: World) -> None:
     """The outer layer asks the app, whose sessions are the inner layer's."""
 
     def app(seen: Any) -> Reply:

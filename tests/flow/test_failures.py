@@ -111,7 +111,7 @@ CASES = [(where, failure) for where in WRONG for failure in (*RAISED, *WRONG[whe
 
 @pytest.mark.parametrize("colour", [Failing, FailingBlocked, FailingLater])
 @pytest.mark.parametrize(("where", "failure"), CASES)
-def test_an_adapter_fails(world: World, caplog: Log, colour: Any, where: str, failure: Any) -> None:
+def test_adapter_fails(world: World, caplog: Log, colour: Any, where: str, failure: Any) -> None:
     site = world.serve(session=colour(where, failure))
     if where == "current":
         assert_unavailable(site.generate(ALICE))
@@ -135,7 +135,7 @@ def test_cookies_that_fail_while_they_are_made(world: World, caplog: Log) -> Non
 
 
 @pytest.mark.parametrize("colour", [Failing, FailingBlocked, FailingLater])
-def test_the_link_is_still_good_when_nobody_can_tell_who_is_asking(
+def test_link_is_still_good_when_nobody_can_tell_who_is_asking(
     world: World, caplog: Log, colour: Any
 ) -> None:
     adapter = colour("current", RuntimeError(SECRET_WORDS))
@@ -148,7 +148,7 @@ def test_the_link_is_still_good_when_nobody_can_tell_who_is_asking(
     assert site.open(f"/?ott={token}").status == 303
 
 
-def test_the_page_does_not_promise_that_a_burnt_link_is_good(world: World, caplog: Log) -> None:
+def test_page_does_not_promise_that_a_burnt_link_is_good(world: World, caplog: Log) -> None:
     site = world.serve(session=Failing("establish", RuntimeError()))
     token = site.token()
     assert b"still good" not in site.open(f"/?ott={token}").body
@@ -157,7 +157,7 @@ def test_the_page_does_not_promise_that_a_burnt_link_is_good(world: World, caplo
 
 
 @pytest.mark.parametrize("user", [{"a": object()}, {"a": {1, 2}}, {"a": float("nan")}])
-def test_a_user_that_is_no_json(world: World, caplog: Log, user: Any) -> None:
+def test_user_that_is_no_json(world: World, caplog: Log, user: Any) -> None:
     site = world.serve(session=Members(person("alice", user=user)))
     assert_unavailable(site.verify(site.token(person("alice"))))
     the_line(caplog)
@@ -197,9 +197,7 @@ class BrokenLater(Broken):
 @pytest.mark.parametrize(
     "failure", [ConnectionError(SECRET_WORDS), StopIteration(SECRET_WORDS), NotSupported("no")]
 )
-def test_the_backend_is_unreachable(
-    world: World, caplog: Log, colour: Any, failure: Exception
-) -> None:
+def test_backend_is_unreachable(world: World, caplog: Log, colour: Any, failure: Exception) -> None:
     site = world.serve(backend=colour(world, failure))
     assert_unavailable(site.generate(ALICE), "BACKEND_UNAVAILABLE")
     the_line(caplog)
@@ -214,7 +212,7 @@ def test_the_backend_is_unreachable(
     assert site.seen == []
 
 
-def test_the_backend_is_full(world: World, caplog: Log) -> None:
+def test_backend_is_full(world: World, caplog: Log) -> None:
     site = world.serve(backend=MemoryBackend(maxsize=1, clock=world.clock))
     assert site.generate(ALICE).status == 200
     answer = site.generate({"cookie": "sid=bob-cookie"})
@@ -223,7 +221,7 @@ def test_the_backend_is_full(world: World, caplog: Log) -> None:
 
 
 @pytest.mark.parametrize("value", ["text", 7, object()])
-def test_the_backend_answers_nonsense(world: World, caplog: Log, value: Any) -> None:
+def test_backend_answers_nonsense(world: World, caplog: Log, value: Any) -> None:
     class Nonsense(MemoryBackend):
         def take(self, key: str) -> Any:
             return value
@@ -248,7 +246,7 @@ def test_generate_token_fails(world: World, caplog: Log, hook: Any) -> None:
 
 
 @pytest.mark.parametrize("hook", [raises, raises_later, lambda token: 7, lambda token: ""])
-def test_the_hasher_fails(world: World, caplog: Log, hook: Any) -> None:
+def test_hasher_fails(world: World, caplog: Log, hook: Any) -> None:
     site = world.serve(store_token=hook)
     assert_unavailable(site.generate(ALICE))
     assert "store_token" in the_line(caplog)
@@ -265,7 +263,7 @@ def test_on_invalid_fails(world: World, caplog: Log, hook: Any, accept: str) -> 
     assert "on_invalid" in the_line(caplog)
 
 
-def test_a_hook_may_answer_with_an_error_of_ours(world: World, caplog: Log) -> None:
+def test_hook_may_answer_with_an_error_of_ours(world: World, caplog: Log) -> None:
     def refuse(request: Any, error: Any) -> Response:
         raise SessionUnavailable("closed for the night")
 
@@ -307,7 +305,7 @@ class OwnService:
 @pytest.mark.parametrize(
     "failure", [ConnectionError(SECRET_WORDS), NotSupported("no"), BackendFull(), None, 7]
 )
-def test_a_token_service_of_ones_own_fails(world: World, caplog: Log, failure: Any) -> None:
+def test_token_service_of_ones_own_fails(world: World, caplog: Log, failure: Any) -> None:
     site = world.serve(tokens=OwnService(world, failure))
     code = "BACKEND_FULL" if isinstance(failure, BackendFull) else "BACKEND_UNAVAILABLE"
     for ask in (
@@ -321,7 +319,7 @@ def test_a_token_service_of_ones_own_fails(world: World, caplog: Log, failure: A
         the_line(caplog)
 
 
-def test_the_apps_own_failure_stays_the_apps(world: World) -> None:
+def test_apps_own_failure_stays_the_apps(world: World) -> None:
     class Oops(Exception):
         pass
 
@@ -334,7 +332,7 @@ def test_the_apps_own_failure_stays_the_apps(world: World) -> None:
             site.fetch(target)
 
 
-def test_failing_to_look_does_not_keep_the_app_from_answering(world: World, caplog: Log) -> None:
+def test_failure_to_look_does_not_keep_the_app_from_responding(world: World, caplog: Log) -> None:
     adapter = Failing("current", RuntimeError(SECRET_WORDS))
     site = world.serve(session=adapter, set_ott_header_on_new_session=True)
     answer = site.fetch("/", ALICE)
@@ -343,7 +341,7 @@ def test_failing_to_look_does_not_keep_the_app_from_answering(world: World, capl
 
 
 @pytest.mark.parametrize("adapter", [Members, WaitingMembers, BlockingMembers])
-def test_every_colour_of_adapter_does_all(world: World, adapter: Any) -> None:
+def test_adapters_sync_and_async_do_everything(world: World, adapter: Any) -> None:
     async def whose(seen: Seen) -> Reply:
         session = await seen.ott.asession()
         return Reply(body=session.user_id.encode())
@@ -385,7 +383,7 @@ def test_hooks_may_be_async_and_all_at_once(world: World) -> None:
 # Nothing leaks.
 
 
-def test_no_token_and_no_cookie_in_any_log_or_repr(
+def test_secrets_are_in_no_log_or_repr(
     world: World, caplog: Log, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -420,7 +418,7 @@ def test_no_token_and_no_cookie_in_any_log_or_repr(
         assert secret not in everything
 
 
-def test_no_stack_trace_and_no_token_for_a_bad_body(world: World, caplog: Log) -> None:
+def test_bad_body_gives_no_stack_trace_and_no_token(world: World, caplog: Log) -> None:
     site = world.serve()
     for body in (b"{", b"[" * 9000, json.dumps({"token": "leaky token"}).encode()):
         answer = site.post_verify(body)
@@ -431,7 +429,7 @@ def test_no_stack_trace_and_no_token_for_a_bad_body(world: World, caplog: Log) -
     assert caplog.records == []
 
 
-def test_a_failure_that_is_its_own_cause_is_told_in_one_line_as_well(
+def test_failure_that_is_its_own_cause_is_told_in_one_line_as_well(
     world: World, caplog: Log
 ) -> None:
     class Ring(MemoryBackend):
@@ -449,7 +447,7 @@ def test_a_failure_that_is_its_own_cause_is_told_in_one_line_as_well(
 
 
 @pytest.mark.parametrize("service", [OneTimeTokens])
-def test_what_failed_is_named_with_its_causes(world: World, caplog: Log, service: Any) -> None:
+def test_failure_is_named_with_its_causes(world: World, caplog: Log, service: Any) -> None:
     class Deep(MemoryBackend):
         def take(self, key: str) -> bytes | None:
             try:

@@ -55,7 +55,7 @@ KEYS = {asgi_app: "ott", wsgi_app: "ott.handle"}
 
 @pytest.mark.parametrize(("app", "request_of"), FRONTS, ids=["asgi", "wsgi"])
 @pytest.mark.parametrize("query", ["", "b=%6f", "ott="], ids=["short way", "escape", "long way"])
-def test_a_request_is_freed_without_the_garbage_collector(
+def test_request_is_freed_without_the_garbage_collector(
     app: Any, request_of: Any, query: str
 ) -> None:
     """What hangs on a request (a connection, a file) would else live on until some collection."""
@@ -85,14 +85,14 @@ def _carrier(app: Any, request_of: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("app", "request_of"), FRONTS, ids=["asgi", "wsgi"])
-def test_the_handle_keeps_the_request_as_it_came(app: Any, request_of: Any) -> None:
+def test_handle_keeps_the_request_as_it_came(app: Any, request_of: Any) -> None:
     carrier = _carrier(app, request_of)
     # By the handle in it, adapters can tell that it is the app that asks.
     assert {name: value for name, value in carrier.items() if name != KEYS[app]} == request_of()
     assert isinstance(carrier[KEYS[app]], Handle)
 
 
-def test_a_subclass_may_stand_in_the_way() -> None:
+def test_subclass_may_stand_in_the_way() -> None:
     calls: list[str] = []
 
     class Counting(WSGIMiddleware):

@@ -49,7 +49,7 @@ def offering(world: World, app: Any, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("headers", [{}, BOB, {"cookie": "sid=dead"}])
-def test_who_signs_in_is_offered_a_token(world: World, headers: dict[str, str]) -> None:
+def test_sign_in_is_offered_a_token(world: World, headers: dict[str, str]) -> None:
     site = offering(world, signs_in(AS_ALICE))
     answer = site.send("POST", "/login", headers, b"x")
     assert answer.status == 200
@@ -60,7 +60,7 @@ def test_who_signs_in_is_offered_a_token(world: World, headers: dict[str, str]) 
     assert site.verify(token).json()["session"]["userId"] == "alice"
 
 
-def test_no_token_without_the_option(world: World) -> None:
+def test_sign_in_without_the_option_is_offered_no_token(world: World) -> None:
     answer = world.serve(signs_in(AS_ALICE)).get("/")
     assert answer.header("set-ott") is None
     assert answer.header("cache-control") is None
@@ -81,7 +81,7 @@ def test_no_token_without_the_option(world: World) -> None:
         ({}, [AS_ALICE, ("Set-Cookie", "sid=; Max-Age=0")]),
     ],
 )
-def test_who_does_not_sign_in_is_offered_none(
+def test_other_response_is_offered_no_token(
     world: World, headers: dict[str, str], cookies: list[tuple[str, str]]
 ) -> None:
     answer = offering(world, signs_in(*cookies)).get("/", headers)
@@ -95,7 +95,7 @@ def test_another_session_of_the_same_person_is_no_news(world: World) -> None:
     assert site.get("/", {"cookie": "sid=another-cookie"}).header("set-ott") is None
 
 
-def test_the_headers_that_the_app_exposes_stay_exposed(world: World) -> None:
+def test_headers_that_the_app_exposes_stay_exposed(world: World) -> None:
     site = offering(
         world,
         signs_in(
@@ -115,18 +115,18 @@ def test_the_headers_that_the_app_exposes_stay_exposed(world: World) -> None:
     assert answer.header("x-mine") == "1"
 
 
-def test_what_is_exposed_already_is_named_once(world: World) -> None:
+def test_exposed_header_is_named_once(world: World) -> None:
     exposed = ("Access-Control-Expose-Headers", "Set-OTT")
     answer = offering(world, signs_in(AS_ALICE, exposed)).get("/")
     assert answer.header("access-control-expose-headers") == "Set-OTT"
 
 
-def test_a_redirect_after_signing_in_carries_it_too(world: World) -> None:
+def test_redirect_after_signing_in_carries_it_too(world: World) -> None:
     answer = offering(world, signs_in(AS_ALICE, status=302)).get("/")
     assert answer.header("set-ott") is not None
 
 
-def test_a_redemption_never_mints_a_token(world: World) -> None:
+def test_redemption_never_mints_a_token(world: World) -> None:
     backend = MemoryBackend(clock=world.clock)
     site = offering(world, signs_in(AS_ALICE), backend=backend)
     for answer in (
@@ -139,7 +139,7 @@ def test_a_redemption_never_mints_a_token(world: World) -> None:
     assert len(backend) == 0
 
 
-def test_the_session_before_is_asked_for_before_the_app(world: World) -> None:
+def test_session_before_is_asked_for_before_the_app(world: World) -> None:
     # Signing in as somebody else ends the session that was there; and signing in as the same
     # person anew is no news, though the old session is gone by the time of the answer.
     def login(seen: Seen) -> Reply:
@@ -152,13 +152,13 @@ def test_the_session_before_is_asked_for_before_the_app(world: World) -> None:
     assert site.get("/", {"cookie": "sid=old-cookie"}).header("set-ott") is None
 
 
-def test_without_a_cookie_nobody_is_asked_before(world: World) -> None:
+def test_adapter_is_not_asked_before_without_a_cookie(world: World) -> None:
     site = offering(world, signs_in())
     site.get("/")
     assert site.members.asked == []
 
 
-def test_a_waiting_adapter_is_waited_for(world: World) -> None:
+def test_waiting_adapter_is_waited_for(world: World) -> None:
     site = offering(world, signs_in(AS_ALICE), session=WaitingMembers(person("alice")))
     assert site.get("/").header("set-ott") is not None
 
@@ -193,7 +193,7 @@ def test_signing_in_works_though_the_adapter_fails(
     assert "alice-cookie" not in caplog.text
 
 
-def test_a_cookie_that_carries_a_session_by_itself_is_news(world: World) -> None:
+def test_cookie_that_carries_a_session_by_itself_is_news(world: World) -> None:
     site = offering(world, signs_in(AS_ALICE), session="sid", backend=None)
     assert site.get("/").header("set-ott") is not None
     assert site.get("/", ALICE).header("set-ott") is None
@@ -236,7 +236,7 @@ def test_sign_in_and_sign_out(world: World) -> None:
     assert "Max-Age=0" in answer.cookie("ott_session")
 
 
-def test_the_cookie_of_sign_in_is_secure_over_https(world: World) -> None:
+def test_cookie_of_sign_in_is_secure_over_https(world: World) -> None:
     site = sealed(world, door)
     answer = site.get("/in", scheme="https")
     assert "Secure" in answer.cookie("ott_session")
@@ -288,7 +288,7 @@ def test_sign_out_works_though_nothing_can_be_revoked(
     assert "secret of the store" not in caplog.text
 
 
-def test_who_signs_in_by_the_handle_is_offered_a_token_too(world: World) -> None:
+def test_sign_in_by_the_handle_is_offered_a_token(world: World) -> None:
     site = sealed(world, door, set_ott_header_on_new_session=True)
     answer = site.get("/in")
     assert site.verify(answer.header("set-ott")).json()["session"]["userId"] == "alice"
@@ -296,7 +296,7 @@ def test_who_signs_in_by_the_handle_is_offered_a_token_too(world: World) -> None
     assert site.get("/out", cookie).header("set-ott") is None
 
 
-def test_a_call_may_sign_out_at_once(world: World) -> None:
+def test_call_may_sign_out_at_once(world: World) -> None:
     site = sealed(world, door)
     alice = SealedSession(SECRET, clock=world.clock).start("alice", remember=True)
     answer = site.fetch(f"/out?ott={site.token(alice)}")
@@ -306,7 +306,7 @@ def test_a_call_may_sign_out_at_once(world: World) -> None:
     assert len(answer.all("set-cookie")) == 1
 
 
-def test_no_cookie_after_the_answer_began(world: World) -> None:
+def test_cookie_after_the_response_began_is_refused(world: World) -> None:
     late: list[Any] = []
 
     def app(seen: Seen) -> Reply:
@@ -320,7 +320,7 @@ def test_no_cookie_after_the_answer_began(world: World) -> None:
         late[0].sign_out()
 
 
-def test_an_adapter_that_cannot_begin_sessions_offers_no_sign_in(world: World) -> None:
+def test_adapter_that_cannot_begin_sessions_offers_no_sign_in(world: World) -> None:
     site = world.serve()
     site.get("/")
     handle = site.seen[0].ott
@@ -330,7 +330,7 @@ def test_an_adapter_that_cannot_begin_sessions_offers_no_sign_in(world: World) -
     assert not handle.close()
 
 
-def test_an_expired_session_is_established_nowhere(world: World) -> None:
+def test_expired_session_is_established_nowhere(world: World) -> None:
     short = person("alice", expires_at=moment(NOW + 60))
     site = world.serve(session=Members(short))
     token = site.token(short)
@@ -340,12 +340,12 @@ def test_an_expired_session_is_established_nowhere(world: World) -> None:
         assert (answer.status, answer.all("set-cookie")) == (400, [])
 
 
-def test_what_is_changed_about_a_request_is_not_shown() -> None:
+def test_changes_of_a_request_are_in_no_repr() -> None:
     forward = Forward({"cookie": "sid=alice-cookie"}, remote_user="alice-cookie")
     assert "alice-cookie" not in repr(forward)
 
 
-def test_what_the_handle_generates_is_redeemed_elsewhere(world: World) -> None:
+def test_handle_token_is_redeemed_at_the_target_site(world: World) -> None:
     # What the handle generates is redeemed anywhere that shares the backend.
     backend = MemoryBackend(clock=world.clock)
     members = Members(person("alice"))
@@ -365,7 +365,7 @@ def test_what_the_handle_generates_is_redeemed_elsewhere(world: World) -> None:
     ("again", "whose"),
     [([], None), ([("Set-Cookie", "sid=bob-cookie")], "bob"), ("same", "alice")],
 )
-def test_an_answer_that_begins_anew_is_judged_anew(again: Any, whose: str | None) -> None:
+def test_answer_that_begins_anew_is_judged_anew(again: Any, whose: str | None) -> None:
     """PEP 3333: start_response with exc_info. A token is offered for who is signed in by then."""
     first = [("Set-Cookie", "sid=alice-cookie")]
 

@@ -277,7 +277,7 @@ class TestGenerateDuringSignOut:
         assert isinstance(error, Unauthorized)
         assert len(backend) == 0
 
-    def test_a_hook_that_is_slow(self, world: World) -> None:
+    def test_hook_that_is_slow(self, world: World) -> None:
         gate = Gate()
 
         def slow(session: Any, context: Any) -> str:
@@ -289,7 +289,7 @@ class TestGenerateDuringSignOut:
         answer = Race(gate).run(lambda: site.generate(ALICE), lambda: site.get("/out", ALICE))
         assert (answer.status, len(backend)) == (401, 0)
 
-    def test_a_token_that_cannot_be_taken_back_is_given_to_no_client(self, world: World) -> None:
+    def test_token_that_cannot_be_taken_back_is_given_to_no_client(self, world: World) -> None:
         class Broken(SlowBackend):
             def take(self, key: str) -> bytes | None:
                 raise ConnectionError
@@ -314,7 +314,7 @@ class TestGenerateDuringSignOut:
         )
         assert site.verify(answer.json()["token"]).status == 200
 
-    def test_a_page_that_signs_nobody_out(self, world: World) -> None:
+    def test_page_that_signs_nobody_out(self, world: World) -> None:
         backend = SlowBackend(world)
         site = serve(world, backend)
         answer = Race(backend.gate).run(
@@ -322,14 +322,14 @@ class TestGenerateDuringSignOut:
         )
         assert site.verify(answer.json()["token"]).status == 200
 
-    def test_a_request_after_the_revocation(self, world: World) -> None:
+    def test_request_after_the_revocation(self, world: World) -> None:
         backend = MemoryBackend(clock=world.clock)
         site = serve(world, backend)
         site.flow.tokens.revoke("session-of-alice")
         assert site.generate(ALICE).status == 200
         assert [site.get(path, ALICE).status for path in WAYS] == [200] * len(WAYS)
 
-    def test_an_app_that_revokes_before_it_mints(self, world: World) -> None:
+    def test_app_that_revokes_before_it_mints(self, world: World) -> None:
         async def app(seen: Seen) -> Reply:
             session = await seen.ott.asession()
             await site.flow.tokens.arevoke(session.id)
@@ -389,7 +389,7 @@ class TestGenerateDuringSignOutElsewhere:
         assert answer.header("set-ott") is None
         assert len(backend) == 0
 
-    def test_a_backend_that_fails_then(self, world: World) -> None:
+    def test_backend_that_fails_then(self, world: World) -> None:
         class Broken(SlowBackend):
             def revoke(self, owner: str) -> int:
                 raise ConnectionError
@@ -404,7 +404,7 @@ class TestGenerateDuringSignOutElsewhere:
             answer = Race(backend.gate).run(get, functools.partial(out, "/out", ALICE))
             assert answer.status == 401
 
-    def test_without_the_option_the_adapter_is_asked_once(self, world: World) -> None:
+    def test_adapter_is_asked_once_without_the_option(self, world: World) -> None:
         for on, times in ((False, 1), (True, 2)):
             members = Members(person("alice"))
             site = self.serve(
@@ -413,7 +413,7 @@ class TestGenerateDuringSignOutElsewhere:
             assert site.generate(ALICE).status == 200
             assert members.asked == ["current"] * times
 
-    def test_a_session_of_another_user_is_not_asked_for(self, world: World) -> None:
+    def test_session_of_another_user_is_not_asked_for(self, world: World) -> None:
         async def app(seen: Seen) -> Reply:
             bob = person("bob")
             tokens = [await seen.ott.agenerate(bob)]
@@ -427,7 +427,7 @@ class TestGenerateDuringSignOutElsewhere:
             assert site.verify(token).status == 200
 
 
-def test_a_handle_that_would_have_to_wait_says_so() -> None:
+def test_handle_that_would_have_to_wait_says_so() -> None:
     """A sync app on a running loop, with a session that was awaited before."""
 
     class Waiting(WaitingMembers):
@@ -454,7 +454,7 @@ def test_a_handle_that_would_have_to_wait_says_so() -> None:
     assert call_wsgi(site, make_environ("GET", "/", ALICE)).status == 200
 
 
-def test_in_a_thread_a_confirmation_that_must_wait_names_the_awaited_method() -> None:
+def test_confirmation_that_must_wait_in_a_thread_names_the_awaited_method() -> None:
     """Only an async adapter can confirm that the session did not end meanwhile."""
     texts: list[str] = []
 
@@ -476,7 +476,7 @@ def test_in_a_thread_a_confirmation_that_must_wait_names_the_awaited_method() ->
 
 
 class TestRevocations:
-    def test_what_is_remembered(self) -> None:
+    def test_memory_of_revocations(self) -> None:
         known = Revocations()
         before = known.now()
         known.note_revoked("a")
@@ -513,7 +513,7 @@ class TestRevocations:
             thread.join()
         assert known.now() == 8000
 
-    def test_a_lock_that_is_renewed_is_free(self) -> None:
+    def test_lock_that_is_renewed_is_free(self) -> None:
         known = Revocations()
         with known._lock:
             known.renew_after_fork()
@@ -521,7 +521,7 @@ class TestRevocations:
         assert known.ended_since("a", 0)
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-    def test_a_child_does_not_wait_for_a_lock_of_its_parent(self) -> None:
+    def test_child_does_not_wait_for_a_lock_of_its_parent(self) -> None:
         with revocations._lock, warnings.catch_warnings():
             # Python 3.12 warns of threads, which the test runner has.
             warnings.simplefilter("ignore", DeprecationWarning)

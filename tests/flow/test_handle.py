@@ -77,7 +77,7 @@ def query_of(link: str) -> dict[str, list[str]]:
 # The session.
 
 
-def test_the_session_is_resolved_when_asked_for_and_once(world: World) -> None:
+def test_session_is_resolved_when_asked_for_and_once(world: World) -> None:
     asked: list[int] = []
     members = Members(ALICE)
 
@@ -93,7 +93,7 @@ def test_the_session_is_resolved_when_asked_for_and_once(world: World) -> None:
     assert asked == [0, 1, 1]
 
 
-def test_nobody_is_resolved_once_too(world: World) -> None:
+def test_session_that_is_none_is_resolved_once(world: World) -> None:
     members = Members()
 
     async def thrice(handle: Any) -> Any:
@@ -105,14 +105,14 @@ def test_nobody_is_resolved_once_too(world: World) -> None:
     assert members.asked == ["current"]
 
 
-def test_who_asks_nothing_pays_nothing(world: World) -> None:
+def test_session_that_is_not_asked_for_costs_nothing(world: World) -> None:
     members = Members(ALICE)
     assert outcome(world, lambda handle: handle.redeemed, session=members) is None
     assert members.asked == []
 
 
 @pytest.mark.parametrize("kind", [Members, BlockingMembers, WaitingMembers])
-def test_an_asynchronous_view_may_always_await_it(kind: type[Members]) -> None:
+def test_asynchronous_view_may_always_await_it(kind: type[Members]) -> None:
     async def ask(handle: Any) -> Any:
         first = await handle.asession()
         assert handle.session is first
@@ -122,7 +122,7 @@ def test_an_asynchronous_view_may_always_await_it(kind: type[Members]) -> None:
 
 
 @pytest.mark.parametrize("kind", [BlockingMembers, WaitingMembers])
-def test_on_the_loop_an_adapter_that_must_wait_says_so(kind: type[Members]) -> None:
+def test_adapter_that_must_wait_says_so_on_the_loop(kind: type[Members]) -> None:
     async def ask(handle: Any) -> Any:
         return handle.session
 
@@ -131,7 +131,7 @@ def test_on_the_loop_an_adapter_that_must_wait_says_so(kind: type[Members]) -> N
     assert "await asession()" in str(error)
 
 
-def test_in_a_thread_a_blocking_adapter_may_block() -> None:
+def test_blocking_adapter_may_block_in_a_thread() -> None:
     async def ask(handle: Any) -> Any:
         return await asyncio.to_thread(lambda: handle.session)
 
@@ -139,11 +139,11 @@ def test_in_a_thread_a_blocking_adapter_may_block() -> None:
 
 
 @pytest.mark.parametrize("kind", [Members, BlockingMembers, WaitingMembers])
-def test_a_synchronous_view_just_asks(kind: type[Members]) -> None:
+def test_synchronous_view_just_asks(kind: type[Members]) -> None:
     assert outcome(World("wsgi"), lambda handle: handle.session, session=kind(ALICE)) == ALICE
 
 
-def test_an_adapter_that_fails_is_unavailable_and_asked_again(world: World) -> None:
+def test_adapter_that_fails_is_unavailable_and_asked_again(world: World) -> None:
     class Fails(Members):
         def current(self, request: Any) -> Any:
             super().current(request)
@@ -162,7 +162,7 @@ def test_an_adapter_that_fails_is_unavailable_and_asked_again(world: World) -> N
     assert members.asked == ["current", "current"]
 
 
-def test_the_handle_is_slotted_and_the_request_s_own(world: World) -> None:
+def test_handle_is_slotted_and_the_request_s_own(world: World) -> None:
     handles: list[Any] = []
 
     def look(handle: Any) -> None:
@@ -202,7 +202,7 @@ def test_agenerate_makes_a_token_for_who_asks(world: World) -> None:
     assert site.verify(run.outcome).json()["session"]["userId"] == "alice"
 
 
-def test_a_token_for_a_session_of_one_s_choice(world: World) -> None:
+def test_token_for_a_session_of_one_s_choice(world: World) -> None:
     members = Members(ALICE, person("bob"))
     site, run = site_of(world, lambda handle: handle.generate(person("bob")), session=members)
     site.get("/", COOKIE)
@@ -217,7 +217,7 @@ def test_a_token_for_a_session_of_one_s_choice(world: World) -> None:
     assert site.verify(run.outcome).json()["session"]["userId"] == "bob"
 
 
-def test_nobody_gets_no_token(world: World) -> None:
+def test_visitor_without_session_gets_no_token(world: World) -> None:
     async def make(handle: Any) -> Any:
         return await handle.agenerate()
 
@@ -274,7 +274,7 @@ class Slow(MemoryBackend):
 
 
 @pytest.mark.parametrize("backend", [MemoryBackend, Slow])
-def test_on_a_loop_generate_and_link_are_refused(world: World, backend: type[Any]) -> None:
+def test_generate_and_link_are_refused_on_a_loop(world: World, backend: type[Any]) -> None:
     async def generate(handle: Any) -> Any:
         return handle.generate()
 
@@ -290,7 +290,7 @@ def test_on_a_loop_generate_and_link_are_refused(world: World, backend: type[Any
         assert len(store) == 0
 
 
-def test_a_backend_that_must_wait_is_awaited_or_asked_in_a_thread() -> None:
+def test_backend_that_must_wait_is_awaited_or_asked_in_a_thread() -> None:
     async def in_thread(handle: Any) -> Any:
         return await asyncio.to_thread(handle.generate)
 
@@ -302,14 +302,14 @@ def test_a_backend_that_must_wait_is_awaited_or_asked_in_a_thread() -> None:
     assert len(outcome(World("wsgi"), lambda h: h.generate(), backend=Slow(clock=Clock(NOW)))) == 32
 
 
-def test_an_adapter_that_waits_does_not_matter_where_it_is_not_asked() -> None:
+def test_adapter_that_waits_does_not_matter_where_it_is_not_asked() -> None:
     async def make(handle: Any) -> Any:
         return await asyncio.to_thread(handle.generate, ALICE)
 
     assert len(outcome(World("asgi"), make, session=WaitingMembers(ALICE))) == 32
 
 
-def test_a_backend_that_fails_is_told_to_the_app(world: World) -> None:
+def test_backend_that_fails_is_told_to_the_app(world: World) -> None:
     class Broken(MemoryBackend):
         def put(self, *args: Any, **more: Any) -> None:
             raise ConnectionError
@@ -322,7 +322,7 @@ def test_a_backend_that_fails_is_told_to_the_app(world: World) -> None:
 # Links.
 
 
-def test_a_link_carries_a_token_that_is_good_at_its_origin_alone(world: World) -> None:
+def test_link_carries_a_token_that_is_good_at_its_origin_alone(world: World) -> None:
     target = "https://b.example/welcome?a=1&ott=old&b=%20#part"
     site, run = site_of(world, lambda h: h.link(target), handoff_targets=["https://b.example"])
     for audience, status in (("https://b.example", 200), (ORIGIN, 400)):
@@ -344,14 +344,14 @@ def test_alink_is_the_same(world: World) -> None:
     assert site.verify(token, audience="https://b.example").status == 200
 
 
-def test_one_s_own_origin_is_always_a_target(world: World) -> None:
+def test_own_origin_is_always_a_target(world: World) -> None:
     site, run = site_of(world, lambda h: h.link(f"{ORIGIN}/next"))
     site.get("/", COOKIE)
     opened = site.open(run.outcome.removeprefix(ORIGIN))
     assert (opened.status, opened.location) == (303, "/next")
 
 
-def test_no_other_audience_may_be_named(world: World) -> None:
+def test_audience_of_another_origin_is_refused(world: World) -> None:
     def make(handle: Any) -> Any:
         return handle.link("https://b.example/", audience="https://c.example")
 
@@ -360,7 +360,7 @@ def test_no_other_audience_may_be_named(world: World) -> None:
     assert "audience" in str(error)
 
 
-def test_the_parameter_has_the_name_that_was_chosen(world: World) -> None:
+def test_parameter_has_the_name_that_was_chosen(world: World) -> None:
     link = outcome(world, lambda h: h.link(f"{ORIGIN}/"), query_param="key")
     assert list(query_of(link)) == ["key"]
 
@@ -390,7 +390,7 @@ def test_the_parameter_has_the_name_that_was_chosen(world: World) -> None:
         "https://",
     ],
 )
-def test_a_link_points_nowhere_else(world: World, url: str) -> None:
+def test_link_points_nowhere_else(world: World, url: str) -> None:
     async def alink(handle: Any) -> Any:
         return await handle.alink(url)
 
@@ -411,7 +411,7 @@ def test_handoff_targets_stand_instead_of_trusted_origins(world: World) -> None:
     assert outcome(world, lambda h: h.link("https://c.example/"), **options).startswith("https://c")
 
 
-def test_without_links_there_is_no_link(world: World) -> None:
+def test_link_is_refused_where_links_are_off(world: World) -> None:
     error = outcome(world, lambda h: h.link(f"{ORIGIN}/"), query_param=None)
     assert isinstance(error, ConfigurationError)
 
@@ -419,7 +419,7 @@ def test_without_links_there_is_no_link(world: World) -> None:
 # A request that redeemed.
 
 
-def test_a_call_that_redeemed_knows(world: World) -> None:
+def test_call_that_redeemed_knows(world: World) -> None:
     members = Members(ALICE)
 
     def look(handle: Any) -> Any:
@@ -431,19 +431,19 @@ def test_a_call_that_redeemed_knows(world: World) -> None:
     assert members.asked.count("current") == 1  # before anything was taken
 
 
-def test_a_call_that_redeemed_can_hand_on(world: World) -> None:
+def test_call_that_redeemed_can_hand_on(world: World) -> None:
     site, run = site_of(world, lambda handle: handle.generate())
     site.fetch(f"/page?ott={site.token(ALICE)}")
     assert site.verify(run.outcome).json()["session"]["userId"] == "alice"
 
 
-def test_a_request_that_did_not_redeem_knows(world: World) -> None:
+def test_request_that_did_not_redeem_knows(world: World) -> None:
     site, run = site_of(world, lambda handle: (handle.redeemed, handle.session))
     site.get(f"/?ott={site.token(ALICE)}", {"sec-fetch-mode": "no-cors"})
     assert run.outcome == (None, None)
 
 
-def test_no_repr_tells_a_secret(world: World) -> None:
+def test_repr_tells_no_secret(world: World) -> None:
     def show(handle: Any) -> Any:
         _ = handle.session
         return f"{handle!r} {handle.request!r} {handle.session!r}"

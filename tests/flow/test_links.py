@@ -45,7 +45,7 @@ def is_live(site: Any, token: str) -> bool:
 @pytest.mark.parametrize(
     "query", ["", "a=1", "bott=T", "ottx=T", "OTT=T", "a=ott", "a&b=%41%20", "%6Ftt2=x", "a=?ott=T"]
 )
-def test_a_request_without_the_parameter_is_the_apps(world: World, query: str) -> None:
+def test_request_without_the_parameter_is_the_apps(world: World, query: str) -> None:
     site = world.serve()
     assert site.open(f"/page?{query}", ALICE).body == b"hello"
     seen = site.seen[0]
@@ -55,7 +55,7 @@ def test_a_request_without_the_parameter_is_the_apps(world: World, query: str) -
     assert site.members.asked == []
 
 
-def test_the_app_is_told_nothing_but_the_handle(world: World) -> None:
+def test_app_is_told_nothing_but_the_handle(world: World) -> None:
     site = world.serve()
     site.get("/page?x=1")
     new = {key for key in site.seen[0].carrier if "ott" in key}
@@ -73,12 +73,12 @@ def test_every_spelling_of_the_name_counts(world: World, spelled: str) -> None:
     assert answer.cookies == {"sid": "alice-cookie"}
 
 
-def test_the_value_may_be_percent_encoded(world: World) -> None:
+def test_value_may_be_percent_encoded(world: World) -> None:
     site = world.serve(generate_token=lambda session, context: "a-b")
     assert site.open(f"/page?ott={site.token().replace('-', '%2D')}").status == 303
 
 
-def test_the_rest_of_the_query_stays_byte_for_byte(world: World) -> None:
+def test_rest_of_the_query_stays_byte_for_byte(world: World) -> None:
     site = world.serve()
     query = "?a=1&a=2&b=%E9&ott={}&c=+&d"
     answer = site.open("/p" + query.format(site.token()))
@@ -105,7 +105,7 @@ def test_odd_queries(world: World, query: str, rest: str) -> None:
     assert site.seen[0].query == rest
 
 
-def test_the_parameter_may_be_called_otherwise(world: World) -> None:
+def test_parameter_may_be_called_otherwise(world: World) -> None:
     site = world.serve(query_param="login-token")
     token = site.token()
     assert site.open(f"/?ott={token}").status == 200
@@ -130,7 +130,7 @@ def carriers(site: Any, token: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("headers", [NAVIGATION, FETCH, {"sec-fetch-dest": "iframe"}])
-def test_no_one_who_logs_sees_the_token(world: World, headers: dict[str, str]) -> None:
+def test_token_is_in_no_log_of_app_and_server(world: World, headers: dict[str, str]) -> None:
     site = world.serve()
     token = site.token()
     referer = {**headers, "referer": f"{ORIGIN}/from?x=1&ott={token}&y#z"}
@@ -156,7 +156,7 @@ def test_no_one_who_logs_sees_the_token(world: World, headers: dict[str, str]) -
 @pytest.mark.parametrize(
     "value", ["", "&ott=other", "x" * 513, "%00", "%0D%0A", "%E9", "a b", "a.b"]
 )
-def test_what_can_be_no_token_takes_nothing(world: World, value: str) -> None:
+def test_malformed_token_takes_nothing(world: World, value: str) -> None:
     backend = Counting(world)
     site = world.serve(backend=backend)
     token = site.token()
@@ -193,7 +193,9 @@ class Counting(MemoryBackend):
         ("GET", {**NAVIGATION, "sec-fetch-dest": "object"}),
     ],
 )
-def test_nobody_stands_behind_it(world: World, method: str, headers: dict[str, str]) -> None:
+def test_request_that_no_user_made_redeems_nothing(
+    world: World, method: str, headers: dict[str, str]
+) -> None:
     site = world.serve()
     token = site.token()
     answer = site.send(method, f"/p?a=1&ott={token}", headers)
@@ -207,7 +209,7 @@ def test_nobody_stands_behind_it(world: World, method: str, headers: dict[str, s
     "headers",
     [{"sec-purpose": "prefetch;prerender"}, {"purpose": "prefetch"}, {"x-moz": "prefetch"}],
 )
-def test_a_prefetch_gets_an_empty_503(world: World, headers: dict[str, str]) -> None:
+def test_prefetch_gets_an_empty_503(world: World, headers: dict[str, str]) -> None:
     site = world.serve()
     token = site.token()
     answer = site.open(f"/?ott={token}", headers)
@@ -216,7 +218,7 @@ def test_a_prefetch_gets_an_empty_503(world: World, headers: dict[str, str]) -> 
     assert is_live(site, token)
 
 
-def test_a_prefetch_without_a_token_is_the_apps(world: World) -> None:
+def test_prefetch_without_a_token_is_the_apps(world: World) -> None:
     assert world.serve().open("/", {"sec-purpose": "prefetch"}).body == b"hello"
 
 
@@ -233,7 +235,7 @@ def test_a_prefetch_without_a_token_is_the_apps(world: World) -> None:
         {"accept": "application/xml;q=0.9, Text/HTML;q=0.5"},
     ],
 )
-def test_a_navigation_is_redirected_signed_in(world: World, headers: dict[str, str]) -> None:
+def test_navigation_is_redirected_signed_in(world: World, headers: dict[str, str]) -> None:
     site = world.serve()
     answer = site.get(f"/welcome?ott={site.token()}&x=1", headers)
     assert (answer.status, answer.location, answer.body) == (303, "/welcome?x=1", b"")
@@ -255,14 +257,14 @@ def test_a_navigation_is_redirected_signed_in(world: World, headers: dict[str, s
         {"accept": "text/html", "sec-fetch-site": "same-origin"},
     ],
 )
-def test_what_is_no_navigation_is_a_call(world: World, headers: dict[str, str]) -> None:
+def test_call_is_what_is_no_navigation(world: World, headers: dict[str, str]) -> None:
     site = world.serve()
     answer = site.get(f"/?ott={site.token()}", headers)
     assert (answer.status, answer.body) == (200, b"hello")
     assert site.seen[0].ott.redeemed == "handoff"
 
 
-def test_a_form_post_is_a_call(world: World) -> None:
+def test_form_post_is_a_call(world: World) -> None:
     site = world.serve(echo)
     headers = {**NAVIGATION, "origin": ORIGIN, "content-type": "text/plain"}
     answer = site.send("POST", f"/?ott={site.token()}", headers, b"body")
@@ -311,7 +313,7 @@ def browser_host(location: str) -> str:
 
 @pytest.mark.parametrize("path", HOSTILE)
 @pytest.mark.parametrize("mount", ["", "/mounted", "//evil.example"])
-def test_no_redirect_leaves_this_host(world: World, path: str, mount: str) -> None:
+def test_redirect_stays_on_this_host(world: World, path: str, mount: str) -> None:
     site = world.serve()
     answer = site.open(f"{path}?ott={site.token()}&a=b", mount=mount)
     assert answer.status == 303
@@ -354,7 +356,7 @@ def test_no_redirect_leaves_this_host(world: World, path: str, mount: str) -> No
     ).map("".join),
     mount=st.sampled_from(["", "/m", "/%"]),
 )
-def test_no_path_at_all_leaves_this_host(interface: str, path: str, mount: str) -> None:
+def test_redirect_of_any_path_stays_on_this_host(interface: str, path: str, mount: str) -> None:
     site = World(interface).serve()
     answer = site.open(f"{path.replace('?', '')}?ott={site.token()}", mount=mount)
     assert answer.status == 303
@@ -380,19 +382,19 @@ def test_no_path_at_all_leaves_this_host(interface: str, path: str, mount: str) 
         ("https://other.example?ott={}&a", "/?a"),
     ],
 )
-def test_the_location_is_the_same_url(world: World, target: str, location: str) -> None:
+def test_location_is_the_same_url(world: World, target: str, location: str) -> None:
     site = world.serve()
     assert site.open(target.format(site.token())).location == location
 
 
-def test_the_mount_point_stays(world: World) -> None:
+def test_mount_point_stays(world: World) -> None:
     site = world.serve()
     for path in ("/x%2Fy", "/", ""):
         answer = site.open(f"{path}?ott={site.token()}&a", mount="/mounted")
         assert answer.location == f"/mounted{path}?a"
 
 
-def test_a_strict_cookie_makes_a_cross_site_arrival_load_again(world: World) -> None:
+def test_strict_cookie_makes_a_cross_site_arrival_load_again(world: World) -> None:
     site = world.serve(session=Members(person("alice"), person("bob"), samesite="Strict"))
     token = site.token()
     arriving = {"sec-fetch-site": "cross-site"}
@@ -415,7 +417,7 @@ def test_a_strict_cookie_makes_a_cross_site_arrival_load_again(world: World) -> 
     assert "Max-Age=0" in second.cookie("ott_arrival")
 
 
-def test_the_arrival_page_shows_whom_the_browser_held_back(world: World) -> None:
+def test_arrival_page_shows_whom_the_browser_held_back(world: World) -> None:
     site = world.serve(session=Members(person("alice"), person("bob"), samesite="Strict"))
     token = site.token()
     assert site.open(f"/?ott={token}", {"sec-fetch-site": "cross-site"}).status == 200
@@ -424,7 +426,7 @@ def test_the_arrival_page_shows_whom_the_browser_held_back(world: World) -> None
     assert (second.status, second.cookies) == (303, {})
 
 
-def test_a_mark_is_good_for_its_own_link(world: World) -> None:
+def test_mark_is_good_for_its_own_link(world: World) -> None:
     site = world.serve(session=Members(person("alice"), samesite="Strict"))
     first, other = site.token(), site.token()
     arriving = {"sec-fetch-site": "cross-site"}
@@ -435,7 +437,7 @@ def test_a_mark_is_good_for_its_own_link(world: World) -> None:
     assert answer.status == 200
 
 
-def test_the_mark_is_secure_over_https(world: World) -> None:
+def test_mark_is_secure_over_https(world: World) -> None:
     site = world.serve(session=Members(person("alice"), samesite="Strict"))
     answer = site.open(f"/?ott={site.token()}", {"sec-fetch-site": "cross-site"}, scheme="https")
     assert "Secure" in answer.cookie("ott_arrival")
@@ -449,7 +451,9 @@ def test_the_mark_is_secure_over_https(world: World) -> None:
         ("Lax", {"sec-fetch-site": "cross-site"}),
     ],
 )
-def test_other_arrivals_go_right_on(world: World, strict: str, headers: dict[str, str]) -> None:
+def test_arrival_by_other_ways_goes_right_on(
+    world: World, strict: str, headers: dict[str, str]
+) -> None:
     site = world.serve(session=Members(person("alice"), samesite=strict))
     answer = site.open(f"/?ott={site.token()}", headers)
     assert answer.status == 303
@@ -459,7 +463,7 @@ def test_other_arrivals_go_right_on(world: World, strict: str, headers: dict[str
 # Who is signed in already.
 
 
-def test_somebody_else_stays_signed_in(world: World) -> None:
+def test_present_user_stays_signed_in(world: World) -> None:
     site = world.serve()
     token = site.token()
     answer = site.open(f"/p?ott={token}", BOB)
@@ -468,7 +472,7 @@ def test_somebody_else_stays_signed_in(world: World) -> None:
     assert "establish" not in site.members.asked
 
 
-def test_a_call_of_somebody_else_is_answered_as_theirs(world: World) -> None:
+def test_call_of_another_user_stays_theirs(world: World) -> None:
     site = world.serve(echo)
     answer = site.fetch(f"/p?ott={site.token()}", BOB)
     assert answer.json()["headers"]["cookie"] == "sid=bob-cookie"
@@ -476,7 +480,7 @@ def test_a_call_of_somebody_else_is_answered_as_theirs(world: World) -> None:
     assert answer.all("set-cookie") == []
 
 
-def test_the_session_can_be_replaced(world: World) -> None:
+def test_session_can_be_replaced(world: World) -> None:
     site = world.serve(echo, on_switch="replace")
     assert site.open(f"/p?ott={site.token()}", BOB).cookies == {"sid": "alice-cookie"}
     answer = site.fetch(f"/p?ott={site.token()}", BOB)
@@ -484,21 +488,21 @@ def test_the_session_can_be_replaced(world: World) -> None:
 
 
 @pytest.mark.parametrize("on_switch", ["keep", "replace"])
-def test_the_same_person_is_signed_in_anew(world: World, on_switch: str) -> None:
+def test_same_person_is_signed_in_anew(world: World, on_switch: str) -> None:
     again = person("alice", id="another", token="another-cookie")
     site = world.serve(session=Members(person("alice"), again), on_switch=on_switch)
     answer = site.open(f"/?ott={site.token()}", {"cookie": "sid=another-cookie"})
     assert answer.cookies == {"sid": "alice-cookie"}
 
 
-def test_an_unknown_user_counts_as_another(world: World) -> None:
+def test_unknown_user_counts_as_another(world: World) -> None:
     unknown = person("x", user_id=None)
     site = world.serve(session=Members(person("alice"), unknown))
     answer = site.open(f"/?ott={site.token()}", {"cookie": "sid=x-cookie"})
     assert (answer.status, answer.all("set-cookie")) == (303, [])
 
 
-def test_who_cannot_vouch_lets_every_link_in(world: World) -> None:
+def test_adapter_that_cannot_vouch_lets_every_link_in(world: World) -> None:
     site = world.serve(session="sid")
     token = site.generate(ALICE).json()["token"]
     assert site.open(f"/?ott={token}", BOB).cookies == {"sid": "alice-cookie"}
@@ -507,7 +511,7 @@ def test_who_cannot_vouch_lets_every_link_in(world: World) -> None:
 # 5. Calls.
 
 
-def test_a_call_is_answered_signed_in(world: World) -> None:
+def test_call_is_answered_signed_in(world: World) -> None:
     def show(seen: Seen) -> Reply:
         session = seen.ott.session
         return Reply(body=f"{session.user_id} {seen.ott.redeemed}".encode())
@@ -522,7 +526,7 @@ def test_a_call_is_answered_signed_in(world: World) -> None:
     assert site.members.asked == ["current", "resolve", "establish"]
 
 
-def test_the_other_cookies_stay(world: World) -> None:
+def test_other_cookies_stay(world: World) -> None:
     site = world.serve(on_switch="replace")
     site.fetch(f"/?ott={site.token()}", {"cookie": "a=1; sid=bob-cookie; b= 2;sid=x"})
     assert site.seen[0].headers["cookie"] == "a=1; b= 2; sid=alice-cookie"
@@ -538,7 +542,7 @@ CONDITIONS = [
 ]
 
 
-def test_no_condition_of_somebody_elses_copy_counts(world: World) -> None:
+def test_conditional_headers_of_another_users_copy_are_cut(world: World) -> None:
     site = world.serve()
     conditions = dict.fromkeys(CONDITIONS, "x")
     site.fetch(f"/?ott={site.token()}", conditions)
@@ -560,7 +564,7 @@ def cached(seen: Seen) -> Reply:
     )
 
 
-def test_the_answer_to_a_call_is_stored_by_nobody(world: World) -> None:
+def test_response_to_a_call_is_private(world: World) -> None:
     site = world.serve(cached)
     answer = site.fetch(f"/?ott={site.token()}")
     assert answer.all("cache-control") == ["private, no-store"]
@@ -570,7 +574,7 @@ def test_the_answer_to_a_call_is_stored_by_nobody(world: World) -> None:
 
 
 @pytest.mark.parametrize("own", ["sid=fresh; Path=/", "sid=; Max-Age=0", "sid=gone; Max-Age=-1"])
-def test_the_apps_own_cookie_stands_alone(world: World, own: str) -> None:
+def test_apps_own_cookie_stands_alone(world: World, own: str) -> None:
     site = world.serve(lambda seen: Reply(headers=[("Set-Cookie", own), ("Set-Cookie", "a=b")]))
     assert site.fetch(f"/?ott={site.token()}").all("set-cookie") == [own, "a=b"]
 
@@ -579,7 +583,7 @@ def test_the_apps_own_cookie_stands_alone(world: World, own: str) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, BOB, ALICE])
-def test_who_is_signed_in_sees_no_error(world: World, headers: dict[str, str]) -> None:
+def test_signed_in_visitor_sees_no_error(world: World, headers: dict[str, str]) -> None:
     site = world.serve()
     token = site.token()
     assert is_live(site, token)
@@ -588,7 +592,7 @@ def test_who_is_signed_in_sees_no_error(world: World, headers: dict[str, str]) -
     assert (answer.status, answer.location) == ((303, "/p?a=1") if headers else (400, None))
 
 
-def test_a_call_with_a_dead_token_is_an_error_for_anyone(world: World) -> None:
+def test_call_with_a_dead_token_is_an_error_for_anyone(world: World) -> None:
     answer = world.serve().fetch("/?ott=dead", ALICE)
     assert (answer.status, answer.json()) == (
         400,
@@ -596,11 +600,11 @@ def test_a_call_with_a_dead_token_is_an_error_for_anyone(world: World) -> None:
     )
 
 
-def test_an_adapter_that_cannot_vouch_excuses_nobody(world: World) -> None:
+def test_adapter_that_cannot_vouch_excuses_nobody(world: World) -> None:
     assert world.serve(session="sid").open("/?ott=dead", ALICE).status == 400
 
 
-def test_the_error_page(world: World) -> None:
+def test_error_page(world: World) -> None:
     site = world.serve()
     answer = site.open('/p?q="><script>&ott=dead%22%3E')
     assert answer.status == 400
@@ -614,22 +618,22 @@ def test_the_error_page(world: World) -> None:
     assert site.seen == []
 
 
-def test_the_error_is_json_for_who_does_not_want_html(world: World) -> None:
+def test_error_is_json_for_who_does_not_want_html(world: World) -> None:
     answer = world.serve().get("/?ott=dead", {"accept": "application/json"})
     assert answer.code == "INVALID_TOKEN"
 
 
-def test_the_error_page_is_for_calls_that_want_html(world: World) -> None:
+def test_error_page_is_for_calls_that_want_html(world: World) -> None:
     site = world.serve()
     answer = site.send("POST", "/?ott=dead", {"accept": "text/html"}, b"x")
     assert answer.header("content-type") == "text/html; charset=utf-8"
     evil = {**NAVIGATION, "origin": "https://evil.example"}
     refused = site.send("POST", "/?ott=dead", evil, b"x")
     assert refused.status == 403
-    assert b"Invalid origin" in refused.body
+    assert b"This request was refused" in refused.body
 
 
-def test_what_happened_to_the_session_is_told(world: World) -> None:
+def test_error_says_what_happened_to_the_session(world: World) -> None:
     site = world.serve()
     token = site.token()
     site.members.live.clear()
@@ -673,7 +677,7 @@ def test_errors_can_be_answered_by_a_hook(world: World, hook: Any) -> None:
     assert site.open("/p?ott=dead", ALICE).status == 303
 
 
-def test_a_hooks_page_may_hold_a_form(world: World) -> None:
+def test_hooks_page_may_hold_a_form(world: World) -> None:
     policy = (("referrer-policy", "strict-origin"),)
     site = world.serve(on_invalid=lambda request, error: Response(400, policy))
     assert site.open("/p?ott=dead").all("referrer-policy") == ["strict-origin"]
@@ -698,7 +702,7 @@ def test_a_hooks_page_may_hold_a_form(world: World) -> None:
         (400, (), None),
     ],
 )
-def test_a_hook_that_answers_what_cannot_be_sent(
+def test_hook_response_that_cannot_be_sent(
     world: World, parts: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = world.serve(on_invalid=lambda request, error: Response(*parts))
@@ -719,7 +723,7 @@ class AtB(Members):
         return ("b.example",)
 
 
-def test_a_link_signs_in_on_its_own_origin_only(world: World) -> None:
+def test_link_signs_in_on_its_own_origin_only(world: World) -> None:
     links: list[str] = []
 
     async def mint(seen: Seen) -> Reply:
@@ -741,7 +745,7 @@ def test_a_link_signs_in_on_its_own_origin_only(world: World) -> None:
     assert there.open(f"/in?ott={token}", secure).status == 303  # behind a TLS proxy
 
 
-def test_a_call_stands_on_this_site_and_not_on_the_calling_page(world: World) -> None:
+def test_call_stands_on_this_site_and_not_on_the_calling_page(world: World) -> None:
     site = world.serve(trusted_origins=["https://spa.example"])
     spa = {"origin": "https://spa.example", "sec-fetch-site": "cross-site"}
     assert site.fetch(f"/?ott={site.token(audience=ORIGIN)}", spa).status == 200
@@ -749,7 +753,7 @@ def test_a_call_stands_on_this_site_and_not_on_the_calling_page(world: World) ->
     assert site.fetch(f"/?ott={elsewhere}", spa).code == "INVALID_TOKEN"
 
 
-def test_a_service_made_elsewhere_opens_links(world: World) -> None:
+def test_service_made_elsewhere_opens_links(world: World) -> None:
     members = Members(person("alice"))
     service = OneTimeTokens(MemoryBackend(clock=world.clock), sessions=members)
     site = world.serve(session=members, tokens=service)

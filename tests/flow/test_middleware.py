@@ -219,20 +219,20 @@ UNCLEAR = [
 
 
 @pytest.mark.parametrize("app", UNCLEAR)
-def test_what_could_be_either_is_refused(app: Any) -> None:
+def test_app_that_could_be_either_is_refused(app: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"app: .*pass interface='asgi' or") as caught:
         OTTMiddleware(app, **OPTIONS)
     assert "0x" not in str(caught.value)
 
 
 @pytest.mark.parametrize("app", [wsgi_star, Star(), WSGIObject().star, NoSignature()])
-def test_the_interface_can_be_told(app: Any) -> None:
+def test_interface_can_be_told(app: Any) -> None:
     wrapped = OTTMiddleware(app, interface="wsgi", **OPTIONS)
     assert isinstance(wrapped, WSGIMiddleware)
     assert answers(wrapped)
 
 
-def test_what_is_told_counts_for_more_than_what_is_seen() -> None:
+def test_interface_that_is_given_overrides_the_guess() -> None:
     assert isinstance(OTTMiddleware(wsgi_function, interface="asgi", **OPTIONS), ASGIMiddleware)
     assert isinstance(OTTMiddleware(asgi_function, interface="wsgi", **OPTIONS), WSGIMiddleware)
     assert isinstance(OTTMiddleware(ASGI2Class, interface="wsgi", **OPTIONS), WSGIMiddleware)
@@ -242,18 +242,18 @@ def test_what_is_told_counts_for_more_than_what_is_seen() -> None:
 
 
 @pytest.mark.parametrize("interface", ["ASGI", "", 3, "http"])
-def test_there_are_two_interfaces(interface: Any) -> None:
+def test_interface_of_another_name_is_refused(interface: Any) -> None:
     with pytest.raises(ConfigurationError, match="interface: "):
         OTTMiddleware(asgi_function, interface=interface, **OPTIONS)
 
 
 @pytest.mark.parametrize("app", [None, "module:app", 7, object()])
-def test_what_cannot_be_called_is_no_app(app: Any) -> None:
+def test_app_that_cannot_be_called_is_refused(app: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"app: .* can't be called"):
         OTTMiddleware(app, **OPTIONS)
 
 
-def test_no_message_shows_the_app_itself() -> None:
+def test_message_never_shows_the_app() -> None:
     class Secretive:
         def __call__(self, *args: Any) -> None: ...
 
@@ -265,7 +265,7 @@ def test_no_message_shows_the_app_itself() -> None:
     assert "secret-of-the-app" not in str(caught.value)
 
 
-def test_the_app_by_position_and_by_keyword() -> None:
+def test_app_by_position_and_by_keyword() -> None:
     # Frameworks that stack middleware do the latter.
     wrapped: Any = OTTMiddleware(app=asgi_function, **OPTIONS)
     assert answers(wrapped)
@@ -275,7 +275,7 @@ def test_the_app_by_position_and_by_keyword() -> None:
     assert answers(WSGIMiddleware(app=wsgi_function, **OPTIONS))
 
 
-def test_inside_of_another_middleware() -> None:
+def test_place_inside_of_another_middleware() -> None:
     inner: Any = OTTMiddleware(asgi_function, **OPTIONS)
     assert isinstance(OTTMiddleware(inner, **OPTIONS), ASGIMiddleware)
     inner = OTTMiddleware(wsgi_function, **OPTIONS)

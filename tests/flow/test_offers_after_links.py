@@ -49,12 +49,12 @@ DEAD = [used, elsewhere, ended, expired, twice, lambda site: "", lambda site: "x
 
 
 class TestOffersAfterLinks:
-    def test_a_sign_in_without_a_link_is_offered_one(self, world: World) -> None:
+    def test_sign_in_without_a_link_is_offered_one(self, world: World) -> None:
         assert offering(world).fetch("/?page=1").header("set-ott") is not None
 
     @pytest.mark.parametrize("link", DEAD)
     @pytest.mark.parametrize("method", ["GET", "POST"])
-    def test_a_call_that_goes_on_without_its_token(
+    def test_call_that_goes_on_without_its_token(
         self, world: World, link: Any, method: str
     ) -> None:
         backend = MemoryBackend(clock=world.clock)
@@ -67,7 +67,7 @@ class TestOffersAfterLinks:
         assert len(backend) <= before
 
     @pytest.mark.parametrize("on_switch", ["keep", "replace"])
-    def test_a_call_of_another_user(self, world: World, on_switch: str) -> None:
+    def test_call_of_another_user(self, world: World, on_switch: str) -> None:
         site = offering(world, on_switch=on_switch)
         headers = {**FETCH, "cookie": "sid=alice-cookie"}
         answer = site.get(f"/?ott={site.token(person('bob'))}", headers)
@@ -82,7 +82,7 @@ class TestOffersAfterLinks:
             ("GET", {"sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}),
         ],
     )
-    def test_a_request_that_never_redeems(
+    def test_request_that_never_redeems(
         self, world: World, method: str, headers: dict[str, str]
     ) -> None:
         backend = MemoryBackend(clock=world.clock)

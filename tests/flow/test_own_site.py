@@ -299,7 +299,7 @@ class TestFrameworkHosts:
         app.user_middleware = entries  # type: ignore[assignment]  # as older and newer versions have it
         assert self.names(app) == {"a.example", "b.example"}
 
-    def test_what_is_mounted_names_no_host_of_the_site(self) -> None:
+    def test_mounted_app_names_no_host_of_the_site(self) -> None:
         inner = with_trusted_host("inner.example")
         app = Starlette(routes=[Mount("/inner", app=inner)])
         assert self.names(app) == self.names(app.router) == set()

@@ -308,12 +308,12 @@ LIST: list[Asking] = [
 ]
 
 
-def test_the_list_is_long() -> None:
+def test_list_is_long() -> None:
     assert len(LIST) > 400
 
 
 @pytest.mark.parametrize("asking", LIST, ids=[f"{n:03d}" for n in range(len(LIST))])
-def test_both_fronts_answer_alike(asking: Asking) -> None:
+def test_interfaces_agree(asking: Asking) -> None:
     assert_alike(asking)
 
 
@@ -335,12 +335,12 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: next(iter(options)))
-def test_both_fronts_answer_alike_under_every_option(options: dict[str, Any]) -> None:
+def test_interfaces_agree_under_every_option(options: dict[str, Any]) -> None:
     for asking in LIST[::5]:
         assert_alike(asking, **options)
 
 
-def test_the_comparison_sees_a_difference() -> None:
+def test_comparison_sees_a_difference() -> None:
     """What is compared must not be empty of what matters."""
     asking = link(CALL)
     first, _, seen = answered("asgi", asking)
@@ -361,7 +361,7 @@ BYTES = st.text(st.characters(max_codepoint=255), max_size=12)
     metadata=st.sampled_from([(), NAV, CALL, (SPA,), (("accept", "text/html"),)]),
 )
 @example(method="GET", path="/#\x80", query=["ott={live}"], cookie="", metadata=NAV)
-def test_any_bytes_are_answered_alike(
+def test_interfaces_agree_on_any_bytes(
     method: str, path: str, query: list[str], cookie: str, metadata: Pairs
 ) -> None:
     target = f"{path}?{'&'.join(query)}".replace("{", "").replace("}", "")
@@ -381,5 +381,5 @@ def test_any_bytes_are_answered_alike(
         max_leaves=8,
     ).map(lambda value: json.dumps(value).encode())
 )
-def test_any_body_is_answered_alike(body: bytes) -> None:
+def test_interfaces_agree_on_any_body(body: bytes) -> None:
     assert_alike(verify(body))

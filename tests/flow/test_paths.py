@@ -62,7 +62,7 @@ def test_generate_needs_a_session(world: World, cookie: str) -> None:
     )
 
 
-def test_an_expired_session_generates_nothing(world: World) -> None:
+def test_expired_session_generates_nothing(world: World) -> None:
     site = world.serve()
     world.clock.forward(3600)
     assert site.generate(SIGNED_IN).code == "UNAUTHORIZED"
@@ -79,7 +79,7 @@ def test_client_requests_can_be_disabled(world: World) -> None:
     assert site.generate().code == "UNAUTHORIZED"
 
 
-def test_the_server_generates_where_client_requests_are_disabled(world: World) -> None:
+def test_server_generates_where_client_requests_are_disabled(world: World) -> None:
     made: list[str] = []
 
     async def mint(seen: Seen) -> Any:
@@ -100,7 +100,7 @@ def test_the_server_generates_where_client_requests_are_disabled(world: World) -
         {"x-moz": "Prefetch"},
     ],
 )
-def test_a_prefetch_mints_nothing(world: World, headers: dict[str, str]) -> None:
+def test_prefetch_mints_nothing(world: World, headers: dict[str, str]) -> None:
     backend = MemoryBackend(clock=world.clock)
     answer = world.serve(backend=backend).generate({**SIGNED_IN, **headers})
     assert (answer.status, answer.body) == (503, b"")
@@ -130,7 +130,7 @@ def test_generate_token_may_be_async(world: World) -> None:
     assert world.serve(generate_token=make).generate(SIGNED_IN).json() == {"token": "made-by-hand"}
 
 
-def test_a_live_token_is_never_overwritten(world: World) -> None:
+def test_live_token_is_never_overwritten(world: World) -> None:
     site = world.serve(generate_token=lambda session, context: "always-the-same")
     first = site.generate({"cookie": "sid=alice-cookie"})
     assert first.status == 200
@@ -160,19 +160,19 @@ def test_verify_answers_the_session_and_sets_its_cookie(world: World) -> None:
     assert site.seen == []
 
 
-def test_the_cookie_value_stays_out_of_the_body(world: World) -> None:
+def test_cookie_value_stays_out_of_the_body(world: World) -> None:
     site = world.serve()
     assert b"alice-cookie" not in site.verify(site.token()).body
 
 
-def test_without_a_cookie_the_body_carries_its_value(world: World) -> None:
+def test_body_carries_the_value_where_no_cookie_is_set(world: World) -> None:
     site = world.serve(disable_set_session_cookie=True)
     answer = site.verify(site.token())
     assert answer.json()["session"]["token"] == "alice-cookie"
     assert answer.all("set-cookie") == []
 
 
-def test_what_is_not_known_is_null(world: World) -> None:
+def test_unknown_values_are_null(world: World) -> None:
     bare = person("x", user_id=None, user=None, created_at=None, expires_at=None)
     site = world.serve(session=Members(bare))
     assert site.verify(site.token(bare)).json() == {
@@ -189,7 +189,7 @@ def test_dates_have_three_digits_and_a_z_wherever_they_stand(world: World) -> No
     assert answer.json()["user"] == {"since": "2026-11-23T09:31:57.000Z"}
 
 
-def test_a_token_is_good_once(world: World) -> None:
+def test_token_is_good_once(world: World) -> None:
     site = world.serve()
     token = site.token()
     assert site.verify(token).status == 200
@@ -218,13 +218,13 @@ def test_a_token_is_good_once(world: World) -> None:
         "confirm.abc",
     ],
 )
-def test_what_is_no_live_token_is_invalid(world: World, token: str) -> None:
+def test_token_that_is_not_live_is_invalid(world: World, token: str) -> None:
     answer = world.serve().verify(token)
     assert (answer.status, answer.code) == (400, "INVALID_TOKEN")
     assert answer.all("set-cookie") == []
 
 
-def test_a_token_expires(world: World) -> None:
+def test_token_expires(world: World) -> None:
     site = world.serve()
     early, late = site.token(), site.token()
     world.clock.forward(179.9)
@@ -242,7 +242,7 @@ def test_expires_in_is_minutes(world: World) -> None:
     assert site.verify(late).code == "INVALID_TOKEN"
 
 
-def test_a_session_that_ended_is_not_found_and_the_token_is_burnt(world: World) -> None:
+def test_session_that_ended_is_not_found_and_the_token_is_burnt(world: World) -> None:
     site = world.serve()
     token = site.token()
     ended = site.members.live.pop("alice-cookie")
@@ -256,7 +256,7 @@ def test_a_session_that_ended_is_not_found_and_the_token_is_burnt(world: World) 
     assert site.verify(token).code == "INVALID_TOKEN"
 
 
-def test_a_session_that_expired_is_told_and_the_token_is_burnt(world: World) -> None:
+def test_session_that_expired_is_told_and_the_token_is_burnt(world: World) -> None:
     site = world.serve(session=Members(person("alice", expires_at=moment(NOW + 60))))
     token = site.token(person("alice", expires_at=moment(NOW + 60)))
     world.clock.forward(60)
@@ -281,7 +281,7 @@ def test_a_session_that_expired_is_told_and_the_token_is_burnt(world: World) -> 
         (True, "boolean"),
     ],
 )
-def test_a_token_that_is_no_string(world: World, value: Any, kind: str) -> None:
+def test_token_that_is_no_string(world: World, value: Any, kind: str) -> None:
     answer = world.serve().verify(value)
     assert (answer.status, answer.json()) == (
         400,
@@ -292,7 +292,7 @@ def test_a_token_that_is_no_string(world: World, value: Any, kind: str) -> None:
     )
 
 
-def test_a_token_that_is_missing(world: World) -> None:
+def test_token_that_is_missing(world: World) -> None:
     answer = world.serve().post_verify(b'{"Token": "x"}')
     assert answer.json()["message"] == (
         "[body.token] Invalid input: expected string, received undefined"
@@ -311,7 +311,7 @@ def test_a_token_that_is_missing(world: World) -> None:
         (b"true", "boolean"),
     ],
 )
-def test_a_body_that_is_no_object(world: World, body: bytes, kind: str) -> None:
+def test_body_that_is_no_object(world: World, body: bytes, kind: str) -> None:
     answer = world.serve().post_verify(body)
     assert (answer.status, answer.json()) == (
         400,
@@ -322,7 +322,7 @@ def test_a_body_that_is_no_object(world: World, body: bytes, kind: str) -> None:
     )
 
 
-def test_a_body_without_a_content_type(world: World) -> None:
+def test_body_without_a_content_type(world: World) -> None:
     site = world.serve()
     token = site.token()
     body = json.dumps({"token": token}).encode()
@@ -382,7 +382,7 @@ def test_json_by_its_content_type(world: World, content_type: str) -> None:
         ";",
     ],
 )
-def test_other_content_types(world: World, content_type: str) -> None:
+def test_content_types_that_are_refused(world: World, content_type: str) -> None:
     site = world.serve()
     token = site.token()
     body = json.dumps({"token": token}).encode()
@@ -396,7 +396,7 @@ def padded(token: str, size: int) -> bytes:
     return body[:-2] + b"x" * (size - len(body)) + b'"}'
 
 
-def test_the_body_may_have_16_kib(world: World) -> None:
+def test_body_may_have_16_kib(world: World) -> None:
     site = world.serve()
     token = site.token()
     answer = site.post_verify(padded(token, 16 * 1024 + 1))
@@ -404,7 +404,7 @@ def test_the_body_may_have_16_kib(world: World) -> None:
     assert site.post_verify(padded(token, 16 * 1024)).status == 200
 
 
-def test_a_body_in_chunks(world: World) -> None:
+def test_body_in_chunks(world: World) -> None:
     site = world.serve()
     token = site.token()
     body = padded(token, 16 * 1024)
@@ -414,7 +414,7 @@ def test_a_body_in_chunks(world: World) -> None:
 
 @pytest.mark.parametrize(("allowed", "path"), BOTH)
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "TRACE"])
-def test_other_methods(world: World, allowed: str, path: str, method: str) -> None:
+def test_methods_that_are_refused(world: World, allowed: str, path: str, method: str) -> None:
     if method == allowed:
         return
     site = world.serve()
@@ -462,7 +462,7 @@ def test_percent_encoding_of_the_path_is_of_no_matter(world: World) -> None:
     assert world.serve().get("/one%2Dtime-token/gener%61te", SIGNED_IN).status == 200
 
 
-def test_a_mounted_app_is_asked_below_its_mount_point(world: World) -> None:
+def test_mounted_app_is_asked_below_its_mount_point(world: World) -> None:
     site = world.serve()
     assert site.get("/one-time-token/generate", SIGNED_IN, mount="/mounted").status == 200
 
@@ -490,13 +490,13 @@ def answers(world: World) -> dict[str, Any]:
     }
 
 
-def test_no_answer_of_the_middleware_is_stored_or_referred_from(world: World) -> None:
+def test_response_of_the_middleware_is_never_stored_or_referred_from(world: World) -> None:
     for what, answer in answers(world).items():
         for name, value in PRIVATE.items():
             assert answer.header(name) == value, what
 
 
-def test_no_body_makes_the_official_client_navigate(world: World) -> None:
+def test_body_never_makes_the_official_client_navigate(world: World) -> None:
     for answer in answers(world).values():
         if answer.header("content-type") == "application/json":
             assert answer.header("x-content-type-options") == "nosniff"
@@ -506,7 +506,7 @@ def test_no_body_makes_the_official_client_navigate(world: World) -> None:
 # The cookie.
 
 
-def test_the_cookie_is_secure_over_https(world: World) -> None:
+def test_cookie_is_secure_over_https(world: World) -> None:
     site = world.serve()
     target = "/one-time-token/verify"
     body = json.dumps({"token": site.token()}).encode()
@@ -520,19 +520,19 @@ def test_public_origin_says_that_it_is_https(world: World) -> None:
     assert "Secure" in site.verify(site.token()).cookie("sid")
 
 
-def test_the_cookie_does_not_outlive_the_session(world: World) -> None:
+def test_cookie_does_not_outlive_the_session(world: World) -> None:
     site = world.serve(session=Members(person("alice"), max_age=86400))
     assert "Max-Age=3600" in site.verify(site.token()).cookie("sid")
     world.clock.forward(100.5)
     assert "Max-Age=3499" in site.verify(site.token()).cookie("sid")
 
 
-def test_a_shorter_cookie_stays_shorter(world: World) -> None:
+def test_shorter_cookie_stays_shorter(world: World) -> None:
     site = world.serve(session=Members(person("alice"), max_age=60))
     assert "Max-Age=60" in site.verify(site.token()).cookie("sid")
 
 
-def test_a_session_not_to_be_remembered_ends_with_the_browser(world: World) -> None:
+def test_session_not_to_be_remembered_ends_with_the_browser(world: World) -> None:
     forgetful = person("alice", persistent=False)
     site = world.serve(session=Members(forgetful, max_age=60))
     attributes = site.verify(site.token(forgetful)).cookie("sid")
@@ -581,7 +581,7 @@ def test_a_session_not_to_be_remembered_ends_with_the_browser(world: World) -> N
         ({"sec-fetch-site": "same-site"}, "MISSING_OR_NULL_ORIGIN"),
     ],
 )
-def test_the_origin_rule(world: World, headers: dict[str, str], code: str | None) -> None:
+def test_origin_rule(world: World, headers: dict[str, str], code: str | None) -> None:
     backend = MemoryBackend(clock=world.clock)
     site = world.serve(
         backend=backend,
@@ -607,7 +607,7 @@ def test_the_origin_rule(world: World, headers: dict[str, str], code: str | None
     assert untouched(site, token)
 
 
-def test_what_was_meant_for_http_is_not_taken_for_https(world: World) -> None:
+def test_token_meant_for_http_is_not_good_at_https(world: World) -> None:
     site = world.serve(public_origin="https://app.example")
     assert site.verify("no", {"origin": "https://app.example"}).code == "INVALID_TOKEN"
     assert site.verify("no", {"origin": "http://app.example"}).code == "INVALID_ORIGIN"
@@ -619,14 +619,14 @@ def test_public_origin_stands_in_for_host(world: World) -> None:
     assert site.verify("no", {"origin": ORIGIN}).code == "INVALID_ORIGIN"
 
 
-def test_without_a_host_no_origin_is_this_sides_own(world: World) -> None:
+def test_own_origin_is_none_without_a_host(world: World) -> None:
     site = world.serve()
     answer = site.get("/one-time-token/generate", {"origin": ORIGIN}, host=None)
     assert answer.code == "INVALID_ORIGIN"
     assert site.get("/one-time-token/generate", SIGNED_IN, host=None).status == 200
 
 
-def test_the_origin_is_judged_before_the_body(world: World) -> None:
+def test_origin_is_judged_before_the_body(world: World) -> None:
     site = world.serve()
     evil = {"origin": "https://evil.example"}
     assert site.post_verify(b"{", evil).code == "INVALID_ORIGIN"
@@ -637,7 +637,7 @@ def test_the_origin_is_judged_before_the_body(world: World) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), BOTH)
-def test_a_trusted_origin_may_read_the_answer(world: World, method: str, path: str) -> None:
+def test_trusted_origin_may_read_the_answer(world: World, method: str, path: str) -> None:
     site = world.serve(trusted_origins=["https://*.spa.example"])
     answer = site.send(method, f"/one-time-token/{path}", {"origin": "https://a.spa.example"})
     assert answer.header("access-control-allow-origin") == "https://a.spa.example"
@@ -648,7 +648,9 @@ def test_a_trusted_origin_may_read_the_answer(world: World, method: str, path: s
 
 @pytest.mark.parametrize(("method", "path"), BOTH)
 @pytest.mark.parametrize("origin", [None, ORIGIN, "https://evil.example", "null", "*"])
-def test_no_other_origin_is_named(world: World, method: str, path: str, origin: str | None) -> None:
+def test_cors_names_no_other_origin(
+    world: World, method: str, path: str, origin: str | None
+) -> None:
     site = world.serve(trusted_origins=["https://spa.example"])
     headers = {} if origin is None else {"origin": origin}
     for asked in (method, "OPTIONS"):
@@ -659,7 +661,7 @@ def test_no_other_origin_is_named(world: World, method: str, path: str, origin: 
 
 
 @pytest.mark.parametrize(("method", "path"), BOTH)
-def test_the_preflight(world: World, method: str, path: str) -> None:
+def test_preflight(world: World, method: str, path: str) -> None:
     site = world.serve(trusted_origins=["https://spa.example"])
     answer = site.send(
         "OPTIONS",
@@ -680,7 +682,7 @@ def test_the_preflight(world: World, method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["*", "a\x0bb", "\xe9", "", "x" * 513])
-def test_the_preflight_names_no_strange_headers(world: World, wanted: str) -> None:
+def test_preflight_names_no_strange_headers(world: World, wanted: str) -> None:
     site = world.serve(trusted_origins=["https://spa.example"])
     headers = {"origin": "https://spa.example", "access-control-request-headers": wanted}
     answer = site.send("OPTIONS", "/one-time-token/verify", headers)
@@ -691,7 +693,7 @@ def test_the_preflight_names_no_strange_headers(world: World, wanted: str) -> No
 # Channel and audience.
 
 
-def test_an_audience_is_the_origin_of_this_site(world: World) -> None:
+def test_audience_is_the_origin_of_this_site(world: World) -> None:
     site = world.serve(trusted_origins=["https://spa.example"])
     spa = {"origin": "https://spa.example"}
     assert site.verify(site.token(audience="https://spa.example"), spa).code == "INVALID_TOKEN"
@@ -702,21 +704,21 @@ def test_an_audience_is_the_origin_of_this_site(world: World) -> None:
     assert site.verify(site.token(audience="https://spa.example")).code == "INVALID_TOKEN"
 
 
-def test_a_token_that_turns_up_elsewhere_is_burnt(world: World) -> None:
+def test_token_that_turns_up_elsewhere_is_burnt(world: World) -> None:
     site = world.serve()
     token = site.token(audience="https://b.example")
     assert site.verify(token).code == "INVALID_TOKEN"
     assert site.verify(token, audience="https://b.example").code == "INVALID_TOKEN"
 
 
-def test_a_server_names_the_audience(world: World) -> None:
+def test_server_names_the_audience(world: World) -> None:
     site = world.serve()
     token = site.token(audience="https://b.example")
     assert site.verify(token, audience="https://b.example").status == 200
 
 
 @pytest.mark.parametrize("headers", [{"origin": ORIGIN}, {"cookie": "a=b"}])
-def test_a_browser_does_not(world: World, headers: dict[str, str]) -> None:
+def test_browser_names_no_audience(world: World, headers: dict[str, str]) -> None:
     site = world.serve()
     token = site.token(audience="https://b.example")
     answer = site.verify(token, headers, audience="https://b.example")
@@ -724,7 +726,7 @@ def test_a_browser_does_not(world: World, headers: dict[str, str]) -> None:
     assert site.verify(token, audience="https://b.example").status == 200
 
 
-def test_a_null_audience_is_none_and_a_number_is_refused(world: World) -> None:
+def test_null_audience_is_none_and_a_number_is_refused(world: World) -> None:
     site = world.serve()
     token = site.token()
     answer = site.verify(token, audience=7)
@@ -735,13 +737,13 @@ def test_a_null_audience_is_none_and_a_number_is_refused(world: World) -> None:
 
 
 @pytest.mark.parametrize("audience", ["", "no origin", "\ud800", "\0", "é"])
-def test_an_audience_that_is_no_origin_opens_nothing_bound(world: World, audience: str) -> None:
+def test_audience_that_is_no_origin_opens_nothing_bound(world: World, audience: str) -> None:
     site = world.serve()
     token = site.token(audience="https://b.example")
     assert site.verify(token, audience=audience).code == "INVALID_TOKEN"
 
 
-def test_without_host_nothing_bound_is_redeemed(world: World) -> None:
+def test_bound_token_is_refused_without_a_host(world: World) -> None:
     site = world.serve()
     token = site.token(audience=ORIGIN)
     body = json.dumps({"token": token}).encode()
@@ -753,7 +755,7 @@ def test_without_host_nothing_bound_is_redeemed(world: World) -> None:
 # A token service of one's own.
 
 
-def test_a_ready_service(world: World) -> None:
+def test_ready_service(world: World) -> None:
     members = Members(person("alice"))
     service = OneTimeTokens(MemoryBackend(clock=world.clock), sessions=members, expires_in=1)
     site = world.serve(session=members, tokens=service)
@@ -764,7 +766,7 @@ def test_a_ready_service(world: World) -> None:
     assert site.verify(late).code == "INVALID_TOKEN"
 
 
-def test_memory_is_the_default_backend(world: World) -> None:
+def test_default_backend_is_memory(world: World) -> None:
     forever = person("alice", expires_at=None)
     site = world.serve(backend=None, session=Members(forever))
     assert site.verify(site.generate(SIGNED_IN).json()["token"]).status == 200

@@ -106,14 +106,14 @@ class TestPrivateResponses:
         assert answer.header("set-ott")
         check_private(answer)
 
-    def test_a_call_that_redeems(self, world: World) -> None:
+    def test_call_that_redeems(self, world: World) -> None:
         site = world.serve(door)
         answer = site.fetch(f"/?ott={site.token()}")
         assert answer.cookies == {"sid": "alice-cookie"}
         check_private(answer)
 
     @pytest.mark.parametrize("policy", ["strict-origin", "unsafe-url"])
-    def test_a_hooks_response(self, world: World, policy: str) -> None:
+    def test_hooks_response(self, world: World, policy: str) -> None:
         headers = (*HARMLESS, *CACHED, ("Referrer-Policy", policy))
         site = world.serve(on_invalid=lambda request, error: Response(400, headers))
         answer = site.open("/?ott=used")
@@ -121,7 +121,7 @@ class TestPrivateResponses:
         kept = policy if policy == "strict-origin" else "no-referrer"
         assert answer.header("referrer-policy") == kept
 
-    def test_the_middlewares_own(self, world: World) -> None:
+    def test_middlewares_own(self, world: World) -> None:
         site = world.serve(door)
         for answer in (
             site.generate({"cookie": "sid=alice-cookie"}),
@@ -137,7 +137,7 @@ class TestPrivateResponses:
         ):
             check_private(answer, harmless=False)
 
-    def test_another_response_is_left_alone(self, world: World) -> None:
+    def test_other_response_is_left_alone(self, world: World) -> None:
         for site in (sealed(world), world.serve(door, set_ott_header_on_new_session=True)):
             answer = site.get("/page")
             assert [(k.lower(), v) for k, v in (*HARMLESS, *CACHED)] == answer.headers

@@ -81,9 +81,7 @@ ENDINGS: list[list[tuple[str, str]]] = [
 
 
 @pytest.mark.parametrize("headers", ENDINGS, ids=str)
-def test_an_ending_revokes_the_sessions_tokens(
-    world: World, headers: list[tuple[str, str]]
-) -> None:
+def test_ending_revokes_the_sessions_tokens(world: World, headers: list[tuple[str, str]]) -> None:
     backend = MemoryBackend(clock=world.clock)
     site = site_that_sends(world, *headers, backend=backend)
     site.generate(ALICE)
@@ -126,7 +124,7 @@ NO_ENDINGS: list[list[tuple[str, str]]] = [
 
 
 @pytest.mark.parametrize("headers", NO_ENDINGS, ids=str)
-def test_another_response_revokes_nothing(world: World, headers: list[tuple[str, str]]) -> None:
+def test_other_response_revokes_nothing(world: World, headers: list[tuple[str, str]]) -> None:
     backend = MemoryBackend(clock=world.clock)
     site = site_that_sends(world, *headers, backend=backend)
     site.generate(ALICE)
@@ -167,7 +165,7 @@ class Prefixed(Members):
     ],
     ids=str,
 )
-def test_an_ending_of_a_cookie_with_a_prefix(
+def test_ending_of_a_cookie_with_a_prefix(
     world: World, headers: list[tuple[str, str]], left: int
 ) -> None:
     backend = MemoryBackend(clock=world.clock)
@@ -178,14 +176,14 @@ def test_an_ending_of_a_cookie_with_a_prefix(
     assert len(backend) == left
 
 
-def test_an_ending_by_a_prefix_that_needs_secure() -> None:
+def test_ending_by_a_prefix_that_needs_secure() -> None:
     headers = (cookie("__Secure-sid=; Max-Age=0"), cookie("__secure-sid=x"))
     assert cookie_changes(headers, NOW) == {"__Secure-sid": None}
     assert cookie_changes((cookie("__Secure-sid=x; secure"),), NOW) == {"__Secure-sid": "x"}
 
 
 @pytest.mark.parametrize("value", ['"cookies"', '"*"'])
-def test_a_call_that_redeems_and_clears_sets_no_cookie(world: World, value: str) -> None:
+def test_call_that_redeems_and_clears_sets_no_cookie(world: World, value: str) -> None:
     site = site_that_sends(world, clearing(value))
     other = site.token()
     answer = site.fetch(f"/out?ott={site.token()}")
@@ -193,7 +191,7 @@ def test_a_call_that_redeems_and_clears_sets_no_cookie(world: World, value: str)
     assert site.verify(other).code == "INVALID_TOKEN"
 
 
-def test_a_sign_in_that_clears_all_cookies_is_offered_no_token(world: World) -> None:
+def test_sign_in_that_clears_all_cookies_is_offered_no_token(world: World) -> None:
     def app(seen: Seen) -> Reply:
         return Reply(200, [cookie("sid=alice-cookie"), clearing('"cookies"')])
 
@@ -202,7 +200,7 @@ def test_a_sign_in_that_clears_all_cookies_is_offered_no_token(world: World) -> 
     assert site.get("/", FETCH).header("set-ott") is None
 
 
-def test_what_clears_cookies() -> None:
+def test_clear_site_data_forms() -> None:
     assert clears_cookies((("Vary", "Cookie"), clearing('"storage", "*"')))
     assert not clears_cookies((("Vary", '"cookies"'),))
     assert not clears_cookies(())

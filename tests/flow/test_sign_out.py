@@ -170,26 +170,26 @@ def house(build: Build, world: World) -> House:
 
 
 @pytest.mark.parametrize("way", ["/out", "/switch"])
-def test_the_tokens_of_a_session_that_ends_are_revoked(house: House, way: str) -> None:
+def test_tokens_of_a_session_that_ends_are_revoked(house: House, way: str) -> None:
     tokens = [house.token() for _ in range(3)]
     house.site.get(way, house.alice)
     assert [house.lives(token) for token in tokens] == [False] * 3
 
 
-def test_the_tokens_of_others_stay(world: World) -> None:
+def test_tokens_of_others_stay(world: World) -> None:
     house = cookie_house(world)
     other = house.site.generate({"cookie": "sid=b"}).json()["token"]
     house.site.get("/out", house.alice)
     assert house.lives(other)
 
 
-def test_any_other_answer_revokes_nothing(house: House) -> None:
+def test_other_response_revokes_nothing(house: House) -> None:
     token = house.token()
     assert house.site.get("/page", house.alice).status == 200
     assert house.lives(token)
 
 
-def test_without_the_option_nothing_is_revoked(world: World, build: Build) -> None:
+def test_tokens_stay_without_the_option(world: World, build: Build) -> None:
     house = build(world)
     plain = world.serve(
         house.site._app, session=house.site.members, backend=house.site.flow.tokens.backend
@@ -199,7 +199,7 @@ def test_without_the_option_nothing_is_revoked(world: World, build: Build) -> No
     assert house.lives(token)
 
 
-def test_the_handle_s_sign_out_asks_once(world: World) -> None:
+def test_handle_s_sign_out_asks_once(world: World) -> None:
     class Counting(MemoryBackend):
         calls = 0
 
@@ -214,7 +214,9 @@ def test_the_handle_s_sign_out_asks_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"cookie": "other=1"}, {"cookie": "sid=dead"}])
-def test_who_is_not_signed_in_has_nothing_to_revoke(world: World, headers: dict[str, str]) -> None:
+def test_visitor_without_session_has_nothing_to_revoke(
+    world: World, headers: dict[str, str]
+) -> None:
     house = cookie_house(world)
     token = house.token()
     assert house.site.get("/switch", headers).status == 200
@@ -225,7 +227,7 @@ def test_who_is_not_signed_in_has_nothing_to_revoke(world: World, headers: dict[
 
 
 @pytest.mark.parametrize("mode", ["share", "fork"])
-def test_a_call_that_redeems_and_signs_out(world: World, mode: str) -> None:
+def test_call_that_redeems_and_signs_out(world: World, mode: str) -> None:
     club = ClubSession()
     alice = club.sign_in("1")
     house: dict[str, Any] = {}
@@ -249,14 +251,14 @@ def test_a_call_that_redeems_and_signs_out(world: World, mode: str) -> None:
     assert site.verify(other).status == (400 if mode == "share" else 200)
 
 
-def test_a_call_that_redeems_and_stays(world: World) -> None:
+def test_call_that_redeems_and_stays(world: World) -> None:
     house = cookie_house(world)
     token, other = house.token(), house.token()
     assert house.site.fetch(f"/page?ott={token}").cookies == {"sid": "a"}
     assert house.lives(other)
 
 
-def test_a_link_that_left_another_user_signed_in_is_watched_too(world: World) -> None:
+def test_link_that_left_another_user_signed_in_is_watched_too(world: World) -> None:
     house = cookie_house(world)
     other = house.site.generate({"cookie": "sid=b"}).json()["token"]
     token = house.token()
@@ -265,7 +267,7 @@ def test_a_link_that_left_another_user_signed_in_is_watched_too(world: World) ->
     assert not house.lives(token)
 
 
-def test_a_new_sign_in_is_offered_a_token_though_the_old_one_s_are_revoked(world: World) -> None:
+def test_new_sign_in_is_offered_a_token_though_the_old_one_s_are_revoked(world: World) -> None:
     house = cookie_house(world, set_ott_header_on_new_session=True)
     token = house.token()
     offered = house.site.get("/switch", house.alice).header("set-ott")
@@ -276,7 +278,7 @@ def test_a_new_sign_in_is_offered_a_token_though_the_old_one_s_are_revoked(world
 # What is asked, and when.
 
 
-def test_the_session_is_asked_for_before_and_after(world: World) -> None:
+def test_session_is_asked_for_before_and_after(world: World) -> None:
     for members in (Members(person("alice")), WaitingMembers(person("alice"))):
         site = world.serve(session=members, revoke_on_sign_out=True)
         site.get("/", {"cookie": "sid=alice-cookie"})
@@ -294,13 +296,13 @@ def test_requests_pass_at_once_unless_the_option_is_on(world: World) -> None:
         assert bool(site.members.asked) == on
 
 
-def test_a_probe_of_another_layer_is_no_visit(world: World) -> None:
+def test_probe_of_another_layer_is_no_visit(world: World) -> None:
     site = world.serve(revoke_on_sign_out=True)
     site.get("/", {"cookie": "sid=alice-cookie"}, carrier={PROBE: True})
     assert site.members.asked == []
 
 
-def test_an_unknown_user_s_new_cookie_ends_nothing(world: World) -> None:
+def test_unknown_user_s_new_cookie_ends_nothing(world: World) -> None:
     def app(seen: Seen) -> Reply:
         return Reply(200, [GONE if seen.path == "/out" else set_cookie("sid", "signed-anew")])
 
@@ -315,7 +317,7 @@ def test_an_unknown_user_s_new_cookie_ends_nothing(world: World) -> None:
     assert site.verify(token).code == "INVALID_TOKEN"
 
 
-def test_a_probed_app_is_asked_as_well(world: World) -> None:
+def test_probed_app_is_asked_as_well(world: World) -> None:
     live = ["a"]
 
     def app(seen: Seen) -> Reply:
@@ -335,7 +337,7 @@ def test_a_probed_app_is_asked_as_well(world: World) -> None:
 
 
 @pytest.mark.parametrize("out_first", [True, False])
-def test_an_answer_that_begins_twice(out_first: bool) -> None:
+def test_answer_that_begins_twice(out_first: bool) -> None:
     clock = Clock(NOW)
 
     def app(environ: Any, start_response: Any) -> Any:
@@ -367,7 +369,7 @@ def test_an_answer_that_begins_twice(out_first: bool) -> None:
 
 @pytest.mark.parametrize("fails_at", [1, 2])
 @pytest.mark.parametrize("waits", [False, True])
-def test_an_adapter_that_fails_is_logged_and_revokes_nothing(
+def test_adapter_that_fails_is_logged_and_revokes_nothing(
     world: World, fails_at: int, waits: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     base: Any = WaitingMembers if waits else Members
@@ -408,7 +410,7 @@ class Broken(MemoryBackend):
 
 
 @pytest.mark.parametrize("error", [ConnectionError("password"), NotSupported("it can't")])
-def test_a_backend_that_fails_is_logged(
+def test_backend_that_fails_is_logged(
     world: World, build: Build, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     house = build(world, backend=Broken(world.clock, error))
@@ -436,7 +438,7 @@ class Derived(Backend):
 
 
 @pytest.mark.parametrize("backend", [PutTake(), Derived()], ids=lambda each: type(each).__name__)
-def test_a_backend_that_cannot_revoke_is_refused(world: World, backend: Any) -> None:
+def test_backend_that_cannot_revoke_is_refused(world: World, backend: Any) -> None:
     name = type(backend).__name__
     with pytest.raises(ConfigurationError, match=f"revoke_on_sign_out: True, but {name} can't"):
         world.serve(backend=backend, revoke_on_sign_out=True)
@@ -456,7 +458,7 @@ def test_backends_know_whether_they_can_revoke() -> None:
     assert not Derived().can_revoke
 
 
-def test_a_token_service_of_one_s_own_is_asked_when_it_matters(
+def test_token_service_of_one_s_own_is_asked_when_it_matters(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Service:
@@ -485,7 +487,7 @@ def test_a_token_service_of_one_s_own_is_asked_when_it_matters(
     assert "tokens not revoked at sign-out" in caplog.text
 
 
-def test_the_handle_sees_the_session_that_is_about_to_end(world: World) -> None:
+def test_handle_sees_the_session_that_is_about_to_end(world: World) -> None:
     async def app(seen: Seen) -> Reply:
         session = await seen.ott.asession()
         return Reply(200, [GONE], json.dumps(session.user_id).encode())

@@ -66,7 +66,7 @@ def start(*args: Any) -> Any:
 
 
 @pytest.mark.parametrize("query", ["", "a=1", "%6Ftt2=1", "bott=x", "q=ottx&r=%7B%22"])
-def test_the_very_same_objects_pass(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_very_same_objects_pass(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
     app = Passed()
     middleware = wrap(app)
     # Nobody is asked about it: that would take fifty times as long.
@@ -79,7 +79,7 @@ def test_the_very_same_objects_pass(query: str, monkeypatch: pytest.MonkeyPatch)
     assert environ == before
 
 
-def test_the_same_start_response_where_a_link_redeems_nothing() -> None:
+def test_same_start_response_where_a_link_redeems_nothing() -> None:
     app = Passed()
     assert wrap(app)(make_environ("HEAD", "/?ott=T"), start) is app.answer
     assert app.calls[0][1] is start
@@ -88,14 +88,14 @@ def test_the_same_start_response_where_a_link_redeems_nothing() -> None:
 @pytest.mark.parametrize(
     "options", [{"set_ott_header_on_new_session": True}, {"session": SealedSession(SECRET)}]
 )
-def test_an_answer_is_watched_where_an_option_needs_it(options: Any) -> None:
+def test_answer_is_watched_where_an_option_needs_it(options: Any) -> None:
     app = Passed()
     assert wrap(app, **options)(make_environ(), start) is app.answer
     assert app.calls[0][1] is not start
 
 
 @pytest.mark.parametrize("missing", ["QUERY_STRING", "PATH_INFO", "SCRIPT_NAME"])
-def test_an_environ_may_leave_out_what_is_empty(missing: str) -> None:
+def test_environ_may_leave_out_what_is_empty(missing: str) -> None:
     app = Passed()
     environ = make_environ("GET", "/")
     del environ[missing]
@@ -104,7 +104,7 @@ def test_an_environ_may_leave_out_what_is_empty(missing: str) -> None:
     assert missing not in environ
 
 
-def test_a_link_to_an_app_at_the_root_of_its_mount_point() -> None:
+def test_link_to_an_app_at_the_root_of_its_mount_point() -> None:
     middleware = wrap(Passed())
     environ = make_environ("GET", f"/?ott={mint(middleware)}", NAVIGATION, mount="/m")
     del environ["PATH_INFO"], environ["RAW_URI"]
@@ -145,7 +145,7 @@ def test_start_response_with_exc_info() -> None:
         assert names == ["Content-Type", "Cache-Control", "Set-Cookie"]
 
 
-def test_what_start_response_raises_reaches_the_app() -> None:
+def test_start_response_error_reaches_the_app() -> None:
     class HeadersSent(Exception):
         pass
 
@@ -191,7 +191,7 @@ class Stream:
 
 @pytest.mark.parametrize("options", [{}, {"set_ott_header_on_new_session": True}])
 @pytest.mark.parametrize("redeems", [False, True])
-def test_an_iterable_is_the_servers_to_read_and_close(options: Any, redeems: bool) -> None:
+def test_iterable_is_the_servers_to_read_and_close(options: Any, redeems: bool) -> None:
     stream = Stream()
 
     def app(environ: Any, start_response: Any) -> Any:
@@ -205,7 +205,7 @@ def test_an_iterable_is_the_servers_to_read_and_close(options: Any, redeems: boo
     assert stream.events == []
 
 
-def test_a_file_wrapper_reaches_the_server_as_one() -> None:
+def test_file_wrapper_reaches_the_server_as_one() -> None:
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 Fine", TEXT)
         return environ["wsgi.file_wrapper"](io.BytesIO(b"file"))
@@ -217,7 +217,7 @@ def test_a_file_wrapper_reaches_the_server_as_one() -> None:
     assert isinstance(answer, FileWrapper)
 
 
-def test_an_app_that_starts_late() -> None:
+def test_app_that_starts_late() -> None:
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 Fine", TEXT)
         yield b"late"
@@ -227,7 +227,7 @@ def test_an_app_that_starts_late() -> None:
     assert (answer.body, answer.cookies) == (b"late", {"sid": "alice-cookie"})
 
 
-def test_the_apps_list_of_headers_is_not_changed_in_place() -> None:
+def test_apps_list_of_headers_is_not_changed_in_place() -> None:
     headers = [*TEXT, ("ETag", "1")]
 
     def app(environ: Any, start_response: Any) -> Any:
@@ -240,7 +240,7 @@ def test_the_apps_list_of_headers_is_not_changed_in_place() -> None:
 
 
 @pytest.mark.parametrize("target", ["/", "/?ott=dead", "/?ott={}", "/one-time-token/generate"])
-def test_the_reference_validator_finds_nothing(target: str) -> None:
+def test_reference_validator_finds_nothing(target: str) -> None:
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 Fine", TEXT)
         return [b"x"]
@@ -252,7 +252,7 @@ def test_the_reference_validator_finds_nothing(target: str) -> None:
 
 @pytest.mark.parametrize("target", ["/", "/?ott={}"])
 @pytest.mark.parametrize("probe", ["/me", None])
-def test_the_reference_validator_finds_nothing_inside(target: str, probe: str | None) -> None:
+def test_reference_validator_finds_nothing_inside(target: str, probe: str | None) -> None:
     """The app is validated too: its environ holds the handle, and is a probe's at times."""
     handles: list[Any] = []
 
@@ -295,7 +295,7 @@ def verify(
     return call_wsgi(middleware or wrap(Passed()), made), stream
 
 
-def test_a_declared_body_is_read_to_its_length_and_no_further() -> None:
+def test_declared_body_is_read_to_its_length_and_no_further() -> None:
     middleware = wrap(Passed())
     body = b'{"token": "' + mint(middleware).encode() + b'"}'
     answer, stream = verify(body + b"next request", None, middleware, CONTENT_LENGTH=str(len(body)))
@@ -303,7 +303,7 @@ def test_a_declared_body_is_read_to_its_length_and_no_further() -> None:
     assert stream.taken == len(body)
 
 
-def test_a_body_may_come_in_pieces() -> None:
+def test_body_may_come_in_pieces() -> None:
     middleware = wrap(Passed())
     body = b'{"token": "' + mint(middleware).encode() + b'"}'
     stream = Input(body)
@@ -312,18 +312,18 @@ def test_a_body_may_come_in_pieces() -> None:
 
 
 @pytest.mark.parametrize("length", ["16385", "99999999999999999999999999"])
-def test_a_large_body_is_not_read_at_all(length: str) -> None:
+def test_large_body_is_not_read_at_all(length: str) -> None:
     answer, stream = verify(b"x" * 20000, CONTENT_LENGTH=length)
     assert (answer.status, answer.code, stream.taken) == (413, "PAYLOAD_TOO_LARGE", 0)
 
 
 @pytest.mark.parametrize("length", ["-1", "+5", "1_0", "5.0", "x", " 5", "\u0665", "0x5", "5, 5"])
-def test_a_length_that_is_none(length: str) -> None:
+def test_length_that_is_none(length: str) -> None:
     answer, stream = verify(b"{}   ", CONTENT_LENGTH=length)
     assert (answer.status, answer.code, stream.taken) == (400, "BAD_REQUEST", 0)
 
 
-def test_a_body_that_ends_early_redeems_nothing() -> None:
+def test_body_that_ends_early_redeems_nothing() -> None:
     middleware = wrap(Passed())
     body = b'{"token": "' + mint(middleware).encode() + b'"}'
     answer, _ = verify(body, None, middleware, CONTENT_LENGTH=str(len(body) + 1))
@@ -331,7 +331,7 @@ def test_a_body_that_ends_early_redeems_nothing() -> None:
     assert verify(body, None, middleware, CONTENT_LENGTH=str(len(body)))[0].status == 200
 
 
-def test_a_client_that_is_gone() -> None:
+def test_client_that_is_gone() -> None:
     class Gone(Input):
         def read(self, size: int | None = -1) -> bytes:
             raise ConnectionResetError("gone")
@@ -341,7 +341,7 @@ def test_a_client_that_is_gone() -> None:
         assert (answer.status, answer.code) == (400, "BAD_REQUEST")
 
 
-def test_a_body_that_the_server_ends() -> None:
+def test_body_that_the_server_ends() -> None:
     middleware = wrap(Passed())
     body = b'{"token": "' + mint(middleware).encode() + b'"}'
     ended = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
@@ -362,14 +362,14 @@ def test_a_body_that_the_server_ends() -> None:
         ({"CONTENT_LENGTH": "0"}, 400),
     ],
 )
-def test_a_body_of_unknown_length(environ: Any, status: int) -> None:
+def test_body_of_unknown_length(environ: Any, status: int) -> None:
     answer, stream = verify(b"{}", **environ)
     assert answer.status == status
     assert answer.code == {411: "LENGTH_REQUIRED", 400: "VALIDATION_ERROR"}[status]
     assert stream.taken == 0
 
 
-def test_the_body_of_a_call_is_the_apps() -> None:
+def test_body_of_a_call_is_the_apps() -> None:
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 Fine", TEXT)
         return [environ["wsgi.input"].read(4)]
@@ -382,13 +382,13 @@ def test_the_body_of_a_call_is_the_apps() -> None:
 # Odds and ends of environ.
 
 
-def test_an_unknown_status_has_a_phrase_all_the_same() -> None:
+def test_unknown_status_has_a_phrase_all_the_same() -> None:
     middleware = wrap(Passed(), on_invalid=lambda request, error: Response(499))
     calls = started_by(middleware, "/?ott=dead")
     assert calls[0][0] == "499 Unknown"
 
 
-def test_the_phrase_of_a_known_one() -> None:
+def test_phrase_of_a_known_one() -> None:
     assert started_by(wrap(Passed()), "/?ott=dead")[0][0] == "400 Bad Request"
 
 
@@ -407,7 +407,7 @@ def test_the_phrase_of_a_known_one() -> None:
         ("/\u0100", {"RAW_URI": "/"}, "/%3F"),  # what PEP 3333 forbids breaks nothing
     ],
 )
-def test_the_location(path: str, environ: Any, location: str) -> None:
+def test_location(path: str, environ: Any, location: str) -> None:
     middleware = wrap(Passed())
     made = make_environ("GET", f"/?ott={mint(middleware)}", NAVIGATION)
     made.update({"PATH_INFO": path, **environ})
@@ -443,7 +443,7 @@ def test_async_adapters_need_a_thread_without_a_loop() -> None:
     assert ask(middleware, "GET", "/one-time-token/generate", ALICE).status == 200
 
 
-def test_sixty_four_threads_and_one_winner() -> None:
+def test_threads_race_one_wins() -> None:
     middleware = wrap(Passed())
     with ThreadPoolExecutor(64) as pool:
         for _ in range(20):
@@ -482,7 +482,7 @@ def naming(adapter: Any) -> Any:
 
 
 @pytest.mark.parametrize("target", ["/", "/?a=1", "/?ott=x&ott=y", "/one-time-token/"])
-def test_nobody_smuggles_a_user_in(target: str) -> None:
+def test_remote_user_of_a_header_is_not_trusted(target: str) -> None:
     adapter = SealedSession(SECRET, remote_user=lambda session: session.user_id, clock=Clock(NOW))
     middleware = naming(adapter)
     environ = make_environ("HEAD", target, carrier=SMUGGLED)
@@ -494,7 +494,7 @@ def test_nobody_smuggles_a_user_in(target: str) -> None:
     assert not set(SMUGGLED) & set(environ) - {"REMOTE_USER"}
 
 
-def test_who_redeems_is_the_remote_user_at_once() -> None:
+def test_remote_user_is_the_redeemed_user_at_once() -> None:
     adapter = SealedSession(SECRET, remote_user=lambda session: session.user_id, clock=Clock(NOW))
     middleware = naming(adapter)
     token = middleware.flow.tokens.generate(adapter.start("alice", remember=True))
@@ -517,7 +517,7 @@ def raises(session: Any) -> Any:
         (raises, 1),
     ],
 )
-def test_a_name_that_is_none_is_nobodys(
+def test_name_that_is_none_is_nobodys(
     hook: Any, lines: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     adapter = SealedSession(SECRET, remote_user=hook, clock=Clock(NOW))
@@ -539,7 +539,7 @@ def generate(app: Any, **how: Any) -> Any:
     return ask(probing(app), "GET", "/one-time-token/generate", ALICE, **how)
 
 
-def test_the_app_is_asked_in_process() -> None:
+def test_app_is_asked_in_process() -> None:
     environs: list[Any] = []
     stream = Stream()
 
@@ -564,7 +564,7 @@ def test_the_app_is_asked_in_process() -> None:
     assert environ["wsgi.input"].read() == b""
 
 
-def test_an_app_that_does_not_answer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_app_that_does_not_answer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wsgi_probe, "PROBE_SECONDS", 0.01)
     release = threading.Event()
     done = threading.Event()
@@ -582,7 +582,7 @@ def test_an_app_that_does_not_answer_is_left_behind(monkeypatch: pytest.MonkeyPa
         assert done.wait(20)
 
 
-def test_no_more_than_so_many_questions_hang(
+def test_hanging_questions_are_limited(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(wsgi_probe, "MOST_PROBES", 1)
@@ -612,7 +612,7 @@ def test_no_more_than_so_many_questions_hang(
         raise AssertionError("the place was not given back")
 
 
-def test_a_system_that_gives_no_more_threads(
+def test_system_that_gives_no_more_threads(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(self: Any) -> None:
@@ -656,7 +656,7 @@ def cancelled(environ: Any, start_response: Any) -> Any:
         (cancelled, "CancelledError"),
     ],
 )
-def test_an_app_that_fails_when_it_is_asked(
+def test_app_that_fails_when_it_is_asked(
     app: Any, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert generate(app).code == "SESSION_UNAVAILABLE"
@@ -664,7 +664,7 @@ def test_an_app_that_fails_when_it_is_asked(
     assert "alice-cookie" not in caplog.text
 
 
-def test_only_so_much_of_an_answer_is_read() -> None:
+def test_response_to_a_question_is_read_up_to_a_limit() -> None:
     read = 0
 
     def app(environ: Any, start_response: Any) -> Any:
@@ -678,7 +678,7 @@ def test_only_so_much_of_an_answer_is_read() -> None:
     assert read == 7
 
 
-def test_a_layer_below_lets_the_question_pass() -> None:
+def test_layer_below_lets_the_question_pass() -> None:
     def app(environ: Any, start_response: Any) -> Any:
         assert environ["ott.handle"].redeemed is None
         assert environ["ott.handle"].session is None
@@ -691,7 +691,7 @@ def test_a_layer_below_lets_the_question_pass() -> None:
     assert generate(below).status == 200
 
 
-def test_the_app_can_be_asked_outside_of_a_request() -> None:
+def test_app_can_be_asked_outside_of_a_request() -> None:
     hosts: list[str] = []
 
     def app(environ: Any, start_response: Any) -> Any:
@@ -707,7 +707,7 @@ def test_the_app_can_be_asked_outside_of_a_request() -> None:
     assert hosts == ["localhost"]
 
 
-def test_no_token_stands_in_what_a_failing_app_is_reported_with() -> None:
+def test_error_reports_of_a_failing_app_hold_no_token() -> None:
     """Some report an exception with the variables of every caller; this token is a live one."""
 
     def app(environ: Any, start_response: Any) -> Any:

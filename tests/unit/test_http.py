@@ -79,11 +79,11 @@ def scanned(header: str) -> list[tuple[str, str, str]]:
         ("", []),
     ],
 )
-def test_every_value_of_a_cookie_as_it_was_sent(header: str, values: list[str]) -> None:
+def test_cookie_values_as_they_were_sent(header: str, values: list[str]) -> None:
     assert request(cookie=header).cookies("sid") == values
 
 
-def test_a_request_without_cookies() -> None:
+def test_request_without_cookies() -> None:
     assert request().cookies("sid") == []
 
 
@@ -136,7 +136,7 @@ def test_merged_cookies_are_those_of_the_reference(
 # Requests.
 
 
-def test_a_request_shows_nothing_that_a_client_sent() -> None:
+def test_request_shows_nothing_that_a_client_sent() -> None:
     asked = Request(
         "GET",
         "https",
@@ -168,7 +168,7 @@ def test_requests_are_changed_by_copies() -> None:
         ("/", "q=\xe9 \r\nSet-Cookie: a=b#\x00", "/?q=%E9%20%0D%0ASet-Cookie:%20a=b%23%00"),
     ],
 )
-def test_the_location_is_the_clean_url(target: str, query: str, location: str) -> None:
+def test_location_is_the_clean_url(target: str, query: str, location: str) -> None:
     assert Request("GET", "https", "/", target=target, query=query).location == location
 
 
@@ -189,7 +189,7 @@ def test_responses_grow_by_copies_and_show_their_status_alone() -> None:
     assert repr(longer) == "Response(status=303)"
 
 
-def test_the_current_request_is_that_of_the_context() -> None:
+def test_current_request_is_that_of_the_context() -> None:
     outer, inner = request(host="outer"), request(host="inner")
     assert current_request() is None
     with using_request(outer):
@@ -240,7 +240,7 @@ def test_the_current_request_is_that_of_the_context() -> None:
         ),
     ],
 )
-def test_a_cookie_as_a_header(made: Cookie, line: str) -> None:
+def test_cookie_as_a_header(made: Cookie, line: str) -> None:
     assert made.header() == ("Set-Cookie", line)
 
 
@@ -293,18 +293,18 @@ def test_cookies_that_browsers_would_drop(name: Any, attributes: Any, what: str)
 @pytest.mark.parametrize(
     "value", ["a;b", "a\r\nSet-Cookie: x=y", "a\nb", "a\x00b", "a\tb", "a\x7fb", "\u0100", "a\n"]
 )
-def test_a_value_that_would_end_the_header_is_refused_and_not_shown(value: str) -> None:
+def test_value_that_would_end_the_header_is_refused_and_not_shown(value: str) -> None:
     with pytest.raises(ValueError, match="no Set-Cookie can carry") as caught:
         cookie(value=f"{value}secret")
     assert "secret" not in str(caught.value)
 
 
-def test_a_cookie_does_not_show_its_value() -> None:
+def test_cookie_does_not_show_its_value() -> None:
     assert "milk" not in repr(cookie(value="milk"))
 
 
 @given(st.text("ab-_;= \r\n\x00\xe9\u20ac", max_size=4) | st.text(), st.text())
-def test_no_text_breaks_a_cookie(name: str, value: str) -> None:
+def test_cookie_of_any_text_is_whole(name: str, value: str) -> None:
     carried = all(" " <= c <= "\xff" and c not in ";\x7f" for c in value)
     assert is_cookie_value(value) is carried
     if not carried or not is_cookie_name(name):
@@ -321,7 +321,7 @@ def test_no_text_breaks_a_cookie(name: str, value: str) -> None:
 
 
 @given(st.text(st.characters(max_codepoint=300), max_size=12))
-def test_no_text_breaks_an_attribute(text: str) -> None:
+def test_cookie_attribute_of_any_text_is_whole(text: str) -> None:
     for attribute in ({"path": f"/{text}"}, {"domain": text}):
         try:
             line = cookie(**attribute).header()[1]
@@ -332,7 +332,7 @@ def test_no_text_breaks_an_attribute(text: str) -> None:
 
 
 @given(st.text())
-def test_a_cookie_name_is_a_token(name: str) -> None:
+def test_cookie_name_is_a_token(name: str) -> None:
     token = "!#$%&'*+-.^_`|~" + "0123456789" + "abcdefghijklmnopqrstuvwxyz".upper()
     expected = bool(name) and all(c in token or c in token.lower() for c in name)
     assert is_cookie_name(name) is expected
@@ -363,7 +363,7 @@ def test_dates_have_three_digits_and_a_z(moment: datetime, text: str) -> None:
 
 
 @given(st.datetimes(timezones=st.just(timezone.utc)))
-def test_any_date_has_the_form_that_javascript_reads(moment: datetime) -> None:
+def test_dates_have_the_form_that_javascript_reads(moment: datetime) -> None:
     text = iso_milliseconds(moment)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
     back = datetime.fromisoformat(text.replace("Z", "+00:00"))
@@ -392,12 +392,14 @@ def test_json_as_the_wire_has_it() -> None:
         ([float("inf")], ValueError, "JSON compliant"),
     ],
 )
-def test_what_is_no_json_is_refused(value: object, error: type[Exception], text: str) -> None:
+def test_json_that_is_malformed_is_refused(
+    value: object, error: type[Exception], text: str
+) -> None:
     with pytest.raises(error, match=text):
         to_json(value)
 
 
-def test_a_json_answer() -> None:
+def test_json_response() -> None:
     answer = json_response(400, {"message": "\xe9"}, ("Retry-After", "5"))
     assert answer.status == 400
     assert answer.body == rb'{"message":"\u00e9"}'

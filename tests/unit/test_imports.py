@@ -53,7 +53,7 @@ LAYERS = (
         "sessions",
         "backends",
     ),
-    *("tokens", "options", "flow", "interfaces", "middleware", "paste"),
+    *("tokens", "page_options", "options", "flow", "interfaces", "middleware", "paste"),
 )
 
 

@@ -95,7 +95,7 @@ def test_a_value_lives_until_its_expiry_and_not_longer(clock: Clock) -> None:
     assert backend.take("late") is None
 
 
-def test_what_has_expired_already_is_not_kept(clock: Clock) -> None:
+def test_expired_value_is_not_kept(clock: Clock) -> None:
     backend = MemoryBackend(maxsize=1, clock=clock)
     put(backend, "k", until=1000)
     put(backend, "l", until=10)

@@ -78,7 +78,7 @@ class TestSharedWithoutSecret:
         assert "Pass secret=" in line
 
     @pytest.mark.parametrize("name", SHARED)
-    def test_a_secret_is_the_cure(self, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    def test_secret_is_the_cure(self, name: str, caplog: pytest.LogCaptureFixture) -> None:
         OneTimeTokens(SHARED[name](), sessions=CookieSession("sid"), secret=SECRET)
         assert warnings_in(caplog) == []
 
@@ -90,9 +90,7 @@ class TestSharedWithoutSecret:
         assert warnings_in(caplog) == []
 
     @pytest.mark.parametrize("interface", ["asgi", "wsgi"])
-    def test_the_middleware_warns_once(
-        self, interface: Any, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_middleware_warns_once(self, interface: Any, caplog: pytest.LogCaptureFixture) -> None:
         def app(*_: Any) -> Any: ...
 
         OTTMiddleware(app, interface=interface, session="sid", backend="sqlite:///tokens.db")

@@ -92,7 +92,7 @@ def clock() -> Clock:
     return Clock(NOW)
 
 
-def test_a_token_gives_its_session_once(colour: str, sessions: Known) -> None:
+def test_token_gives_its_session_once(colour: str, sessions: Known) -> None:
     tokens = Colour(colour, OneTimeTokens(MemoryBackend(), sessions=sessions))
     token = tokens.generate(ALICE)
     assert len(token) == 32
@@ -102,13 +102,13 @@ def test_a_token_gives_its_session_once(colour: str, sessions: Known) -> None:
             tokens.verify(token)
 
 
-def test_tokens_of_both_colours_are_the_same(sessions: Known) -> None:
+def test_tokens_of_sync_and_async_calls_are_the_same(sessions: Known) -> None:
     tokens = OneTimeTokens(MemoryBackend(), sessions=sessions)
     assert asyncio.run(tokens.averify(tokens.generate(ALICE))) == ALICE
     assert tokens.verify(asyncio.run(tokens.agenerate(ALICE))) == ALICE
 
 
-def test_a_session_travels_whole(colour: str, sessions: Known) -> None:
+def test_session_travels_whole(colour: str, sessions: Known) -> None:
     session = sessions.add(
         Session(
             id="s",
@@ -178,7 +178,7 @@ def test_store_token_decides_the_key_and_not_the_token(
     assert not backend.values
 
 
-def test_a_dump_of_a_hashed_store_holds_neither_token_nor_session(sessions: Known) -> None:
+def test_dump_of_a_hashed_store_holds_neither_token_nor_session(sessions: Known) -> None:
     backend = Dict()
     tokens = OneTimeTokens(backend, sessions=sessions, store_token="hashed")
     token = tokens.generate(ALICE)
@@ -188,7 +188,7 @@ def test_a_dump_of_a_hashed_store_holds_neither_token_nor_session(sessions: Know
 
 
 @pytest.mark.parametrize("stored", ["", "ü", "x" * 513, None, b"raw"])
-def test_a_hasher_that_returns_no_key_is_named(colour: str, sessions: Known, stored: Any) -> None:
+def test_hasher_that_returns_no_key_is_named(colour: str, sessions: Known, stored: Any) -> None:
     service = OneTimeTokens(MemoryBackend(), sessions=sessions, store_token=lambda _: stored)
     with pytest.raises(SessionUnavailable, match="store_token"):
         Colour(colour, service).generate(ALICE)
@@ -232,7 +232,7 @@ def test_generate_token_makes_the_token_from_session_and_context(
 
 
 @pytest.mark.parametrize("bad", ["", "a b", "ü", "x" * 513, "a\n", None, 7, b"raw"])
-def test_a_bad_generated_token_is_refused_and_not_shown(
+def test_bad_generated_token_is_refused_and_not_shown(
     colour: str, sessions: Known, bad: Any
 ) -> None:
     service = OneTimeTokens(Dict(), sessions=sessions, generate_token=lambda *_: bad)
@@ -244,7 +244,7 @@ def test_a_bad_generated_token_is_refused_and_not_shown(
 
 @pytest.mark.parametrize("hook", ["generate_token", "store_token"])
 @pytest.mark.parametrize("error", [ValueError("my token is T"), StopIteration("my token is T")])
-def test_a_hook_that_raises_is_named_and_its_text_is_not_repeated(
+def test_hook_that_raises_is_named_and_its_text_is_not_repeated(
     colour: str, sessions: Known, hook: str, error: Exception
 ) -> None:
     def fail(*_: Any) -> str:
@@ -282,7 +282,7 @@ def test_generate_on_a_loop_does_not_mind_an_adapter_that_waits(clock: Clock) ->
     assert asyncio.run(both()) == ALICE
 
 
-def test_a_synchronous_caller_may_have_an_adapter_that_waits() -> None:
+def test_synchronous_caller_may_have_an_adapter_that_waits() -> None:
     class Waits(Known):
         async def resolve(self, session: Session) -> Session:  # type: ignore[override]  # in the other colour on purpose
             await asyncio.sleep(0)
@@ -304,7 +304,7 @@ def test_a_synchronous_caller_may_have_an_adapter_that_waits() -> None:
         ("http://b.example:8080", "http://b.example:8080"),
     ],
 )
-def test_a_token_is_good_at_its_audience(
+def test_token_is_good_at_its_audience(
     colour: str, sessions: Known, bound_to: str, here: str
 ) -> None:
     tokens = Colour(colour, OneTimeTokens(MemoryBackend(), sessions=sessions))
@@ -323,7 +323,7 @@ def test_a_token_is_good_at_its_audience(
         "http://b.example",  # named, not seen: taken at its word
     ],
 )
-def test_a_token_that_turns_up_elsewhere_is_burnt(
+def test_token_that_turns_up_elsewhere_is_burnt(
     colour: str, sessions: Known, here: str | None
 ) -> None:
     tokens = Colour(colour, OneTimeTokens(MemoryBackend(), sessions=sessions))
@@ -334,26 +334,26 @@ def test_a_token_that_turns_up_elsewhere_is_burnt(
         tokens.verify(token, audience="https://b.example")
 
 
-def test_what_was_meant_for_http_is_not_good_at_https(sessions: Known) -> None:
+def test_token_meant_for_http_is_not_good_at_https(sessions: Known) -> None:
     tokens = OneTimeTokens(MemoryBackend(), sessions=sessions)
     token = tokens.generate(ALICE, audience="http://b.example")
     with pytest.raises(InvalidToken):
         tokens.verify(token, audience=SeenOrigin("https://b.example"))
 
 
-def test_a_token_without_an_audience_is_good_anywhere(colour: str, sessions: Known) -> None:
+def test_token_without_an_audience_is_good_anywhere(colour: str, sessions: Known) -> None:
     tokens = Colour(colour, OneTimeTokens(MemoryBackend(), sessions=sessions))
     assert tokens.verify(tokens.generate(ALICE), audience="https://b.example") == ALICE
 
 
 @pytest.mark.parametrize("audience", ["", "b.example", "https://b.example/path", "null"])
-def test_an_audience_is_an_origin(colour: str, sessions: Known, audience: str) -> None:
+def test_audience_is_an_origin(colour: str, sessions: Known, audience: str) -> None:
     tokens = Colour(colour, OneTimeTokens(MemoryBackend(), sessions=sessions))
     with pytest.raises(ValueError, match="audience"):
         tokens.generate(ALICE, audience=audience)
 
 
-def test_an_unknown_channel_is_the_caller_s_error_or_a_dead_token(
+def test_unknown_channel_is_the_caller_s_error_or_a_dead_token(
     colour: str, sessions: Known
 ) -> None:
     tokens = Colour(colour, OneTimeTokens(MemoryBackend(), sessions=sessions))
@@ -368,7 +368,7 @@ def test_an_unknown_channel_is_the_caller_s_error_or_a_dead_token(
 @pytest.mark.parametrize(
     "token", ["", "x" * 513, "a b", "ü", "a\n", "a\0", None, 5, b"bytes", "../k"]
 )
-def test_what_is_no_token_reaches_neither_hook_nor_backend(
+def test_malformed_token_reaches_neither_hook_nor_backend(
     colour: str, sessions: Known, token: Any
 ) -> None:
     reached: list[str] = []
@@ -403,7 +403,7 @@ class Occupied(Dict):
         super().put(key, value, **more)
 
 
-def test_a_taken_key_means_another_token(colour: str, sessions: Known) -> None:
+def test_taken_key_means_another_token(colour: str, sessions: Known) -> None:
     backend = Occupied(times=4)
     tokens = Colour(colour, OneTimeTokens(backend, sessions=sessions))
     token = tokens.generate(ALICE)
@@ -411,14 +411,14 @@ def test_a_taken_key_means_another_token(colour: str, sessions: Known) -> None:
     assert tokens.verify(token) == ALICE
 
 
-def test_tries_are_few(colour: str, sessions: Known) -> None:
+def test_generation_gives_up_after_a_few_tries(colour: str, sessions: Known) -> None:
     backend = Occupied(times=float("inf"))
     with pytest.raises(SessionUnavailable):
         Colour(colour, OneTimeTokens(backend, sessions=sessions)).generate(ALICE)
     assert backend.tries == 5
 
 
-def test_a_generated_token_that_is_live_is_never_overwritten(colour: str, sessions: Known) -> None:
+def test_generated_token_that_is_live_is_never_overwritten(colour: str, sessions: Known) -> None:
     made = 0
 
     def same(*_: Any) -> str:
@@ -440,7 +440,7 @@ def test_a_generated_token_that_is_live_is_never_overwritten(colour: str, sessio
 # Sessions that cannot be carried.
 
 
-def test_a_session_that_is_too_large_is_a_clear_error(colour: str, sessions: Known) -> None:
+def test_session_that_is_too_large_is_a_clear_error(colour: str, sessions: Known) -> None:
     backend = Dict()
     tokens = Colour(colour, OneTimeTokens(backend, sessions=sessions))
     with pytest.raises(SessionUnavailable, match="more than 16384: carry less"):
@@ -459,9 +459,7 @@ def nested(depth: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("value", [{1, 2}, float("nan"), object(), nested(100_000), b"raw"])
-def test_a_session_that_is_no_json_is_a_clear_error(
-    colour: str, sessions: Known, value: Any
-) -> None:
+def test_session_that_is_no_json_is_a_clear_error(colour: str, sessions: Known, value: Any) -> None:
     tokens = Colour(colour, OneTimeTokens(MemoryBackend(), sessions=sessions))
     with pytest.raises(SessionUnavailable, match="JSON"):
         tokens.generate(Session(id="s", token="t", data={"x": value}))
@@ -474,7 +472,7 @@ def test_a_session_that_is_no_json_is_a_clear_error(
     ("option", "call", "seconds"),
     [(3, None, 180), (0.5, None, 30), (timedelta(seconds=7), None, 7), (3, 1, 60)],
 )
-def test_a_token_lives_as_long_as_it_was_told(
+def test_token_lives_as_long_as_it_was_told(
     colour: str, sessions: Known, clock: Clock, option: Any, call: Any, seconds: int
 ) -> None:
     service = OneTimeTokens(MemoryBackend(clock=clock), sessions=sessions, expires_in=option)
@@ -488,7 +486,7 @@ def test_a_token_lives_as_long_as_it_was_told(
 
 
 @pytest.mark.parametrize("bad", [0, -1, True, "3", float("inf"), timedelta(0)])
-def test_a_life_is_positive(colour: str, sessions: Known, bad: Any) -> None:
+def test_life_is_positive(colour: str, sessions: Known, bad: Any) -> None:
     tokens = Colour(colour, OneTimeTokens(MemoryBackend(), sessions=sessions))
     with pytest.raises(ConfigurationError, match="expires_in"):
         tokens.generate(ALICE, expires_in=bad)
@@ -496,9 +494,7 @@ def test_a_life_is_positive(colour: str, sessions: Known, bad: Any) -> None:
         OneTimeTokens(MemoryBackend(), sessions=sessions, expires_in=bad)
 
 
-def test_the_seal_expires_where_a_store_forgets_to(
-    colour: str, sessions: Known, clock: Clock
-) -> None:
+def test_seal_expires_where_a_store_forgets_to(colour: str, sessions: Known, clock: Clock) -> None:
     tokens = Colour(colour, OneTimeTokens(Dict(), sessions=sessions, clock=clock))
     token = tokens.generate(ALICE)
     clock.now += 180
@@ -506,7 +502,7 @@ def test_the_seal_expires_where_a_store_forgets_to(
         tokens.verify(token)
 
 
-def test_a_store_cannot_prolong_a_token_nor_move_it(sessions: Known, clock: Clock) -> None:
+def test_store_cannot_prolong_a_token_nor_move_it(sessions: Known, clock: Clock) -> None:
     backend = Dict()
     tokens = OneTimeTokens(backend, sessions=sessions, clock=clock)
     first, second = tokens.generate(ALICE), tokens.generate(BOB)
@@ -528,7 +524,7 @@ def test_a_store_cannot_prolong_a_token_nor_move_it(sessions: Known, clock: Cloc
 # Secrets.
 
 
-def test_a_rotated_secret_still_opens(colour: str, sessions: Known) -> None:
+def test_rotated_secret_still_opens(colour: str, sessions: Known) -> None:
     backend = MemoryBackend()
     before = OneTimeTokens(backend, sessions=sessions, secret=OTHER_SECRET)
     after = OneTimeTokens(backend, sessions=sessions, secret=[SECRET, OTHER_SECRET])
@@ -539,7 +535,7 @@ def test_a_rotated_secret_still_opens(colour: str, sessions: Known) -> None:
 @pytest.mark.parametrize(
     ("seals", "opens"), [(SECRET, OTHER_SECRET), (SECRET, None), (None, SECRET)]
 )
-def test_a_wrong_secret_is_an_invalid_token_and_one_log_line(
+def test_wrong_secret_is_an_invalid_token_and_one_log_line(
     colour: str,
     sessions: Known,
     caplog: pytest.LogCaptureFixture,
@@ -602,7 +598,7 @@ def test_revoke_on_a_backend_that_cannot(colour: str, sessions: Known) -> None:
         Colour(colour, OneTimeTokens(Dict(), sessions=sessions)).revoke(ALICE.id)
 
 
-def test_the_cap_retires_the_oldest(colour: str, sessions: Known) -> None:
+def test_cap_retires_the_oldest(colour: str, sessions: Known) -> None:
     service = OneTimeTokens(MemoryBackend(), sessions=sessions, max_per_session=2)
     tokens = Colour(colour, service)
     others = tokens.generate(BOB)
@@ -614,7 +610,7 @@ def test_the_cap_retires_the_oldest(colour: str, sessions: Known) -> None:
 
 
 @pytest.mark.parametrize("cap", [1, 10, None])
-def test_the_cap_is_handed_to_the_backend(sessions: Known, cap: int | None) -> None:
+def test_cap_is_handed_to_the_backend(sessions: Known, cap: int | None) -> None:
     backend = Dict()
     OneTimeTokens(backend, sessions=sessions, max_per_session=cap).generate(ALICE)
     assert backend.limits == [cap]
@@ -623,9 +619,7 @@ def test_the_cap_is_handed_to_the_backend(sessions: Known, cap: int | None) -> N
 # The session at redemption.
 
 
-def test_a_session_that_ended_is_not_found_and_the_token_burnt(
-    colour: str, sessions: Known
-) -> None:
+def test_session_that_ended_is_not_found_and_the_token_burnt(colour: str, sessions: Known) -> None:
     tokens = Colour(colour, OneTimeTokens(MemoryBackend(), sessions=sessions))
     token = tokens.generate(ALICE)
     del sessions.live[ALICE.token]
@@ -636,7 +630,7 @@ def test_a_session_that_ended_is_not_found_and_the_token_burnt(
         tokens.verify(token)
 
 
-def test_a_session_that_expired_is_expired_and_the_token_burnt(
+def test_session_that_expired_is_expired_and_the_token_burnt(
     colour: str, sessions: Known, clock: Clock
 ) -> None:
     end = datetime.fromtimestamp(clock.now + 60, timezone.utc)
@@ -653,7 +647,7 @@ def test_a_session_that_expired_is_expired_and_the_token_burnt(
         tokens.verify(token)
 
 
-def test_what_resolve_says_now_counts(colour: str, sessions: Known) -> None:
+def test_resolve_decides_at_redemption(colour: str, sessions: Known) -> None:
     tokens = Colour(colour, OneTimeTokens(MemoryBackend(), sessions=sessions))
     token = tokens.generate(ALICE)
     renewed = sessions.live[ALICE.token] = Session(id=ALICE.id, token="renewed", user_id="alice")
@@ -695,7 +689,7 @@ class Broken(Backend):
         raise TimeoutError(owner)
 
 
-def test_a_backend_that_raises_is_unavailable_and_its_text_is_not_repeated(
+def test_backend_that_raises_is_unavailable_and_its_text_is_not_repeated(
     colour: str, sessions: Known
 ) -> None:
     tokens = Colour(colour, OneTimeTokens(Broken(), sessions=sessions))
@@ -710,7 +704,7 @@ def test_a_backend_that_raises_is_unavailable_and_its_text_is_not_repeated(
             assert secret not in str(caught.value)
 
 
-def test_a_full_backend_says_so(colour: str, sessions: Known) -> None:
+def test_full_backend_says_so(colour: str, sessions: Known) -> None:
     tokens = Colour(colour, OneTimeTokens(MemoryBackend(maxsize=1), sessions=sessions))
     tokens.generate(ALICE)
     with pytest.raises(BackendFull):
@@ -718,7 +712,7 @@ def test_a_full_backend_says_so(colour: str, sessions: Known) -> None:
 
 
 @pytest.mark.parametrize("value", ["text", 5, ["list"], object()])
-def test_a_backend_that_returns_no_bytes_is_unavailable(
+def test_backend_that_returns_no_bytes_is_unavailable(
     colour: str, sessions: Known, value: Any
 ) -> None:
     class Odd(Dict):
@@ -730,7 +724,7 @@ def test_a_backend_that_returns_no_bytes_is_unavailable(
 
 
 @pytest.mark.parametrize("kind", [bytearray, memoryview])
-def test_a_backend_may_return_other_bytes(colour: str, sessions: Known, kind: Any) -> None:
+def test_backend_may_return_other_bytes(colour: str, sessions: Known, kind: Any) -> None:
     class Views(Dict):
         def take(self, key: str) -> Any:
             return kind(self.values.pop(key))
@@ -770,7 +764,7 @@ def test_cancelled_during_take_means_taken(sessions: Known) -> None:
     asyncio.run(cancel())
 
 
-def test_a_blocking_backend_does_not_hold_up_the_loop(sessions: Known) -> None:
+def test_blocking_backend_does_not_hold_up_the_loop(sessions: Known) -> None:
     threads: set[int] = set()
 
     class Slow(Dict):
@@ -799,7 +793,7 @@ def test_bad_options_are_refused(sessions: Known, options: dict[str, Any]) -> No
         OneTimeTokens(MemoryBackend(), sessions=sessions, **options)
 
 
-def test_a_backend_that_defines_nothing_says_what_is_missing() -> None:
+def test_backend_that_defines_nothing_says_what_is_missing() -> None:
     class Empty(Backend):
         pass
 

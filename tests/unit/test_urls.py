@@ -146,7 +146,7 @@ def test_cutting_is_what_the_reference_says(query: str, name: str) -> None:
     st.sampled_from(["ott", "a", "~", "-_.", "A9", "Z", "p.q-r_s~t"]),
     st.data(),
 )
-def test_the_quick_look_finds_what_would_be_cut_and_nothing_else(
+def test_quick_look_finds_what_would_be_cut_and_nothing_else(
     query: str, name: str, data: st.DataObject
 ) -> None:
     spelled = "".join(
@@ -203,7 +203,7 @@ def test_targets_without_the_parameter_on_either_side_of_a_hash(target: str, cle
 
 
 @given(QUERIES)
-def test_a_url_without_the_parameter_is_left_alone(query: str) -> None:
+def test_url_without_the_parameter_is_left_alone(query: str) -> None:
     rest, _ = slowly_cut(query, "ott")
     assert cut_url(f"/p?{query}", "ott") == (
         f"/p?{query}" if rest == query else f"/p?{rest}"[: None if rest else 2]
@@ -222,19 +222,19 @@ def test_a_url_without_the_parameter_is_left_alone(query: str) -> None:
         ("https://b.example/#?ott=x", "https://b.example/?ott=T#?ott=x"),
     ],
 )
-def test_a_link_has_one_token(url: str, linked: str) -> None:
+def test_link_has_one_token(url: str, linked: str) -> None:
     assert add_parameter(url, "ott", "T") == linked
     assert cut(urlsplit(linked).query, "ott")[1] == ("T",)
 
 
 @given(LATIN_1)
-def test_a_value_is_decoded_as_far_as_it_can_be_a_token(text: str) -> None:
+def test_value_is_decoded_as_far_as_it_can_be_a_token(text: str) -> None:
     assert cut(f"ott={text.replace('&', '')}", "ott")[1] == (
         percent_decoded(text.replace("&", "")),
     )
 
 
-def test_a_value_too_long_for_a_token_is_not_decoded() -> None:
+def test_value_too_long_for_a_token_is_not_decoded() -> None:
     longest, longer = "%41" * 512, "%41" * 513
     assert cut(f"ott={longest}&ott={longer}", "ott")[1] == ("A" * 512, longer)
 
@@ -268,7 +268,7 @@ def as_a_browser(location: str) -> tuple[str, str]:
         ("https:evil.example", "scheme https:"),
     ],
 )
-def test_the_browser_of_these_tests_can_be_led_astray(location: str, host: str) -> None:
+def test_browser_of_these_tests_can_be_led_astray(location: str, host: str) -> None:
     assert as_a_browser(location)[0] == host
 
 
@@ -303,13 +303,13 @@ PATHS = SLASHES | LATIN_1
 @example(spelled="http://evil.example//evil.example", mount="", path="//evil.example")
 @example(spelled="/%0d%0aSet-Cookie:a=b", mount="", path="/\r\nSet-Cookie:a=b")
 @example(spelled="", mount="", path="")
-def test_no_path_leads_to_another_host(spelled: str | None, mount: str, path: str) -> None:
+def test_path_never_leads_to_another_host(spelled: str | None, mount: str, path: str) -> None:
     location = browser_path(spelled, mount.encode("latin-1"), path.encode("latin-1"))
     assert_safe(location)
 
 
 @given(PATHS)
-def test_a_path_that_is_believed_as_it_was_spelled_is_safe(raw: str) -> None:
+def test_path_that_is_believed_as_it_was_spelled_is_safe(raw: str) -> None:
     # What a server makes of it: it always says the same as the spelled one.
     decoded = unquote_to_bytes(path_of(raw).encode("latin-1"))
     for mount in (b"", b"/mount", b"//evil.example"):
@@ -321,7 +321,7 @@ def test_a_path_that_is_believed_as_it_was_spelled_is_safe(raw: str) -> None:
 
 
 @given(QUERIES | LATIN_1, PATHS)
-def test_no_location_of_a_request_leads_to_another_host(query: str, path: str) -> None:
+def test_location_never_leads_to_another_host(query: str, path: str) -> None:
     target = browser_path(None, b"", path.encode("latin-1"))
     location = Request("GET", "https", "/", target=target, query=query).location
     assert re.fullmatch(r"/[!-\"$-~]*", location)
@@ -354,7 +354,7 @@ def test_no_location_of_a_request_leads_to_another_host(query: str, path: str) -
         ("/a\\b", b"", b"/a\\b", "/a%5Cb"),
     ],
 )
-def test_the_path_that_the_browser_asked_for(
+def test_path_that_the_browser_asked_for(
     spelled: str | None, mount: bytes, path: bytes, expected: str
 ) -> None:
     assert browser_path(spelled, mount, path) == expected
@@ -376,7 +376,7 @@ def test_the_path_that_the_browser_asked_for(
         ("", ""),
     ],
 )
-def test_the_path_of_a_target(target: str, path: str) -> None:
+def test_path_of_a_target(target: str, path: str) -> None:
     assert path_of(target) == path
 
 
@@ -384,7 +384,7 @@ def test_the_path_of_a_target(target: str, path: str) -> None:
     ("path", "expected"),
     [("/a", "/a"), ("//a", "/%2Fa"), ("///a", "/%2F/a"), ("a", "/a"), ("", "/"), ("/", "/")],
 )
-def test_a_path_stays_on_this_host(path: str, expected: str) -> None:
+def test_path_stays_on_this_host(path: str, expected: str) -> None:
     assert on_this_host(path) == expected
 
 
@@ -472,7 +472,7 @@ def test_origins(text: str, normal: str) -> None:
         "1https://a.b",
     ],
 )
-def test_what_is_no_origin(text: str | None) -> None:
+def test_text_that_is_no_origin(text: str | None) -> None:
     assert Origin.parse(text) is None
 
 
@@ -492,7 +492,7 @@ def test_what_is_no_origin(text: str | None) -> None:
         (None, None),
     ],
 )
-def test_the_origin_of_a_url(url: str | None, expected: str | None) -> None:
+def test_origin_of_a_url(url: str | None, expected: str | None) -> None:
     found = Origin.of_url(url)
     assert (found and str(found)) == expected
 
@@ -510,7 +510,7 @@ NEARLY_ORIGINS = st.builds(
 
 @given(NEARLY_ORIGINS | LATIN_1)
 @example("https://\u212a.example")  # a sign whose lower case is ASCII
-def test_an_origin_is_stable_and_fit_for_a_header(text: str) -> None:
+def test_origin_is_stable_and_fit_for_a_header(text: str) -> None:
     parsed = Origin.parse(text)
     if parsed is None:
         return
@@ -539,7 +539,7 @@ def test_an_origin_is_stable_and_fit_for_a_header(text: str) -> None:
         ("app://h", "https://h", False),
     ],
 )
-def test_what_an_origin_covers(own: str, named: str, covered: bool) -> None:
+def test_origin_covers(own: str, named: str, covered: bool) -> None:
     assert origin(own).covers(origin(named)) is covered
 
 
@@ -558,9 +558,7 @@ def test_what_an_origin_covers(own: str, named: str, covered: bool) -> None:
         ("http", "a.example, b.example", None, None),
     ],
 )
-def test_this_sides_own_origin(
-    scheme: str, host: str | None, public: str | None, own: str | None
-) -> None:
+def test_own_origin(scheme: str, host: str | None, public: str | None, own: str | None) -> None:
     headers = {} if host is None else {"host": host}
     found = own_origin(
         Request("GET", scheme, "/", headers=headers), origin(public) if public else None
@@ -610,7 +608,7 @@ def pattern(text: str) -> OriginPattern:
         ("app://", "app://name", False),
     ],
 )
-def test_which_origins_a_pattern_trusts(trusted: str, named: str, matches: bool) -> None:
+def test_pattern_trusts(trusted: str, named: str, matches: bool) -> None:
     assert pattern(trusted).matches(origin(named)) is matches
     assert is_among(origin(named), [pattern("https://x.y"), pattern(trusted)]) is matches
 
@@ -652,7 +650,7 @@ HOSTS = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
 
 
 @given(domain=st.lists(LABELS, min_size=2, max_size=3).map(".".join), host=HOSTS)
-def test_a_wildcard_trusts_what_lies_below_its_domain(domain: str, host: str) -> None:
+def test_wildcard_trusts_what_lies_below_its_domain(domain: str, host: str) -> None:
     trusted = pattern(f"https://*.{domain}")
     labels, wanted = host.split("."), domain.split(".")
     below = len(labels) > len(wanted) and labels[-len(wanted) :] == wanted
@@ -713,7 +711,7 @@ OK = None
         ({}, OK),
     ],
 )
-def test_the_origin_rule(
+def test_origin_rule(
     headers: dict[str, str], outcome: type[InvalidOrigin | MissingOrNullOrigin] | None
 ) -> None:
     request = Request("POST", "http", "/", headers={"host": "app.example", **headers})
@@ -725,7 +723,7 @@ def test_the_origin_rule(
         check_origin(request, own, TRUSTED)
 
 
-def test_what_came_by_https_is_not_for_http_pages() -> None:
+def test_https_request_is_not_for_http_pages() -> None:
     request = Request(
         "POST", "https", "/", headers={"host": "app.example", "origin": "http://app.example"}
     )
@@ -733,7 +731,7 @@ def test_what_came_by_https_is_not_for_http_pages() -> None:
         check_origin(request, own_origin(request, None), [])
 
 
-def test_without_a_host_only_the_trusted_pass() -> None:
+def test_origin_rule_without_a_host_passes_the_trusted_alone() -> None:
     friend = Request("POST", "http", "/", headers={"origin": "https://friend.example"})
     check_origin(friend, None, TRUSTED)
     stranger = Request("POST", "http", "/", headers={"origin": "http://app.example"})
@@ -747,7 +745,7 @@ def test_without_a_host_only_the_trusted_pass() -> None:
     ),
     site=st.sampled_from([None, "same-origin", "cross-site"]),
 )
-def test_no_header_makes_a_stranger_a_friend(headers: dict[str, str], site: str | None) -> None:
+def test_origin_rule_under_any_headers(headers: dict[str, str], site: str | None) -> None:
     if site is not None:
         headers["sec-fetch-site"] = site
     try:
@@ -774,7 +772,7 @@ def test_browser_path_of_any_length_keeps_the_spelling_of_short_ones(
     assert browser_path(spelled, b"", path) == "/x" + spelling * letters
 
 
-def test_a_path_longer_than_any_of_a_browser_is_encoded_as_a_whole() -> None:
+def test_path_longer_than_any_of_a_browser_is_encoded_as_a_whole() -> None:
     path = "/" + "a b/" * 4096
     location = browser_path(None, b"", path.encode())
     assert location.isascii()
