@@ -23,11 +23,10 @@ from ..concurrency import (
     call_backend,
     call_hook,
     drive,
-    in_caller,
+    drive_waiting,
     inline,
     is_async,
     on_loop,
-    run_on_own_loop,
 )
 from ..context import Bounds, current_request, using_bounds
 from ..crypto import NONCE_BYTES, Secret, seal, unseal
@@ -250,9 +249,7 @@ class OneTimeTokens:
     def _run(
         self, waits: bool, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any
     ) -> Any:
-        if waits:
-            return run_on_own_loop(function(self._plug_ins(in_caller, asynchronous=False), *args))
-        return drive(function(self._sync, *args))
+        return (drive_waiting if waits else drive)(function(self._sync, *args))
 
     def _plug_ins(self, bind: Bind, *, asynchronous: bool) -> _PlugIns:
         backend, hooks = self.backend, self._options
