@@ -32,9 +32,9 @@ def starlette_bridge(app: Any) -> Any:
 def uvicorn_bridge(app: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the same
-        from uvicorn.middleware.wsgi import WSGIMiddleware
+        from uvicorn.middleware.wsgi import _WSGIMiddleware  # what is used without a2wsgi
 
-        return WSGIMiddleware(app)
+        return _WSGIMiddleware(app)
 
 
 TO_ASGI = {
@@ -68,13 +68,15 @@ def flask_app() -> Flask:
 class TestHandleBehindABridge:
     @pytest.mark.parametrize("bridge", TO_ASGI.values(), ids=TO_ASGI)
     def test_wsgi_app_under_asgi(self, bridge: Callable[[Any], Any]) -> None:
-        wrapped = OTTMiddleware(bridge(flask_app()), session=Members(person("alice")))
+        wrapped = OTTMiddleware(
+            bridge(flask_app()), session=Members(person("alice", expires_at=None))
+        )
         for cookie, user in (
             ("sid=alice-cookie", b"alice"),
             ("sid=x", b"nobody"),
             ("sid=alice-cookie", b"alice"),
         ):
-            answer = asyncio.run(call_asgi(wrapped, make_scope(headers={"cookie": cookie})))
+            answer = asyncio.run(call_asgi(wrapped, make_scope(headers=[("cookie", cookie)])))
             assert answer.body == user
 
     def test_asgi_app_under_wsgi(self) -> None:
@@ -83,8 +85,8 @@ class TestHandleBehindABridge:
             return PlainTextResponse(session.user_id if session and session.user_id else "nobody")
 
         bridge: Any = ASGIToWSGI(Starlette(routes=[Route("/", home)]))  # type: ignore[arg-type]  # its types differ
-        wrapped = OTTMiddleware(bridge, session=Members(person("alice")))
-        answer = call_wsgi(wrapped, make_environ(headers={"cookie": "sid=alice-cookie"}))
+        wrapped = OTTMiddleware(bridge, session=Members(person("alice", expires_at=None)))
+        answer = call_wsgi(wrapped, make_environ(headers=[("cookie", "sid=alice-cookie")]))
         assert answer.body == b"alice"
 
     def test_bridge_is_changed_once(self) -> None:
