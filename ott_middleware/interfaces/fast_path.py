@@ -23,3 +23,13 @@ def call_directly(middleware: Any, kind: type, function: Callable[..., Any]) -> 
     middleware.__class__ = type(cls.__name__, (cls,), {**own, "__call__": staticmethod(function)})
     # By its own rules, `inspect` would take the first parameter for `self`.
     middleware.__signature__ = inspect.signature(function)
+
+
+def call_instead(middleware: Any, function: Callable[..., Any]) -> None:
+    """Have another function called from now on, where `call_directly` has set one.
+
+    :param middleware: the instance; one with a `__call__` of its own keeps it.
+    """
+    cls: Any = type(middleware)
+    if isinstance(vars(cls).get("__call__"), staticmethod):
+        cls.__call__ = staticmethod(function)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..context import using_request
 from ..errors import BadRequest, LengthRequired, PayloadTooLarge
 from ..flow import Flow
+from ..flow.cookie_watch import CookieWatch
 from ..flow.forward import Edit
 from ..flow.handle import Handle, attach, new_handle
 from ..flow.services import Services
@@ -20,7 +21,7 @@ from ..http.cutting import cut_request
 from ..http.messages import Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
-from .fast_path import call_directly
+from .fast_path import call_directly, call_instead
 from .wsgi_probe import WSGIProbe
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ class WSGIMiddleware:
         self.flow = Flow(services)
         self._services = self._probe.services = services
         self._param = built.query_param
-        self._respond = self._build_fast_path()
+        respond = self._build_fast_path()
+        is_watched = CookieWatch.is_needed(services)
+        self._respond = self._watch_cookies(respond) if is_watched else respond
         call_directly(self, WSGIMiddleware, self._respond)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -90,6 +93,26 @@ class WSGIMiddleware:
             return app(environ, start_response)
 
         return respond
+
+    def _watch_cookies(self, respond: WSGIApplication) -> WSGIApplication:
+        """Return a function that also looks at the first responses, until the watch is over."""
+
+        def stop() -> None:
+            self._respond = respond
+            call_instead(self, respond)
+
+        watch = CookieWatch(self._services, stop)
+
+        def respond_and_look(
+            environ: WSGIEnvironment, start_response: StartResponse
+        ) -> Iterable[bytes]:
+            def look(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+                watch.look(environ, headers)
+                return start_response(status, headers, *exc_info)
+
+            return respond(environ, start_response if watch.over else look)
+
+        return respond_and_look
 
     def _decide(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         services = self._services
