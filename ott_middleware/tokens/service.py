@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
 
+from ..backends.private_store import warn_of_unknown_token
 from ..backends.registry import AnyBackend, backend_of
 from ..concurrency import (
     Bind,
@@ -22,11 +23,10 @@ from ..concurrency import (
     call_backend,
     call_hook,
     drive,
-    in_caller,
+    drive_waiting,
     inline,
     is_async,
     on_loop,
-    run_on_own_loop,
 )
 from ..context import Bounds, current_request, using_bounds
 from ..crypto import NONCE_BYTES, Secret, seal, unseal
@@ -51,6 +51,7 @@ from ..sessions.base import (
     cookie_values,
     refuse_cookie_in_id,
 )
+from .fingerprint import fingerprint
 from .names import CHANNELS, backend_key, hash_token, is_token, network_owner_of, owner_of
 from .options import (
     GenerateToken,
@@ -162,6 +163,11 @@ class OneTimeTokens:
         return cls(backend, sessions=sessions, **values)
 
     @property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits, equal at two sites with one secret and one `store_token`."""
+        return fingerprint(self._options)
+
+    @property
     def blocks(self) -> bool:
         """Whether `generate` may wait: for the backend, or for a hook that is a coroutine."""
         return self._hooks_wait or blocks(self.backend.put)
@@ -243,9 +249,7 @@ class OneTimeTokens:
     def _run(
         self, waits: bool, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any
     ) -> Any:
-        if waits:
-            return run_on_own_loop(function(self._plug_ins(in_caller, asynchronous=False), *args))
-        return drive(function(self._sync, *args))
+        return (drive_waiting if waits else drive)(function(self._sync, *args))
 
     def _plug_ins(self, bind: Bind, *, asynchronous: bool) -> _PlugIns:
         backend, hooks = self.backend, self._options
@@ -421,6 +425,7 @@ class OneTimeTokens:
         # Nothing below puts the token back.
         value = await call_backend(plug_ins.take(key))
         if value is None:
+            warn_of_unknown_token(self.backend)
             raise InvalidToken
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise BackendUnavailable(f"take() returned a {type(value).__name__}, not bytes")
