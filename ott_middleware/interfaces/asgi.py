@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ..context import using_request
 from ..errors import BadRequest, PayloadTooLarge
@@ -21,7 +21,9 @@ from ..http.messages import Headers, Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
 from .asgi_probe import ASGIProbe
+from .bridges import keep_scopes
 from .fast_path import call_directly, call_instead
+from .missing import explain_missing
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -36,9 +38,13 @@ class ASGIMiddleware:
     :raises ConfigurationError: a bad option.
     """
 
+    #: What responds; set by `call_directly`.
+    _respond: ASGIApp
+
     def __init__(self, app: ASGIApp, **options: Unpack[OptionValues]) -> None:
         built = Options.build(options, app)
         self.app = app
+        keep_scopes(app)
         probe = ASGIProbe(app)
         built.adapter.bind(probe.call_app)
         services = Services.build(built, parse_request=_parse_request, asynchronous=True)
@@ -46,13 +52,18 @@ class ASGIMiddleware:
         self._services = probe.services = services
         self._param = built.query_param
         respond = self._build_fast_path()
-        is_watched = CookieWatch.is_needed(services)
-        self._respond = self._watch_cookies(respond) if is_watched else respond
-        call_directly(self, ASGIMiddleware, self._respond)
+        if CookieWatch.is_needed(services):
+            respond = self._watch_cookies(respond)
+        call_directly(self, ASGIMiddleware, respond)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one connection, or pass it to the app."""
         await self._respond(scope, receive, send)
+
+    if not TYPE_CHECKING:  # a type checker that saw it would accept every misspelt name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise explain_missing(self, name)
 
     def _build_fast_path(self) -> ASGIApp:
         # Every request of the app pays for each line of the inner function: its names are looked up
@@ -100,12 +111,7 @@ class ASGIMiddleware:
 
     def _watch_cookies(self, respond: ASGIApp) -> ASGIApp:
         """Return a function that also looks at the first responses, until the watch is over."""
-
-        def stop() -> None:
-            self._respond = respond
-            call_instead(self, respond)
-
-        watch = CookieWatch(self._services, stop)
+        watch = CookieWatch(self._services, lambda: call_instead(self, respond))
 
         async def respond_and_look(scope: Scope, receive: Receive, send: Send) -> None:
             async def look(message: Message) -> None:
@@ -194,7 +200,7 @@ def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
             message = await receive()
             if message["type"] != "http.request":
                 # The client disconnected half-way: the body is not complete.
-                raise BadRequest
+                raise BadRequest(why="the client disconnected before the body was complete")
             body += message.get("body", b"")
             if len(body) > limit:
                 raise PayloadTooLarge

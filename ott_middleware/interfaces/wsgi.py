@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..context import using_request
 from ..errors import BadRequest, LengthRequired, PayloadTooLarge
@@ -22,6 +22,7 @@ from ..http.messages import Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
 from .fast_path import call_directly, call_instead
+from .missing import explain_missing
 from .wsgi_probe import WSGIProbe
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class WSGIMiddleware:
     :raises ConfigurationError: a bad option.
     """
 
+    #: What responds; set by `call_directly`.
+    _respond: WSGIApplication
+
     def __init__(self, app: WSGIApplication, **options: Unpack[OptionValues]) -> None:
         built = Options.build(options, app)
         self.app = app
@@ -47,13 +51,18 @@ class WSGIMiddleware:
         self._services = self._probe.services = services
         self._param = built.query_param
         respond = self._build_fast_path()
-        is_watched = CookieWatch.is_needed(services)
-        self._respond = self._watch_cookies(respond) if is_watched else respond
-        call_directly(self, WSGIMiddleware, self._respond)
+        if CookieWatch.is_needed(services):
+            respond = self._watch_cookies(respond)
+        call_directly(self, WSGIMiddleware, respond)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Respond to one request, or pass it to the app."""
         return self._respond(environ, start_response)
+
+    if not TYPE_CHECKING:  # a type checker that saw it would accept every misspelt name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise explain_missing(self, name)
 
     def _build_fast_path(self) -> WSGIApplication:
         services, decide = self._services, self._decide
@@ -96,12 +105,7 @@ class WSGIMiddleware:
 
     def _watch_cookies(self, respond: WSGIApplication) -> WSGIApplication:
         """Return a function that also looks at the first responses, until the watch is over."""
-
-        def stop() -> None:
-            self._respond = respond
-            call_instead(self, respond)
-
-        watch = CookieWatch(self._services, stop)
+        watch = CookieWatch(self._services, lambda: call_instead(self, respond))
 
         def respond_and_look(
             environ: WSGIEnvironment, start_response: StartResponse
@@ -206,12 +210,12 @@ def _read(stream: Any, length: int, *, exactly: bool) -> bytes:
         try:
             chunk = stream.read(length - len(body))
         except OSError as error:
-            raise BadRequest from error  # the client disconnected half-way
+            raise BadRequest(why="the client disconnected before the body was complete") from error
         if not chunk:
             break
         body += chunk
     if exactly and len(body) < length:
-        raise BadRequest
+        raise BadRequest(why="the body is shorter than its Content-Length")
     return bytes(body)
 
 

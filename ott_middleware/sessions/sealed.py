@@ -161,7 +161,7 @@ class SealedSession(SignInAdapter):
             # A site with an adapter that verifies nothing hands over made-up cookies, of no user.
             # Sealed here, such a session would be a live one, and its visitor signed in.
             if not session.user_id:
-                raise NoAccount
+                raise NoAccount(why=f"{type(self).__name__}: the session names no user")
             return self._reseal(session)
         user = self._match(UserSession.of(session))
         if inspect.isawaitable(user):
@@ -180,7 +180,7 @@ class SealedSession(SignInAdapter):
         :raises NoAccount: `match` returned None.
         """
         if user is None:
-            raise NoAccount
+            raise NoAccount(why=f"{type(self).__name__}: match= returned None for the session")
         user = _check_user(user)
         user_id = str(user["id"])
         # Session ids of two sites may collide: a derived id keeps revoke() from other tokens.
