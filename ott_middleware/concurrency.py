@@ -211,6 +211,17 @@ def run_on_own_loop(function: Callable[[], Awaitable[T]]) -> T:
     return async_to_sync(whole)() if pool is None else run_in_pool(pool, whole)
 
 
+async def within(seconds: float, awaitable: Awaitable[T]) -> T:
+    """Await something for some seconds at most.
+
+    :raises TimeoutError: it took longer.
+    """
+    try:
+        return await asyncio.wait_for(awaitable, seconds)
+    except asyncio.TimeoutError:
+        raise TimeoutError from None  # another class before Python 3.11
+
+
 def choose_run(*hooks: Callable[..., Any] | None) -> Run[Any]:
     """Return how sync callers run coroutines of `inline` functions, given all that may wait."""
     waits = any(is_async(hook) for hook in hooks if hook is not None)

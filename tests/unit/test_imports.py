@@ -55,6 +55,7 @@ LAYERS = (
         "backends",
     ),
     *("tokens", "page_options", "apps", "options", "flow", "interfaces", "middleware", "paste"),
+    *("doctor", "__main__"),
 )
 
 
@@ -160,7 +161,7 @@ def test_one_bridge_knows_synchronous_from_asynchronous() -> None:
         "testing.adapter_driver",
     }
     known = {".".join(name.split(".")[:2]) for name in knowing}
-    bridge = {"concurrency", "greenlets", "interfaces.asgi_probe", "middleware"}
+    bridge = {"concurrency", "greenlets", "interfaces.asgi_probe", "middleware", "doctor.this_site"}
     assert known == {*bridge, *own}
 
 
