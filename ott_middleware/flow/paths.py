@@ -80,6 +80,7 @@ class Paths:
             raise MissingOrNullOrigin(why="a page of another site made a browser send the request")
         session = await services.guard.current(request)
         if session is None:
+            services.guard.warn_of_missing_user(request)
             raise Unauthorized(why=services.guard.why_no_session(request))
         if services.options.disable_client_request:
             raise ClientRequestsDisabled
