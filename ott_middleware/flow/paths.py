@@ -113,6 +113,7 @@ class Paths:
             return _session_response(session, token=session.token)
         response = _session_response(session)
         cookies = await services.guard.establish(session, request)
+        services.guard.third_party.check(request, cookies)
         return response.with_headers(*(cookie.header() for cookie in cookies))
 
     async def _verify_for_server(self, token: str, audience: str, request: Request) -> Response:

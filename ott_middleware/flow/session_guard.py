@@ -30,6 +30,7 @@ from ..sessions.base import (
     cookie_values,
     refuse_cookie_in_id,
 )
+from .third_party import ThirdPartyWarning
 
 logger = logging.getLogger("ott_middleware")
 
@@ -56,6 +57,8 @@ class SessionGuard:
         self.now = clock
         self._name = type(adapter).__name__
         self._knows_users = False
+        #: Warns of cookies that a browser drops.
+        self.third_party = ThirdPartyWarning()
         self._current = bind(adapter.current)
         self._current_now = inline(adapter.current)
         self._establish = bind(adapter.establish)

@@ -8,7 +8,7 @@ import flask
 from flask.sessions import SecureCookieSessionInterface
 from mistake import Mistake, read_error, read_log
 
-from ott_middleware import CookieSession, FlaskSession, OTTMiddleware, SealedSession
+from ott_middleware import CookieSession, FlaskSession, OTTMiddleware, SealedSession, Session
 
 ENVIRON: dict[str, Any] = {
     "REQUEST_METHOD": "GET",
@@ -73,7 +73,28 @@ def read_of_long_page() -> str:
     return "\n".join(lines)
 
 
+def read_of_third_party() -> str:
+    session = CookieSession("sid", validate=lambda values: {"user_id": "ada"}, renews_key=True)
+    origins = ["https://front.example"]
+    middleware = OTTMiddleware(app, session=session, trusted_origins=origins)
+    token = middleware.flow.tokens.generate(Session(id="s", token="x"))
+    asked = {
+        "HTTP_ORIGIN": origins[0],
+        "HTTP_SEC_FETCH_SITE": "cross-site",
+        "HTTP_SEC_FETCH_MODE": "cors",
+        "QUERY_STRING": f"ott={token}",
+    }
+    with read_log() as lines:
+        call(middleware, **asked)
+    return "\n".join(lines)
+
+
 MISTAKES = (
+    Mistake(
+        "a front end on another site redeems a token, and the cookie is `SameSite=Lax`",
+        read_of_third_party,
+        "samesite='None', secure=True, partitioned=True",
+    ),
     Mistake(
         "the app keeps its users under another key of the session (SQLAdmin, MoinMoin)",
         read_of_missing_user,
