@@ -122,7 +122,9 @@ def _describe(error: BaseException) -> str:
         )
     frames = traceback.extract_tb(error.__traceback__)
     here = os.path.dirname(__file__)
-    own = [f for f in frames if not f.filename.startswith((here, "<frozen"))]
-    for frame in own[-1:]:
+    outside = [f for f in frames if not f.filename.startswith((here, "<frozen"))]
+    # The project's own line tells more than that of a library.
+    own = [f for f in outside if f.filename.startswith(os.getcwd())]
+    for frame in (own or outside)[-1:]:
         text += f" ({os.path.relpath(frame.filename)}, line {frame.lineno})"
     return text

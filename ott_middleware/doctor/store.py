@@ -72,5 +72,5 @@ def compare_clocks(report: Report, whose: str, ahead: float, tolerance: float) -
 
 def _cure(problem: str) -> str:
     if "create_table" in problem:
-        return "python -c 'from shop import backend; backend.create_table()'"
+        return "once, before a release: SQLAlchemyBackend(URL).create_table(), or your migrations"
     return "is the address right, does the server run, and may this user read and write there?"

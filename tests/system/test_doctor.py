@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import runpy
 import sqlite3
 import ssl
 import subprocess
@@ -17,9 +18,10 @@ from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
+import sqlalchemy
 from services import POSTGRES, REDIS, absent, is_listening
 
-from ott_middleware import CookieSession, OTTMiddleware, WSGIMiddleware
+from ott_middleware import CookieSession, OTTMiddleware, SQLAlchemyBackend, WSGIMiddleware
 from ott_middleware.doctor import main
 from ott_middleware.doctor.peer import _unreachable
 
@@ -392,12 +394,30 @@ class TestStore:
             assert "ok       clock: as that of the store" in text
             assert doctor.status == 0
         finally:
-            import sqlalchemy
-
             engine = sqlalchemy.create_engine(POSTGRES)
             with engine.begin() as connection:
                 connection.exec_driver_sql(f"DROP TABLE {table}")
             engine.dispose()
+
+    def test_no_rights(self, doctor: Doctor) -> None:
+        address = urlsplit(POSTGRES)
+        if not is_listening(address.hostname or "127.0.0.1", address.port or 5432):
+            absent("no PostgreSQL: set OTT_TEST_POSTGRES_URL")
+        name = f"ott_{uuid.uuid4().hex[:8]}"
+        engine = sqlalchemy.create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
+        SQLAlchemyBackend(engine, table=name).create_table()
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN")
+        url = engine.url.set(username=name).render_as_string(hide_password=False)
+        try:
+            text = doctor.site(f"backend=SQLAlchemyBackend({url!r}, table={name!r})")
+        finally:
+            with engine.connect() as connection:
+                connection.exec_driver_sql(f"DROP TABLE {name}")
+                connection.exec_driver_sql(f"DROP ROLE {name}")
+            engine.dispose()
+        assert "InsufficientPrivilege (42501): is the address right" in text
+        assert "may this user read and write there?" in text
 
     def test_wrong_port_and_password(self, doctor: Doctor) -> None:
         text = doctor.site(
@@ -589,3 +609,11 @@ class TestLoading:
         assert run.returncode == 1
         assert run.stdout.startswith("failed   app: ")
         assert run.stderr == ""
+
+    def test_as_a_module(self, doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+        # In this process, where its branches are counted.
+        monkeypatch.setattr(sys, "argv", ["ott_middleware", "doctor", "no_such_module:app"])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module("ott_middleware", run_name="__main__")
+        assert ended.value.code == 1
+        runpy.run_module("ott_middleware.__main__", run_name="imported")
