@@ -63,7 +63,8 @@ class OTTClient(Client):  # type: ignore[misc]  # Django has no types
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
         middleware = _find(WSGIMiddleware, self.application)
-        self.handler = _Handler(middleware, self.handler.enforce_csrf_checks)
+        checked: bool = self.handler.enforce_csrf_checks
+        self.handler: Any = _Handler(middleware, checked)
 
     def open_link(self, url: str, **extra: Any) -> Any:
         """Return the response to a link that a browser opens, at the URL's own host.
@@ -85,7 +86,8 @@ class OTTAsyncClient(AsyncClient):  # type: ignore[misc]  # the same
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
         middleware = _find(ASGIMiddleware, self.application)
-        self.handler = _AsyncHandler(middleware, self.handler.enforce_csrf_checks)
+        checked: bool = self.handler.enforce_csrf_checks
+        self.handler: Any = _AsyncHandler(middleware, checked)
 
     async def open_link(self, url: str, **extra: Any) -> Any:
         """Return the response to a link that a browser opens, at the URL's own host.
@@ -118,6 +120,8 @@ class _Handler(ClientHandler):  # type: ignore[misc]  # the same
 
     def __call__(self, environ: Any) -> Any:
         call, exchange = super().__call__, _Exchange()
+        # As each client sends it; Django takes the server's name instead.
+        environ.setdefault("HTTP_HOST", WSGIRequest(environ).get_host())
 
         def app(environ: Any, start_response: Callable[..., Any]) -> list[bytes]:
             exchange.of_app = call(environ)
@@ -166,7 +170,7 @@ class _AsyncHandler(AsyncClientHandler):  # type: ignore[misc]  # the same
                     (k.decode("latin-1"), v.decode("latin-1")) for k, v in message["headers"]
                 ]
             else:
-                body.extend(message["body"])
+                body.extend(message.get("body", b""))
 
         await _around(self._middleware, app)(scope, receive, send)
         response = exchange.response(bytes(body))
@@ -198,8 +202,6 @@ class _Exchange:
         response = self.of_app
         if response is None:
             response = HttpResponse(body, status=self.status)
-            if 300 <= self.status < 400:
-                response.url = dict(self.headers)["Location"]
         elif self.headers == self._sent:
             return response
         for name in list(response.headers):
@@ -212,6 +214,8 @@ class _Exchange:
                 # The parser of older Pythons drops a cookie whose attributes it does not know.
                 parts = [part for part in value.split("; ") if part != "Partitioned"]
                 response.cookies.load("; ".join(parts))
+        if "location" in response.headers:
+            response.__dict__.setdefault("url", response["location"])
         return response
 
 
