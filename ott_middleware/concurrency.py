@@ -30,7 +30,8 @@ from typing import Any, TypeVar
 
 from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
 
-from .errors import BackendUnavailable, OTTError, RequestError, SessionUnavailable
+from .errors import BackendUnavailable, OTTError, RequestError
+from .hooks import hook_failed, naming
 
 
 def _renew_executor() -> None:
@@ -240,18 +241,13 @@ async def call_backend(awaitable: Awaitable[T]) -> T:
     except OTTError:
         raise
     except Exception as error:
-        raise BackendUnavailable(f"the backend failed with {type(error).__name__}") from error
+        raise hook_failed("the backend", error, kind=BackendUnavailable) from error
 
 
 async def call_hook(name: str, awaitable: Awaitable[T]) -> T:
     """Await an adapter or a hook; a foreign exception becomes `SessionUnavailable`."""
-    try:
+    with naming(name):
         return await awaitable
-    except RequestError:
-        raise  # it has a response of its own
-    except Exception as error:
-        # The text of a foreign exception may quote a cookie: only its type is logged.
-        raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
 
 
 def check_service_call(function: Bound, returns: type) -> Bound:
@@ -263,8 +259,7 @@ def check_service_call(function: Bound, returns: type) -> Bound:
         except RequestError:
             raise
         except Exception as error:
-            kind = type(error).__name__
-            raise BackendUnavailable(f"the token service failed with {kind}") from error
+            raise hook_failed("tokens=", error, kind=BackendUnavailable) from error
         if not isinstance(result, returns):
             raise BackendUnavailable(f"the token service returned a {type(result).__name__}")
         return result

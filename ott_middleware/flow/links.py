@@ -116,7 +116,7 @@ class Links:
         if self._services.on_invalid is None:
             return error_response(request, error, self._services.options)
         try:
-            response = await call_hook("on_invalid", self._services.on_invalid(request, error))
+            response = await call_hook("on_invalid=", self._services.on_invalid(request, error))
             if not isinstance(response, Response):
                 raise SessionUnavailable(f"on_invalid returned a {type(response).__name__}")
         except RequestError as failure:

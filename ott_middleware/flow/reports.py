@@ -11,6 +11,7 @@ import logging
 from typing import Literal
 
 from ..errors import RequestError, Unavailable
+from ..hooks import name_of_type
 from ..reasons import Reason
 
 logger = logging.getLogger("ott_middleware")
@@ -53,6 +54,6 @@ def causes_of(error: BaseException) -> str:
     cause = error.__cause__
     # Capped at 8: an exception may be its own cause, by a chain that is a ring.
     while cause is not None and len(causes) < 8:
-        causes.append(type(cause).__name__)
+        causes.append(name_of_type(cause))
         cause = cause.__cause__ or cause.__context__
     return ", ".join(causes) or "no cause"

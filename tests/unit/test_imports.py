@@ -46,6 +46,7 @@ LAYERS = (
         "clock",
         "lazy",
         "forks",
+        "hooks",
         "crypto",
         "http",
         "context",
