@@ -294,6 +294,19 @@ def check_positive(name: str, value: object, unit: str, *, whole: bool = False) 
         raise ConfigurationError(f"{name}: {value!r}; use a positive number of {unit}")
 
 
+def full_name(thing: object) -> str:
+    """Return the name of a class or function with its module, or "a" and the class of an object.
+
+    Many libraries have a `SessionMiddleware`: the module says which one is meant. Nothing of the
+    object itself is shown.
+    """
+    name = getattr(thing, "__qualname__", None)
+    if isinstance(name, str):
+        module = getattr(thing, "__module__", None)
+        return name if module in (None, "builtins") else f"{module}.{name}"
+    return f"a {full_name(type(thing))}"
+
+
 def missing_library(what: str, error: ImportError, install: str = "") -> ConfigurationError:
     """Build the error for a class or URL that needs a library which is not installed.
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from ..backends.base import Backend
 from ..backends.memory import MemoryBackend
+from ..backends.private_store import warn_of_other_sites
 from ..clock import system_clock
-from ..concurrency import Bound, Run, call_backend, check_service_call, choose_sync_calls, inline
+from ..concurrency import Bound, Run, call_backend, check_service_call, choose_run, inline
 from ..concurrency import on_loop as bind_on_loop
 from ..context import ENVIRON_KEY, SCOPE_KEY
 from ..errors import ConfigurationError, OTTError, Unauthorized
@@ -77,11 +78,8 @@ class Services:
         tokens = options.tokens if options.tokens is not None else _build_token_service(options)
         own = tokens if isinstance(tokens, OneTimeTokens) else None
         hook = options.on_invalid if callable(options.on_invalid) else None
-        bind, run = choose_sync_calls(adapter.current, adapter.establish, hook)
-        if asynchronous:
-            bind = bind_on_loop
-        # Where the flow itself may wait, so may the service.
-        prefix = "" if bind is inline else "a"
+        bind, prefix = (bind_on_loop, "a") if asynchronous else (inline, "")
+        run = choose_run(adapter.current, adapter.establish, hook)
         generate, verify, revoke = (
             bind(getattr(tokens, prefix + name)) for name in ("generate", "verify", "revoke")
         )
@@ -92,6 +90,7 @@ class Services:
             run=None if asynchronous else run,
         )
         _check(options, guard, own.backend if own else None, asynchronous)
+        _log_start(options, own)
         return cls(
             options=options,
             site=site,
@@ -189,6 +188,22 @@ def _build_token_service(options: Options) -> OneTimeTokens:
         options.token_options,
         sessions=options.adapter,
     )
+
+
+def _log_start(options: Options, own: OneTimeTokens | None) -> None:
+    """Log what two sites must have in common, and warn where their tokens cannot meet."""
+    adapter = type(options.adapter).__name__
+    if own is None:
+        logger.info("ready: session adapter %s, a token service of the app's own", adapter)
+        return
+    logger.info(
+        "ready: fingerprint %s (equal on sites with the same secret and store_token), session "
+        "adapter %s, %s",
+        own.fingerprint,
+        adapter,
+        own.backend.name,
+    )
+    warn_of_other_sites(own.backend, [str(target.origin) for target in options.targets])
 
 
 def _check(

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal, TypedDict
 
 from ..concurrency import Waiting, blocks, is_async, on_loop
-from ..errors import ConfigurationError, NoAccount
+from ..errors import ConfigurationError, NoAccount, full_name
 from ..hooks import WrongResult, naming
 from ..http.cookies import Cookie
 from ..http.encoding import to_json
@@ -86,7 +86,7 @@ class FrameworkSession(SessionAdapter):
         for source in sources:
             if not isinstance(source, FrameworkSession):
                 raise ConfigurationError(
-                    f"sources: holds a {type(source).__name__}; pass adapters of frameworks"
+                    f"sources: holds {full_name(source)}; pass adapters of frameworks"
                 )
         self._mode = mode
         self._exposed = names_of("expose", expose)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
 
+from ..backends.private_store import warn_of_unknown_token
 from ..backends.registry import AnyBackend, backend_of
 from ..concurrency import (
     Bind,
@@ -22,11 +23,10 @@ from ..concurrency import (
     call_backend,
     call_hook,
     drive,
-    in_caller,
+    drive_waiting,
     inline,
     is_async,
     on_loop,
-    run_on_own_loop,
 )
 from ..context import Bounds, current_request, using_bounds
 from ..crypto import NONCE_BYTES, Secret, seal, unseal
@@ -52,6 +52,7 @@ from ..sessions.base import (
     cookie_values,
     refuse_cookie_in_id,
 )
+from .fingerprint import fingerprint
 from .names import CHANNELS, NO_TOKEN, backend_key, hash_token, is_token, network_owner_of, owner_of
 from .options import (
     GenerateToken,
@@ -166,6 +167,11 @@ class OneTimeTokens:
         return cls(backend, sessions=sessions, **values)
 
     @property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits, equal at two sites with one secret and one `store_token`."""
+        return fingerprint(self._options)
+
+    @property
     def blocks(self) -> bool:
         """Whether `generate` may wait: for the backend, or for a hook that is a coroutine."""
         return self._hooks_wait or blocks(self.backend.put)
@@ -247,9 +253,7 @@ class OneTimeTokens:
     def _run(
         self, waits: bool, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any
     ) -> Any:
-        if waits:
-            return run_on_own_loop(function(self._plug_ins(in_caller, asynchronous=False), *args))
-        return drive(function(self._sync, *args))
+        return (drive_waiting if waits else drive)(function(self._sync, *args))
 
     def _plug_ins(self, bind: Bind, *, asynchronous: bool) -> _PlugIns:
         backend, hooks = self.backend, self._options
@@ -426,6 +430,8 @@ class OneTimeTokens:
         value = await call_backend(plug_ins.take(key))
         if value is None:
             reason = recent.why_missing(self.backend, token, channel, self.clock())
+            if reason.word == "unknown_token":
+                warn_of_unknown_token(self.backend)
             raise InvalidToken(why=reason.detail, word=reason.word)
         recent.note_used(self.backend, token, channel, self.clock())
         if not isinstance(value, (bytes, bytearray, memoryview)):

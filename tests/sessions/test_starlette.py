@@ -490,7 +490,7 @@ def test_match_hook_with_a_function_for_the_user() -> None:
         ({"match": lambda s: 1.5}, "match returned a float"),
         ({"match": lambda s: 7, "user": lambda s: s.get("w")}, "a int; return a mapping"),
         ({"match": lambda s: None}, None),
-        ({"match": "email"}, None),
+        ({"match": "email", "user": "email"}, None),
     ],
 )
 def test_match_without_a_local_user_is_refused(

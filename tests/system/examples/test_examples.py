@@ -66,7 +66,10 @@ def test_start_warns_of_nothing(name: str, backend: str, tmp_path: Path) -> None
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert "ott_middleware WARNING" not in done.stderr
+    warnings = [line for line in done.stderr.splitlines() if "ott_middleware WARNING" in line]
+    # In the memory of one process, tokens do not reach the other site.
+    assert len(warnings) == (backend == "memory://")
+    assert all("WARNING handoff_targets: " in line for line in warnings)
     assert "ott_middleware ERROR" not in done.stderr
 
 
