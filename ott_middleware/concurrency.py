@@ -212,6 +212,19 @@ def run_on_own_loop(function: Callable[[], Awaitable[T]]) -> T:
     return async_to_sync(whole)() if pool is None else run_in_pool(pool, whole)
 
 
+def run_in_worker(function: Callable[[], Awaitable[T]]) -> T:
+    """Call a coroutine function in a worker thread that no request waits for.
+
+    Unlike `run_on_own_loop` it needs no executor: these are gone while the interpreter ends.
+    """
+
+    async def whole() -> T:
+        return await function()
+
+    pool = greenlet_pool()
+    return asyncio.run(whole()) if pool is None else run_in_pool(pool, whole)
+
+
 def choose_run(*hooks: Callable[..., Any] | None) -> Run[Any]:
     """Return how sync callers run coroutines of `inline` functions, given all that may wait."""
     waits = any(is_async(hook) for hook in hooks if hook is not None)

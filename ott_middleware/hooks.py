@@ -42,7 +42,7 @@ class WrongValue(OwnWords, ValueError):
 
 
 def hook_failed(
-    name: str, error: Exception, *, kind: type[Unavailable] = SessionUnavailable, hint: str = ""
+    name: str, error: BaseException, *, kind: type[Unavailable] = SessionUnavailable, hint: str = ""
 ) -> Unavailable:
     """Log the traceback of a hook's exception, and return the error for the client.
 

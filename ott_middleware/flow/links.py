@@ -70,6 +70,7 @@ class Links:
         except RequestError as error:
             services.reports.refused("link", error)
             return error_response(request, error, services.options)
+        services.reports.redeemed(session)
         if navigation:
             return _redirect_to_clean_url(request, *(cookie.header() for cookie in cookies))
         return await self._forwarding.redeemed(request, handle, session, cookies)

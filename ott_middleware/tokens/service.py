@@ -28,7 +28,7 @@ from ..concurrency import (
     is_async,
     on_loop,
 )
-from ..context import Bounds, current_request, using_bounds
+from ..context import Bounds, current_attempt, current_request, using_bounds
 from ..crypto import NONCE_BYTES, Secret, seal, unseal
 from ..errors import (
     BackendUnavailable,
@@ -450,6 +450,8 @@ class OneTimeTokens:
         if expires_at <= self.clock():
             raise InvalidToken(why=expired_ago(expires_at, self.clock()), word="expired_token")
         session, bound_to = _unpack(plain)
+        attempt = current_attempt()
+        attempt.session_id, attempt.audience = session.id, _text(bound_to)
         # Checked after the take: a token that arrives at another site has leaked, and is used up.
         _check_audience(bound_to, audience)
         name = f"{type(self._sessions).__name__}.resolve"

@@ -52,6 +52,7 @@ LAYERS = (
         "context",
         "greenlets",
         "concurrency",
+        "events",
         "sessions",
         "backends",
     ),
