@@ -239,6 +239,7 @@ def _check(
         # id. Accepted, the option would leave every link usable after the sign-out.
         raise ConfigurationError(
             f"revoke_on_sign_out: True, but {type(options.adapter).__name__} can't verify "
-            "sessions: give CookieSession a probe= or validate=, set vouches = True on an adapter "
-            "of your own if its current() finds live sessions only, or leave the option out"
+            "sessions: give CookieSession a probe= or validate= that tells the user's id, set "
+            "vouches = True on an adapter of your own if its current() finds live sessions only, "
+            "or leave the option out"
         )

@@ -194,6 +194,12 @@ class SessionGuard:
         """Whether the adapter itself creates and ends sessions."""
         return self._sign_in_adapter is not None
 
+    @property
+    def sign_out_path(self) -> str | None:
+        """The path of the app's own log-out page; None if the adapter knows none."""
+        adapter = self._sign_in_adapter
+        return None if adapter is None else adapter.sign_out_path
+
     def require_sign_in_adapter(self) -> SignInAdapter:
         """Return the adapter, if it creates and ends sessions itself.
 
