@@ -208,8 +208,9 @@ class CookieSession(SessionAdapter):
         if info is None:
             return None
         if not isinstance(info, Mapping):
-            kind = type(info).__name__
-            raise WrongResult(f"{self._asks} returned {kind}: return None or a mapping")
+            raise WrongResult(
+                f"{self._asks} returned {type(info).__name__}: return None or a mapping"
+            )
         raw = {name: value for name, value in info.items() if name != "id"}
         safe = _remove_cookies(values, raw)
         if safe != raw and not self._warned_of_repeats:
