@@ -39,7 +39,14 @@ def quickstart() -> dict[str, Any]:
 
 def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
-    assert pages == {"adapters.md", "backends.md", "pages.md", "quickstart.md", "sessions.md"}
+    assert pages == {
+        "adapters.md",
+        "backends.md",
+        "events.md",
+        "pages.md",
+        "quickstart.md",
+        "sessions.md",
+    }
 
 
 def link_of(app: Any) -> str:
