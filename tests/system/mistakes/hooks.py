@@ -78,7 +78,7 @@ MISTAKES = (
     Mistake(
         "`match` is a plain function that returns a coroutine",
         lambda: _arrive(lambda session: _later()),
-        "match= gave an awaitable: make it `async def`",
+        "match= gave an awaitable: make it ",
     ),
     Mistake(
         "`match` of `SealedSession` returns something that is no user",
