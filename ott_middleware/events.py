@@ -11,12 +11,11 @@ import atexit
 import hmac
 import inspect
 import logging
-import queue
 import secrets
 import threading
 import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal
@@ -108,10 +107,14 @@ class Events:
 
 
 class _Worker:
-    """A queue, and the thread that empties it, which starts with the first event."""
+    """Events that wait, and the thread that hands them on, which starts with the first one.
+
+    Not a `queue.Queue`: those of gevent and eventlet do not tell when all events are done.
+    """
 
     def __init__(self, hook: OnEvent) -> None:
         self._hook = hook
+        self._ended = False
         self.renew_after_fork()
         renew_in_children(self)
         _workers.add(self)
@@ -119,50 +122,57 @@ class _Worker:
     def renew_after_fork(self) -> None:
         """Start anew in a forked child: the parent's thread has the parent's events."""
         self.dropped = 0
-        self._lock = threading.Lock()
-        self._queue: queue.Queue[Event | None] = queue.Queue(QUEUE_SIZE)
+        self._changed = threading.Condition()
+        self._events: deque[Event] = deque()
         self._thread: threading.Thread | None = None
 
     def put(self, event: Event) -> None:
-        try:
-            self._start()
-            self._queue.put_nowait(event)
-        except (queue.Full, RuntimeError):  # no more threads can be started
-            self._drop()
-
-    def stop(self) -> None:
-        """End the thread, after the events that wait."""
-        # Where the queue is full, the thread ends with the process: it is a daemon.
-        with suppress(queue.Full):
-            self._queue.put_nowait(None)
-
-    def flush(self, seconds: float) -> bool:
-        waiting = self._queue
-        with waiting.all_tasks_done:
-            return waiting.all_tasks_done.wait_for(lambda: not waiting.unfinished_tasks, seconds)
-
-    def _start(self) -> None:
-        if self._thread is not None:
-            return
-        with self._lock:
-            if self._thread is None:
-                arguments = (self._queue, self._hook)
-                thread = threading.Thread(
-                    target=_work, args=arguments, name="ott_middleware on_event", daemon=True
-                )
-                thread.start()
-                self._thread = thread
-
-    def _drop(self) -> None:
-        with self._lock:
+        with self._changed:
+            if len(self._events) < QUEUE_SIZE and self._has_thread():
+                self._events.append(event)
+                self._changed.notify_all()
+                return
             self.dropped += 1
             first = self.dropped == 1
         if first:
             logger.warning(
                 "on_event= is too slow: %d events wait, and events are dropped (logged once; "
                 "Events.dropped counts them). Hand the events on to a queue of your own",
-                QUEUE_SIZE,
+                len(self._events),
             )
+
+    def stop(self) -> None:
+        """End the thread, after the events that wait."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def flush(self, seconds: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._events, seconds)
+
+    def _has_thread(self) -> bool:
+        if self._thread is None:
+            name = "ott_middleware on_event"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # there are too many, or the interpreter ends
+                return False
+            self._thread = thread
+        return True
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._events or self._ended)
+                if not self._events:
+                    return
+                event = self._events[0]  # it stays until it is done, so that `flush` waits for it
+            _call(self._hook, event)
+            with self._changed:
+                self._events.popleft()
+                self._changed.notify_all()
 
 
 _workers: weakref.WeakSet[_Worker] = weakref.WeakSet()
@@ -172,17 +182,6 @@ _workers: weakref.WeakSet[_Worker] = weakref.WeakSet()
 def _flush_all() -> None:
     for worker in list(_workers):
         worker.flush(EXIT_SECONDS)
-
-
-def _work(events: queue.Queue[Event | None], hook: OnEvent) -> None:
-    while True:
-        event = events.get()
-        try:
-            if event is None:
-                return
-            _call(hook, event)
-        finally:
-            events.task_done()
 
 
 def _call(hook: OnEvent, event: Event) -> None:
