@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ logger = logging.getLogger("ott_middleware.hooks")
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _LIBRARIES = {os.path.abspath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
 _INSTALLED = ("site-packages", "dist-packages")
+# A field's name. An address or a token that the code spells out is none.
+_FIELD = re.compile(r"[A-Za-z][A-Za-z_]{0,39}")
 # It calls hooks in threads, and is never the hook itself.
 _CALLER = "asgiref"
 # More would be read by nobody: of a recursion without end, the innermost frames.
@@ -100,8 +103,8 @@ def name_of_type(error: BaseException) -> str:
 
 
 def is_spelled_out(value: object, frame: FrameType) -> bool:
-    """Return whether the code of a frame has this text as a literal, or names it as a constant."""
-    if not isinstance(value, str) or not value.isprintable():
+    """Return whether a text is a field's name, and a literal or a constant of a frame's code."""
+    if not isinstance(value, str) or not _FIELD.fullmatch(value):
         return False
     # A comprehension, and a function in a function, are codes of their own.
     inner: FrameType | None = frame

@@ -61,6 +61,12 @@ class TestDescribeFailure:
         line = line_of(lambda: {}[self.data[key]])
         assert re.fullmatch(rf"match= raised KeyError at {HERE}", line)
 
+    def test_key_that_is_spelled_out_and_no_name(self) -> None:
+        def fail() -> None:
+            raise KeyError("ada@club.example")
+
+        assert re.fullmatch(rf"match= raised KeyError at {HERE}", line_of(fail))
+
     @pytest.mark.parametrize("key", [7, ("a", "b"), None])
     def test_key_that_is_no_text(self, key: Any) -> None:
         assert "raised KeyError at" in line_of(lambda: {}[key])
