@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from ..crypto import base64url
 from ..errors import ConfigurationError, SessionUnavailable
 from ..hooks import WrongValue, is_own, is_spelled_out
-from ..http.cookies import Cookie
+from ..http.cookies import Cookie, CookieAttributes
 from ..http.messages import Request, Response
 
 CallApp = Callable[[Request], "Response | Awaitable[Response]"]
@@ -274,6 +274,17 @@ class SessionAdapter:
             app's `Response` (an awaitable of it under ASGI), its body cut at 64 KiB; raises
             `SessionUnavailable` after 5 seconds or when the app fails.
         """
+
+    def attributes_of(self, name: str) -> CookieAttributes | None:
+        """Return the attributes of a cookie that the app sets as well, to be compared; or None."""
+        return None
+
+    def explain_missing_user(self, request: Request) -> str | None:
+        """Return where the user of a request may be, for a log line that holds names alone.
+
+        Called after `current` found none; must not wait. Default: None, no line.
+        """
+        return None
 
     def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
         """Return the session that the request carries, or None.
