@@ -37,7 +37,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from .reasons import Reason, Word
+from . import reasons
 
 
 class OTTError(Exception):
@@ -67,21 +67,21 @@ class RequestError(OTTError):
     status: ClassVar[int] = 400
     code: ClassVar[str] = "BAD_REQUEST"
     message: str = "Bad request"
-    _word: Word = "body"
+    _word: reasons.Word = "body"
     # The reason's detail where the error has none of its own.
     _why: str = ""
 
     def __init__(
-        self, detail: str | None = None, *, why: str | None = None, word: Word | None = None
+        self, detail: str | None = None, *, why: str | None = None, word: reasons.Word | None = None
     ) -> None:
         super().__init__(detail or self.message)
         self._word = word or self._word
         self._why = why or detail or self._why or self.message
 
     @property
-    def reason(self) -> Reason:
+    def reason(self) -> reasons.Reason:
         """Why the request was refused; never for the client."""
-        return Reason(self._word, self._why)
+        return reasons.Reason(self._word, self._why)
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
