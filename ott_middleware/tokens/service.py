@@ -462,7 +462,8 @@ class OneTimeTokens:
             raise InvalidToken(why=expired_ago(expires_at, self.clock()), word="expired_token")
         session, bound_to = _unpack(plain)
         attempt = current_attempt()
-        attempt.session_id, attempt.audience = session.id, _text(bound_to)
+        attempt.session_id = None if session is None else session.id
+        attempt.audience = _text(bound_to)
         # Checked after the take: a token that arrives at another site has leaked, and is used up.
         _check_audience(bound_to, audience)
         if session is None:

@@ -61,7 +61,7 @@ class TestCheck:
         [
             (Evicting, "BackendUnavailable: Evicting does not give back what was put into it"),
             (Full, "BackendFull: no room"),
-            (Broken, "BackendUnavailable: the backend failed with OSError"),
+            (Broken, "BackendUnavailable: the backend raised OSError"),
         ],
     )
     def test_fails(self, interface: str, check: Any, backend: Any, problem: str) -> None:
