@@ -18,7 +18,7 @@ from ..errors import (
 )
 from ..http.cookies import Cookie
 from ..http.encoding import iso_milliseconds
-from ..http.fetch_metadata import is_speculative
+from ..http.fetch_metadata import Kind, classify
 from ..http.messages import PRIVATE, Request, Response, json_response
 from ..http.origins import check_origin
 from ..http.response_headers import cors
@@ -67,7 +67,7 @@ class Paths:
 
     async def _generate(self, request: Request) -> Response:
         services = self._services
-        if is_speculative(request):
+        if classify(request) is Kind.PREFETCH:
             return Response(503, PRIVATE)
         self._check_origin(request)
         # The rule lets a trusted `Referer` pass. What another site makes a browser fetch without an

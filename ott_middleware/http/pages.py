@@ -21,6 +21,11 @@ _POLICY = (
     + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+ONE_MOMENT = "One moment"
+CONTINUE = "Continue"
+COOKIES_BLOCKED = "Your browser blocks cookies"
+ALLOW_COOKIES = "Signing you in needs a cookie of this site. Allow its cookies, then try again."
+TRY_AGAIN = "Try again"
 _TEXTS = {
     400: (
         "This link no longer works",
@@ -39,16 +44,31 @@ def error_page(error: RequestError, clean_url: str) -> Response:
     :param clean_url: the same page without the token, on this host.
     """
     title, text = _TEXTS.get(error.status, ("This link was refused", error.message))
-    body = f'<h1>{escape(title)}</h1><p>{escape(text)}</p><p><a href="{escape(clean_url)}">'
-    return _page(error.status, title, body + "Continue without it</a></p>", *error.headers)
+    body = _text_and_link(title, text, "Continue without it", clean_url)
+    return _page(error.status, title, body, *error.headers)
 
 
-def arrival_page(url: str, *headers: tuple[str, str]) -> Response:
+def page_first(url: str, *headers: tuple[str, str]) -> Response:
     """Return a page that loads `url` at once, as a navigation that starts on this host."""
-    target = escape(url)
-    head = f'<meta http-equiv="refresh" content="0;url={target}">'
-    body = f'<h1>One moment</h1><p><a href="{target}">Continue</a></p>'
-    return _page(200, "One moment", body, *headers, head=head)
+    head = f'<meta http-equiv="refresh" content="0;url={escape(url)}">'
+    return _page(
+        200, ONE_MOMENT, _text_and_link(ONE_MOMENT, "", CONTINUE, url), *headers, head=head
+    )
+
+
+def cookies_blocked_page(url: str) -> Response:
+    """Return the page for a browser that did not send the cookie of `page_first` back.
+
+    :param url: the link once more. Nothing loads it but a click, so that there can be no loop.
+    """
+    return _page(
+        400, COOKIES_BLOCKED, _text_and_link(COOKIES_BLOCKED, ALLOW_COOKIES, TRY_AGAIN, url)
+    )
+
+
+def _text_and_link(title: str, text: str, label: str, url: str) -> str:
+    text = f"<p>{escape(text)}</p>" if text else ""
+    return f'<h1>{escape(title)}</h1>{text}<p><a href="{escape(url)}">{escape(label)}</a></p>'
 
 
 def _page(
@@ -60,5 +80,8 @@ def _page(
         f"{head}<title>{escape(title)}</title><style>{_STYLE}</style></head>"
         f"<body><main>{body}</main></body></html>"
     ).encode()
-    policy = ("Content-Security-Policy", _POLICY)
-    return private_response(status, "text/html; charset=utf-8", html, policy, *headers)
+    # Attack: another site shows a page of this one in a frame, and so gets a nonce's page loaded,
+    # or a button clicked, unseen. No frame shows a page with these two headers; browsers without
+    # `frame-ancestors` know the second.
+    policy = (("Content-Security-Policy", _POLICY), ("X-Frame-Options", "DENY"))
+    return private_response(status, "text/html; charset=utf-8", html, *policy, *headers)

@@ -17,7 +17,7 @@ from ott_middleware.errors import (
     SessionUnavailable,
 )
 from ott_middleware.http.messages import Response
-from ott_middleware.http.pages import arrival_page, error_page
+from ott_middleware.http.pages import cookies_blocked_page, error_page, page_first
 
 
 class Document(HTMLParser):
@@ -41,7 +41,11 @@ class Document(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-PAGES = [error_page(InvalidToken(), "/x"), arrival_page("/x?ott=T")]
+PAGES = [
+    error_page(InvalidToken(), "./x"),
+    page_first("?ott=T&ott_seen=N"),
+    cookies_blocked_page("?ott=T"),
+]
 NAMES = ["html", "head", "meta", "meta", "title", "style", "body", "main", "h1", "p"]
 
 
@@ -54,6 +58,7 @@ def test_page_is_private_and_allows_nothing(page: Response) -> None:
     assert headers["Cache-Control"] == "no-store"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
     style = Document(page).texts["style"].encode()
     digest = base64.b64encode(hashlib.sha256(style).digest()).decode()
     assert headers["Content-Security-Policy"].split("; ") == [
@@ -103,19 +108,29 @@ def test_error_page_shows_no_detail_for_the_developer() -> None:
     assert ("Retry-After", "5") in page.headers
 
 
-def test_arrival_page_loads_the_same_url_at_once() -> None:
-    page = arrival_page("/x?a=1&ott=T", ("Set-Cookie", "a=b"))
+def test_page_first_loads_the_same_url_at_once() -> None:
+    page = page_first("?a=1&ott=T", ("Set-Cookie", "a=b"))
     document = Document(page)
     assert page.status == 200
     assert page.headers[-1] == ("Set-Cookie", "a=b")
-    assert {"http-equiv": "refresh", "content": "0;url=/x?a=1&ott=T"} in document.all("meta")
-    assert document.all("a") == [{"href": "/x?a=1&ott=T"}]
+    assert {"http-equiv": "refresh", "content": "0;url=?a=1&ott=T"} in document.all("meta")
+    assert document.all("a") == [{"href": "?a=1&ott=T"}]
+
+
+def test_page_of_blocked_cookies_loads_nothing_by_itself() -> None:
+    page = cookies_blocked_page("?a=1&ott=T")
+    document = Document(page)
+    assert page.status == 400
+    assert document.texts["h1"] == "Your browser blocks cookies"
+    assert [each for each in document.all("meta") if "http-equiv" in each] == []
+    assert document.all("a") == [{"href": "?a=1&ott=T"}]
+    assert "Set-Cookie" not in dict(page.headers)
 
 
 @given(st.text(st.characters(max_codepoint=0x2FFF), min_size=1))
 def test_page_escapes_any_url(url: str) -> None:
     expected = url.replace("\r\n", "\n").replace("\r", "\n")
-    failed, arrived = Document(error_page(InvalidToken(), url)), Document(arrival_page(url))
+    failed, arrived = Document(error_page(InvalidToken(), url)), Document(page_first(url))
     assert [tag for tag, _ in failed.tags] == [*NAMES, "p", "a"]
     assert [tag for tag, _ in arrived.tags] == [*NAMES[:4], "meta", *NAMES[4:], "a"]
     for document in (failed, arrived):
