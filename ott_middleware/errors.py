@@ -20,6 +20,7 @@
         ├── UnsupportedMediaType        415
         ├── DeadToken                   400, nothing can be redeemed
         │   ├── InvalidToken
+        │   ├── NoAccount
         │   ├── SessionNotFound
         │   └── SessionExpired
         └── Unavailable                 503, try again later
@@ -185,6 +186,16 @@ class InvalidToken(DeadToken):
     message = "Invalid token"
 
 
+class NoAccount(DeadToken):
+    """This site has no user for the session that arrived: `match` found none. The token is used up.
+
+    An adapter raises it in `resolve`; a `match` function may raise it instead of returning None.
+    """
+
+    code = "NO_ACCOUNT"
+    message = "No account"
+
+
 class SessionNotFound(DeadToken):
     """The session ended after the token was generated. The token is used up."""
 
@@ -242,6 +253,19 @@ def check_positive(name: str, value: object, unit: str, *, whole: bool = False) 
     kinds = int if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
         raise ConfigurationError(f"{name}: {value!r}; use a positive number of {unit}")
+
+
+def full_name(thing: object) -> str:
+    """Return the name of a class or function with its module, or "a" and the class of an object.
+
+    Many libraries have a `SessionMiddleware`: the module says which one is meant. Nothing of the
+    object itself is shown.
+    """
+    name = getattr(thing, "__qualname__", None)
+    if isinstance(name, str):
+        module = getattr(thing, "__module__", None)
+        return name if module in (None, "builtins") else f"{module}.{name}"
+    return f"a {full_name(type(thing))}"
 
 
 def missing_library(what: str, error: ImportError, install: str = "") -> ConfigurationError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from asgiref.compatibility import guarantee_single_callable
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, full_name
 from .interfaces.asgi import ASGIMiddleware
 from .interfaces.asgi_types import ASGIApp
 from .interfaces.wsgi import WSGIMiddleware
@@ -59,7 +59,7 @@ def OTTMiddleware(  # noqa: N802 - used like a class: add_middleware(OTTMiddlewa
     chosen = interface or kind
     if chosen is None:
         raise ConfigurationError(
-            f"app: can't tell whether {_name(app)} is an ASGI or a WSGI app; "
+            f"app: can't tell whether {full_name(app)} is an ASGI or a WSGI app; "
             "pass interface='asgi' or interface='wsgi'"
         )
     return ASGIMiddleware(app, **options) if chosen == "asgi" else WSGIMiddleware(app, **options)
@@ -67,7 +67,7 @@ def OTTMiddleware(  # noqa: N802 - used like a class: add_middleware(OTTMiddlewa
 
 def _kind_of(app: Any) -> str | None:
     if not callable(app):
-        raise ConfigurationError(f"app: {_name(app)} can't be called; pass the app itself")
+        raise ConfigurationError(f"app: {full_name(app)} can't be called; pass the app itself")
     function = app
     while isinstance(function, functools.partial):
         function = function.func
@@ -89,7 +89,3 @@ def _kind_of(app: Any) -> str | None:
     ]
     # (scope, receive, send); (environ, start_response); (scope), which returns (receive, send).
     return {3: "asgi", 2: "wsgi", 1: "asgi2"}.get(len(positional))
-
-
-def _name(app: Any) -> str:
-    return getattr(app, "__qualname__", None) or f"a {type(app).__qualname__}"

@@ -12,12 +12,16 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from .backends.registry import AnyBackend, backend_of
 from .errors import ConfigurationError, RequestError
 from .http.messages import Request, Response
+from .http.origin_options import parse_list, parse_public_origins
 from .http.origins import HandoffTarget, Origin, OriginPattern
+from .http.page_texts import PageName
+from .http.pages import ShowPage
+from .page_options import check_page_options
 from .sessions.base import SessionAdapter
 from .sessions.cookie import CookieSession
 from .sessions.detect import adapter_of
@@ -28,8 +32,6 @@ if TYPE_CHECKING:
     from .tokens.protocol import TokenService
 
 logger = logging.getLogger("ott_middleware")
-
-_T = TypeVar("_T")
 
 OnInvalid = Callable[[Request, RequestError], "Response | Awaitable[Response]"]
 
@@ -106,6 +108,20 @@ class OptionValues(TokenOptionValues, total=False):
     `"keep"`, the signed-in user, or `"replace"`, the user of the link. Applies where the adapter
     can verify the present session. Default: `"keep"`."""
 
+    site_name: str | None
+    """Name of this site, shown on the pages of the middleware. Default: `None`."""
+
+    login_url: str | None
+    """Where users of this site sign in: a path as browsers see it (`"/login"`), or a URL. Pages
+    about a link that did not work have a "Sign in" button with this URL, which carries the
+    visitor's page as `next=` (a path and query of this site). Default: `None`, no button."""
+
+    pages: Mapping[PageName, ShowPage] | None
+    """Functions that build pages in place of the built-in ones, by the page's name: `used`,
+    `no_account`, `session_ended`, `refused`, `unavailable`. A function takes a `Page` and returns
+    HTML or a `Response`; it is sync, and must not wait. Default: `None`,
+    the built-in pages."""
+
 
 _TOKEN_OPTIONS = frozenset(f.name for f in dataclasses.fields(TokenOptions))
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
@@ -138,6 +154,9 @@ class Options:
     public_origin: str | Iterable[str] | None = None
     on_invalid: Literal["error", "continue"] | OnInvalid = "error"
     on_switch: Literal["keep", "replace"] = "keep"
+    site_name: str | None = None
+    login_url: str | None = None
+    pages: Mapping[PageName, ShowPage] | None = None
     # Derived from the values above.
     adapter: SessionAdapter = field(init=False)
     trusted: tuple[OriginPattern, ...] = field(init=False)
@@ -179,9 +198,9 @@ class Options:
     def __post_init__(self) -> None:
         derived = {
             "adapter": _parse_session(self.session),
-            "trusted": _parse_list("trusted_origins", self.trusted_origins, OriginPattern.parse),
-            "targets": _parse_list("handoff_targets", self.handoff_targets, HandoffTarget.parse),
-            "own": _parse_public_origins(self.public_origin),
+            "trusted": parse_list("trusted_origins", self.trusted_origins, OriginPattern.parse),
+            "targets": parse_list("handoff_targets", self.handoff_targets, HandoffTarget.parse),
+            "own": parse_public_origins(self.public_origin),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
@@ -200,6 +219,7 @@ class Options:
         if not callable(self.on_invalid):
             _check_one_of("on_invalid", self.on_invalid, ("error", "continue"), " or a function")
         _check_one_of("on_switch", self.on_switch, ("keep", "replace"))
+        check_page_options(self.site_name, self.login_url, self.pages)
         if self.tokens is not None:
             for name in ("generate", "agenerate", "verify", "averify", "revoke", "arevoke"):
                 if not callable(getattr(self.tokens, name, None)):
@@ -245,35 +265,6 @@ def _parse_session(session: object) -> SessionAdapter:
             f"session: {session!r}; pass a cookie name, a list of them, or a session adapter"
         )
     return CookieSession(*names)
-
-
-def _parse_list(option: str, given: object, parse: Callable[[str, str], _T]) -> tuple[_T, ...]:
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise ConfigurationError(f"{option}: {given!r}; pass a list of origins")
-    return tuple(parse(option, text) for text in given)
-
-
-def _parse_public_origins(given: object) -> tuple[Origin, ...]:
-    if given is None:
-        return ()
-    texts = (
-        given if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else [given]
-    )
-    # Each origin once, in the order of the list.
-    origins = tuple(dict.fromkeys(map(_parse_public_origin, texts)))
-    if not origins:
-        raise ConfigurationError("public_origin: is an empty list; name an origin, or leave it out")
-    return origins
-
-
-def _parse_public_origin(text: object) -> Origin:
-    origin = Origin.parse(text) if isinstance(text, str) else None
-    if origin is None or origin.scheme not in ("http", "https"):
-        raise ConfigurationError(
-            f"public_origin: {text!r}; use scheme and host, as 'https://app.example.com' "
-            "(an international name as 'xn--…')"
-        )
-    return origin
 
 
 def _check_match(option: str, value: object, pattern: re.Pattern[str], cure: str) -> None:

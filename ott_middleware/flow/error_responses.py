@@ -7,7 +7,8 @@ import logging
 from ..errors import RequestError, Unavailable
 from ..http.fetch_metadata import accepts_html
 from ..http.messages import Request, Response, json_response
-from ..http.pages import error_page
+from ..http.pages import error_page, render, render_own
+from ..options import Options
 
 logger = logging.getLogger("ott_middleware")
 
@@ -19,12 +20,22 @@ def json_error_response(error: RequestError) -> Response:
     return json_response(error.status, body, *error.headers)
 
 
-def error_response(request: Request, error: RequestError) -> Response:
+def error_response(request: Request, error: RequestError, options: Options) -> Response:
     """Return an error as a page or as JSON, by what the request accepts; log what broke here."""
     if not accepts_html(request):
         return json_error_response(error)
     _log(error)
-    return error_page(error, request.location)
+    page = error_page(error, request, site_name=options.site_name, login_url=options.login_url)
+    show = options.pages.get(page.name) if options.pages else None
+    if show is not None:
+        try:
+            return render_own(page, error, show)
+        except Exception as failure:
+            # The visitor sees the built-in page: an error page that fails would tell nothing. The
+            # text of a foreign exception may quote a URL or a cookie, so that its type is logged.
+            kind = type(failure).__name__
+            logger.error("pages: the function for %r failed with %s", page.name, kind)
+    return render(page, error)
 
 
 def _log(error: RequestError) -> None:

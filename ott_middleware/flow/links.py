@@ -63,7 +63,7 @@ class Links:
         except DeadToken as error:
             return await self._refuse(request, handle, error, navigation, present)
         except RequestError as error:
-            return error_response(request, error)
+            return error_response(request, error, services.options)
         if navigation:
             return _redirect_to_clean_url(request, *(cookie.header() for cookie in cookies))
         return await self._forwarding.redeemed(request, handle, session, cookies)
@@ -91,13 +91,13 @@ class Links:
         if self._services.options.on_invalid == "continue":
             return await self._continue(request, handle, navigation)
         if self._services.on_invalid is None:
-            return error_response(request, error)
+            return error_response(request, error, self._services.options)
         try:
             response = await call_hook("on_invalid", self._services.on_invalid(request, error))
             if not isinstance(response, Response):
                 raise SessionUnavailable(f"on_invalid returned a {type(response).__name__}")
         except RequestError as failure:
-            return error_response(request, failure)
+            return error_response(request, failure, self._services.options)
         return replace(response, headers=response_headers.protect_used_link(response.headers))
 
 

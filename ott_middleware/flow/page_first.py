@@ -61,7 +61,7 @@ class PageFirst:
         if request.seen and not nonces:
             # Not the page again: a browser that keeps no cookies would load it for ever.
             logger.debug("link not redeemed: the browser sent no cookie %s back", cookie_name)
-            return cookies_blocked_page(self._location(request, token))
+            return cookies_blocked_page(request, self._location(request, token))
         held_back = self._strict and request.header("sec-fetch-site") == "cross-site"
         if kind is Kind.NAVIGATION and not held_back:
             return None
@@ -71,7 +71,7 @@ class PageFirst:
         nonce = nonces[0] if nonces else self._new_nonce()
         cookie = Cookie(cookie_name, nonce, max_age=_LIFETIME, secure=secure)
         seen = f"{self._param}{SEEN}={nonce}"
-        return page_first(self._location(request, token, seen), cookie.header())
+        return page_first(request, self._location(request, token, seen), cookie.header())
 
     def _location(self, request: Request, token: str, *more: str) -> str:
         return request.location_with(f"{self._param}={token}", *more)

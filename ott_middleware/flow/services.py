@@ -13,7 +13,7 @@ from typing import Any
 from ..backends.base import Backend
 from ..backends.memory import MemoryBackend
 from ..clock import system_clock
-from ..concurrency import Bound, Run, call_backend, check_service_call, choose_sync_calls, inline
+from ..concurrency import Bound, Run, call_backend, check_service_call, choose_run, inline
 from ..concurrency import on_loop as bind_on_loop
 from ..context import ENVIRON_KEY, SCOPE_KEY
 from ..errors import ConfigurationError, OTTError, Unauthorized
@@ -74,11 +74,8 @@ class Services:
         tokens = options.tokens if options.tokens is not None else _build_token_service(options)
         own = tokens if isinstance(tokens, OneTimeTokens) else None
         hook = options.on_invalid if callable(options.on_invalid) else None
-        bind, run = choose_sync_calls(adapter.current, adapter.establish, hook)
-        if asynchronous:
-            bind = bind_on_loop
-        # Where the flow itself may wait, so may the service.
-        prefix = "" if bind is inline else "a"
+        bind, prefix = (bind_on_loop, "a") if asynchronous else (inline, "")
+        run = choose_run(adapter.current, adapter.establish, hook)
         generate, verify, revoke = (
             bind(getattr(tokens, prefix + name)) for name in ("generate", "verify", "revoke")
         )

@@ -2,5 +2,13 @@
 
 from .cookies import Cookie, CookieAttributes
 from .messages import Headers, Request, Response
+from .pages import Page
 
-__all__ = ["Cookie", "CookieAttributes", "Headers", "Request", "Response"]
+__all__ = [
+    "Cookie",
+    "CookieAttributes",
+    "Headers",
+    "Page",
+    "Request",
+    "Response",
+]

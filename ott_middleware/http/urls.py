@@ -64,21 +64,21 @@ def divide(query: str, name: str, ends: str = "&", also: str = SEEN) -> Divided:
     """
     # Attack: tens of thousands of parameters in 64 kB. A loop over them in Python would take the
     # server tens of milliseconds; the patterns do all of it in C.
-    link, links, piece, pieces, first_piece = _patterns(name, also, ends)
+    link, links, piece, pieces, first_piece = _patterns(name, ends)
     rest = f"&{query}"
-    found: list[tuple[str, str]] = link.findall(rest)
-    if found:
+    values: list[str] = link.findall(rest)
+    if values:
         rest = links.sub("", rest)
     others: list[str] = piece.findall(rest)
     if others:
         # Without the pieces behind it, the first piece may be a link.
         rest = link.sub("", pieces.sub("", rest))
-    return Divided(
-        first_piece.sub("&", rest).removeprefix("&"),
-        [value for marked, value in found if not marked],
-        [value for marked, value in found if marked],
-        others,
-    )
+    rest = first_piece.sub("&", rest).removeprefix("&")
+    seen: list[str] = []
+    if also and (also in rest or "%" in rest):
+        rest, seen, _, more = divide(rest, name + also, ends, also="")
+        others += more
+    return Divided(rest, values, seen, others)
 
 
 def cut_target(target: str, name: str) -> str:
@@ -96,13 +96,13 @@ def cut_target(target: str, name: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _patterns(name: str, also: str, ends: str) -> tuple[re.Pattern[str], ...]:
+def _patterns(name: str, ends: str) -> tuple[re.Pattern[str], ...]:
     """Return patterns of links, of parameters behind a `;`, and of a first parameter with neither.
 
     :param ends: the characters that end a parameter.
     """
-    letters = f"{letters_of(name)}(?:{letters_of(also)})?"
-    link = rf"&{letters_of(name)}({letters_of(also)})?(?:=([^{ends}]*))?(?=[{ends}]|\Z)"
+    letters = letters_of(name)
+    link = rf"&{letters}(?:=([^{ends}]*))?(?=[{ends}]|\Z)"
     piece = rf";{letters}(?:=([^{ends};]*))?(?=[{ends};]|\Z)"
     # The patterns of several cut neighbours at once. The first parameter has no `;` before it. It
     # has no value either: with one, it is a link.
@@ -184,6 +184,15 @@ def browser_path(spelled: str | None, mount: bytes, path: bytes) -> str:
 
 def _rooted(path: str) -> str:
     return path if path.startswith("/") else f"/{path}"
+
+
+def on_this_host(path: str) -> str:
+    r"""Return a path of `browser_path` in a form that cannot name another host.
+
+    Browsers take `//host` for a network-path reference (RFC 3986 section 4.2; WHATWG URL, relative
+    slash state). Other spellings, such as `/\host`, are percent-encoded already.
+    """
+    return "/%2F" + path[2:] if path.startswith("//") else path
 
 
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")

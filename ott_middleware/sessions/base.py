@@ -226,6 +226,7 @@ class SessionAdapter:
         """Return the session as it is now, at redemption; None if it has ended meanwhile.
 
         :param session: as `expose` of this adapter, or of the source site's adapter, returned it.
+        :raises NoAccount: this site has no user for the session.
         """
         raise TypeError(f"{type(self).__name__} must define resolve()")
 

@@ -109,6 +109,24 @@ class MappedSession(FrameworkSession):
                     "or say with user= where else the user is"
                 )
 
+    def check_match(self) -> None:
+        """Refuse the name of a field as `match`: such sessions have no table of users to look in.
+
+        Attack: a user enters another's id in that field at the source. Without the check, the value
+        would be taken for an id of this site, and sign in the other user. Right is only the field
+        that the app itself takes for the id (`user="email"`).
+
+        :raises ConfigurationError: `match` is the name of another field.
+        """
+        match = self._match
+        if isinstance(match, str) and match not in ("id", self._user):
+            raise ConfigurationError(
+                f"match: {match!r} is looked up in a table of users, and {type(self).__name__} has "
+                "none; pass a function that looks the user up in yours: match=lambda s: "
+                f"find_user((s.user or {{}}).get({match!r})), where find_user returns the id of a "
+                "user of this app, or None to refuse"
+            )
+
     def person_in(self, values: Mapping[str, Any]) -> Person | None:
         """Return the signed-in user, by a session's values."""
         if callable(self._user):
@@ -126,6 +144,7 @@ class MappedSession(FrameworkSession):
 
     def person_from_match(self, person: Any) -> Person | None:
         """Return the local user that `match` returned, or None if the value is unusable."""
+        self.check_match()
         if isinstance(person, Mapping):
             found = self.person_in(person)
             if found is None:

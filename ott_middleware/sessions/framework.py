@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal, TypedDict
 
 from ..concurrency import Waiting, blocks, is_async, on_loop
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, NoAccount, full_name
 from ..http.cookies import Cookie
 from ..http.encoding import to_json
 from ..http.messages import Request
@@ -85,7 +85,7 @@ class FrameworkSession(SessionAdapter):
         for source in sources:
             if not isinstance(source, FrameworkSession):
                 raise ConfigurationError(
-                    f"sources: holds a {type(source).__name__}; pass adapters of frameworks"
+                    f"sources: holds {full_name(source)}; pass adapters of frameworks"
                 )
         self._mode = mode
         self._exposed = names_of("expose", expose)
@@ -220,11 +220,12 @@ class FrameworkSession(SessionAdapter):
         # A field of another shape (true, a list) names no user, whatever a look-up makes of it.
         return value if isinstance(value, (str, int)) and not isinstance(value, bool) else None
 
-    def _to_local(self, session: Session, found: Session, person: Any) -> Session | None:
+    def _to_local(self, session: Session, found: Session, person: Any) -> Session:
         """Turn a session of another site into one of a local user.
 
         :param found: the session as the source site knows it now.
         :param person: what `match` returned.
+        :raises NoAccount: this site has no such user.
         """
         if inspect.isawaitable(person):
             if inspect.iscoroutine(person):
@@ -232,7 +233,7 @@ class FrameworkSession(SessionAdapter):
             raise TypeError("match gave an awaitable: make it `async def`")
         # No value is no match: a query for None, False or "" might find a user.
         if person is None or person is False or person == "":
-            return None
+            raise NoAccount
         session = replace(
             session, token="", expires_at=earlier(session.expires_at, found.expires_at)
         )
@@ -242,7 +243,7 @@ class FrameworkSession(SessionAdapter):
                 "%s: no local user matches the session of the other site; redemption refused",
                 type(self).__name__,
             )
-            return None
+            raise NoAccount
         return replace(
             known,
             # Session ids of two sites may collide: a derived id keeps revoke() from other tokens.

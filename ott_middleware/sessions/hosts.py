@@ -10,7 +10,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from .detect import class_names, layers_of
+from .layers import class_names, layers_of
 
 _DJANGO = {"django.core.handlers.wsgi.WSGIHandler", "django.core.handlers.asgi.ASGIHandler"}
 _FLASK = {"flask.app.Flask"}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..clock import system_clock
 from ..concurrency import Waiting, blocks, is_async
 from ..crypto import NONCE_BYTES, Secret, parse_secrets, seal_cookie, unseal_cookie
-from ..errors import ConfigurationError, SessionExpired
+from ..errors import ConfigurationError, NoAccount, SessionExpired
 from ..http.cookies import (
     Cookie,
     CookieAttributes,
@@ -133,13 +133,15 @@ class SealedSession(SignInAdapter):
         # The target site seals a cookie of its own. Without this one it cannot bring it back here.
         return replace(session, token="", user=user)
 
-    def resolve(self, session: Session) -> Session | None:
+    def resolve(self, session: Session) -> Session:
         # The session is in the token's seal, which only this package writes; whether it has
         # expired is checked for every adapter alike.
         if self._match is None:
             # A site with an adapter that verifies nothing hands over made-up cookies, of no user.
             # Sealed here, such a session would be a live one, and its visitor signed in.
-            return None if not session.user_id else self._reseal(session)
+            if not session.user_id:
+                raise NoAccount
+            return self._reseal(session)
         user = self._match(UserSession.of(session))
         if inspect.isawaitable(user):
             if inspect.iscoroutine(user):
@@ -147,14 +149,17 @@ class SealedSession(SignInAdapter):
             raise TypeError("match gave an awaitable: make it `async def`")
         return self._localize(session, user)
 
-    async def _resolve_async(self, session: Session) -> Session | None:
+    async def _resolve_async(self, session: Session) -> Session:
         match = cast("Callable[[UserSession], Any]", self._match)
         return self._localize(session, await match(UserSession.of(session)))
 
-    def _localize(self, session: Session, user: Any) -> Session | None:
-        """Return a session that arrived as one of a local user; None without a user."""
+    def _localize(self, session: Session, user: Any) -> Session:
+        """Return a session that arrived as one of a local user.
+
+        :raises NoAccount: `match` returned None.
+        """
         if user is None:
-            return None
+            raise NoAccount
         user = _check_user(user)
         user_id = str(user["id"])
         # Session ids of two sites may collide: a derived id keeps revoke() from other tokens.

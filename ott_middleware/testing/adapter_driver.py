@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..concurrency import choose_sync_calls, on_loop
-from ..errors import SessionExpired
+from ..concurrency import drive, inline, on_loop
+from ..errors import NoAccount, SessionExpired
 from ..http.cookies import Cookie
 from ..http.encoding import to_json
 from ..http.messages import Request
@@ -61,8 +61,11 @@ class AdapterDriver:
         return found is None or found.expired(self.clock())
 
     def resolve(self, session: Session) -> Session | None:
-        """Return the session as it is now."""
-        found = self._call(self.adapter.resolve, session)
+        """Return the session as it is now; None if it is refused."""
+        try:
+            found = self._call(self.adapter.resolve, session)
+        except NoAccount:
+            return None
         assert found is None or isinstance(found, Session), "resolve() gives a Session, or None"
         return found
 
@@ -77,7 +80,7 @@ class AdapterDriver:
         return {name: value for name, value in after.items() if value}
 
     def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        bind, run = (on_loop, asyncio.run) if self._on_loop else choose_sync_calls(method)
+        bind, run = (on_loop, asyncio.run) if self._on_loop else (inline, drive)
 
         async def call() -> Any:
             return await bind(method)(*arguments)

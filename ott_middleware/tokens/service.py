@@ -22,11 +22,10 @@ from ..concurrency import (
     call_backend,
     call_hook,
     drive,
-    in_caller,
+    drive_waiting,
     inline,
     is_async,
     on_loop,
-    run_on_own_loop,
 )
 from ..context import Bounds, current_request, using_bounds
 from ..crypto import NONCE_BYTES, Secret, seal, unseal
@@ -210,6 +209,7 @@ class OneTimeTokens:
             invalid without that very origin; one that is bound to none is valid with any.
         :param channel: the channel that the token was generated for.
         :raises InvalidToken: unknown, used, expired, or meant for another site.
+        :raises NoAccount: this site has no user for the session.
         :raises SessionNotFound: the session ended meanwhile.
         :raises SessionExpired: the session expired meanwhile.
         :raises BackendUnavailable: the backend does not respond.
@@ -242,9 +242,7 @@ class OneTimeTokens:
     def _run(
         self, waits: bool, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any
     ) -> Any:
-        if waits:
-            return run_on_own_loop(function(self._plug_ins(in_caller, asynchronous=False), *args))
-        return drive(function(self._sync, *args))
+        return (drive_waiting if waits else drive)(function(self._sync, *args))
 
     def _plug_ins(self, bind: Bind, *, asynchronous: bool) -> _PlugIns:
         backend, hooks = self.backend, self._options

@@ -581,7 +581,7 @@ def test_error_page_is_for_calls_that_want_html(world: World) -> None:
     evil = {**NAVIGATION, "origin": "https://evil.example"}
     refused = site.send("POST", "/?ott=dead", evil, b"x")
     assert refused.status == 403
-    assert b"Invalid origin" in refused.body
+    assert b"This request was refused" in refused.body
 
 
 def test_error_says_what_happened_to_the_session(world: World) -> None:

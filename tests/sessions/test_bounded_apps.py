@@ -439,7 +439,7 @@ def test_flask_app_that_cannot_be_guarded_is_warned_of(
     OTTMiddleware(app.wsgi_app, session=session)
     assert not session.bounds_app
     [line] = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert f"since {interface.__name__} opens cookies in a way of its own" in line
+    assert f"since {interface.__module__}.{interface.__name__} opens cookies in a way" in line
     assert "mode='fork'" in line
 
 

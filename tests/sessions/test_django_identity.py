@@ -31,6 +31,7 @@ from django.http import HttpRequest
 from django.test import override_settings
 
 from ott_middleware import ConfigurationError, DjangoSession, Session
+from ott_middleware.errors import NoAccount
 from ott_middleware.http import Request
 from ott_middleware.sessions.django import store as django_store
 from ott_middleware.sessions.django import user as django_user
@@ -144,7 +145,8 @@ OTHER_TEXTS = ["ADA@example.com", "Ada@Example.Com", "ada@example.com ", " ada@e
 class TestMatchByField:
     @pytest.mark.parametrize("email", OTHER_TEXTS)
     def test_text_that_only_the_collation_holds_for_equal(self, loose: Any, email: str) -> None:
-        assert DjangoSession(match="email").resolve(arriving(email=email)) is None
+        with pytest.raises(NoAccount):
+            DjangoSession(match="email").resolve(arriving(email=email))
 
     def test_exact_text(self, loose: Any) -> None:
         found: Any = DjangoSession(match="email").resolve(arriving(email="ada@example.com"))
@@ -159,7 +161,8 @@ class TestMatchByField:
 
     def test_exact_text_of_two_users(self, loose: Any, caplog: pytest.LogCaptureFixture) -> None:
         LooseUser.objects.create(name="eve", email="ada@example.com")
-        assert DjangoSession(match="email").resolve(arriving(email="ada@example.com")) is None
+        with pytest.raises(NoAccount):
+            DjangoSession(match="email").resolve(arriving(email="ada@example.com"))
         assert "several users have the same email" in caplog.text
         assert "ada@" not in caplog.text
 
@@ -169,7 +172,8 @@ class TestMatchByField:
         monkeypatch.setattr(django_user, "_MOST_CANDIDATES", 3)
         for number in range(3):
             LooseUser.objects.create(name=f"eve{number}", email="ADA@example.com")
-        assert DjangoSession(match="email").resolve(arriving(email="ada@example.com")) is None
+        with pytest.raises(NoAccount):
+            DjangoSession(match="email").resolve(arriving(email="ada@example.com"))
         assert "function" in caplog.text
 
     @pytest.mark.parametrize(
@@ -193,7 +197,8 @@ class TestMatchByField:
         ],
     )
     def test_number_in_another_spelling(self, loose: Any, number: Any) -> None:
-        assert DjangoSession(match="number").resolve(arriving(number=number)) is None
+        with pytest.raises(NoAccount):
+            DjangoSession(match="number").resolve(arriving(number=number))
         assert django_user.user_by_field("number", number) is None
 
     @pytest.mark.parametrize("number", ["7", 7])
@@ -212,13 +217,16 @@ class TestMatchByField:
             assert found is not None, name
             assert found.user_id == "ada"
         for spelled in (loose.tag.hex, str(loose.tag).upper(), f"{{{loose.tag}}}"):
-            assert DjangoSession(match="tag").resolve(arriving(tag=spelled)) is None
+            with pytest.raises(NoAccount):
+                DjangoSession(match="tag").resolve(arriving(tag=spelled))
         for spelled in ("12.5", "12.500", "1250e-2"):
-            assert DjangoSession(match="price").resolve(arriving(price=spelled)) is None
+            with pytest.raises(NoAccount):
+                DjangoSession(match="price").resolve(arriving(price=spelled))
 
     def test_missing_value_is_no_text(self, loose: Any) -> None:
         LooseUser.objects.update(email=None)
-        assert DjangoSession(match="email").resolve(arriving(email="None")) is None
+        with pytest.raises(NoAccount):
+            DjangoSession(match="email").resolve(arriving(email="None"))
         assert not django_user.has_text(loose.__class__(), LooseUser._meta.get_field("tag"), "None")
 
     def test_column_is_a_field_to_match_by(self, loose: Any) -> None:
@@ -235,7 +243,8 @@ class TestMatchById:
     def test_text_key_that_only_the_collation_holds_for_equal(
         self, loose: Any, user_id: Any
     ) -> None:
-        assert DjangoSession(match="id").resolve(arriving(user_id)) is None
+        with pytest.raises(NoAccount):
+            DjangoSession(match="id").resolve(arriving(user_id))
         assert django_user.user_by_id(user_id, None) is None
 
     def test_exact_text_key(self, loose: Any) -> None:
@@ -248,7 +257,8 @@ class TestMatchById:
     )
     def test_number_in_another_spelling(self, ada: Any, user_id: Any) -> None:
         User.objects.create(id=1, username="bob")
-        assert DjangoSession(match="id").resolve(arriving(user_id)) is None
+        with pytest.raises(NoAccount):
+            DjangoSession(match="id").resolve(arriving(user_id))
         assert django_user.user_by_id(user_id, None) is None
 
     @pytest.mark.parametrize("user_id", ["7", 7])
@@ -258,10 +268,12 @@ class TestMatchById:
 
     def test_user_whom_the_backend_finds_for_another_id(self, ada: Any) -> None:
         with override_settings(AUTHENTICATION_BACKENDS=[LOOSE_BACKEND]):
-            assert DjangoSession(match="id").resolve(arriving("8")) is None
+            with pytest.raises(NoAccount):
+                DjangoSession(match="id").resolve(arriving("8"))
             # A function's user is looked up again, too: the backend decides on `is_active`.
             bob = User.objects.create(id=8, username="bob")
-            assert DjangoSession(match=lambda _: bob).resolve(arriving("x")) is None
+            with pytest.raises(NoAccount):
+                DjangoSession(match=lambda _: bob).resolve(arriving("x"))
         with override_settings(AUTHENTICATION_BACKENDS=[LOOSE_BACKEND, MODEL_BACKEND]):
             found: Any = DjangoSession(match="id").resolve(arriving("8"))
             assert (found.user_id, found.backend) == ("8", MODEL_BACKEND)
@@ -271,7 +283,8 @@ class TestMatchById:
         with override_settings(AUTHENTICATION_BACKENDS=paths):
             found: Any = DjangoSession(match="id").resolve(arriving("7"))
             assert (found.user_id, found.backend) == ("7", MODEL_BACKEND)
-            assert DjangoSession(match="id").resolve(arriving("8")) is None
+            with pytest.raises(NoAccount):
+                DjangoSession(match="id").resolve(arriving("8"))
 
 
 class TestUserOfSession:
@@ -422,9 +435,11 @@ class TestMariaDB:
         for email in equal:
             # What makes this a test: the server holds the two for equal.
             assert MariaUser.objects.filter(email=email).exists(), email
-            assert DjangoSession(match="email").resolve(arriving(email=email)) is None
+            with pytest.raises(NoAccount):
+                DjangoSession(match="email").resolve(arriving(email=email))
         for name in ("ADA", "àda", "ada ", "ä\u0301da"):
-            assert DjangoSession(match="id").resolve(arriving(name)) is None
+            with pytest.raises(NoAccount):
+                DjangoSession(match="id").resolve(arriving(name))
         for match, session in (
             ("email", arriving(email="ada@example.com")),
             ("id", arriving("ada")),

@@ -24,6 +24,7 @@ from django.contrib.sessions.models import Session as Stored
 from django.http import HttpRequest
 
 from ott_middleware import DjangoSession, Session
+from ott_middleware.errors import NoAccount
 from ott_middleware.http import Request
 from ott_middleware.sessions.django import user as django_user
 
@@ -127,4 +128,5 @@ def test_sealed_key_of_an_earlier_release_is_no_session() -> None:
     site = adapter()
     left = left_by(site)
     old = site._seal(json.dumps(["k" * 32, MODEL_BACKEND, "hash"]))
-    assert site.resolve(replace(left, token=old)) is None
+    with pytest.raises(NoAccount):
+        site.resolve(replace(left, token=old))

@@ -309,15 +309,13 @@ def test_seal_is_good_for_its_own_token_alone(world: World, audience: str | None
     token = service.generate(alice, audience="http://thief.example")
     thief.verify(token, audience="http://thief.example")
     # It was for the thief's own site, so that it opens nowhere else, in whatever token.
-    assert two.target.verify(thief.generate(carried[0], audience=audience)).code == (
-        "SESSION_NOT_FOUND"
-    )
+    assert two.target.verify(thief.generate(carried[0], audience=audience)).code == ("NO_ACCOUNT")
     # A token for anywhere is good anywhere, but not for longer than that token was.
     thief.verify(service.generate(alice))
     again = [thief.generate(carried[1], audience=audience) for _ in range(2)]
     assert two.target.verify(again[0]).status == (200 if audience is None else 400)
     world.clock.forward(181)
-    assert two.target.verify(again[1]).code == "SESSION_NOT_FOUND"
+    assert two.target.verify(again[1]).code == "NO_ACCOUNT"
 
 
 def test_seal_bounds_hold_where_there_are_some() -> None:
@@ -348,7 +346,7 @@ def test_match_missing_refuses_and_logs_why(world: World, caplog: pytest.LogCapt
     alice = source.sign_in("1")
     with caplog.at_level(logging.INFO, "ott_middleware"):
         answer = two.target.verify(two.token(alice))
-    assert (answer.code, answer.cookies) == ("SESSION_NOT_FOUND", {})
+    assert (answer.code, answer.cookies) == ("NO_ACCOUNT", {})
     (record,) = caplog.records
     assert "pass match=" in record.getMessage()
     assert "key-" not in caplog.text
@@ -358,7 +356,7 @@ def test_match_missing_refuses_and_logs_why(world: World, caplog: pytest.LogCapt
 def test_match_is_needed_beside_a_source(world: World, caplog: pytest.LogCaptureFixture) -> None:
     source = elsewhere()
     two = Two(world, source, ClubSession(sources=[source]))
-    assert two.target.verify(two.token(source.sign_in("1"))).code == "SESSION_NOT_FOUND"
+    assert two.target.verify(two.token(source.sign_in("1"))).code == "NO_ACCOUNT"
     assert "pass match=" in caplog.text
 
 
@@ -411,7 +409,7 @@ def test_match_without_a_local_user_is_refused(
     two = Two(world, source, ClubSession(people=MEMBERS, match=match))
     with caplog.at_level(logging.INFO, "ott_middleware"):
         answer = two.target.verify(two.token(source.sign_in("99")))
-    assert (answer.code, answer.cookies) == ("SESSION_NOT_FOUND", {})
+    assert (answer.code, answer.cookies) == ("NO_ACCOUNT", {})
     assert "new@" not in caplog.text
 
 
@@ -421,7 +419,7 @@ def test_match_by_a_field_that_names_no_user(world: World, value: Any) -> None:
     target = ClubSession(people={"8": {"id": "8", "email": value}}, match="email")
     source = elsewhere(people=people, expose=["email"])
     two = Two(world, source, target)
-    assert two.target.verify(two.token(source.sign_in("1"))).code == "SESSION_NOT_FOUND"
+    assert two.target.verify(two.token(source.sign_in("1"))).code == "NO_ACCOUNT"
     assert target.asked == []
 
 
@@ -429,7 +427,7 @@ def test_match_by_a_field_that_the_source_does_not_expose(world: World) -> None:
     target = ClubSession(people=MEMBERS, match="email")
     source = elsewhere()
     two = Two(world, source, target)
-    assert two.target.verify(two.token(source.sign_in("1"))).code == "SESSION_NOT_FOUND"
+    assert two.target.verify(two.token(source.sign_in("1"))).code == "NO_ACCOUNT"
     assert target.asked == []
 
 
@@ -442,7 +440,7 @@ def test_match_hook_refuses(world: World, value: Any) -> None:
         target = ClubSession(match=match)
         source = elsewhere()
         two = Two(world, source, target)
-        assert two.target.verify(two.token(source.sign_in("1"))).code == "SESSION_NOT_FOUND"
+        assert two.target.verify(two.token(source.sign_in("1"))).code == "NO_ACCOUNT"
         assert target.asked == []
 
 

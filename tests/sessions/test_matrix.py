@@ -107,7 +107,8 @@ def test_link_signs_in_the_right_user_once(source: str, target: str) -> None:
         token = visitor.token(HERE)
 
         arrival = pair.open(visitor, token)
-        assert (arrival.status, arrival.location) == (303, pair.target.home), arrival.body
+        assert arrival.status == 303, arrival.body
+        assert arrival.location == "./" + pair.target.home.rpartition("/")[2]
         assert pair.target.who(visitor) == email_of(name)
 
         refused = pair.open(thief, token)
@@ -180,7 +181,9 @@ def test_user_deactivated_at_the_target_is_refused(source: str, target: str) -> 
     pair.source.sign_in(visitor)
     token = visitor.token(HERE)
     change_ada("deactivated")
-    pair.assert_refused(visitor, token, "SESSION_NOT_FOUND")
+    # A session of this project's own ended with its user; another site's session finds no user.
+    own = family(source) == family(target)
+    pair.assert_refused(visitor, token, "SESSION_NOT_FOUND" if own else "NO_ACCOUNT")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +195,7 @@ def test_user_unknown_at_the_target_is_refused(source: str, target: str) -> None
     pair.target.adapter._match = lambda session: None
     visitor = pair.visitor()
     pair.source.sign_in(visitor)
-    pair.assert_refused(visitor, visitor.token(HERE), "SESSION_NOT_FOUND")
+    pair.assert_refused(visitor, visitor.token(HERE), "NO_ACCOUNT")
 
 
 @pytest.mark.parametrize(
@@ -205,7 +208,7 @@ def test_users_are_not_mixed_up_without_a_match(source: str, target: str, caplog
     pair = Pair(here, there, backend)
     visitor = pair.visitor()
     pair.source.sign_in(visitor)
-    pair.assert_refused(visitor, visitor.token(HERE), "SESSION_NOT_FOUND")
+    pair.assert_refused(visitor, visitor.token(HERE), "NO_ACCOUNT")
     assert "pass match=" in caplog.text
 
 

@@ -786,7 +786,7 @@ def test_match_decides_the_user(world: World, match: Any) -> None:
     assert arrived is not None
     assert (arrived.user_id, dict(arrived.user or {})) == ("7", {"id": "7", "name": "alice"})
     refused = second.verify(token("bob"))
-    assert (refused.code, refused.cookies) == ("SESSION_NOT_FOUND", {})
+    assert (refused.code, refused.cookies) == ("NO_ACCOUNT", {})
 
 
 def test_match_may_return_an_id(clock: Clock) -> None:

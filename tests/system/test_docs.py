@@ -10,7 +10,7 @@ import types
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from documents import ROOT, ask, blocks, generate, run, run_block
@@ -21,6 +21,7 @@ from sqlalchemy import create_engine, inspect
 from ott_middleware import CookieSession, OneTimeTokens, OTTMiddleware, Session, SQLAlchemyBackend
 from ott_middleware.backends import registry
 from ott_middleware.errors import KeyTaken, RequestError
+from ott_middleware.http import languages, page_texts
 
 DOCS = ROOT / "docs"
 A = {"host": "a.example", "scheme": "https"}
@@ -38,7 +39,7 @@ def quickstart() -> dict[str, Any]:
 
 def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
-    assert pages == {"adapters.md", "backends.md", "quickstart.md", "sessions.md"}
+    assert pages == {"adapters.md", "backends.md", "pages.md", "quickstart.md", "sessions.md"}
 
 
 def link_of(app: Any) -> str:
@@ -52,7 +53,7 @@ def test_quickstart_hands_ada_over(quickstart: dict[str, Any]) -> None:
     app, other = quickstart["app"], quickstart["other"]
     link = f"/me?ott={link_of(app)}"
     arrived = ask(other, "GET", link, NAVIGATION, **B)
-    assert (arrived.status, dict(arrived.headers)["location"]) == (303, "/me")
+    assert (arrived.status, dict(arrived.headers)["location"]) == (303, "./me")
     cookie = dict(arrived.headers)["set-cookie"]
     assert cookie == "sessionid=6f1c09e2; Path=/; Secure; HttpOnly; SameSite=Lax"
     assert json.loads(ask(other, "GET", "/me", ADA, **B).body) == PERSON
@@ -299,6 +300,26 @@ def test_reference_lists_each_exported_name() -> None:
     )
     documented = {name if "." in name else f"ott_middleware.{name}" for name in names}
     assert public().keys() <= documented
+
+
+def test_own_page_and_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(languages, "LANGUAGES", dict(languages.LANGUAGES))
+    wrapped = run(DOCS / "pages.md")["wrapped"]
+    page = ask(wrapped, "GET", "/a?ott=dead&b=1", {**NAVIGATION, "accept-language": "it-CH"})
+    assert page.status == 400
+    text = page.body.decode()
+    assert '<html lang="it" dir="ltr">' in text
+    assert "<h1>Questo link non funziona più</h1>" in text
+    assert '<a href="?b=1">Continua senza questo link</a>' in text
+    assert "style-src 'self'" in dict(page.headers)["content-security-policy"]
+
+
+def test_table_of_pages_has_each_page() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.+) \|$", (DOCS / "pages.md").read_text(), flags=re.M)
+    assert dict(rows) == {
+        name: page_texts.ENGLISH[name][0]  # type: ignore[literal-required]  # the names are its keys
+        for name in get_args(page_texts.PageName)
+    }
 
 
 def leaves(error: type[RequestError]) -> list[type[RequestError]]:

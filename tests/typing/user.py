@@ -23,10 +23,12 @@ from ott_middleware import (
     StarletteSession,
     WSGIMiddleware,
     get_handle,
+    register_language,
 )
 from ott_middleware.errors import InvalidToken, RequestError
 from ott_middleware.flow import Handle
-from ott_middleware.http import Cookie, Request, Response
+from ott_middleware.http import Cookie, Page, Request, Response
+from ott_middleware.http.page_texts import ENGLISH
 from ott_middleware.sessions.base import UserSession
 from ott_middleware.tokens import GenerationContext, TokenService
 
@@ -113,6 +115,15 @@ def sorry(request: Request, error: RequestError) -> Response:
     return Response(error.status, body=request.path.encode())
 
 
+def own_page(page: Page) -> str:
+    assert_type(page.sign_in_url, str | None)
+    return f"<h1>{page.title}</h1>"
+
+
+register_language("it", {"used": ("Titolo", "Testo."), "sign_in": "Accedi"})
+register_language("he", ENGLISH, direction="rtl")
+register_language("it", {"usd": ("Titolo", "Testo.")})  # type: ignore[typeddict-unknown-key]  # wrong on purpose
+
 # The one line, for apps of every kind.
 assert_type(OTTMiddleware(asgi_app, session="sid"), ASGIMiddleware)
 assert_type(OTTMiddleware(wsgi_app, session="sid"), WSGIMiddleware)
@@ -137,6 +148,9 @@ OTTMiddleware(
     public_origin="https://a.example",
     on_invalid=sorry,
     on_switch="replace",
+    site_name="Shop",
+    login_url="/login",
+    pages={"used": own_page, "no_account": lambda page: Response(page.status)},
     max_per_session=None,
 )
 OTTMiddleware(asgi_app, session=WaitingMembers(), backend=Shelf(), generate_token=short)

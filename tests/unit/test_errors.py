@@ -19,6 +19,7 @@ from ott_middleware.errors import (
     LengthRequired,
     MethodNotAllowed,
     MissingOrNullOrigin,
+    NoAccount,
     NotSupported,
     OTTError,
     PayloadTooLarge,
@@ -63,6 +64,7 @@ from ott_middleware.errors import (
             "UNSUPPORTED_MEDIA_TYPE",
         ),
         (InvalidToken(), 400, "Invalid token", "INVALID_TOKEN"),
+        (NoAccount(), 400, "No account", "NO_ACCOUNT"),
         (SessionNotFound(), 400, "Session not found", "SESSION_NOT_FOUND"),
         (SessionExpired(), 400, "Session expired", "SESSION_EXPIRED"),
         (BackendFull(), 503, "Too many outstanding tokens", "BACKEND_FULL"),
@@ -93,7 +95,7 @@ def test_error_headers() -> None:
 
 
 def test_dead_token_subclasses() -> None:
-    dead = {InvalidToken, SessionNotFound, SessionExpired}
+    dead = {InvalidToken, NoAccount, SessionNotFound, SessionExpired}
     assert set(DeadToken.__subclasses__()) == dead
 
 

@@ -89,6 +89,9 @@ def test_all_options_at_once(adapter: SealedSession) -> None:
         "public_origin": "https://App.example:443",
         "on_invalid": "continue",
         "on_switch": "replace",
+        "site_name": "Shop",
+        "login_url": "/login",
+        "pages": {"used": lambda page: page.title},
         "max_per_session": None,
     }
     options = Options.build(values)
@@ -285,6 +288,9 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("on_invalid", None, "on_invalid: None", "use one of 'error', 'continue' or a function"),
     ("on_switch", "ask", "on_switch: 'ask'", "use one of 'keep', 'replace'"),
     ("on_switch", ["keep"], "on_switch: ['keep']", "use one of 'keep', 'replace'"),
+    ("site_name", "", "site_name: ''", "use a name on one line, or None"),
+    ("login_url", "login", "login_url: 'login'", "use a path that begins with one slash"),
+    ("pages", {"use": str}, "pages: 'use' is no page", "did you mean 'used'?"),
 ]
 
 

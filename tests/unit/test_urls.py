@@ -250,7 +250,7 @@ class TestDivide:
             ("a&ott=T&ott_seen=N&b", ("a&b", ["T"], ["N"], [])),
             ("ott_seen=N", ("", [], ["N"], [])),
             ("%6ftt%5Fs%65en=N&ott_seen", ("", [], ["N", ""], [])),
-            ("a;ott_seen=N;b;ott=T", ("a;b", [], [], ["N", "T"])),
+            ("a;ott_seen=N;b;ott=T", ("a;b", [], [], ["T", "N"])),
             ("ott_seen;b", ("b", [], [], [])),
             (
                 "ott_seenx=N&xott_seen=N&ott_see=N",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import flask
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 
-from ...errors import ConfigurationError, SessionExpired, SessionUnavailable
+from ...errors import ConfigurationError, SessionExpired, SessionUnavailable, full_name
 from ...http.cookies import Cookie
 from ...http.messages import Request
 from ..base import CallApp, Session, copy_as
@@ -42,7 +42,8 @@ class FlaskSession(MappedSession):
     strong session protection holds. A user with the remember cookie alone is signed in too; that
     cookie never travels, and the target site creates a session that is not fresh. New sessions are
     created by `flask_login.login_user`, for the browser that follows the link; only a fork of a
-    fresh session is fresh itself. `match` gives what the app's loader takes, or a user object.
+    fresh session is fresh itself. `match` gives what the app's loader takes, or a user object; the
+    name of a field only where the app's loader takes that field (and only after `init_app`).
     Users of a `request_loader` have no session that could be handed over, and count as signed out.
 
     Where the session is the cookie, nothing is kept on the server. From that follows:
@@ -89,10 +90,12 @@ class FlaskSession(MappedSession):
         **options: Unpack[FrameworkOptions],
     ) -> None:
         if not isinstance(app, flask.Flask):
-            raise ConfigurationError(f"app: a {type(app).__name__}; pass the Flask app itself")
+            raise ConfigurationError(f"app: {full_name(app)}; pass the Flask app itself")
         super().__init__(user=user, **options)
         self.app = app
         self.secrets()
+        if self._login() is None:
+            self.check_match()
 
     @classmethod
     def of_app(cls, app: flask.Flask) -> FlaskSession:
@@ -113,7 +116,7 @@ class FlaskSession(MappedSession):
             or keeps_on_server(interface)
             or type(interface).open_session is SecureCookieSessionInterface.open_session
         )
-        name = type(interface).__name__
+        name = full_name(type(interface))
         if not self.bounds_app:
             logger.warning(
                 "FlaskSession: the app may see a session after its end, since %s opens cookies in "

@@ -18,10 +18,10 @@ from ...http.client_text import last_cookie
 from ...http.cookies import Cookie
 from ...http.messages import Request
 from ..base import CallApp, Session
-from ..detect import layers_of
 from ..dict_session import MappedSession, Person, User
 from ..framework import FrameworkOptions, session_id
 from ..hosts import exact_hosts, hosts_of, layers_with_hosts
+from ..layers import layers_of
 from ..lifetime import END_KEY, add_end, earlier, moment_of, seconds_in, seconds_of, sign_at
 from .lifetime import guard_app
 from .middleware import build_middleware, cookie_attributes, find_middleware
@@ -101,6 +101,7 @@ class StarletteSession(MappedSession):
         given: dict[str, Any] = dict(options)
         names = given.keys() & FrameworkOptions.__annotations__.keys()
         super().__init__(user=user, **{name: given.pop(name) for name in names})
+        self.check_match()
         if app is not None and given:
             raise ConfigurationError(
                 f"{', '.join(given)}: leave out what the app's own SessionMiddleware says"

@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 
-from ..detect import layers_of
+from ..layers import layers_of
 from ..lifetime import END_KEY, seconds_in, take_quietly, unnoticed
 from .middleware import is_session_middleware
 

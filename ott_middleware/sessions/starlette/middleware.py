@@ -44,9 +44,7 @@ def find_middleware(layers: Iterable[Any]) -> SessionMiddleware:
             return middleware
     raise ConfigurationError(
         "session: this Starlette app has no SessionMiddleware; add it before the app is wrapped "
-        "(app.add_middleware(SessionMiddleware, secret_key=...)), or pass the session cookie's "
-        "name (session='sid') or an adapter: CookieSession('sid', probe='/path') or validate=, "
-        "SealedSession(secret) for an app without sessions, or one of your own"
+        "(app.add_middleware(SessionMiddleware, secret_key=...))"
     )
 
 

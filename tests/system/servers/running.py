@@ -40,13 +40,14 @@ class Server:
     port: int
     process: subprocess.Popen[bytes]
     log: Path
+    host: str = "127.0.0.1"
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        return http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE)
 
     def ask(
         self,
@@ -68,7 +69,7 @@ class Server:
     def ask_raw(self, *lines: str) -> Answer:
         """A request with a request line that no client library would send."""
         request = "".join(f"{line}\r\n" for line in (*lines, "Connection: close", ""))
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
+        with socket.create_connection((self.host, self.port), timeout=PATIENCE) as connection:
             connection.sendall(request.encode("latin-1"))
             response = http.client.HTTPResponse(connection, method=lines[0].split(" ")[0])
             with contextlib.closing(response):
@@ -84,8 +85,8 @@ class Server:
         return text
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.create_server((host, 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
 
@@ -99,16 +100,22 @@ def running(
     port: int | None = None,
     path: Path = HERE,
     variables: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
+    python: str | Path = sys.executable,
+    patience: float = PATIENCE,
 ) -> Iterator[Server]:
     """A server: `python -m ...` with `{port}` filled in, its output in `log`.
 
     :param port: any that is free by default.
     :param path: where its modules are.
     :param variables: more of its environment.
+    :param host: the loopback address that it listens on.
+    :param python: the interpreter, of another environment than that of the tests.
+    :param patience: seconds until it listens.
     """
-    port = port or free_port()
+    port = port or free_port(host)
     command = [
-        sys.executable,
+        str(python),
         "-m",
         *(argument.replace("{port}", str(port)) for argument in arguments),
     ]
@@ -128,22 +135,22 @@ def running(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    server = Server(name, port, process, log)
+    server = Server(name, port, process, log, host)
     try:
-        _wait_for(server)
+        _wait_for(server, patience)
         yield server
     finally:
         _end(process)
 
 
-def _wait_for(server: Server) -> None:
-    deadline = time.monotonic() + PATIENCE
+def _wait_for(server: Server, patience: float) -> None:
+    deadline = time.monotonic() + patience
     while True:
         text = server.log.read_text("utf-8", "replace")
         assert server.process.poll() is None, f"{server.name} ended:\n{text}"
         assert time.monotonic() < deadline, f"{server.name} does not listen:\n{text}"
         with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+            socket.create_connection((server.host, server.port), timeout=1).close()
             return
         time.sleep(0.02)
 

@@ -1,0 +1,89 @@
+"""The languages of the pages; `register_language` adds one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from ..errors import ConfigurationError
+from .accept_language import LANGUAGE_TAG, choose_language
+from .page_texts import ENGLISH, FRENCH, GERMAN, JAPANESE, SPANISH, PageTexts
+
+Direction = Literal["ltr", "rtl"]
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """One language of the pages.
+
+    :ivar tag: its tag (BCP 47), for `lang` and `Content-Language`.
+    :ivar direction: `rtl` for a script that is written from right to left.
+    :ivar texts: its texts. A page with a text missing is shown in another language.
+    """
+
+    tag: str
+    direction: Direction = "ltr"
+    texts: PageTexts = field(default_factory=PageTexts)
+
+
+#: By tag, in lower case. The first is shown where the visitor accepts none of them.
+LANGUAGES: dict[str, Language] = {
+    tag: Language(tag, "ltr", texts)
+    for tag, texts in (
+        ("en", ENGLISH),
+        ("de", GERMAN),
+        ("fr", FRENCH),
+        ("es", SPANISH),
+        ("ja", JAPANESE),
+    )
+}
+
+
+def language_for(accept_language: str | None, *needed: str) -> Language:
+    """Return the visitor's preferred language, of those that have all the needed texts."""
+    able = [tag for tag, each in LANGUAGES.items() if each.texts.keys() >= set(needed)]
+    return LANGUAGES[choose_language(accept_language, able, "en")]
+
+
+def register_language(tag: str, texts: PageTexts, *, direction: Direction = "ltr") -> None:
+    """Add a language to the pages, or change texts of one that is there.
+
+    :param tag: its tag (BCP 47): `"it"` serves `it-CH` as well, `"pt-BR"` nothing but `pt-BR`.
+    :param texts: as in `ott_middleware.http.page_texts.ENGLISH`. A page whose texts are not all
+        there is shown in the visitor's next language.
+    :param direction: `"rtl"` for a script that is written from right to left.
+    :raises ConfigurationError: that is no tag, no such text, or a text of the wrong type.
+    """
+    if not isinstance(tag, str) or not re.fullmatch(LANGUAGE_TAG, tag):
+        raise ConfigurationError(f"tag: {tag!r} is no language; use a tag like 'it' or 'pt-BR'")
+    if direction not in ("ltr", "rtl"):
+        raise ConfigurationError(f"direction: {direction!r}; use 'ltr' or 'rtl'")
+    if not isinstance(texts, Mapping):
+        raise ConfigurationError(f"texts: a {type(texts).__name__}; pass a dict like ENGLISH")
+    for name, text in texts.items():
+        _check_text(name, text)
+    before = LANGUAGES.get(tag.lower())
+    known = before.texts if before else PageTexts()
+    LANGUAGES[tag.lower()] = Language(tag, direction, cast(PageTexts, {**known, **texts}))
+
+
+def _check_text(name: str, text: Any) -> None:
+    model = cast(Mapping[str, Any], ENGLISH).get(name)
+    if model is None:
+        near = difflib.get_close_matches(str(name), ENGLISH, 1)
+        raise ConfigurationError(
+            f"texts: {name!r} is none of the pages' texts; "
+            + (f"did you mean {near[0]!r}?" if near else f"there are {', '.join(ENGLISH)}")
+        )
+    wanted = 1 if isinstance(model, str) else 2
+    pieces = (text,) if isinstance(text, str) else text
+    if (
+        not isinstance(pieces, (tuple, list))
+        or len(pieces) != wanted
+        or not all(isinstance(piece, str) and piece.strip() for piece in pieces)
+    ):
+        cure = "a text" if wanted == 1 else "a pair of a title and a text"
+        raise ConfigurationError(f"texts: {name!r} is {text!r}; use {cure}")

@@ -1,0 +1,286 @@
+"""The texts of the pages in the languages that the package has: see `languages`."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+PageName = Literal["used", "no_account", "session_ended", "refused", "unavailable"]
+
+
+class PageTexts(TypedDict, total=False):
+    """The texts of one language: title and text of each page, and the labels of buttons."""
+
+    used: tuple[str, str]
+    """The link was used, has expired, or is unknown: the title, and the text below it."""
+
+    no_account: tuple[str, str]
+    """The target site has no user for the session that arrived."""
+
+    session_ended: tuple[str, str]
+    """The session ended or expired after the link was made."""
+
+    refused: tuple[str, str]
+    """The request was not allowed: by the Origin rule, say."""
+
+    unavailable: tuple[str, str]
+    """The store or the sessions cannot be reached just now."""
+
+    cookies_blocked: tuple[str, str]
+    """The browser did not send a cookie back that the page before set."""
+
+    one_moment: str
+    """The title of a page that leads on by itself."""
+
+    proceed: str
+    """The label of the button that leads on, on that page."""
+
+    try_again: str
+    """The label of the button that opens the link once more."""
+
+    without_link: str
+    """The label of the button to the same URL without the token."""
+
+    sign_in: str
+    """The label of the button to `login_url`."""
+
+
+ENGLISH: PageTexts = {
+    "used": (
+        "This link no longer works",
+        (
+            "It has been used already, or it has expired. Please go back to the page you came "
+            "from and try again there. Ask for a new one if you do not find it."
+        ),
+    ),
+    "no_account": (
+        "You have no account here",
+        (
+            "You are signed in at the other site, but this site has no account for you. If you "
+            "expected to have one, please contact this site’s support."
+        ),
+    ),
+    "session_ended": (
+        "Please sign in again",
+        (
+            "Your session ended before this link was opened. Please sign in again, and then "
+            "open a new link."
+        ),
+    ),
+    "refused": (
+        "This request was refused",
+        ("For your security, this site did not accept the request, and you were not signed in."),
+    ),
+    "unavailable": (
+        "Please try again shortly",
+        (
+            "Signing you in did not work just now. Please wait a moment and reload this page. "
+            "If that does not help, ask for a new link."
+        ),
+    ),
+    "cookies_blocked": (
+        "Your browser blocks cookies",
+        (
+            "This site cannot sign you in without a cookie. Please allow cookies for this site, "
+            "and then try again."
+        ),
+    ),
+    "one_moment": "One moment, please",
+    "proceed": "Continue",
+    "try_again": "Try again",
+    "without_link": "Continue without this link",
+    "sign_in": "Sign in",
+}
+
+GERMAN: PageTexts = {
+    "used": (
+        "Dieser Link funktioniert nicht mehr",
+        (
+            "Er wurde bereits verwendet oder ist abgelaufen. Bitte gehen Sie zurück zu der "
+            "Seite, von der Sie gekommen sind, und versuchen Sie es dort noch einmal. Wenn Sie "
+            "die Seite nicht mehr finden, fordern Sie bitte einen neuen Link an."
+        ),
+    ),
+    "no_account": (
+        "Sie haben hier kein Konto",
+        (
+            "Sie sind auf der anderen Website angemeldet, aber auf dieser Website gibt es kein "
+            "Konto für Sie. Falls Sie hier eines erwartet haben, wenden Sie sich bitte an den "
+            "Support dieser Website."
+        ),
+    ),
+    "session_ended": (
+        "Bitte melden Sie sich erneut an",
+        (
+            "Ihre Sitzung wurde beendet, bevor dieser Link geöffnet wurde. Bitte melden Sie "
+            "sich erneut an und öffnen Sie dann einen neuen Link."
+        ),
+    ),
+    "refused": (
+        "Diese Anfrage wurde abgelehnt",
+        (
+            "Zu Ihrer Sicherheit hat diese Website die Anfrage nicht angenommen. Sie wurden "
+            "nicht angemeldet."
+        ),
+    ),
+    "unavailable": (
+        "Bitte versuchen Sie es gleich noch einmal",
+        (
+            "Die Anmeldung hat gerade nicht funktioniert. Bitte warten Sie einen Moment und "
+            "laden Sie diese Seite neu. Wenn das nicht hilft, fordern Sie bitte einen neuen "
+            "Link an."
+        ),
+    ),
+    "cookies_blocked": (
+        "Ihr Browser blockiert Cookies",
+        (
+            "Ohne ein Cookie kann diese Website Sie nicht anmelden. Bitte lassen Sie Cookies "
+            "für diese Website zu und versuchen Sie es dann noch einmal."
+        ),
+    ),
+    "one_moment": "Einen Moment bitte",
+    "proceed": "Weiter",
+    "try_again": "Noch einmal versuchen",
+    "without_link": "Ohne diesen Link fortfahren",
+    "sign_in": "Anmelden",
+}
+
+FRENCH: PageTexts = {
+    "used": (
+        "Ce lien ne fonctionne plus",
+        (
+            "Il a déjà été utilisé ou il a expiré. Veuillez retourner à la page d’où vous "
+            "venez et réessayer depuis celle-ci. Si vous ne la retrouvez pas, demandez un "
+            "nouveau lien."
+        ),
+    ),
+    "no_account": (
+        "Vous n’avez pas de compte ici",
+        (
+            "Votre session est ouverte sur l’autre site, mais aucun compte ne vous correspond "
+            "sur celui-ci. Si vous pensiez en avoir un, veuillez contacter l’assistance de ce "
+            "site."
+        ),
+    ),
+    "session_ended": (
+        "Veuillez vous reconnecter",
+        (
+            "Votre session a pris fin avant l’ouverture de ce lien. Veuillez vous reconnecter, "
+            "puis ouvrir un nouveau lien."
+        ),
+    ),
+    "refused": (
+        "Cette demande a été refusée",
+        (
+            "Pour votre sécurité, ce site n’a pas accepté la demande, et aucune connexion n’a "
+            "été effectuée."
+        ),
+    ),
+    "unavailable": (
+        "Veuillez réessayer dans un instant",
+        (
+            "La connexion n’a pas fonctionné cette fois-ci. Veuillez patienter un instant, "
+            "puis recharger cette page. Si cela ne suffit pas, demandez un nouveau lien."
+        ),
+    ),
+    "cookies_blocked": (
+        "Votre navigateur bloque les cookies",
+        (
+            "Ce site ne peut pas vous connecter sans cookie. Veuillez autoriser les cookies de "
+            "ce site, puis réessayer."
+        ),
+    ),
+    "one_moment": "Un instant, s’il vous plaît",
+    "proceed": "Continuer",
+    "try_again": "Réessayer",
+    "without_link": "Continuer sans ce lien",
+    "sign_in": "Se connecter",
+}
+
+SPANISH: PageTexts = {
+    "used": (
+        "Este enlace ya no funciona",
+        (
+            "Ya se ha utilizado o ha caducado. Vuelva a la página de la que viene e inténtelo "
+            "de nuevo desde allí. Si no la encuentra, solicite un enlace nuevo."
+        ),
+    ),
+    "no_account": (
+        "No tiene una cuenta aquí",
+        (
+            "Ha iniciado sesión en el otro sitio, pero en este no hay ninguna cuenta para "
+            "usted. Si esperaba tener una, póngase en contacto con el servicio de asistencia "
+            "de este sitio."
+        ),
+    ),
+    "session_ended": (
+        "Inicie sesión de nuevo",
+        (
+            "Su sesión terminó antes de que se abriera este enlace. Inicie sesión de nuevo y, "
+            "después, abra un enlace nuevo."
+        ),
+    ),
+    "refused": (
+        "Se ha rechazado esta solicitud",
+        (
+            "Por su seguridad, este sitio no ha aceptado la solicitud y no se ha iniciado "
+            "ninguna sesión."
+        ),
+    ),
+    "unavailable": (
+        "Inténtelo de nuevo en unos instantes",
+        (
+            "En este momento no se ha podido iniciar la sesión. Espere un poco y vuelva a "
+            "cargar esta página. Si no funciona, solicite un enlace nuevo."
+        ),
+    ),
+    "cookies_blocked": (
+        "Su navegador bloquea las cookies",
+        (
+            "Este sitio no puede iniciar su sesión sin una cookie. Permita las cookies de este "
+            "sitio e inténtelo de nuevo."
+        ),
+    ),
+    "one_moment": "Un momento, por favor",
+    "proceed": "Continuar",
+    "try_again": "Intentar de nuevo",
+    "without_link": "Continuar sin este enlace",
+    "sign_in": "Iniciar sesión",
+}
+
+JAPANESE: PageTexts = {
+    "used": (
+        "このリンクは使用できなくなりました",
+        "すでに使用されたか、有効期限が切れています。元のページに戻って、もう一度お試しください。元のページが見つからない場合は、新しいリンクを取得してください。",
+    ),
+    "no_account": (
+        "このサイトにはアカウントがありません",
+        (
+            "元のサイトにはログインしていますが、このサイトにお客様のアカウントが見つかりませんでした。アカウントをお持ちのはずの場合は、"
+            "このサイトのサポートにお問い合わせください。"
+        ),
+    ),
+    "session_ended": (
+        "もう一度ログインしてください",
+        "このリンクを開く前に、セッションが終了しました。もう一度ログインしてから、新しいリンクを開いてください。",
+    ),
+    "refused": (
+        "リクエストは拒否されました",
+        "安全のため、このサイトはリクエストを受け付けませんでした。ログインは行われていません。",
+    ),
+    "unavailable": (
+        "しばらくしてからもう一度お試しください",
+        "ただいまログインできませんでした。少し待ってから、このページを再読み込みしてください。それでもうまくいかない場合は、新しいリンクを取得してください。",
+    ),
+    "cookies_blocked": (
+        "ブラウザーが Cookie をブロックしています",
+        (
+            "Cookie がないと、このサイトにログインできません。このサイトの Cookie を許可してから、"
+            "もう一度お試しください。"
+        ),
+    ),
+    "one_moment": "しばらくお待ちください",
+    "proceed": "続ける",
+    "try_again": "もう一度試す",
+    "without_link": "このリンクを使わずに続ける",
+    "sign_in": "ログイン",
+}

@@ -1,0 +1,134 @@
+"""Apps from the package index, wrapped as they come: a link signs in at the other site.
+
+Each app runs twice under a real server, at two addresses, so that no cookie of the one is sent to
+the other. The sites share what the docs' table says: the app's store or key, the backend, `secret`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from app_browser import FROM_SCRIPT, Browser
+from app_environments import ROOT, environment
+from app_rows import HERE, App
+from apps_table import APPS, PAGE, with_table
+from running import free_port, running
+
+ROWS = [
+    pytest.param(
+        app, id=app.site, marks=[pytest.mark.apps, *([pytest.mark.slow_apps] if app.slow else [])]
+    )
+    for app in APPS
+]
+PATIENCE = 120.0  # seconds until a heavy app listens
+SERVERS = {
+    "uvicorn": "uvicorn --host {host} --port {port} {app}",
+    "waitress": "waitress --listen {host}:{port} {app}",
+}
+
+
+@contextlib.contextmanager
+def sites_of(app: App, data: Path) -> Iterator[tuple[str, str]]:
+    """Serve an app at two addresses; yield both origins."""
+    together = [each.requires for each in APPS if each.environment == app.environment]
+    python = environment(app.environment, [one for all_ in together for one in all_])
+    hosts = ("127.0.0.1", "127.0.0.2")
+    ports = [free_port(host) for host in hosts]
+    origins = [f"http://{host}:{port}" for host, port in zip(hosts, ports, strict=True)]
+    common = {"SITE_DATA": str(data), "PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}"}
+    if app.prepare:
+        variables = {**common, "SITE_ORIGIN": origins[0], "SITE_TARGET": origins[1]}
+        made = subprocess.run(
+            [python, HERE / f"site_{app.site}.py"],
+            env={**os.environ, **variables},
+            cwd=data,
+            capture_output=True,
+            check=False,
+        )
+        assert made.returncode == 0, made.stderr.decode()
+    with contextlib.ExitStack() as stack:
+        for number, (host, port) in enumerate(zip(hosts, ports, strict=True)):
+            target = f"site_{app.site}:application"
+            command = SERVERS[app.server].format(host=host, port=port, app=target)
+            stack.enter_context(
+                running(
+                    f"{app.site} {number}",
+                    command.split(),
+                    data / f"server-{number}.log",
+                    port=port,
+                    host=host,
+                    path=HERE,
+                    python=python,
+                    patience=PATIENCE,
+                    variables={
+                        **common,
+                        "SITE_ORIGIN": origins[number],
+                        "SITE_TARGET": origins[1 - number],
+                    },
+                )
+            )
+        yield origins[0], origins[1]
+
+
+@pytest.mark.parametrize("app", ROWS)
+class TestApp:
+    def test_link_signs_in_at_the_other_site(self, app: App, tmp_path: Path) -> None:
+        with sites_of(app, tmp_path) as (here, there):
+            try:
+                with Browser() as ada, Browser() as other:
+                    walk_through(app, here, there, ada, other)
+            except AssertionError:
+                print(*(log.read_text() for log in sorted(tmp_path.glob("server-*.log"))))
+                raise
+        for log in sorted(tmp_path.glob("server-*.log")):
+            # The line of the table is all that is needed: it leads to no warning.
+            assert "ott_middleware" not in log.read_text(), log.read_text()
+
+
+def walk_through(app: App, here: str, there: str, ada: Browser, other: Browser) -> None:
+    assert ada.generate(here + app.base_path).status == 401
+    assert app.mark not in ada.read(here + app.page)
+    app.sign_in(ada, here)
+    assert app.mark in ada.read(here + app.page)
+    assert app.mark not in ada.read(there + app.page)
+
+    token = bound_token(ada, here + app.base_path, there)
+    link = f"{there}{app.page}{'&' if '?' in app.page else '?'}ott={token}"
+    arrival = ada.get(link, sec_fetch_site="cross-site", sec_fetch_user="?1", referer=here + "/")
+    assert arrival.status == 303, (arrival.status, arrival.body)
+    assert token not in str(arrival.location)
+    assert app.mark in ada.read(there + app.page)
+    # Any page of the app, not just the first: what it sets or renews by itself is no hindrance.
+    assert app.mark in ada.read(there + app.page)
+
+    # The link was used: it signs no other browser in.
+    refused = other.get(link)
+    assert (refused.status, refused.all("set-cookie")) == (400, [])
+    assert app.mark not in other.read(there + app.page)
+
+    app.sign_out(ada, there)
+    assert app.mark not in ada.read(there + app.page)
+    assert ada.generate(there + app.base_path).status == 401
+
+
+def bound_token(browser: Browser, base: str, there: str) -> str:
+    """Ask for a token that the other site alone redeems."""
+    answer = browser.get(f"{base}/one-time-token/generate?audience={there}", **FROM_SCRIPT)
+    assert answer.status == 200, answer.body
+    token: str = answer.json()["token"]
+    return token
+
+
+class TestTable:
+    def test_docs_have_the_table(self) -> None:
+        text = PAGE.read_text()
+        assert with_table(text) == text, "run: python tests/system/apps/apps_table.py"
