@@ -69,6 +69,11 @@ class PageFirst:
             return None
         # A nonce that is there is kept: another tab may be about to load its URL.
         nonce = nonces[0] if nonces else self._new_nonce()
+        logger.debug(
+            "link not redeemed yet, a page is shown first: %s; a test client that stands for a "
+            "browser sends Sec-Fetch-Mode: navigate and Sec-Fetch-Dest: document",
+            "the browser held the SameSite=Strict cookie back" if held_back else kind.value,
+        )
         cookie = Cookie(cookie_name, nonce, max_age=_LIFETIME, secure=secure)
         seen = f"{self._param}{SEEN}={nonce}"
         return page_first(request, self._location(request, token, seen), cookie.header())

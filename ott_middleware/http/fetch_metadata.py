@@ -28,8 +28,11 @@ class Kind(enum.Enum):
     CALL = "a call of a script or of a client that is no browser"
     PREFETCH = "a prefetch or a preview"
     PREVIEW = "the link preview of a chat program"
-    FRAME = "a frame"
-    PASSIVE = "a HEAD or OPTIONS request, or the image, script or style of a page"
+    FRAME = "a frame: open the link as a page of its own"
+    PASSIVE = (
+        "a HEAD or OPTIONS request, or an image, script or style: a client that is no browser, and "
+        "sends a Cookie or Accept-Language, sends Sec-Fetch-Mode: cors too"
+    )
 
     @property
     def is_navigation(self) -> bool:
