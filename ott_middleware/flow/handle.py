@@ -141,6 +141,7 @@ class Handle:
         """`generate`, awaited."""
         session = session or await self.asession()
         if session is None:
+            self.services.guard.warn_of_missing_user(self.request)
             raise Unauthorized
         with using_request(self.request):
             token = await self.services.tokens.agenerate(
@@ -160,6 +161,7 @@ class Handle:
     ) -> str:
         session = session or self.session
         if session is None:
+            self.services.guard.warn_of_missing_user(self.request)
             raise Unauthorized
         with using_request(self.request):
             token = self.services.tokens.generate(
@@ -258,6 +260,14 @@ class Handle:
         self._ended = self._sessions_to_end()
         self._session = None
         self._changed = True
+
+    def end(self, session: Session) -> None:
+        """End a session, since its visitor asked for the app's log-out page.
+
+        What the app itself has called, `sign_in` or `sign_out`, stands.
+        """
+        if not getattr(self, "_changed", False):
+            self._ended, self._session, self._changed = (session,), None, True
 
     def _sessions_to_end(self) -> tuple[Session, ...]:
         replaced: tuple[Session, ...] = getattr(self, "_replaced", ())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 from ..concurrency import call_hook
@@ -11,15 +10,19 @@ from ..http import response_headers
 from ..http.fetch_metadata import Kind, classify
 from ..http.messages import PRIVATE, Request, Response
 from ..http.origins import check_origin
+from ..reasons import Reason
 from ..sessions.base import Session
-from ..tokens.names import is_token
+from ..tokens.names import NO_TOKEN, is_token
 from .error_responses import error_response
 from .forward import Forward, Forwarding
 from .handle import Handle
 from .page_first import PageFirst, new_nonce
 from .services import Services
 
-logger = logging.getLogger("ott_middleware")
+_ANOTHER_USER = Reason(
+    "other_user",
+    "another user is signed in, and stays so by on_switch='keep'; the token is used up",
+)
 
 
 class Links:
@@ -35,12 +38,12 @@ class Links:
         services = self._services
         kind = classify(request)
         if kind is Kind.PREFETCH:
-            logger.debug("link not redeemed: this request is %s", kind.value)
+            services.reports.passed("link", Reason("prefetch", f"this request is {kind.value}"))
             return Response(503, PRIVATE)
         # Blank from here on: only that there was a link must be known, and requests may be kept.
         links, request = request.links, replace(request, links=("",) * len(request.links))
         if kind.never_redeems:
-            logger.debug("link not redeemed: this request is %s", kind.value)
+            services.reports.passed("link", Reason("not_opened", f"this request is {kind.value}"))
             return await self._forwarding.plain(request, handle)
         navigation, token = kind.is_navigation, _single_token(links)
         if navigation and token and (page := self._page_first.respond(request, kind, token)):
@@ -52,17 +55,21 @@ class Links:
             # Asked before the token is consumed: if the adapter fails, the link is still good.
             present = await services.guard.current_if_verifiable(request)
             if token is None:
-                raise InvalidToken
+                why = NO_TOKEN if len(set(links)) == 1 else "the URL holds two different tokens"
+                raise InvalidToken(why=why, word="malformed_token")
             session = await services.redeem(token, request)
             keeps = services.options.on_switch == "keep"
             if present and not present.is_same_person(session) and keeps:
                 # Attack: an attacker's own link signs the visitor in as the attacker. The link is
                 # consumed, and the visitor's session stays.
+                services.reports.passed("link", _ANOTHER_USER)
                 return await self._continue(request, handle, navigation)
             cookies = await services.guard.establish(session, request)
         except DeadToken as error:
+            services.reports.refused("link", error)
             return await self._refuse(request, handle, error, navigation, present)
         except RequestError as error:
+            services.reports.refused("link", error)
             return error_response(request, error, services.options)
         if navigation:
             return _redirect_to_clean_url(request, *(cookie.header() for cookie in cookies))
@@ -97,6 +104,7 @@ class Links:
             if not isinstance(response, Response):
                 raise SessionUnavailable(f"on_invalid returned a {type(response).__name__}")
         except RequestError as failure:
+            self._services.reports.refused("on_invalid", failure)
             return error_response(request, failure, self._services.options)
         return replace(response, headers=response_headers.protect_used_link(response.headers))
 

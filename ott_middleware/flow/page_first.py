@@ -11,7 +11,6 @@ of another site is opened, and sends it with the load by this site's own page.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Callable
 
@@ -20,11 +19,14 @@ from ..http.fetch_metadata import Kind
 from ..http.messages import Request, Response
 from ..http.pages import cookies_blocked_page, page_first
 from ..http.urls import SEEN
+from ..reasons import Reason
 from ..tokens.names import is_token
 from .services import Services
 
-logger = logging.getLogger("ott_middleware")
-
+_HINT = (
+    "a test client that stands for a browser sends Sec-Fetch-Mode: navigate and Sec-Fetch-Dest: "
+    "document"
+)
 # Seconds: a page loads the next one at once.
 _LIFETIME = 60
 _SHORTEST = 16
@@ -45,6 +47,7 @@ class PageFirst:
         self._param = str(services.options.query_param)
         self._strict = services.options.adapter.strict
         self._new_nonce = new_nonce
+        self._reports = services.reports
 
     def respond(self, request: Request, kind: Kind, token: str) -> Response | None:
         """Return the page to show first, or None where the link may be redeemed now.
@@ -60,7 +63,8 @@ class PageFirst:
         nonces = [value for value in request.cookies(cookie_name) if _is_nonce(value)]
         if request.seen and not nonces:
             # Not the page again: a browser that keeps no cookies would load it for ever.
-            logger.debug("link not redeemed: the browser sent no cookie %s back", cookie_name)
+            why = f"the browser sent no cookie {cookie_name} back"
+            self._reports.passed("link", Reason("cookies_blocked", why))
             return cookies_blocked_page(request, self._location(request, token))
         held_back = self._strict and request.header("sec-fetch-site") == "cross-site"
         if kind is Kind.NAVIGATION and not held_back:
@@ -69,11 +73,8 @@ class PageFirst:
             return None
         # A nonce that is there is kept: another tab may be about to load its URL.
         nonce = nonces[0] if nonces else self._new_nonce()
-        logger.debug(
-            "link not redeemed yet, a page is shown first: %s; a test client that stands for a "
-            "browser sends Sec-Fetch-Mode: navigate and Sec-Fetch-Dest: document",
-            "the browser held the SameSite=Strict cookie back" if held_back else kind.value,
-        )
+        why = "the browser held the SameSite=Strict cookie back" if held_back else kind.value
+        self._reports.passed("link", Reason("page_first", f"a page is shown first: {why}; {_HINT}"))
         cookie = Cookie(cookie_name, nonce, max_age=_LIFETIME, secure=secure)
         seen = f"{self._param}{SEEN}={nonce}"
         return page_first(request, self._location(request, token, seen), cookie.header())

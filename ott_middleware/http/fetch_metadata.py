@@ -47,7 +47,7 @@ class Kind(enum.Enum):
 
 def classify(request: Request) -> Kind:
     """Return the kind of a request, by its method and headers alone."""
-    if _is_speculative(request):
+    if is_speculative(request):
         return Kind.PREFETCH
     if request.method in ("HEAD", "OPTIONS"):
         return Kind.PASSIVE
@@ -84,10 +84,21 @@ def classify(request: Request) -> Kind:
     return Kind.PASSIVE if by_browser and request.header("origin") is None else Kind.CALL
 
 
-def _is_speculative(request: Request) -> bool:
+def is_speculative(request: Request) -> bool:
     """Return whether a browser or proxy fetches the URL before a visitor opens it."""
     said = [(request.header(name) or "").lower() for name in _PURPOSES]
     return any(word in each for each in said if each for word in _SPECULATIVE)
+
+
+def loads_unseen(request: Request) -> bool:
+    """Return whether a page loaded the URL as a part of itself, so that no visitor asked for it."""
+    mode, destination = request.header("sec-fetch-mode"), request.header("sec-fetch-dest")
+    if mode == "no-cors" or destination in _FRAMES:
+        # A link that was clicked inside of a frame is asked for.
+        return request.header("sec-fetch-user") != "?1"
+    # The image of an older browser.
+    accept = request.header("accept") or ""
+    return mode is None and "image/" in accept and not accepts_html(request)
 
 
 def accepts_html(request: Request) -> bool:

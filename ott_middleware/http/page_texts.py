@@ -26,7 +26,7 @@ class PageTexts(TypedDict, total=False):
     """The store or the sessions cannot be reached just now."""
 
     cookies_blocked: tuple[str, str]
-    """The browser did not send a cookie back that the page before set."""
+    """The browser did not send back a cookie that this site had set just before."""
 
     one_moment: str
     """The title of a page that leads on by itself."""
@@ -35,7 +35,7 @@ class PageTexts(TypedDict, total=False):
     """The label of the button that leads on, on that page."""
 
     try_again: str
-    """The label of the button that opens the link once more."""
+    """The label of the button that opens the link once more, where cookies were blocked."""
 
     without_link: str
     """The label of the button to the same URL without the token."""
@@ -78,10 +78,10 @@ ENGLISH: PageTexts = {
         ),
     ),
     "cookies_blocked": (
-        "Your browser blocks cookies",
+        "Cookies are blocked",
         (
-            "This site cannot sign you in without a cookie. Please allow cookies for this site, "
-            "and then try again."
+            "This site needs a cookie to sign you in. Please allow cookies for this site in "
+            "your browser, and then try again."
         ),
     ),
     "one_moment": "One moment, please",
@@ -131,10 +131,10 @@ GERMAN: PageTexts = {
         ),
     ),
     "cookies_blocked": (
-        "Ihr Browser blockiert Cookies",
+        "Cookies sind blockiert",
         (
-            "Ohne ein Cookie kann diese Website Sie nicht anmelden. Bitte lassen Sie Cookies "
-            "für diese Website zu und versuchen Sie es dann noch einmal."
+            "Für die Anmeldung braucht diese Website ein Cookie. Bitte erlauben Sie in Ihrem "
+            "Browser Cookies für diese Website und versuchen Sie es dann noch einmal."
         ),
     ),
     "one_moment": "Einen Moment bitte",
@@ -183,10 +183,10 @@ FRENCH: PageTexts = {
         ),
     ),
     "cookies_blocked": (
-        "Votre navigateur bloque les cookies",
+        "Les cookies sont bloqués",
         (
-            "Ce site ne peut pas vous connecter sans cookie. Veuillez autoriser les cookies de "
-            "ce site, puis réessayer."
+            "Ce site a besoin d’un cookie pour vous connecter. Veuillez autoriser les cookies "
+            "de ce site dans votre navigateur, puis réessayer."
         ),
     ),
     "one_moment": "Un instant, s’il vous plaît",
@@ -234,10 +234,10 @@ SPANISH: PageTexts = {
         ),
     ),
     "cookies_blocked": (
-        "Su navegador bloquea las cookies",
+        "Las cookies están bloqueadas",
         (
-            "Este sitio no puede iniciar su sesión sin una cookie. Permita las cookies de este "
-            "sitio e inténtelo de nuevo."
+            "Este sitio necesita una cookie para iniciar su sesión. Permita las cookies de "
+            "este sitio en su navegador y vuelva a intentarlo."
         ),
     ),
     "one_moment": "Un momento, por favor",
@@ -250,18 +250,24 @@ SPANISH: PageTexts = {
 JAPANESE: PageTexts = {
     "used": (
         "このリンクは使用できなくなりました",
-        "すでに使用されたか、有効期限が切れています。元のページに戻って、もう一度お試しください。元のページが見つからない場合は、新しいリンクを取得してください。",
+        (
+            "すでに使用されたか、有効期限が切れています。元のページに戻って、もう一度お試しください。"
+            "元のページが見つからない場合は、新しいリンクを取得してください。"
+        ),
     ),
     "no_account": (
         "このサイトにはアカウントがありません",
         (
-            "元のサイトにはログインしていますが、このサイトにお客様のアカウントが見つかりませんでした。アカウントをお持ちのはずの場合は、"
-            "このサイトのサポートにお問い合わせください。"
+            "元のサイトにはログインしていますが、このサイトにお客様のアカウントが見つかりませんでした。"
+            "アカウントをお持ちのはずの場合は、このサイトのサポートにお問い合わせください。"
         ),
     ),
     "session_ended": (
         "もう一度ログインしてください",
-        "このリンクを開く前に、セッションが終了しました。もう一度ログインしてから、新しいリンクを開いてください。",
+        (
+            "このリンクを開く前に、セッションが終了しました。もう一度ログインしてから、"
+            "新しいリンクを開いてください。"
+        ),
     ),
     "refused": (
         "リクエストは拒否されました",
@@ -269,13 +275,16 @@ JAPANESE: PageTexts = {
     ),
     "unavailable": (
         "しばらくしてからもう一度お試しください",
-        "ただいまログインできませんでした。少し待ってから、このページを再読み込みしてください。それでもうまくいかない場合は、新しいリンクを取得してください。",
+        (
+            "ただいまログインできませんでした。少し待ってから、このページを再読み込みしてください。"
+            "それでもうまくいかない場合は、新しいリンクを取得してください。"
+        ),
     ),
     "cookies_blocked": (
-        "ブラウザーが Cookie をブロックしています",
+        "Cookie がブロックされています",
         (
-            "Cookie がないと、このサイトにログインできません。このサイトの Cookie を許可してから、"
-            "もう一度お試しください。"
+            "ログインするには、このサイトの Cookie が必要です。ブラウザーでこのサイトの "
+            "Cookie を許可してから、もう一度お試しください。"
         ),
     ),
     "one_moment": "しばらくお待ちください",

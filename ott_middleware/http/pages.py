@@ -184,10 +184,11 @@ def cookies_blocked_page(request: Request, url: str) -> Response:
 
     :param url: the link once more. Nothing loads it but a click, so that there can be no loop.
     """
-    language = language_for(request.header("accept-language"), "cookies_blocked", "try_again")
+    accepted = request.header("accept-language")
+    language = language_for(accepted, "cookies_blocked", "try_again")
     title, text = language.texts["cookies_blocked"]
-    links = [(url, language.texts["try_again"])]
-    return _document(400, language, title, f"<p>{escape(text)}</p>", links)
+    body = f"<p>{escape(text)}</p>"
+    return _document(400, language, title, body, [(url, language.texts["try_again"])])
 
 
 def _document(

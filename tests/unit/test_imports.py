@@ -41,6 +41,7 @@ FOREIGN = [
 # Each part imports only what stands before it in this list.
 LAYERS = (
     *(
+        "reasons",
         "errors",
         "clock",
         "lazy",
@@ -53,7 +54,7 @@ LAYERS = (
         "sessions",
         "backends",
     ),
-    *("tokens", "page_options", "options", "flow", "interfaces", "middleware", "paste"),
+    *("tokens", "page_options", "apps", "options", "flow", "interfaces", "middleware", "paste"),
 )
 
 

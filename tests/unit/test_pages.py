@@ -18,6 +18,7 @@ from ott_middleware.errors import (
     InvalidOrigin,
     InvalidToken,
     MissingOrNullOrigin,
+    NoAccount,
     PayloadTooLarge,
     RequestError,
     SessionExpired,
@@ -56,12 +57,6 @@ class Document(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
-
-
-def NoAccount() -> RequestError:  # noqa: N802 - stands for a class
-    error = RequestError()
-    vars(error)["code"] = "NO_ACCOUNT"
-    return error
 
 
 def request(target: str = "/x", query: str = "", method: str = "GET", **headers: str) -> Request:
@@ -321,7 +316,7 @@ class TestCookiesBlockedPage:
         page = cookies_blocked_page(request(), "?a=1&ott=T")
         document = Document(page)
         assert page.status == 400
-        assert document.texts["h1"] == "Your browser blocks cookies"
+        assert document.texts["h1"] == "Cookies are blocked"
         assert [each for each in document.all("meta") if "http-equiv" in each] == []
         assert document.all("a") == [{"href": "?a=1&ott=T"}]
         assert "Set-Cookie" not in dict(page.headers)
