@@ -19,6 +19,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 
 from ...context import current_request
 from ...errors import SessionExpired, SessionNotFound
+from ...hooks import WrongResult
 from ...http.cookies import Cookie, CookieOptions, cap_age
 from ...http.messages import Request
 from ..base import CallApp, Session
@@ -202,7 +203,10 @@ class DjangoSession(FrameworkSession):
             if user is None:
                 return None
             if not isinstance(user, get_user_model()) or user.pk is None:
-                raise TypeError("match returned no saved user of this project, and not None")
+                raise WrongResult(
+                    "match= returned no saved user of this project, and not None: return a user of "
+                    "this site's table, or None"
+                )
             return self._to_local_user(session, id_of(user))
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
