@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app_browser import Fill, Post, Press, Visit
+from app_browser import Fill, Post, Press, Send, Visit
 from app_rows import App
 from app_site_words import EMAIL, NAME, PASSWORD
 
@@ -127,6 +127,32 @@ LIGHT = (
         mark="Signed in as ada",
         sign_in=Fill("/login", {"email": EMAIL, "password": PASSWORD}),
         sign_out=Post("/logout"),
+        shares="the database and secret key",
+        prepare=True,
+    ),
+    App(
+        name="django-allauth",
+        site="allauth",
+        family="Django",
+        requires=("django-allauth==65.22.1", "django==5.2.*"),
+        server="waitress",
+        page="/accounts/email/",
+        mark=EMAIL,
+        sign_in=Fill("/accounts/login/", {"login": NAME, "password": PASSWORD}),
+        sign_out=Press("/accounts/logout/", "/accounts/logout/"),
+        shares="the database and secret key",
+        prepare=True,
+    ),
+    App(
+        name="dj-rest-auth",
+        site="dj_rest_auth",
+        family="Django",
+        requires=("dj-rest-auth==7.2.0", "djangorestframework-simplejwt", "django==5.2.*"),
+        server="waitress",
+        page="/auth/user/",
+        mark=EMAIL,
+        sign_in=Send("/auth/login/", {"username": NAME, "password": PASSWORD}),
+        sign_out=Send("/auth/logout/"),
         shares="the database and secret key",
         prepare=True,
     ),
