@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import logging
 import secrets
 import socket
 import sys
@@ -425,6 +426,8 @@ def main() -> None:
         parser.add_argument(name, type=port, default=usual, metavar="PORT", help=text)
     parser.add_argument("--check", action="store_true", help="drive the handoff, and exit")
     arguments = parser.parse_args()
+    # The warnings say that another process cannot reach this store: here, both sites are in one.
+    logging.getLogger("ott_middleware").setLevel(logging.ERROR)
     with served(arguments.asgi_port, arguments.wsgi_port) as (desk_url, archive_url):
         if arguments.check:
             try:

@@ -5,13 +5,11 @@ is *bound* once, when the app is wrapped, so that awaiting it does what the inte
 
 `inline`
     for sync callers. It calls the function and never suspends, so that `drive` can run the whole
-    coroutine with a single step: no loop, no thread.
+    coroutine with a single step: no loop, no thread. A coroutine function is run to its end on a
+    loop of its own (`run_on_own_loop`), in another thread.
 `on_loop`
     for async callers. Coroutine functions are awaited, functions that respond from memory
     (``blocks = False``) are called directly, and all others go to a thread.
-`in_caller`
-    for sync callers with a hook that is a coroutine function: the coroutine runs on a loop of its
-    own (`asgiref.sync.async_to_sync`), sync functions in the thread that waits.
 
 A function that is cancelled in a thread still runs to its end. A `take` that was cancelled has
 taken the token: nothing here puts a token back.
@@ -31,6 +29,7 @@ from typing import Any, TypeVar
 from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
 
 from .errors import BackendUnavailable, OTTError, RequestError, SessionUnavailable
+from .greenlets import greenlet_pool, run_in_pool
 
 
 def _renew_executor() -> None:
@@ -107,8 +106,13 @@ def name_of(function: Callable[..., Any]) -> str:
 
 def inline(function: Callable[..., Any]) -> Bound:
     """Bind `function` for a synchronous caller."""
+    waits, owner = is_async(function), _owner(function)
 
     async def call(*args: Any, **keywords: Any) -> Any:
+        # An adapter may learn only when it is bound to an app whether it suspends.
+        if waits or getattr(owner, "suspends", False) is True:
+            whole = functools.partial(_call_and_await, function, *args, **keywords)
+            return await whole() if on_running_loop() else run_on_own_loop(whole)
         result = function(*args, **keywords)
         if hasattr(result, "__await__"):
             # No caller could await it here; without the close, Python would warn at another place.
@@ -126,23 +130,14 @@ def inline(function: Callable[..., Any]) -> Bound:
 def on_loop(function: Callable[..., Any]) -> Bound:
     """Bind `function` for a caller on an event loop."""
     if is_async(function) or not blocks(function):
-
-        async def call(*args: Any, **keywords: Any) -> Any:
-            result = function(*args, **keywords)
-            return await result if inspect.isawaitable(result) else result
-
-        return call
+        return functools.partial(_call_and_await, function)
     sensitive = getattr(_owner(function), "thread_sensitive", False)
     return _in_thread(function, thread_sensitive=sensitive)
 
 
-def in_caller(function: Callable[..., Any]) -> Bound:
-    """Bind `function` for a coroutine that `run_on_own_loop` runs."""
-    if is_async(function):
-        return on_loop(function)
-    # Thread-sensitive code runs in the thread that waits: the request's own, where thread-local
-    # state of the app (a database connection, say) is at hand.
-    return _in_thread(function, thread_sensitive=True)
+async def _call_and_await(function: Callable[..., Any], /, *args: Any, **keywords: Any) -> Any:
+    result = function(*args, **keywords)
+    return await result if inspect.isawaitable(result) else result
 
 
 def in_thread(function: Callable[..., T], *args: Any, **keywords: Any) -> Awaitable[T]:
@@ -188,36 +183,48 @@ def _innermost(coroutine: Any) -> str:
     return str(coroutine.__qualname__)
 
 
-def run_on_own_loop(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine with asynchronous hooks from synchronous code.
+def drive_waiting(coroutine: Coroutine[Any, Any, T]) -> T:
+    """`drive` a coroutine whose functions wait on loops of their own.
 
-    :raises RuntimeError: a loop runs in this thread; nothing was begun.
+    :raises RuntimeError: an event loop runs in this thread; nothing was begun.
+    """
+    # Refused before the first step: half-way, a token may be used up already.
+    if on_running_loop():
+        coroutine.close()
+        raise RuntimeError(
+            "an event loop runs in this thread: await the call's twin, or call it in another thread"
+        )
+    return drive(coroutine)
+
+
+def run_on_own_loop(function: Callable[[], Awaitable[T]]) -> T:
+    """Call a coroutine function from synchronous code, and return its result.
+
+    Its thread-sensitive code runs in the thread that waits: the request's own, where thread-local
+    state of the app (a database connection, say) is at hand.
     """
 
     async def whole() -> T:
-        return await coroutine
+        return await function()
 
-    try:
-        return async_to_sync(whole)()
-    finally:
-        # Refused before its first step, it would warn that it was never awaited.
-        coroutine.close()
+    pool = greenlet_pool()
+    return async_to_sync(whole)() if pool is None else run_in_pool(pool, whole)
 
 
-def choose_sync_calls(*hooks: Callable[..., Any] | None) -> tuple[Bind, Run[Any]]:
-    """Return how sync callers bind functions and run coroutines, given all hooks they may call."""
-    if any(is_async(hook) for hook in hooks if hook is not None):
-        return in_caller, run_on_own_loop
-    return inline, drive
+def choose_run(*hooks: Callable[..., Any] | None) -> Run[Any]:
+    """Return how sync callers run coroutines of `inline` functions, given all that may wait."""
+    waits = any(is_async(hook) for hook in hooks if hook is not None)
+    return drive_waiting if waits else drive
 
 
 def on_running_loop() -> bool:
-    """Return whether an event loop runs in this thread."""
+    """Return whether an event loop runs in this thread, and would be held up by a wait."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return False
-    return True
+    # Another greenlet's loop goes on while this one waits.
+    return greenlet_pool() is None
 
 
 def refuse_on_loop(name: str) -> None:

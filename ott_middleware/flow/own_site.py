@@ -188,7 +188,11 @@ class OwnSite:
         origins = {Origin.parse(value) for value in values}
         origin = origins.pop() if len(origins) == 1 else None
         if origin is None or not (origin in self._target_origins or self.is_own(origin, request)):
-            raise InvalidTarget
+            raise InvalidTarget(
+                why="audience: names no origin, or two"
+                if origin is None
+                else f"audience: {origin} is neither in handoff_targets nor this site's own"
+            )
         return str(origin)
 
     def warn_of_set_up(self, bound_to: Origin, own: str | None) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 from ..backends.base import Backend
 from ..backends.memory import MemoryBackend
+from ..backends.private_store import warn_of_other_sites
 from ..clock import system_clock
-from ..concurrency import Bound, Run, call_backend, check_service_call, choose_sync_calls, inline
+from ..concurrency import Bound, Run, call_backend, check_service_call, choose_run, inline
 from ..concurrency import on_loop as bind_on_loop
 from ..context import ENVIRON_KEY, SCOPE_KEY
 from ..errors import ConfigurationError, OTTError, Unauthorized
@@ -25,6 +26,7 @@ from ..tokens.protocol import TokenService
 from ..tokens.revocations import revocations
 from ..tokens.service import BoundElsewhere, OneTimeTokens
 from .own_site import OwnSite
+from .reports import Reports
 from .session_guard import SessionGuard
 
 logger = logging.getLogger("ott_middleware")
@@ -42,6 +44,7 @@ class Services:
     :ivar tokens: the token service, as the options give it.
     :ivar generate, verify, revoke: its methods, bound to the interface.
     :ivar on_invalid: the callback for used and expired links, bound; None without one.
+    :ivar reports: logs refusals.
     :ivar run: runs a coroutine of the flow for a WSGI interface.
     :ivar parse_request: builds a `Request` from a scope or environ.
     :ivar handle_key: the key of the handle in a scope or environ.
@@ -55,6 +58,7 @@ class Services:
     verify: Bound
     revoke: Bound
     on_invalid: Bound | None
+    reports: Reports
     run: Run[Any]
     parse_request: ParseRequest
     handle_key: str
@@ -74,11 +78,8 @@ class Services:
         tokens = options.tokens if options.tokens is not None else _build_token_service(options)
         own = tokens if isinstance(tokens, OneTimeTokens) else None
         hook = options.on_invalid if callable(options.on_invalid) else None
-        bind, run = choose_sync_calls(adapter.current, adapter.establish, hook)
-        if asynchronous:
-            bind = bind_on_loop
-        # Where the flow itself may wait, so may the service.
-        prefix = "" if bind is inline else "a"
+        bind, prefix = (bind_on_loop, "a") if asynchronous else (inline, "")
+        run = choose_run(adapter.current, adapter.establish, hook)
         generate, verify, revoke = (
             bind(getattr(tokens, prefix + name)) for name in ("generate", "verify", "revoke")
         )
@@ -89,6 +90,7 @@ class Services:
             run=None if asynchronous else run,
         )
         _check(options, guard, own.backend if own else None, asynchronous)
+        _log_start(options, own)
         return cls(
             options=options,
             site=site,
@@ -98,6 +100,7 @@ class Services:
             verify=check_service_call(verify, Session),
             revoke=revoke,
             on_invalid=bind(hook) if hook else None,
+            reports=Reports(),
             run=run,
             parse_request=parse_request,
             handle_key=SCOPE_KEY if asynchronous else ENVIRON_KEY,
@@ -159,7 +162,7 @@ class Services:
         """
         if self.asks_again and is_gone(session, await self.guard.current(request)):
             await self.revoke_tokens(session)
-            raise Unauthorized
+            raise Unauthorized(why="the session ended while the token was generated")
 
     async def revoke_tokens(self, session: Session) -> None:
         """Revoke the live tokens of a session that ended; a failure is logged."""
@@ -187,6 +190,22 @@ def _build_token_service(options: Options) -> OneTimeTokens:
     )
 
 
+def _log_start(options: Options, own: OneTimeTokens | None) -> None:
+    """Log what two sites must have in common, and warn where their tokens cannot meet."""
+    adapter = type(options.adapter).__name__
+    if own is None:
+        logger.info("ready: session adapter %s, a token service of the app's own", adapter)
+        return
+    logger.info(
+        "ready: fingerprint %s (equal on sites with the same secret and store_token), session "
+        "adapter %s, %s",
+        own.fingerprint,
+        adapter,
+        own.backend.name,
+    )
+    warn_of_other_sites(own.backend, [str(target.origin) for target in options.targets])
+
+
 def _check(
     options: Options, guard: SessionGuard, backend: Backend | None, asynchronous: bool
 ) -> None:
@@ -209,6 +228,7 @@ def _check(
         # id. Accepted, the option would leave every link usable after the sign-out.
         raise ConfigurationError(
             f"revoke_on_sign_out: True, but {type(options.adapter).__name__} can't verify "
-            "sessions: give CookieSession a probe= or validate=, set vouches = True on an adapter "
-            "of your own if its current() finds live sessions only, or leave the option out"
+            "sessions: give CookieSession a probe= or validate= that tells the user's id, set "
+            "vouches = True on an adapter of your own if its current() finds live sessions only, "
+            "or leave the option out"
         )

@@ -25,11 +25,17 @@ class PageTexts(TypedDict, total=False):
     unavailable: tuple[str, str]
     """The store or the sessions cannot be reached just now."""
 
+    cookies_blocked: tuple[str, str]
+    """The browser did not send back a cookie that this site had set just before."""
+
     one_moment: str
     """The title of a page that leads on by itself."""
 
     proceed: str
     """The label of the button that leads on, on that page."""
+
+    try_again: str
+    """The label of the button that opens the link once more, where cookies were blocked."""
 
     without_link: str
     """The label of the button to the same URL without the token."""
@@ -71,8 +77,16 @@ ENGLISH: PageTexts = {
             "If that does not help, ask for a new link."
         ),
     ),
+    "cookies_blocked": (
+        "Cookies are blocked",
+        (
+            "This site needs a cookie to sign you in. Please allow cookies for this site in "
+            "your browser, and then try again."
+        ),
+    ),
     "one_moment": "One moment, please",
     "proceed": "Continue",
+    "try_again": "Try again",
     "without_link": "Continue without this link",
     "sign_in": "Sign in",
 }
@@ -116,8 +130,16 @@ GERMAN: PageTexts = {
             "Link an."
         ),
     ),
+    "cookies_blocked": (
+        "Cookies sind blockiert",
+        (
+            "Für die Anmeldung braucht diese Website ein Cookie. Bitte erlauben Sie in Ihrem "
+            "Browser Cookies für diese Website und versuchen Sie es dann noch einmal."
+        ),
+    ),
     "one_moment": "Einen Moment bitte",
     "proceed": "Weiter",
+    "try_again": "Noch einmal versuchen",
     "without_link": "Ohne diesen Link fortfahren",
     "sign_in": "Anmelden",
 }
@@ -160,8 +182,16 @@ FRENCH: PageTexts = {
             "puis recharger cette page. Si cela ne suffit pas, demandez un nouveau lien."
         ),
     ),
+    "cookies_blocked": (
+        "Les cookies sont bloqués",
+        (
+            "Ce site a besoin d’un cookie pour vous connecter. Veuillez autoriser les cookies "
+            "de ce site dans votre navigateur, puis réessayer."
+        ),
+    ),
     "one_moment": "Un instant, s’il vous plaît",
     "proceed": "Continuer",
+    "try_again": "Réessayer",
     "without_link": "Continuer sans ce lien",
     "sign_in": "Se connecter",
 }
@@ -203,8 +233,16 @@ SPANISH: PageTexts = {
             "cargar esta página. Si no funciona, solicite un enlace nuevo."
         ),
     ),
+    "cookies_blocked": (
+        "Las cookies están bloqueadas",
+        (
+            "Este sitio necesita una cookie para iniciar su sesión. Permita las cookies de "
+            "este sitio en su navegador y vuelva a intentarlo."
+        ),
+    ),
     "one_moment": "Un momento, por favor",
     "proceed": "Continuar",
+    "try_again": "Intentar de nuevo",
     "without_link": "Continuar sin este enlace",
     "sign_in": "Iniciar sesión",
 }
@@ -212,18 +250,24 @@ SPANISH: PageTexts = {
 JAPANESE: PageTexts = {
     "used": (
         "このリンクは使用できなくなりました",
-        "すでに使用されたか、有効期限が切れています。元のページに戻って、もう一度お試しください。元のページが見つからない場合は、新しいリンクを取得してください。",
+        (
+            "すでに使用されたか、有効期限が切れています。元のページに戻って、もう一度お試しください。"
+            "元のページが見つからない場合は、新しいリンクを取得してください。"
+        ),
     ),
     "no_account": (
         "このサイトにはアカウントがありません",
         (
-            "元のサイトにはログインしていますが、このサイトにお客様のアカウントが見つかりませんでした。アカウントをお持ちのはずの場合は、"
-            "このサイトのサポートにお問い合わせください。"
+            "元のサイトにはログインしていますが、このサイトにお客様のアカウントが見つかりませんでした。"
+            "アカウントをお持ちのはずの場合は、このサイトのサポートにお問い合わせください。"
         ),
     ),
     "session_ended": (
         "もう一度ログインしてください",
-        "このリンクを開く前に、セッションが終了しました。もう一度ログインしてから、新しいリンクを開いてください。",
+        (
+            "このリンクを開く前に、セッションが終了しました。もう一度ログインしてから、"
+            "新しいリンクを開いてください。"
+        ),
     ),
     "refused": (
         "リクエストは拒否されました",
@@ -231,10 +275,21 @@ JAPANESE: PageTexts = {
     ),
     "unavailable": (
         "しばらくしてからもう一度お試しください",
-        "ただいまログインできませんでした。少し待ってから、このページを再読み込みしてください。それでもうまくいかない場合は、新しいリンクを取得してください。",
+        (
+            "ただいまログインできませんでした。少し待ってから、このページを再読み込みしてください。"
+            "それでもうまくいかない場合は、新しいリンクを取得してください。"
+        ),
+    ),
+    "cookies_blocked": (
+        "Cookie がブロックされています",
+        (
+            "ログインするには、このサイトの Cookie が必要です。ブラウザーでこのサイトの "
+            "Cookie を許可してから、もう一度お試しください。"
+        ),
     ),
     "one_moment": "しばらくお待ちください",
     "proceed": "続ける",
+    "try_again": "もう一度試す",
     "without_link": "このリンクを使わずに続ける",
     "sign_in": "ログイン",
 }

@@ -173,6 +173,18 @@ def arrival_page(request: Request, url: str, *headers: tuple[str, str]) -> Respo
     return _document(200, language, title, "", [(url, label)], *headers, head=head)
 
 
+def cookies_blocked_page(request: Request, url: str) -> Response:
+    """Return the page for a browser that did not send a cookie back.
+
+    :param url: the link once more. Nothing loads it but a click, so that there can be no loop.
+    """
+    accepted = request.header("accept-language")
+    language = language_for(accepted, "cookies_blocked", "try_again")
+    title, text = language.texts["cookies_blocked"]
+    body = f"<p>{escape(text)}</p>"
+    return _document(400, language, title, body, [(url, language.texts["try_again"])])
+
+
 def _document(
     status: int,
     language: Language,

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from ..crypto import base64url
 from ..errors import ConfigurationError, SessionUnavailable
-from ..http.cookies import Cookie
+from ..http.cookies import Cookie, CookieAttributes
 from ..http.messages import Request, Response
 
 CallApp = Callable[[Request], "Response | Awaitable[Response]"]
@@ -211,6 +211,14 @@ class SessionAdapter:
             `SessionUnavailable` after 5 seconds or when the app fails.
         """
 
+    def attributes_of(self, name: str) -> CookieAttributes | None:
+        """Return the attributes with which `establish` sets a cookie that the app sets as well.
+
+        The first responses of the app are compared with them, so that one warning tells of a copy
+        that the app could not delete. Default: None, the cookie is not compared.
+        """
+        return None
+
     def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
         """Return the session that the request carries, or None.
 
@@ -249,6 +257,8 @@ class SignInAdapter(SessionAdapter):
     #: Returns the `REMOTE_USER` of a session for a WSGI app, or None for no user. None: the adapter
     #: sets no `REMOTE_USER`.
     remote_user: Callable[[UserSession], str | None] | None = None
+    #: The path of the app's own log-out page, which ends the session too. None: there is none.
+    sign_out_path: str | None = None
 
     def start(self, user: Mapping[str, Any] | str, *, remember: bool) -> Session:
         """Create a session for a user; called by `Handle.sign_in`. Never waits.

@@ -15,12 +15,13 @@ from ..errors import ConfigurationError
 from ..http.cookies import (
     Cookie,
     CookieAttributes,
+    CookieName,
     CookieOptions,
     deletion,
-    is_cookie_name,
     is_cookie_value,
 )
 from ..http.messages import Request
+from .app_context import in_app_context
 from .base import (
     MAX_UNVERIFIED,
     SECRET_LENGTH,
@@ -30,13 +31,18 @@ from .base import (
     exposed_of,
     names_of,
     refuse_cookie_in_id,
+    session_id,
 )
+from .cookie_names import attributes_by_name, delete_copies
 from .probe import AppProbe
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 logger = logging.getLogger("ott_middleware")
+
+# A proxy may take no more than 4 KiB of headers.
+_MOST_COPIES = 16
 
 Values = Mapping[str, str]
 Info = Mapping[str, Any] | None
@@ -67,15 +73,22 @@ class CookieSession(SessionAdapter):
     The bare name (`session="sessionid"`, which is `CookieSession("sessionid")`) is safe only where
     the app gives a new key at sign-in, and both sites share the session store.
 
-    :param names: the cookies; what a request has of them is carried.
+    :param names: the cookies; what a request has of them is carried. `"access_token_*"` stands for
+        the numbered parts of a cookie that was too long for one: `access_token_0`, `access_token_1`
+        and so on. A `CookieName` has attributes of its own.
     :param validate: takes the cookies' values by name and returns None unless a user is signed in,
         else a mapping that may hold `id`, `user_id`, `user` (a mapping) and `expires_at` (an aware
         datetime). It must return None for an anonymous session, even if the store knows the
-        session. An `id` that is a cookie's value is refused. May be `async def`.
+        session. Without an `id` the session's id is made of the `user_id`, and names all sessions
+        of the user; where that is not known either, it is a hash of the values. An `id` that is a
+        cookie's value is refused. May be `async def`.
     :param probe: a path of the wrapped app that responds with 2xx to signed-in users, and with
         another status to all others, anonymous sessions included. It is asked in process, by a GET
         with only `Cookie`, `Host` and `Accept`; a JSON object in the response becomes the `user`,
-        and that object's `id` the `user_id`.
+        and that object's `id` the `user_id`. For an app that responds with 2xx to all visitors,
+        pass the path and a text that its page shows to signed-in users alone:
+        `("/prefs", "Sign out")`. The text is looked for in the first 64 KiB. Choose a page that
+        shows nothing that visitors write.
     :param expose: the fields that the `user` has, beside its `id`, of those that `validate` or
         `probe` tell of. Default: all of them.
     :param renews_key: whether the app gives a session a new key at sign-in, so that no key from
@@ -87,28 +100,24 @@ class CookieSession(SessionAdapter):
 
     def __init__(
         self,
-        *names: str,
+        *names: str | CookieName,
         validate: Validate | None = None,
-        probe: str | None = None,
+        probe: str | tuple[str, str] | None = None,
         expose: Iterable[str] | None = None,
         renews_key: bool = False,
         **cookie: Unpack[CookieOptions],
     ) -> None:
         if not names:
             raise ConfigurationError("session: name the cookie, as CookieSession('sessionid')")
-        for name in names:
-            if not is_cookie_name(name):
-                raise ConfigurationError(f"session: {name!r} is not a cookie name")
+        self._attributes, self._numbered = attributes_by_name(names, cookie)
         if validate is not None and not callable(validate):
             raise ConfigurationError(f"validate: {validate!r}; pass a function of the values")
         if validate is not None and probe is not None:
             raise ConfigurationError("validate and probe: pass one of them; both decide the same")
         if not isinstance(renews_key, bool):  # "no" would count as yes
             raise ConfigurationError(f"renews_key: {renews_key!r}; use True or False")
-        self.attributes = CookieAttributes(**cookie)
-        self.attributes.check(names)
-        self.cookie_names = names
-        self.strict = self.attributes.strict
+        self.cookie_names = tuple(self._attributes)
+        self.strict = any(each.strict for each in self._attributes.values())
         self._exposed = None if expose is None else names_of("expose", expose)
         self._probe = None if probe is None else AppProbe(probe)
         self._ask: Callable[[Values], Any] | None = self._probe or validate
@@ -118,9 +127,10 @@ class CookieSession(SessionAdapter):
         # Without a probe or `validate`, all that is needed is in the request. Under ASGI a probe
         # suspends.
         self.blocks = self._ask is not None and blocks(self._ask)
-        self._warn_of_risks(renews_key)
+        given = [each.name if isinstance(each, CookieName) else each for each in names]
+        self._warn_of_risks(", ".join(map(repr, given)), renews_key)
 
-    def _warn_of_risks(self, renews_key: bool) -> None:
+    def _warn_of_risks(self, names: str, renews_key: bool) -> None:
         warnings: list[str] = []
         if not self.vouches:
             warnings.append(
@@ -137,13 +147,16 @@ class CookieSession(SessionAdapter):
                 "pass renews_key=True"
             )
         if warnings:
-            names = ", ".join(map(repr, self.cookie_names))
             logger.warning("CookieSession(%s): %s", names, ". Also: ".join(warnings))
 
     def bind(self, call_app: CallApp) -> None:
         if self._probe is not None:
             self._probe.bind(call_app)
             self.suspends = is_async(call_app)
+        elif self._ask is not None:
+            # A guess at the function: the interfaces' own is a method of an object with the app.
+            app = getattr(getattr(call_app, "__self__", None), "app", None)
+            self._ask = in_app_context(self._ask, app)
 
     def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
         values = self._values(request)
@@ -163,14 +176,22 @@ class CookieSession(SessionAdapter):
 
     def establish(self, session: Session, request: Request) -> list[Cookie]:
         values = self._unpack(session.token)
-        # The cookies that the session lacks are deleted: those of the visitor's own session would
-        # make a mixture of two sessions.
-        return [
-            self.attributes.cookie(name, values[name])
-            if name in values
-            else deletion(self.attributes.cookie(name, ""))
-            for name in self.cookie_names
-        ]
+        cookies: list[Cookie] = []
+        copies: list[Cookie] = []
+        for name, attributes in self._attributes.items():
+            is_there = any(request.cookies(name))
+            if name in values:
+                cookies.append(attributes.cookie(name, values[name]))
+                copies += delete_copies(cookies[-1], request) if is_there else []
+            # The cookies that the session lacks are deleted: those of the visitor's own session
+            # would make a mixture of two sessions. (Numbered parts, if the browser has sent them.)
+            elif is_there or name not in self._numbered:
+                cookies.append(deletion(attributes.cookie(name, "")))
+        # Last what counts, for a client that knows a cookie by its name alone.
+        return [*copies[:_MOST_COPIES], *cookies]
+
+    def attributes_of(self, name: str) -> CookieAttributes | None:
+        return self._attributes.get(name)
 
     def _values(self, request: Request) -> dict[str, str]:
         values: dict[str, str] = {}
@@ -198,10 +219,6 @@ class CookieSession(SessionAdapter):
             return None
         if not isinstance(info, Mapping):
             raise TypeError(f"validate returned {type(info).__name__}: return None or a mapping")
-        given = info.get("id")
-        session_id = str(given) if given else self._id(values)
-        # `current` may be called without a middleware and its check of the id.
-        refuse_cookie_in_id(session_id, values.values(), where=f"{type(self).__name__}.validate")
         raw = {name: value for name, value in info.items() if name != "id"}
         safe = _remove_cookies(values, raw)
         if safe != raw and not self._warned_of_repeats:
@@ -211,18 +228,28 @@ class CookieSession(SessionAdapter):
                 "left out there",
                 type(self).__name__,
             )
-        user_id, user = safe.get("user_id"), safe.get("user")
+        user_id, user = _user_id(safe.get("user_id")), safe.get("user")
+        given = info.get("id")
+        named = str(given) if given else self._id(values, user_id)
+        # `current` may be called without a middleware and its check of the id.
+        refuse_cookie_in_id(named, values.values(), where=f"{type(self).__name__}.validate")
         if user is not None and self._exposed is not None:
             user = exposed_of(user, ("id", *self._exposed))
         return Session(
-            id=session_id,
+            id=named,
             token=self._pack(values),
-            user_id=None if user_id is None else str(user_id),
+            user_id=user_id,
             user=user,
             expires_at=info.get("expires_at"),
         )
 
-    def _id(self, values: Values) -> str:
+    def _id(self, values: Values, user_id: str | None) -> str:
+        # The failure: an app signs its cookie anew with each response. The id is made of the user;
+        # made of the values, it would find no token of the cookie before, to count or to revoke.
+        if user_id is not None:
+            # The names keep users of two apps apart, and the user's id is last: no id, whatever is
+            # in it, makes the id of another user.
+            return session_id("cookie", json.dumps(sorted(self.cookie_names)), user_id)
         named = json.dumps(sorted(values.items())).encode("ascii")
         return base64url(hashlib.sha256(b"ott_middleware cookie session " + named).digest())
 
@@ -243,6 +270,12 @@ class CookieSession(SessionAdapter):
         named = {name: values[name] for name in self.cookie_names if values.get(name)}
         valid = all(isinstance(each, str) and is_cookie_value(each) for each in named.values())
         return named if valid else {}
+
+
+def _user_id(value: Any) -> str | None:
+    # A flag or a list is no id: "True" would be one user to all who have it.
+    is_id = not isinstance(value, (bool, bytes, Mapping, list, tuple, set))
+    return str(value) or None if value is not None and is_id else None
 
 
 def _remove_cookies(values: Values, info: Any) -> Any:

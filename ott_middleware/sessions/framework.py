@@ -12,6 +12,7 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, TypedDict
 
@@ -148,6 +149,13 @@ class FrameworkSession(SessionAdapter):
         """
         raise TypeError(f"{type(self).__name__} must define begin()")
 
+    def local_context(self, *, waits: bool) -> AbstractContextManager[Any]:
+        """Return the context of this site's app in which `match` finds a user.
+
+        :param waits: whether `match` is async: the context must not block then. Default: none.
+        """
+        return nullcontext()
+
     # What is the same for all.
 
     def expose(self, session: Session) -> Session:
@@ -165,13 +173,15 @@ class FrameworkSession(SessionAdapter):
         session, found, is_own = self._look_up(session)
         if is_own or found is None:
             return found
-        return self._to_local(session, found, self._match_user(session))
+        with self.local_context(waits=False):
+            return self._to_local(session, found, self._match_user(session))
 
     async def _resolve_async(self, session: Session) -> Session | None:
         session, found, is_own = await on_loop(self._look_up)(session)
         if is_own or found is None:
             return found  # type: ignore[no-any-return]  # of `_look_up`
-        person = await self._match_user(session)
+        with self.local_context(waits=True):
+            person = await self._match_user(session)
         return await on_loop(self._to_local)(session, found, person)  # type: ignore[no-any-return]  # the same
 
     def establish(self, session: Session, request: Request) -> Iterable[Cookie]:
@@ -233,17 +243,17 @@ class FrameworkSession(SessionAdapter):
             raise TypeError("match gave an awaitable: make it `async def`")
         # No value is no match: a query for None, False or "" might find a user.
         if person is None or person is False or person == "":
-            raise NoAccount
+            given = "there is no match=" if self._match is None else f"match= returned {person!r}"
+            raise NoAccount(why=f"{type(self).__name__}: {given} for {self._origin_of(session)}")
         session = replace(
             session, token="", expires_at=earlier(session.expires_at, found.expires_at)
         )
         known = self.known(session, person)
         if known is None:
-            logger.info(
-                "%s: no local user matches the session of the other site; redemption refused",
-                type(self).__name__,
+            raise NoAccount(
+                why=f"{type(self).__name__}: no local user is the one that match= returned for "
+                + self._origin_of(session)
             )
-            raise NoAccount
         return replace(
             known,
             # Session ids of two sites may collide: a derived id keeps revoke() from other tokens.
@@ -255,6 +265,15 @@ class FrameworkSession(SessionAdapter):
             expires_at=earlier(known.expires_at, session.expires_at),
             persistent=known.persistent and session.persistent,
         )
+
+    def _origin_of(self, session: Session) -> str:
+        """Return, for the log, what kind of site a session is from."""
+        kind, _, sealed = session.token.rpartition(".")
+        kinds = ("django", "flask", "starlette", self.kind, *(each.kind for each in self._sources))
+        # The token of an unsealed session is its cookie's value: no part of it is shown.
+        if sealed.endswith(";") and kind in kinds:
+            return f"a session of a {kind} site with another secret"
+        return "a session of another kind of site"
 
     def _seal(self, cookie: str, session: Session | None = None) -> str:
         return seal_session(cookie, session, kind=self.kind, secrets=self.secrets())

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..concurrency import choose_sync_calls, on_loop
+from ..concurrency import drive, inline, on_loop
 from ..errors import NoAccount, SessionExpired
 from ..http.cookies import Cookie
 from ..http.encoding import to_json
@@ -80,7 +80,7 @@ class AdapterDriver:
         return {name: value for name, value in after.items() if value}
 
     def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        bind, run = (on_loop, asyncio.run) if self._on_loop else choose_sync_calls(method)
+        bind, run = (on_loop, asyncio.run) if self._on_loop else (inline, drive)
 
         async def call() -> Any:
             return await bind(method)(*arguments)

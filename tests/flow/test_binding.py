@@ -285,12 +285,12 @@ class TestOwnToken:
     ) -> None:
         class Broken(Plain):
             def own_hosts(self) -> Collection[str]:
-                raise LookupError("secret")
+                raise LookupError("milk")
 
         site = serve(world, session=Broken(person("alice")))
         token = site.token(audience=B)
         assert site.verify(token, {"host": "a.example"}).code == "SESSION_UNAVAILABLE"
-        assert "secret" not in caplog.text
+        assert "milk" not in caplog.text
         assert site.verify(token, audience=B).status == 200
 
     @pytest.mark.parametrize("names", [7, None, [7], "a.example"])
@@ -360,7 +360,7 @@ class TestServerThatNamesAnAudience:
         answer = site.verify(site.token(audience=B), audience=B)
         assert answer.json()["user"] == {"id": "alice"}
 
-    @pytest.mark.parametrize("exposed", [LookupError("secret"), None])
+    @pytest.mark.parametrize("exposed", [LookupError("milk"), None])
     def test_adapter_that_fails_to_expose(
         self, world: World, caplog: pytest.LogCaptureFixture, exposed: Any
     ) -> None:
@@ -376,7 +376,7 @@ class TestServerThatNamesAnAudience:
         answer = site.verify(site.token(audience=B), audience=B)
         assert is_kept_from(answer)
         assert answer.code == "SESSION_UNAVAILABLE"
-        assert "secret" not in caplog.text
+        assert "milk" not in caplog.text
 
     @pytest.mark.parametrize(
         "headers",

@@ -15,9 +15,9 @@ from ott_middleware.concurrency import (
     call_backend,
     call_hook,
     check_service_call,
-    choose_sync_calls,
+    choose_run,
     drive,
-    in_caller,
+    drive_waiting,
     in_thread,
     inline,
     is_async,
@@ -180,7 +180,7 @@ class Promise:
         yield
 
 
-@pytest.mark.parametrize("function", [waiting, Plug().promise, Promise])
+@pytest.mark.parametrize("function", [lambda: waiting(), Plug().promise, Promise])
 def test_inline_refuses_awaitables_by_name(function: Callable[..., Any]) -> None:
     # A coroutine that was left unclosed would warn, which is an error here.
     with pytest.raises(TypeError) as caught:
@@ -197,7 +197,7 @@ def test_errors_of_a_function_are_those_of_its_call() -> None:
 
     with pytest.raises(KeyError):
         drive(inline(failing)())
-    for bind in (on_loop, in_caller):
+    for bind in (on_loop, inline):
         with pytest.raises(KeyError):
             run(bind(failing)())
 
@@ -259,7 +259,7 @@ def test_drive_names_who_waits_for_something_else_than_a_coroutine() -> None:
         drive(whole())
 
 
-@pytest.mark.parametrize("bind", [inline, on_loop, in_caller])
+@pytest.mark.parametrize("bind", [inline, on_loop])
 def test_a_stop_iteration_is_an_error_and_no_answer(bind: Callable[..., Any]) -> None:
     # A naive driver takes it for the coroutine's end, and a bare thread hangs with it.
     finish = drive if bind is inline else run
@@ -269,9 +269,8 @@ def test_a_stop_iteration_is_an_error_and_no_answer(bind: Callable[..., Any]) ->
 
 
 def test_a_stop_iteration_in_a_thread_names_its_function() -> None:
-    for call in (on_loop(exhausted), in_caller(exhausted)):
-        with pytest.raises(RuntimeError, match=r"^exhausted raised StopIteration$"):
-            run(call())
+    with pytest.raises(RuntimeError, match=r"^exhausted raised StopIteration$"):
+        run(on_loop(exhausted)())
     with pytest.raises(RuntimeError, match=r"^exhausted raised StopIteration$"):
         asyncio.run(_await(in_thread(exhausted)))
 
@@ -359,7 +358,7 @@ def test_sensitive_functions_share_the_thread_for_sensitive_code() -> None:
     run(whole())
 
 
-@pytest.mark.parametrize("bind", [on_loop, in_caller])
+@pytest.mark.parametrize("bind", [on_loop, inline])
 @pytest.mark.parametrize("plug", [Plug(), Sensitive(), Memory(), Suspending()])
 def test_context_variables_go_along_and_come_back(bind: Callable[..., Any], plug: Plug) -> None:
     async def whole() -> None:
@@ -395,29 +394,50 @@ def test_a_cancelled_thread_runs_to_its_end() -> None:
 # Asynchronous hooks for synchronous callers.
 
 
-def test_plain_functions_run_in_the_thread_that_waits() -> None:
+def test_inline_runs_coroutine_functions_on_loops_of_their_own() -> None:
     here = threading.get_ident()
+    learns = Plug()
+    late = inline(learns.promise)
+    learns.suspends = True  # type: ignore[attr-defined]  # as an adapter that is bound to an app
+
+    async def elsewhere() -> tuple[int, int]:
+        # What must run in one thread runs in the one that waits.
+        sensitive = sync_to_async(threading.get_ident, thread_sensitive=True)
+        return threading.get_ident(), await sensitive()
 
     async def whole() -> tuple[Any, ...]:
         return (
-            await in_caller(whose_thread)(),
-            await in_caller(Memory().thread)(),
-            await in_caller(waiting)(1),
-            await in_caller(Plug().promise)(),
+            await inline(whose_thread)(),
+            await inline(waiting)(1),
+            await inline(Suspending().promise)(),
+            await late(),
+            await inline(elsewhere)(),
         )
 
-    assert run_on_own_loop(whole()) == (here, here, ((1,), {}), "later")
+    first, *others, (loop, sensitive) = drive(whole())
+    assert (first, sensitive) == (here, here)
+    assert loop != here
+    assert others == [((1,), {}), "later", "later"]
+
+
+def test_inline_awaits_where_a_loop_runs() -> None:
+    async def whole() -> int:
+        async def inside() -> int:
+            return threading.get_ident()
+
+        called: int = await inline(inside)()
+        return called
+
+    assert run(whole()) == threading.get_ident()
 
 
 def test_context_variables_cross_to_a_loop_of_its_own_and_back() -> None:
-    async def whole() -> str:
-        before = WHO.get()
-        WHO.set("changed there")
-        return before
+    async def swap() -> str:
+        return Plug().swap("changed there")
 
     def caller() -> None:
         WHO.set("alice")
-        assert run_on_own_loop(whole()) == "alice"
+        assert run_on_own_loop(swap) == "alice"
         assert WHO.get() == "changed there"
 
     contextvars.copy_context().run(caller)
@@ -431,11 +451,13 @@ def test_where_a_loop_runs_nothing_is_begun() -> None:
 
     async def caller() -> None:
         with pytest.raises(RuntimeError, match="event loop"):
-            run_on_own_loop(whole())
+            drive_waiting(whole())
 
     # A coroutine that was left unclosed would warn, which is an error here.
     run(caller())
     assert begun == []
+    drive_waiting(whole())
+    assert begun == [True]
 
 
 def test_errors_of_a_coroutine_come_out() -> None:
@@ -444,27 +466,27 @@ def test_errors_of_a_coroutine_come_out() -> None:
         raise KeyError("k")
 
     with pytest.raises(KeyError):
-        run_on_own_loop(failing())
+        run_on_own_loop(failing)
 
     async def stopping() -> None:
         exhausted()
 
     with pytest.raises(RuntimeError, match="raised StopIteration"):
-        run_on_own_loop(stopping())
+        run_on_own_loop(stopping)
 
 
 @pytest.mark.parametrize(
-    ("hooks", "colour"),
+    ("hooks", "runs"),
     [
-        ((), (inline, drive)),
-        ((None, None), (inline, drive)),
-        ((plain, None, Plug().method), (inline, drive)),
-        ((plain, waiting), (in_caller, run_on_own_loop)),
-        ((None, Suspending().promise), (in_caller, run_on_own_loop)),
+        ((), drive),
+        ((None, None), drive),
+        ((plain, None, Plug().method), drive),
+        ((plain, waiting), drive_waiting),
+        ((None, Suspending().promise), drive_waiting),
     ],
 )
-def test_one_asynchronous_hook_decides_the_colour(hooks: Any, colour: Any) -> None:
-    assert choose_sync_calls(*hooks) == colour
+def test_one_asynchronous_hook_decides_how_coroutines_run(hooks: Any, runs: Any) -> None:
+    assert choose_run(*hooks) is runs
 
 
 def test_whether_a_loop_runs() -> None:

@@ -41,6 +41,7 @@ FOREIGN = [
 # Each part imports only what stands before it in this list.
 LAYERS = (
     *(
+        "reasons",
         "errors",
         "clock",
         "lazy",
@@ -48,11 +49,12 @@ LAYERS = (
         "crypto",
         "http",
         "context",
+        "greenlets",
         "concurrency",
         "sessions",
         "backends",
     ),
-    *("tokens", "page_options", "options", "flow", "interfaces", "middleware", "paste"),
+    *("tokens", "page_options", "apps", "options", "flow", "interfaces", "middleware", "paste"),
 )
 
 
@@ -158,7 +160,7 @@ def test_one_bridge_knows_synchronous_from_asynchronous() -> None:
         "testing.adapter_driver",
     }
     known = {".".join(name.split(".")[:2]) for name in knowing}
-    bridge = {"concurrency", "interfaces.asgi_probe", "middleware"}
+    bridge = {"concurrency", "greenlets", "interfaces.asgi_probe", "middleware"}
     assert known == {*bridge, *own}
 
 
@@ -166,8 +168,10 @@ def test_nothing_else_is_imported_than_what_is_declared() -> None:
     foreign = set().union(*(tops(imports_of(name)[1]) for name in MODULES))
     optional = {
         "django",
+        "eventlet",
         "flask",
         "flask_login",
+        "gevent",
         "itsdangerous",
         "redis",
         "sqlalchemy",

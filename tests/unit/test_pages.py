@@ -18,6 +18,7 @@ from ott_middleware.errors import (
     InvalidOrigin,
     InvalidToken,
     MissingOrNullOrigin,
+    NoAccount,
     PayloadTooLarge,
     RequestError,
     SessionExpired,
@@ -26,7 +27,14 @@ from ott_middleware.errors import (
 )
 from ott_middleware.http import languages
 from ott_middleware.http.messages import Request, Response
-from ott_middleware.http.pages import Page, arrival_page, error_page, render, render_own
+from ott_middleware.http.pages import (
+    Page,
+    arrival_page,
+    cookies_blocked_page,
+    error_page,
+    render,
+    render_own,
+)
 
 
 class Document(HTMLParser):
@@ -50,12 +58,6 @@ class Document(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def NoAccount() -> RequestError:  # noqa: N802 - stands for a class
-    error = RequestError()
-    vars(error)["code"] = "NO_ACCOUNT"
-    return error
-
-
 def request(target: str = "/x", query: str = "", method: str = "GET", **headers: str) -> Request:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Request(method, "http", target, target, query, named)
@@ -74,7 +76,11 @@ def shown(
     return render(page_of(error, asked, login_url, **more), error)
 
 
-PAGES = [shown(InvalidToken()), arrival_page(request(), "/x?ott=T")]
+PAGES = [
+    shown(InvalidToken()),
+    arrival_page(request(), "/x?ott=T"),
+    cookies_blocked_page(request(), "/x?ott=T"),
+]
 NAMES = ["html", "head", "meta", "meta", "title", "style", "body", "main", "h1"]
 
 
@@ -314,6 +320,17 @@ class TestArrivalPage:
         document = Document(arrival_page(request(accept_language="fr"), "/x?ott=T"))
         assert document.all("html") == [{"lang": "fr", "dir": "ltr"}]
         assert document.texts["a"] == "Continuer"
+
+
+class TestCookiesBlockedPage:
+    def test_offers_the_link_and_loads_nothing(self) -> None:
+        page = cookies_blocked_page(request(accept_language="es"), "/x?a=1&ott=T")
+        document = Document(page)
+        assert page.status == 400
+        assert document.texts["h1"] == "Las cookies están bloqueadas"
+        assert document.all("a") == [{"href": "/x?a=1&ott=T"}]
+        assert document.texts["a"] == "Intentar de nuevo"
+        assert b"http-equiv" not in page.body
 
 
 @given(st.text(st.characters(max_codepoint=0x2FFF), min_size=1))

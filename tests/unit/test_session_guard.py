@@ -8,7 +8,7 @@ import pytest
 from harness import NOW, Clock, Members, WaitingMembers, moment, person
 
 from ott_middleware import SealedSession, Session, SignInAdapter
-from ott_middleware.concurrency import choose_sync_calls, drive, inline, on_loop
+from ott_middleware.concurrency import choose_run, drive, inline, on_loop
 from ott_middleware.errors import SessionExpired, SessionUnavailable
 from ott_middleware.flow.session_guard import SessionGuard
 from ott_middleware.http import Cookie, Request
@@ -119,8 +119,7 @@ def test_in_a_thread_of_an_asynchronous_app_a_blocking_adapter_may_block() -> No
 
 def test_a_synchronous_front_waits_for_an_adapter_that_waits() -> None:
     adapter = WaitingMembers(ALICE)
-    bind, run = choose_sync_calls(adapter.current)
-    guard = keep(adapter, bind=bind, run=run)
+    guard = keep(adapter, bind=inline, run=choose_run(adapter.current))
     assert guard.current_now(request()) is ALICE
 
 

@@ -1,0 +1,13 @@
+"""Serves `greenlet_served` by eventlet: newer gunicorns have no worker for it."""
+
+import sys
+
+import eventlet
+
+eventlet.monkey_patch()
+
+if __name__ == "__main__":
+    import eventlet.wsgi
+    from greenlet_served import wsgi
+
+    eventlet.wsgi.server(eventlet.listen(("127.0.0.1", int(sys.argv[1]))), wsgi)
