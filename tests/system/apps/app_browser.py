@@ -30,7 +30,11 @@ class Browser(Visitor):
         sent = {**NAVIGATION, **{name.replace("_", "-"): text for name, text in headers.items()}}
         response = self.client.request(method, url, content=body or None, headers=sent)
         pairs = [(name.lower(), value) for name, value in response.headers.multi_items()]
-        return Answer(response.status_code, pairs, response.content)
+        answer = Answer(response.status_code, pairs, response.content)
+        parts = urlsplit(url)
+        lines = self.lines.setdefault(f"{parts.scheme}://{parts.netloc}", {})
+        lines.update((line.partition("=")[0], line) for line in answer.all("set-cookie"))
+        return answer
 
     def open(self, url: str, **headers: str) -> tuple[str, Answer]:
         """Follow redirects; return where they led, and the response there."""
@@ -55,6 +59,12 @@ class Browser(Visitor):
                 **headers,
             },
         )
+
+    def cookie(self, origin: str, name: str) -> str:
+        """Return the value of a site's cookie, as its own script reads it."""
+        host = urlsplit(origin).hostname
+        jar = self.client.cookies.jar
+        return next(each.value or "" for each in jar if (each.name, each.domain) == (name, host))
 
     def read(self, url: str) -> str:
         return self.open(url)[1].body.decode("utf-8", "replace")
@@ -125,11 +135,7 @@ class Post:
         fields = dict(self.fields)
         if self.csrf is not None:
             cookie, name = self.csrf
-            host = urlsplit(origin).hostname
-            jar = browser.client.cookies.jar
-            fields[name] = next(
-                each.value or "" for each in jar if (each.name, each.domain) == (cookie, host)
-            )
+            fields[name] = browser.cookie(origin, cookie)
         answer = browser.post(origin + self.path, fields, **FROM_SCRIPT)
         assert answer.status < 400, (answer.status, answer.body)
 

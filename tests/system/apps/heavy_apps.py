@@ -144,7 +144,7 @@ HEAVY = (
         requires=("calibreweb==0.6.27",),
         server="waitress",
         page="/me",
-        mark="admin",
+        mark="top_user",
         sign_in=Fill("/login", {"username": "admin", "password": "admin123"}),
         sign_out=Visit("/logout"),
         shares="the configuration folder",

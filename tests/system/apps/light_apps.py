@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from app_browser import Fill, Post, Press, Send, Visit
+from app_browser import FROM_SCRIPT, Browser, Fill, Post, Press, Send, Visit
 from app_rows import App
 from app_site_words import EMAIL, NAME, PASSWORD
+
+
+def sign_out_after_a_change(browser: Browser, origin: str) -> None:
+    """Send the token against CSRF, as the app's script does, which reads it in a cookie."""
+    token = browser.cookie(origin, "csrf_access_token")
+    changed = browser.post(origin + "/me", {}, x_csrf_token=token, **FROM_SCRIPT)
+    assert (changed.status, changed.json()["changed"]) == (200, True)
+    assert "HttpOnly" not in browser.lines[origin]["csrf_access_token"]
+    Post("/logout")(browser, origin)
+
 
 LIGHT = (
     App(
@@ -129,6 +139,18 @@ LIGHT = (
         sign_out=Post("/logout"),
         shares="the database and secret key",
         prepare=True,
+    ),
+    App(
+        name="Flask-JWT-Extended",
+        site="flask_jwt_extended",
+        family="Flask",
+        requires=("flask-jwt-extended==4.7.4",),
+        server="waitress",
+        page="/me",
+        mark=NAME,
+        sign_in=Send("/login", {"username": NAME, "password": PASSWORD}),
+        sign_out=sign_out_after_a_change,
+        shares="`JWT_SECRET_KEY`",
     ),
     App(
         name="django-allauth",

@@ -23,5 +23,7 @@ async def reply(message: chainlit.Message) -> None:
 
 
 application = OTTMiddleware(
-    app, session=CookieSession("access_token", probe="/user", renews_key=True), **options()
+    app,
+    session=CookieSession("access_token", "access_token_*", probe="/user", renews_key=True),
+    **options(),
 )
