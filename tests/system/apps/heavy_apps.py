@@ -8,6 +8,7 @@ import re
 from app_browser import Browser, Fill, Post, Press, Visit
 from app_rows import App
 from app_site_words import EMAIL, NAME, PASSWORD
+from light_apps import LIGHT
 
 
 def sign_in_to_superset(browser: Browser, origin: str) -> None:
@@ -26,6 +27,15 @@ def sign_in_to_trac(browser: Browser, origin: str) -> None:
     known = base64.b64encode(f"{NAME}:{PASSWORD}".encode()).decode()
     answer = browser.get(origin + "/login", authorization=f"Basic {known}")
     assert answer.status in (302, 303), answer.body
+
+
+def no_form(browser: Browser, origin: str) -> None:
+    """MLflow has no log-in page: users come from another app."""
+
+
+def ask_for_log_out(browser: Browser, origin: str) -> None:
+    """Ask for the page that ends the session, though the app has none of that name."""
+    browser.get(origin + "/logout")
 
 
 HEAVY = (
@@ -150,6 +160,21 @@ HEAVY = (
         shares="the configuration folder",
         prepare=True,
         environment="calibre",
+        slow=True,
+    ),
+    App(
+        name="MLflow",
+        site="mlflow",
+        family="Flask",
+        requires=("mlflow[auth]==3.17.2",),
+        server="waitress",
+        page="/api/2.0/mlflow/users/current",
+        mark='"username":"ada"',
+        sign_in=no_form,
+        sign_out=ask_for_log_out,
+        shares="the users' names; users come from SQLAdmin above",
+        environment="mlflow",
+        source=next(app for app in LIGHT if app.site == "sqladmin"),
         slow=True,
     ),
 )
