@@ -141,6 +141,7 @@ class Handle:
         """`generate`, awaited."""
         session = session or await self.asession()
         if session is None:
+            self.services.guard.warn_of_missing_user(self.request)
             raise Unauthorized
         with using_request(self.request):
             token = await self.services.tokens.agenerate(
@@ -148,6 +149,7 @@ class Handle:
             )
             if self._asks_again(session):
                 await self.services.confirm(session, self.request)
+        self.services.reports.generated(token, session, audience, channel)
         return token
 
     def _generate(
@@ -160,6 +162,7 @@ class Handle:
     ) -> str:
         session = session or self.session
         if session is None:
+            self.services.guard.warn_of_missing_user(self.request)
             raise Unauthorized
         with using_request(self.request):
             token = self.services.tokens.generate(
@@ -167,6 +170,7 @@ class Handle:
             )
             if self._asks_again(session):
                 self._confirm_now(session, method)
+        self.services.reports.generated(token, session, audience, channel)
         return token
 
     def _asks_again(self, session: Session) -> bool:

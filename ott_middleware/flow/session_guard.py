@@ -19,6 +19,7 @@ from ..concurrency import (
     on_running_loop,
 )
 from ..errors import OTTError, SessionExpired, SessionUnavailable
+from ..hooks import WrongResult, naming
 from ..http.cookies import Cookie
 from ..http.messages import Request
 from ..sessions.base import (
@@ -30,6 +31,7 @@ from ..sessions.base import (
     cookie_values,
     refuse_cookie_in_id,
 )
+from .third_party import ThirdPartyWarning
 
 logger = logging.getLogger("ott_middleware")
 
@@ -55,6 +57,9 @@ class SessionGuard:
         self._run = run
         self.now = clock
         self._name = type(adapter).__name__
+        self._knows_users = False
+        #: Warns of cookies that a browser drops.
+        self.third_party = ThirdPartyWarning()
         self._current = bind(adapter.current)
         self._current_now = inline(adapter.current)
         self._establish = bind(adapter.establish)
@@ -79,6 +84,7 @@ class SessionGuard:
         # An adapter may keep the value out of `token`: the request's own cookies count as well.
         sent = [value for name in self.adapter.cookie_names for value in request.cookies(name)]
         self.check_id(session, sent, "current")
+        self._knows_users = True
         return session
 
     def why_no_session(self, request: Request) -> str:
@@ -88,6 +94,13 @@ class SessionGuard:
             listed = " and ".join(map(repr, names))
             return f"no session: the request has no cookie {listed}, which {self._name} reads"
         return f"no session: {self._name}.current found none that is live and safe to use"
+
+    def warn_of_missing_user(self, request: Request) -> None:
+        """Log where the user of a request may be, once, if the adapter has found no user yet."""
+        text = None if self._knows_users else self.adapter.explain_missing_user(request)
+        if text is not None:
+            self._knows_users = True
+            logger.warning("%s", text)
 
     def check_id(self, session: Session, values: Iterable[str], method: str) -> None:
         """Check that a session's id is neither one of its cookies nor one of these values.
@@ -135,11 +148,8 @@ class SessionGuard:
         :raises SessionUnavailable: the adapter failed.
         """
         name = f"{self._name}.expose"
-        try:
+        with naming(name):
             exposed: Any = self.adapter.expose(session)
-        except Exception as error:
-            # Only the type: the text of an adapter's exception may quote a cookie.
-            raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
         if not isinstance(exposed, Session):
             raise SessionUnavailable(f"{name} returned a {type(exposed).__name__}")
         return exposed
@@ -157,9 +167,15 @@ class SessionGuard:
     async def _cookies(self, session: Session, request: Request) -> tuple[Cookie, ...]:
         # Iterated in here, where failures are caught: an iterable may fail late, or hold no cookie.
         cookies = await self._establish(session, request)
+        if not isinstance(cookies, Iterable):
+            kind = type(cookies).__name__
+            raise WrongResult(f"{self._name}.establish returned a {kind}: return a list of Cookie")
         return tuple(self._cap_max_age(cookie, session, request) for cookie in cookies)
 
-    def _cap_max_age(self, cookie: Cookie, session: Session, request: Request) -> Cookie:
+    def _cap_max_age(self, cookie: object, session: Session, request: Request) -> Cookie:
+        if not isinstance(cookie, Cookie):
+            kind = type(cookie).__name__
+            raise WrongResult(f"{self._name}.establish returned a list with a {kind}: use Cookie")
         secure = cookie.secure if cookie.secure is not None else request.scheme == "https"
         max_age = cookie.max_age
         if max_age == 0:
@@ -218,7 +234,7 @@ class SessionGuard:
         if session is None or self._remote_user is None:
             return None
         try:
-            name: Any = await call_hook("remote_user", self._remote_user(UserSession.of(session)))
+            name: Any = await call_hook("remote_user=", self._remote_user(UserSession.of(session)))
         except OTTError as error:
             logger.error("%s: %s", type(error).__name__, error)
             return None

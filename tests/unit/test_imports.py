@@ -46,15 +46,27 @@ LAYERS = (
         "clock",
         "lazy",
         "forks",
+        "hooks",
         "crypto",
         "http",
         "context",
         "greenlets",
         "concurrency",
+        "events",
         "sessions",
         "backends",
     ),
-    *("tokens", "page_options", "apps", "options", "flow", "interfaces", "middleware", "paste"),
+    *(
+        "tokens",
+        "page_options",
+        "apps",
+        "options",
+        "flow",
+        "interfaces",
+        "middleware",
+        "paste",
+        "django",
+    ),
 )
 
 
