@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ..errors import ConfigurationError, SessionExpired, SessionUnavailable
+from ..errors import ConfigurationError, SessionExpired, SessionUnavailable, full_name
 from .base import Session, copy_as
 from .framework import FrameworkOptions, FrameworkSession, exposed_of
 from .lifetime import RESERVED_KEYS, earlier
@@ -160,9 +160,9 @@ class MappedSession(FrameworkSession):
         user_id = id_of(person)
         if user_id is None or callable(self._user):
             logger.error(
-                "%s: match returned a %s; return %s",
+                "%s: match returned %s; return %s",
                 type(self).__name__,
-                type(person).__name__,
+                full_name(person),
                 "a mapping of the session's values"
                 + ("" if callable(self._user) else ", or an id"),
             )

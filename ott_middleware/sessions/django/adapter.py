@@ -242,7 +242,8 @@ class DjangoSession(FrameworkSession):
         # A session may exist without a signed-in user.
         user = user_of(values) if SESSION_KEY in values else None
         if user is None:
-            self.keys_without_user.note(values)
+            # A user that is gone, or may not sign in any more, is kept in the right place.
+            self.keys_without_user.note(() if SESSION_KEY in values else values)
             return None
         end = end_of(store)
         if end is None:
