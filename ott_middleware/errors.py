@@ -294,16 +294,20 @@ def check_positive(name: str, value: object, unit: str, *, whole: bool = False) 
         raise ConfigurationError(f"{name}: {value!r}; use a positive number of {unit}")
 
 
+_KNOWN_MODULES = ("builtins", __name__.partition(".")[0])
+
+
 def full_name(thing: object) -> str:
     """Return the name of a class or function with its module, or "a" and the class of an object.
 
-    Many libraries have a `SessionMiddleware`: the module says which one is meant. Nothing of the
-    object itself is shown.
+    Many libraries have a `SessionMiddleware`: the module says which one is meant. A class of this
+    package has no other of its name. Nothing of the object itself is shown.
     """
     name = getattr(thing, "__qualname__", None)
     if isinstance(name, str):
         module = getattr(thing, "__module__", None)
-        return f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name
+        known = not isinstance(module, str) or module.partition(".")[0] in _KNOWN_MODULES
+        return name if known else f"{module}.{name}"
     return f"a {full_name(type(thing))}"
 
 
