@@ -45,6 +45,7 @@ class ASGIMiddleware:
         built.adapter.bind(probe.call_app)
         services = Services.build(built, parse_request=_parse_request, asynchronous=True)
         self.flow = Flow(services)
+        self._ask_flow = services.guard.in_own_thread(self.flow.decide)
         self._services = probe.services = services
         self._param = built.query_param
         self._respond = self._build_fast_path()
@@ -111,7 +112,7 @@ class ASGIMiddleware:
         del links
         handle = new_handle(self._services)
         with using_request(request):
-            outcome = await self.flow.decide(request, _reader(receive), handle)
+            outcome = await self._ask_flow(request, _reader(receive), handle)
         if isinstance(outcome, Response):
             await _send(outcome, request, send)
             return

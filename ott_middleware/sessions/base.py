@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
@@ -186,7 +187,8 @@ class SessionAdapter:
     blocks: bool = True
     #: Whether plain methods return awaitables.
     suspends: bool = False
-    #: Whether the blocking methods must run in asgiref's thread for thread-sensitive code.
+    #: Whether the blocking methods must run in asgiref's thread for thread-sensitive code: under
+    #: ASGI in one thread for each request. See `leave_thread`.
     thread_sensitive: bool = False
     #: Whether the app itself cannot see a session of the adapter's after the session has ended.
     bounds_app: bool = True
@@ -210,6 +212,17 @@ class SessionAdapter:
             app's `Response` (an awaitable of it under ASGI), its body cut at 64 KiB; raises
             `SessionUnavailable` after 5 seconds or when the app fails.
         """
+
+    def leave_thread(self) -> None:
+        """Close what a thread has opened for a request; called in the thread, before it ends.
+
+        Called only if the adapter is `thread_sensitive`. Default: Django's database connections,
+        if Django is there.
+        """
+        django: Any = sys.modules.get("django.db")
+        if django is not None:
+            # Django keeps connections by thread: each request would leave one open.
+            django.connections.close_all()
 
     def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
         """Return the session that the request carries, or None.
