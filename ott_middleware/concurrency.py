@@ -21,6 +21,7 @@ import asyncio
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -265,6 +266,23 @@ def refuse_on_loop(name: str) -> None:
         )
 
 
+def _describe(error: Exception) -> str:
+    """Return an error's kind; where it comes of a loop that is not asyncio's, also the cure."""
+    kind = type(error).__name__
+    # In `sys.modules` wherever trio runs. The text of an error is only compared: it may be secret.
+    sniffio: Any = sys.modules.get("sniffio")
+    if sniffio is None or "no running event loop" not in str(error):
+        return kind
+    try:
+        library = sniffio.current_async_library()
+    except sniffio.AsyncLibraryNotFoundError:
+        return kind
+    return (
+        f"{kind}: it needs asyncio, and this server runs {library}; use an asyncio worker "
+        "(hypercorn without -k trio), or what waits for nothing (blocks = False)"
+    )
+
+
 async def call_backend(awaitable: Awaitable[T]) -> T:
     """Await a backend; a foreign exception becomes `BackendUnavailable`."""
     try:
@@ -272,7 +290,7 @@ async def call_backend(awaitable: Awaitable[T]) -> T:
     except OTTError:
         raise
     except Exception as error:
-        raise BackendUnavailable(f"the backend failed with {type(error).__name__}") from error
+        raise BackendUnavailable(f"the backend failed with {_describe(error)}") from error
 
 
 async def call_hook(name: str, awaitable: Awaitable[T]) -> T:
@@ -283,7 +301,7 @@ async def call_hook(name: str, awaitable: Awaitable[T]) -> T:
         raise  # it has a response of its own
     except Exception as error:
         # The text of a foreign exception may quote a cookie: only its type is logged.
-        raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
+        raise SessionUnavailable(f"{name} failed with {_describe(error)}") from error
 
 
 def check_service_call(function: Bound, returns: type) -> Bound:
@@ -295,7 +313,7 @@ def check_service_call(function: Bound, returns: type) -> Bound:
         except RequestError:
             raise
         except Exception as error:
-            kind = type(error).__name__
+            kind = _describe(error)
             raise BackendUnavailable(f"the token service failed with {kind}") from error
         if not isinstance(result, returns):
             raise BackendUnavailable(f"the token service returned a {type(result).__name__}")

@@ -152,8 +152,8 @@ class DjangoSession(FrameworkSession):
             return self._ask(request, lambda: self._load(key), must_serve=not request.links)
         except Responded:
             logger.debug(
-                "DjangoSession: a middleware of the project responded to the request: it counts as "
-                "signed out"
+                "DjangoSession: a middleware of the project responded to the request, which counts "
+                "as signed out: let the middleware pass a request whose session is good"
             )
             return None
 
