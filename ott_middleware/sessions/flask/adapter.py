@@ -205,8 +205,8 @@ class FlaskSession(MappedSession):
             return self._current(request, cookie, remember, remembered)
         except Responded:
             logger.debug(
-                "FlaskSession: a before_request function of the app responded to the request, which "
-                "counts as signed out: let the function pass a request whose session is good"
+                "FlaskSession: a before_request function of the app responded to the request, "
+                "which counts as signed out: let the function pass a request whose session is good"
             )
             return None
 
