@@ -54,7 +54,17 @@ LAYERS = (
         "sessions",
         "backends",
     ),
-    *("tokens", "page_options", "apps", "options", "flow", "interfaces", "middleware", "paste"),
+    *(
+        "tokens",
+        "page_options",
+        "apps",
+        "options",
+        "flow",
+        "interfaces",
+        "middleware",
+        "paste",
+        "django",
+    ),
 )
 
 
