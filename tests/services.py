@@ -34,7 +34,7 @@ def listens(name: str) -> bool:
     """Return whether a server of `SERVERS` is there."""
     url, usual, _ = SERVERS[name]
     address = urlsplit(url)
-    return _listens(address.hostname or "127.0.0.1", address.port or usual)
+    return is_listening(address.hostname or "127.0.0.1", address.port or usual)
 
 
 def report() -> list[str]:
