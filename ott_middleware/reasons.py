@@ -36,6 +36,7 @@ Word = Literal[
     "client_requests_disabled",
     "prefetch",
     "not_opened",
+    "cookies_blocked",
     # This site.
     "backend_full",
     "backend_failed",

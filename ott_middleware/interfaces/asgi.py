@@ -15,10 +15,11 @@ from ..flow import Flow
 from ..flow.cookie_watch import CookieWatch
 from ..flow.forward import Edit, Forward
 from ..flow.handle import Handle, attach, new_handle
+from ..flow.health import Checked
 from ..flow.services import Services
 from ..http.cutting import cut_request
 from ..http.messages import Headers, Request, Response
-from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
+from ..http.urls import NO_PARAM, PATH_MARK, SEEN, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
 from .asgi_probe import ASGIProbe
 from .bridges import keep_scopes
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 from .asgi_types import ASGIApp, Message, Receive, Scope, Send
 
 
-class ASGIMiddleware:
+class ASGIMiddleware(Checked):
     """One-time tokens around an ASGI 3 app.
 
     :param app: the app; it should be wrapped by nothing that needs to see tokens or sessions first.
@@ -49,6 +50,7 @@ class ASGIMiddleware:
         built.adapter.bind(probe.call_app)
         services = Services.build(built, parse_request=_parse_request, asynchronous=True)
         self.flow = Flow(services)
+        self._ask_flow = services.guard.in_own_thread(self.flow.decide)
         self._services = probe.services = services
         self._param = built.query_param
         respond = self._build_fast_path()
@@ -73,7 +75,7 @@ class ASGIMiddleware:
         mark = "" if services.watches_responses else PATH_MARK
         name = self._param or NO_PARAM
         begins = f"&{name}".encode("ascii")
-        names_it = re.compile(spellings_of(name).encode("ascii")).search
+        names_it = re.compile(spellings_of(name, SEEN).encode("ascii")).search
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
@@ -131,13 +133,13 @@ class ASGIMiddleware:
 
     async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = scope.get("query_string", b"").decode("latin-1")
-        links = cut_request(scope, query, self._param) if self._param is not None else ()
+        links, seen = cut_request(scope, query, self._param) if self._param else ((), ())
         del query
-        request = self._services.read_request(scope, links)
-        del links
+        request = self._services.read_request(scope, links, seen)
+        del links, seen
         handle = new_handle(self._services)
         with using_request(request):
-            outcome = await self.flow.decide(request, _reader(receive), handle)
+            outcome = await self._ask_flow(request, _reader(receive), handle)
         if isinstance(outcome, Response):
             await _send(outcome, request, send)
             return

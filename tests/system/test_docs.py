@@ -40,7 +40,8 @@ def quickstart() -> dict[str, Any]:
 def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
     assert pages == {
-        *("adapters.md", "backends.md", "events.md", "front_end.md", "pages.md", "quickstart.md"),
+        *("adapters.md", "backends.md", "doctor.md", "events.md", "front_end.md", "pages.md"),
+        "quickstart.md",
         "sessions.md",
     }
 
@@ -52,11 +53,18 @@ def link_of(app: Any) -> str:
     return token
 
 
+def test_readiness_probe_of_the_doctor() -> None:
+    application = run(DOCS / "doctor.md")["application"]
+    ready = ask(application, "GET", "/ready", {})
+    assert (ready.status, ready.body) == (200, b"")
+    assert ask(application, "GET", "/", {}).body == b"Hello!"
+
+
 def test_quickstart_hands_ada_over(quickstart: dict[str, Any]) -> None:
     app, other = quickstart["app"], quickstart["other"]
     link = f"/me?ott={link_of(app)}"
     arrived = ask(other, "GET", link, NAVIGATION, **B)
-    assert (arrived.status, dict(arrived.headers)["location"]) == (303, "/me")
+    assert (arrived.status, dict(arrived.headers)["location"]) == (303, "./me")
     cookie = dict(arrived.headers)["set-cookie"]
     assert cookie == "sessionid=6f1c09e2; Path=/; Secure; HttpOnly; SameSite=Lax"
     assert json.loads(ask(other, "GET", "/me", ADA, **B).body) == PERSON
@@ -313,7 +321,7 @@ def test_own_page_and_language(monkeypatch: pytest.MonkeyPatch) -> None:
     text = page.body.decode()
     assert '<html lang="it" dir="ltr">' in text
     assert "<h1>Questo link non funziona più</h1>" in text
-    assert '<a href="/a?b=1">Continua senza questo link</a>' in text
+    assert '<a href="?b=1">Continua senza questo link</a>' in text
     assert "style-src 'self'" in dict(page.headers)["content-security-policy"]
 
 
