@@ -30,6 +30,13 @@ def absent(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def listens(name: str) -> bool:
+    """Return whether a server of `SERVERS` is there."""
+    url, usual, _ = SERVERS[name]
+    address = urlsplit(url)
+    return is_listening(address.hostname or "127.0.0.1", address.port or usual)
+
+
 def report() -> list[str]:
     """What stands at the start of a run: the services found, and those that tests will miss."""
     found, missing = [], []
@@ -37,7 +44,7 @@ def report() -> list[str]:
         address = urlsplit(url)
         host, port = address.hostname or "127.0.0.1", address.port or usual
         where = f"{name} at {host}:{port}"
-        if _listens(host, port):
+        if is_listening(host, port):
             found.append(where)
         else:
             missing.append(f"{where} ({variable} names another)")
@@ -55,7 +62,8 @@ def program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin")
 
 
-def _listens(host: str, port: int) -> bool:
+def is_listening(host: str, port: int) -> bool:
+    """Return whether a server accepts connections there."""
     try:
         socket.create_connection((host, port), timeout=1).close()
     except OSError:

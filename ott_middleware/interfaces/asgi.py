@@ -15,6 +15,7 @@ from ..flow import Flow
 from ..flow.cookie_watch import CookieWatch
 from ..flow.forward import Edit, Forward
 from ..flow.handle import Handle, attach, new_handle
+from ..flow.health import Checked
 from ..flow.services import Services
 from ..http.cutting import cut_request
 from ..http.messages import Headers, Request, Response
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 from .asgi_types import ASGIApp, Message, Receive, Scope, Send
 
 
-class ASGIMiddleware:
+class ASGIMiddleware(Checked):
     """One-time tokens around an ASGI 3 app.
 
     :param app: the app; it should be wrapped by nothing that needs to see tokens or sessions first.
@@ -49,6 +50,7 @@ class ASGIMiddleware:
         built.adapter.bind(probe.call_app)
         services = Services.build(built, parse_request=_parse_request, asynchronous=True)
         self.flow = Flow(services)
+        self._ask_flow = services.guard.in_own_thread(self.flow.decide)
         self._services = probe.services = services
         self._param = built.query_param
         respond = self._build_fast_path()
@@ -137,7 +139,7 @@ class ASGIMiddleware:
         del links, seen
         handle = new_handle(self._services)
         with using_request(request):
-            outcome = await self.flow.decide(request, _reader(receive), handle)
+            outcome = await self._ask_flow(request, _reader(receive), handle)
         if isinstance(outcome, Response):
             await _send(outcome, request, send)
             return
