@@ -14,8 +14,10 @@ from ..concurrency import (
     blocks,
     call_hook,
     drive,
+    in_own_thread,
     inline,
     is_async,
+    is_thread_sensitive,
     on_running_loop,
 )
 from ..errors import OTTError, SessionExpired, SessionUnavailable
@@ -66,6 +68,13 @@ class SessionGuard:
         self._sign_in_adapter = adapter if isinstance(adapter, SignInAdapter) else None
         remote_user = adapter.remote_user if isinstance(adapter, SignInAdapter) else None
         self._remote_user = bind(remote_user) if remote_user is not None else None
+
+    def in_own_thread(self, function: Bound) -> Bound:
+        """Return a coroutine function that calls a thread-sensitive adapter in its own thread."""
+        adapter = self.adapter
+        if is_thread_sensitive(adapter.current) or is_thread_sensitive(adapter.resolve):
+            return in_own_thread(function, adapter.leave_thread)
+        return function
 
     async def current(self, request: Request, look: Bound | None = None) -> Session | None:
         """Return the live session that the request carries, or None.
@@ -162,6 +171,8 @@ class SessionGuard:
         cookies = await call_hook(f"{self._name}.establish", self._cookies(session, request))
         # An adapter may keep the value out of `token`, and set the session's id as the cookie.
         self.check_id(session, [cookie.value for cookie in cookies], "establish")
+        # The adapter and the app keep their users in one place: a link has brought one here.
+        self._knows_users = True
         return cookies
 
     async def _cookies(self, session: Session, request: Request) -> tuple[Cookie, ...]:
