@@ -22,8 +22,11 @@ logger = logging.getLogger("ott_middleware")
 
 #: The responses that are looked at.
 MOST_RESPONSES = 1000
-# What a log line shows of a response: a path or a domain, no text of any kind.
-_SHOWN = re.compile(r"[A-Za-z0-9/._~-]{1,100}")
+# What a log line shows of a response: a path or a domain of words, no part of which is as long as a
+# secret, or a longer one with a digit.
+_SHOWN = re.compile(
+    r"(?!.*[A-Za-z0-9]{21})(?!.*(?=[A-Za-z]*[0-9])[A-Za-z0-9]{9})[A-Za-z0-9/._~-]{1,100}"
+)
 
 
 class CookieWatch:
@@ -109,6 +112,7 @@ class CookieWatch:
 
 
 def _show(value: str | bool | None) -> str:
-    # Attack: an app writes what a visitor sent into a cookie's path. Only plain text is logged.
+    # Attack: an app writes what a visitor sent into a cookie's path; or it names no path, and the
+    # request is for `/reset/SECRET/new`. Only words are logged, else the secret would be.
     plain = not isinstance(value, str) or _SHOWN.fullmatch(value)
     return repr(value) if plain else "(as the app has it)"

@@ -18,6 +18,8 @@ from .messages import Request
 _SPECULATIVE = ("prefetch", "prerender", "preview")
 _PURPOSES = ("sec-purpose", "purpose", "x-moz", "x-purpose", "x-sec-purpose")
 _FRAMES = frozenset({"iframe", "frame", "embed", "object", "fencedframe"})
+# What a visitor opens, and what a script asks for. All others are parts of a page: images, fonts.
+_NO_PART = frozenset({None, "", "document", "empty", "websocket"})
 
 
 class Kind(enum.Enum):
@@ -66,7 +68,10 @@ def classify(request: Request) -> Kind:
         or (navigates and destination not in ("document", "empty", "", None))
     ):
         return Kind.FRAME
-    if mode == "no-cors":
+    # Attack: a user of this site posts `<img crossorigin src="/?ott=...">`, which browsers load in
+    # the mode `cors`, without an `Origin`. By its destination, a part of a page redeems nothing in
+    # any mode; without that, each reader would be signed in as that user.
+    if mode == "no-cors" or destination not in _NO_PART:
         return Kind.PASSIVE
     if request.method != "GET":
         return Kind.CALL
@@ -93,7 +98,7 @@ def is_speculative(request: Request) -> bool:
 def loads_unseen(request: Request) -> bool:
     """Return whether a page loaded the URL as a part of itself, so that no visitor asked for it."""
     mode, destination = request.header("sec-fetch-mode"), request.header("sec-fetch-dest")
-    if mode == "no-cors" or destination in _FRAMES:
+    if mode == "no-cors" or destination not in _NO_PART:
         # A link that was clicked inside of a frame is asked for.
         return request.header("sec-fetch-user") != "?1"
     # The image of an older browser.

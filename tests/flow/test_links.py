@@ -187,6 +187,8 @@ class Counting(MemoryBackend):
         ("HEAD", NAVIGATION),
         ("OPTIONS", {}),
         ("GET", {"sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}),
+        ("GET", {"sec-fetch-mode": "cors", "sec-fetch-dest": "image"}),
+        ("GET", {"sec-fetch-mode": "cors", "sec-fetch-dest": "font"}),
         ("GET", {**NAVIGATION, "sec-fetch-dest": "iframe"}),
         ("GET", {**NAVIGATION, "sec-fetch-dest": "frame"}),
         ("GET", {**NAVIGATION, "sec-fetch-dest": "embed"}),

@@ -204,6 +204,18 @@ class TestWarningOfAttributes:
         assert path not in message
         assert "s3cret" not in message
 
+    @pytest.mark.parametrize(
+        "secret",
+        ["Zm9vYmFyc2Vj", "qwertyuiopasdfghjklzxcvb", "0b2f6a52-8f1e-4c7b-9d3a-5e6f7a8b9c0d"],
+    )
+    def test_secret_in_the_path_of_the_request_is_not_logged(
+        self, world: World, caplog: pytest.LogCaptureFixture, secret: str
+    ) -> None:
+        world.serve(setting("sid=x"), session=adapter()).get(f"/reset/{secret}/new")
+        (message,) = warnings_of(caplog)
+        assert "path=(as the app has it)" in message
+        assert secret not in message
+
     def test_nothing_is_learnt(self, world: World) -> None:
         site = world.serve(setting("sid=x; Path=/app"), session=adapter())
         token = site.generate({"cookie": "sid=x"}).json()["token"]

@@ -50,7 +50,10 @@ broken: Any = OTTMiddleware(get_wsgi_application(), **options(backend=Broken()))
 
 def render(request: Any, text: str = LINK, url: Any = URL, **more: Any) -> str:
     engine = Engine(
-        libraries={"ott": "ott_middleware.django.templatetags.ott"},
+        libraries={
+            "ott": "ott_middleware.django.templatetags.ott",
+            "cache": "django.templatetags.cache",
+        },
         context_processors=["django.template.context_processors.request"],
     )
     return str(engine.from_string(text).render(RequestContext(request, {"url": url, **more})))
@@ -184,6 +187,29 @@ class TestOTTLinkInCaches:
         with override_settings(ALLOWED_HOSTS=["*"]):
             first = OTTClient().get("/cached/", {"a": "1"})
         assert "max-age=60" in first["cache-control"]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "{% load ott cache %}{% cache 60 a %}{% ott_link url %}{% endcache %}",
+            "{% load ott cache %}{% cache 60 a %}{% ott_link url as b %}{{ b }}{% endcache %}",
+            "{% load cache %}{% cache 60 a %}{% if 1 %}{% include link %}{% endif %}{% endcache %}",
+        ],
+    )
+    def test_part_that_is_kept_shows_no_link(self, client: Any, text: str) -> None:
+        """It would be shown to other visitors."""
+        inner = Engine(libraries={"ott": "ott_middleware.django.templatetags.ott"})
+        request = RequestFactory().get("/")
+        request.environ["HTTP_COOKIE"] = f"sessionid={client.cookies['sessionid'].value}"
+        with pytest.raises(ImproperlyConfigured, match="put it outside"):
+            render(add_handle(request), text, link=inner.from_string(LINK))
+
+    def test_part_beside_a_kept_one_has_its_link(self, client: Any) -> None:
+        text = "{% load ott cache %}{% cache 60 a %}kept{% endcache %}{% ott_link url %}"
+        first, second = (client.get("/page/", {"text": text}).content for _ in range(2))
+        assert first != second
+        assert b"kept" in first
+        assert b"ott=" in second
 
     def test_request_without_sessions(self, client: Any) -> None:
         request = RequestFactory().get("/")

@@ -65,6 +65,7 @@ NOT_ASKED = [
     # An image, with Fetch Metadata and in an older browser; a frame; a script file.
     {"sec-fetch-mode": "no-cors", "sec-fetch-dest": "image", "sec-fetch-site": "same-origin"},
     {"sec-fetch-mode": "no-cors", "sec-fetch-dest": "script", "sec-fetch-site": "same-origin"},
+    {"sec-fetch-mode": "cors", "sec-fetch-dest": "image", "sec-fetch-site": "same-origin"},
     {"accept": "image/webp,image/png,*/*;q=0.8", "referer": f"{ORIGIN}/forum"},
     {**NAVIGATION, "sec-fetch-dest": "iframe", "sec-fetch-site": "same-origin"},
     # A prefetch.

@@ -39,7 +39,6 @@ TABLE = [
     ("POST", sent("navigate", "document"), CALL),
     ("GET", sent("cors", "empty", accept="*/*"), CALL),
     ("GET", sent("cors", "empty"), CALL),
-    ("GET", sent("cors", "image", accept=IMAGE), CALL),
     ("GET", sent("websocket", "websocket", accept="*/*"), CALL),
     ("GET", sent("same-origin", "empty", accept="*/*"), CALL),
     ("GET", sent("same-origin", "document"), CALL),
@@ -67,6 +66,12 @@ TABLE = [
     # Parts of a page.
     ("GET", sent("no-cors", "image", accept=IMAGE), PASSIVE),
     ("GET", sent("no-cors", "script", accept="*/*"), PASSIVE),
+    *(
+        ("GET", sent(mode, each, accept="*/*"), PASSIVE)
+        for mode in ("cors", "same-origin")
+        for each in ("image", "font", "script", "style", "track", "worker", "manifest", "xslt", "x")
+    ),
+    ("GET", {"sec_fetch_dest": "image"}, PASSIVE),
     ("GET", sent("no-cors", "empty"), PASSIVE),
     ("POST", sent("no-cors", "empty"), PASSIVE),
     ("HEAD", {}, PASSIVE),

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any
 
 from django import template
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.cache import CacheNode
 
 from ...concurrency import on_running_loop
 from ...errors import Unauthorized, Unavailable
@@ -28,7 +31,7 @@ def ott_link(context: Mapping[str, Any], url: str, expires_in: float | None = No
     :param context: of the template, with the request.
     :param url: see `Handle.link`.
     :param expires_in: minutes; default: the middleware's option.
-    :raises ImproperlyConfigured: the template has no request.
+    :raises ImproperlyConfigured: the template has no request, or keeps this part by `{% cache %}`.
     :raises InvalidTarget: the URL points to a site that is not among `handoff_targets`.
     :raises RuntimeError: the template is rendered on an event loop.
     """
@@ -39,6 +42,7 @@ def ott_link(context: Mapping[str, Any], url: str, expires_in: float | None = No
             "add 'django.template.context_processors.request' to the context_processors of "
             "TEMPLATES"
         )
+    _refuse_in_cached_fragment()
     handle = get_handle(request)
     if on_running_loop():
         raise RuntimeError(
@@ -55,6 +59,21 @@ def ott_link(context: Mapping[str, Any], url: str, expires_in: float | None = No
         return str(url)
     _keep_out_of_caches(request)
     return link
+
+
+def _refuse_in_cached_fragment() -> None:
+    # Attack: `{% cache %}` keeps the link of the first user, and shows it to all visitors. Included
+    # templates are rendered inside of the tag's own method, which this line looks for; without it,
+    # each visitor could open the link, and be signed in as that user.
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not CacheNode.render.__code__:
+        frame = frame.f_back
+    if frame is not None:
+        raise ImproperlyConfigured(
+            "ott_link: it stands between {% cache %} and {% endcache %}, which would show the link "
+            "of one user to others; put it outside, or link to a view that redirects to "
+            "get_handle(request).link(url)"
+        )
 
 
 def _keep_out_of_caches(request: Any) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import django_project
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 from fastapi import APIRouter, FastAPI
@@ -86,6 +87,18 @@ def render_tag(context: dict[str, Any]) -> str:
     from ott_middleware.django.templatetags.ott import ott_link
 
     return ott_link(context, "https://b.example/")
+
+
+def render_tag_in_a_kept_part() -> None:
+    django_project.configure()
+    from django.template import Context, Engine
+
+    libraries = {
+        "ott": "ott_middleware.django.templatetags.ott",
+        "cache": "django.templatetags.cache",
+    }
+    text = "{% load ott cache %}{% cache 60 a %}{% ott_link 'x' %}{% endcache %}"
+    Engine(libraries=libraries).from_string(text).render(Context({"request": {}}))
 
 
 async def render_on_the_loop(scope: Any, receive: Any, send: Any) -> None:
@@ -202,6 +215,11 @@ MISTAKES = (
         "`{% ott_link %}` in a template that has no request",
         lambda: read_error(lambda: render_tag({}), ImproperlyConfigured),
         "add 'django.template.context_processors.request'",
+    ),
+    Mistake(
+        "`{% ott_link %}` between `{% cache %}` and `{% endcache %}`",
+        lambda: read_error(render_tag_in_a_kept_part, ImproperlyConfigured),
+        "put it outside",
     ),
     Mistake(
         "`{% ott_link %}` in a template that an async view renders on the event loop",
