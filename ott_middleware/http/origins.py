@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigurationError, InvalidOrigin, MissingOrNullOrigin
 from .messages import Request
-from .urls import _AUTHORITY, resolved_path
+from .urls import AUTHORITY, resolved_path
 
 _ORIGIN = re.compile(
     # Attack: 64 kB of labels in `Host` or `Origin`. No host name is over this length.
@@ -48,7 +48,7 @@ class Origin:
     @classmethod
     def of_url(cls, url: str | None) -> Origin | None:
         """Return the origin of an absolute URL; None for any other text."""
-        match = _AUTHORITY.match(url) if url else None
+        match = AUTHORITY.match(url) if url else None
         return cls.parse(match[0]) if match else None
 
     def __str__(self) -> str:

@@ -105,22 +105,23 @@ def _connect_args(url: URL, driver: str, timeout: float) -> dict[str, Any]:
 
 
 @contextmanager
-def failures() -> Iterator[None]:
+def failures(url: URL) -> Iterator[None]:
     """Turn what the engine raises into this package's errors.
 
-    Neither the driver's text nor the statement's arguments go along.
+    Neither the driver's text nor the statement's arguments go along. Of the URL go the host and the
+    database's name, and never the password.
     """
     try:
         yield
     except PoolTimeout:
         raise BackendUnavailable("the database: no connection was free in time") from None
     except DBAPIError as error:
-        raise _failure(error.orig) from None
+        raise _failure(error.orig, url) from None
     except (SQLAlchemyError, OSError, TimeoutError, asyncio.TimeoutError) as error:
-        raise _failure(error) from None
+        raise _failure(error, url) from None
 
 
-def _failure(error: BaseException | None) -> Exception:
+def _failure(error: BaseException | None, url: URL) -> Exception:
     first = (getattr(error, "args", None) or ("",))[0]
     # MariaDB and MySQL number their errors, the others have the standard's codes at most.
     code = first if isinstance(first, int) else getattr(error, "sqlstate", None)
@@ -128,4 +129,8 @@ def _failure(error: BaseException | None) -> Exception:
     if str(code) in _DISK_FULL or first in _DISK_FULL:
         return BackendFull(text)
     missing = str(code) in ("42P01", "1146") or str(first).startswith("no such table")
-    return BackendUnavailable(f"{text}: call create_table()" if missing else text)
+    if missing:
+        return BackendUnavailable(f"{text}: call create_table()")
+    host = f"{url.host}:{url.port}/" if url.port else f"{url.host}/" if url.host else ""
+    place = host + (url.database or "")
+    return BackendUnavailable(f"{text} at {place}" if place else text)

@@ -1,0 +1,50 @@
+"""Encodes international host names (IDN) as browsers do: `bücher.example` is `xn--bcher-kva.example`.
+
+Only what developers write is encoded: options, and the arguments of `link()` and `generate()`. What
+clients send in `Host` and `Origin` is in ASCII, or no origin.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from .urls import AUTHORITY
+
+# Python's codec follows IDNA 2003, which maps these to other names than browsers do: `straße` to
+# `strasse`, which may be another owner's. A name with one of them has to be written as `xn--…`.
+_AMBIGUOUS = re.compile("[\u00df\u1e9e\u03c2\u200c\u200d]")
+_HOST = re.compile(r"(?P<wildcard>(?:\*\.)?)(?P<name>[^@:\[\]*]+)(?P<port>(?::(?:[0-9]+|\*))?)")
+_ENCODED = re.compile(r"[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?")
+
+
+def encode_host(url: str) -> str:
+    """Return an origin or an absolute URL with its host name in ASCII.
+
+    A URL whose host has no such form, and any other text, is returned as it is.
+
+    :param url: an origin may have a wildcard: `https://*.bücher.example`, `http://bücher.example:*`.
+    """
+    found = AUTHORITY.match(url)
+    if found is None or found[0].isascii():
+        return url
+    scheme, mark, host = found[0].partition("://")
+    parts = _HOST.fullmatch(host)
+    name = _encode(parts["name"]) if parts else None
+    if parts is None or name is None:
+        return url
+    return f"{scheme}{mark}{parts['wildcard']}{name}{parts['port']}{url[found.end():]}"
+
+
+def _encode(name: str) -> str | None:
+    # The codec knows the letters of 2002 only: newer ones are put in lower case here.
+    name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower())
+    if _AMBIGUOUS.search(name):
+        return None
+    try:
+        encoded = name.encode("idna").decode("ascii")
+    except UnicodeError:
+        return None
+    # Attack: characters that only look like a slash or a colon, and become one here. Without this
+    # line the end of the host would be at another place than in the text that was checked.
+    return encoded if _ENCODED.fullmatch(encoded) else None
