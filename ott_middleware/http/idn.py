@@ -1,4 +1,4 @@
-"""Encodes international host names (IDN) as browsers do: `bücher.example` is `xn--bcher-kva.example`.
+"""Encodes international host names (IDN): `bücher.example` is `xn--bcher-kva.example`.
 
 Only what developers write is encoded: options, and the arguments of `link()` and `generate()`. What
 clients send in `Host` and `Origin` is in ASCII, or no origin.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from .urls import AUTHORITY
+from .urls import _AUTHORITY
 
 # Python's codec follows IDNA 2003, which maps these to other names than browsers do: `straße` to
 # `strasse`, which may be another owner's. A name with one of them has to be written as `xn--…`.
 _AMBIGUOUS = re.compile("[\u00df\u1e9e\u03c2\u200c\u200d]")
+_LONGEST = 253
 _HOST = re.compile(r"(?P<wildcard>(?:\*\.)?)(?P<name>[^@:\[\]*]+)(?P<port>(?::(?:[0-9]+|\*))?)")
 _ENCODED = re.compile(r"[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?")
 
@@ -25,7 +26,7 @@ def encode_host(url: str) -> str:
 
     :param url: an origin may have a wildcard: `https://*.bücher.example`, `http://bücher.example:*`.
     """
-    found = AUTHORITY.match(url)
+    found = _AUTHORITY.match(url)
     if found is None or found[0].isascii():
         return url
     scheme, mark, host = found[0].partition("://")
@@ -33,14 +34,15 @@ def encode_host(url: str) -> str:
     name = _encode(parts["name"]) if parts else None
     if parts is None or name is None:
         return url
-    return f"{scheme}{mark}{parts['wildcard']}{name}{parts['port']}{url[found.end():]}"
+    return f"{scheme}{mark}{parts['wildcard']}{name}{parts['port']}{url[found.end() :]}"
 
 
 def _encode(name: str) -> str | None:
+    # Attack: a long text as the audience of a request: the codec takes quadratic time for it.
+    if len(name) > _LONGEST or _AMBIGUOUS.search(name):
+        return None
     # The codec knows the letters of 2002 only: newer ones are put in lower case here.
     name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower())
-    if _AMBIGUOUS.search(name):
-        return None
     try:
         encoded = name.encode("idna").decode("ascii")
     except UnicodeError:

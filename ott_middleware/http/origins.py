@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..errors import ConfigurationError, InvalidOrigin, MissingOrNullOrigin
+from .idn import encode_host
 from .messages import Request
-from .urls import AUTHORITY, resolved_path
+from .urls import _AUTHORITY, resolved_path
 
 _ORIGIN = re.compile(
     # Attack: 64 kB of labels in `Host` or `Origin`. No host name is over this length.
@@ -48,7 +49,7 @@ class Origin:
     @classmethod
     def of_url(cls, url: str | None) -> Origin | None:
         """Return the origin of an absolute URL; None for any other text."""
-        match = AUTHORITY.match(url) if url else None
+        match = _AUTHORITY.match(url) if url else None
         return cls.parse(match[0]) if match else None
 
     def __str__(self) -> str:
@@ -124,9 +125,11 @@ class OriginPattern:
             return ConfigurationError(f"{option}: {text!r} is not an origin; {cure}")
 
         example = "write one like 'https://app.example.com', without a path"
+        if not str(text).isascii():
+            example += " (this international name as 'xn--…')"
         if not isinstance(text, str):
             raise refuse(example)
-        plain = text
+        plain = encode_host(text)
         if any_port := plain.endswith(":*"):
             plain = plain[:-2]
         scheme, mark, host = plain.partition("://")

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 
 from .client_text import MAX_SPELLED_PATH
 
-AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#\\]*")
+_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#\\]*")
 # A token has at most 512 characters, and a percent-encoded one three times as many.
 _LONGEST_VALUE = 3 * 512
 
@@ -128,7 +128,7 @@ def path_of(target: str) -> str:
     """Return the path of a request target, absolute form included (RFC 9112 section 3.2.2)."""
     # Attack: a client chooses the authority. It is dropped; else it could decide where a redirect
     # goes.
-    match = AUTHORITY.match(target)
+    match = _AUTHORITY.match(target)
     return target[match.end() if match else 0 :].partition("?")[0].partition("#")[0]
 
 

@@ -90,6 +90,14 @@ class SealedSession(SignInAdapter):
             raise ConfigurationError(
                 f"lifetime: {lifetime!r}; use seconds or a timedelta, from 1 s"
             )
+        if seconds < 60 and not isinstance(lifetime, timedelta):
+            logger.warning(
+                "lifetime: %r is a number of seconds: users are signed out after that time. If "
+                "that is what you mean, write timedelta(seconds=%r); for days timedelta(days=%r)",
+                lifetime,
+                lifetime,
+                lifetime,
+            )
         if remote_user is not None and (not callable(remote_user) or is_async(remote_user)):
             raise ConfigurationError(
                 f"remote_user: {remote_user!r}; pass a plain function of the session"

@@ -43,6 +43,7 @@ from ..errors import (
 )
 from ..http.addresses import network_of
 from ..http.encoding import to_json
+from ..http.idn import encode_host
 from ..http.origins import NamedOrigin, Origin, SeenOrigin
 from ..sessions.base import (
     SECRET_LENGTH,
@@ -60,6 +61,7 @@ from .options import (
     TokenOptions,
     hasher_of,
     seconds_of,
+    warn_of_unit,
 )
 from .revocations import revocations
 
@@ -123,6 +125,7 @@ class OneTimeTokens:
             store_token=store_token,
             max_per_session=max_per_session,
         )
+        warn_of_unit(expires_in)
         self.backend = backend = backend_of(backend)
         # One clock both sets an expiry and decides whether it has passed.
         self.clock = clock or backend.clock
@@ -269,6 +272,7 @@ class OneTimeTokens:
         """Return what `generate` was asked for, checked."""
         if channel not in CHANNELS:
             raise ValueError(f"channel: {channel!r}; use one of {', '.join(CHANNELS)}")
+        audience = audience and encode_host(audience)
         if audience is not None and Origin.parse(audience) is None:
             raise ValueError(f"audience: {audience!r}; use an origin, as 'https://app.example.com'")
         lifetime = seconds_of(

@@ -50,6 +50,7 @@ LAYERS = (
         "context",
         "greenlets",
         "concurrency",
+        "not_awaited",
         "sessions",
         "backends",
     ),
@@ -159,7 +160,7 @@ def test_one_bridge_knows_synchronous_from_asynchronous() -> None:
         "testing.adapter_driver",
     }
     known = {".".join(name.split(".")[:2]) for name in knowing}
-    bridge = {"concurrency", "greenlets", "interfaces.asgi_probe", "middleware"}
+    bridge = {"concurrency", "not_awaited", "greenlets", "interfaces.asgi_probe", "middleware"}
     assert known == {*bridge, *own}
 
 
