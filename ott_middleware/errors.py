@@ -37,6 +37,8 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from .reasons import Reason, Word
+
 
 class OTTError(Exception):
     """The base of all exceptions of this package."""
@@ -58,14 +60,28 @@ class RequestError(OTTError):
     """A request failed: the error has a response.
 
     :param detail: for the developer; defaults to the class's `message`.
+    :param why: the reason, for the log; defaults to the detail. It holds no secret.
+    :param word: of the reason, where it is another than the class's own.
     """
 
     status: ClassVar[int] = 400
     code: ClassVar[str] = "BAD_REQUEST"
     message: str = "Bad request"
+    _word: Word = "body"
+    # The reason's detail where the error has none of its own.
+    _why: str = ""
 
-    def __init__(self, detail: str | None = None) -> None:
+    def __init__(
+        self, detail: str | None = None, *, why: str | None = None, word: Word | None = None
+    ) -> None:
         super().__init__(detail or self.message)
+        self._word = word or self._word
+        self._why = why or detail or self._why or self.message
+
+    @property
+    def reason(self) -> Reason:
+        """Why the request was refused; never for the client."""
+        return Reason(self._word, self._why)
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
@@ -100,6 +116,7 @@ class Unauthorized(RequestError):
     status = 401
     code = "UNAUTHORIZED"
     message = "Unauthorized"
+    _word = "no_session"
 
 
 class ClientRequestsDisabled(RequestError):
@@ -107,6 +124,8 @@ class ClientRequestsDisabled(RequestError):
 
     code = "CLIENT_REQUESTS_DISABLED"
     message = "Client requests are disabled"
+    _word = "client_requests_disabled"
+    _why = "disable_client_request is True: only the app makes tokens, by its handle"
 
 
 class InvalidTarget(RequestError):
@@ -114,6 +133,7 @@ class InvalidTarget(RequestError):
 
     code = "INVALID_TARGET"
     message = "Invalid target"
+    _word = "target"
 
 
 class InvalidOrigin(RequestError):
@@ -122,6 +142,7 @@ class InvalidOrigin(RequestError):
     status = 403
     code = "INVALID_ORIGIN"
     message = "Invalid origin"
+    _word = "untrusted_origin"
 
 
 class MissingOrNullOrigin(RequestError):
@@ -130,21 +151,24 @@ class MissingOrNullOrigin(RequestError):
     status = 403
     code = "MISSING_OR_NULL_ORIGIN"
     message = "Missing or null Origin"
+    _word = "missing_origin"
 
 
 class MethodNotAllowed(RequestError):
     """The path responds to other methods only.
 
     :param allow: the value of the `Allow` header.
+    :param method: of the request, as a reason may show it.
     """
 
     status = 405
     code = "METHOD_NOT_ALLOWED"
     message = "Method not allowed"
+    _word = "method"
 
-    def __init__(self, allow: str) -> None:
+    def __init__(self, allow: str, method: str = "another method") -> None:
         self.allow = allow
-        super().__init__()
+        super().__init__(why=f"{method} is not among {allow}")
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
@@ -157,6 +181,8 @@ class LengthRequired(RequestError):
     status = 411
     code = "LENGTH_REQUIRED"
     message = "Content-Length required"
+    _word = "body_size"
+    _why = "neither the client nor the server tells where the body ends"
 
 
 class PayloadTooLarge(RequestError):
@@ -165,6 +191,8 @@ class PayloadTooLarge(RequestError):
     status = 413
     code = "PAYLOAD_TOO_LARGE"
     message = "Payload too large"
+    _word = "body_size"
+    _why = "the body is larger than any that could hold a token"
 
 
 class UnsupportedMediaType(RequestError):
@@ -173,6 +201,7 @@ class UnsupportedMediaType(RequestError):
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
     message = "Content-Type must be application/json"
+    _word = "content_type"
 
 
 class DeadToken(RequestError):
@@ -184,6 +213,7 @@ class InvalidToken(DeadToken):
 
     code = "INVALID_TOKEN"
     message = "Invalid token"
+    _word = "unknown_token"
 
 
 class NoAccount(DeadToken):
@@ -194,6 +224,8 @@ class NoAccount(DeadToken):
 
     code = "NO_ACCOUNT"
     message = "No account"
+    _word = "no_account"
+    _why = "this site has no user for the session that arrived"
 
 
 class SessionNotFound(DeadToken):
@@ -201,6 +233,8 @@ class SessionNotFound(DeadToken):
 
     code = "SESSION_NOT_FOUND"
     message = "Session not found"
+    _word = "session_ended"
+    _why = "the session ended after the token was generated"
 
 
 class SessionExpired(DeadToken):
@@ -208,6 +242,8 @@ class SessionExpired(DeadToken):
 
     code = "SESSION_EXPIRED"
     message = "Session expired"
+    _word = "session_expired"
+    _why = "the session expired after the token was generated"
 
 
 class Unavailable(RequestError):
@@ -226,6 +262,7 @@ class BackendFull(Unavailable):
 
     code = "BACKEND_FULL"
     message = "Too many outstanding tokens"
+    _word = "backend_full"
 
 
 class BackendUnavailable(Unavailable):
@@ -233,6 +270,7 @@ class BackendUnavailable(Unavailable):
 
     code = "BACKEND_UNAVAILABLE"
     message = "Token backend unavailable"
+    _word = "backend_failed"
 
 
 class SessionUnavailable(Unavailable):
@@ -240,6 +278,7 @@ class SessionUnavailable(Unavailable):
 
     code = "SESSION_UNAVAILABLE"
     message = "Session unavailable"
+    _word = "hook_failed"
 
 
 def check_positive(name: str, value: object, unit: str, *, whole: bool = False) -> None:

@@ -7,9 +7,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import log_watch
 import pytest
 import services
 from harness import World
+from log_watch import log_watch as watched_log  # noqa: F401 - a fixture of every test
 
 # Also where the environment says otherwise: the tests start hundreds of programs, and without
 # bytecode on the disk each of them would compile the package and these files again.
@@ -18,6 +20,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The helper that starts servers.
 sys.path.insert(0, str(Path(__file__).parent / "system" / "servers"))
+
+
+log_watch.install()
 
 
 def pytest_report_header() -> list[str]:

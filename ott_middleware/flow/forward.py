@@ -15,6 +15,7 @@ from ..http.messages import Headers, Request
 from ..sessions.base import Session
 from .handle import Handle
 from .services import Services
+from .sign_out import asks_to_sign_out
 
 logger = logging.getLogger("ott_middleware")
 
@@ -53,6 +54,7 @@ class Forwarding:
         self._guard = services.guard
         self._offers = services.options.set_ott_header_on_new_session
         self._revokes = services.options.revoke_on_sign_out
+        self._warned_of_ids = False
 
     async def plain(self, request: Request, handle: Handle) -> Forward:
         """Forward a request that signs no user in by a token."""
@@ -125,7 +127,14 @@ class Forwarding:
     async def _add_sign_in_cookies(
         self, request: Request, handle: Handle, headers: Headers
     ) -> Headers:
-        """Return the headers with the cookies of `sign_in` or `sign_out`, if the app called one."""
+        """Return the headers with the cookies of `sign_in` or `sign_out`, if the app called one.
+
+        A request for the app's own log-out page (`sign_out_path`) counts as a call of `sign_out`.
+        """
+        if asks_to_sign_out(request, self._services):
+            session = await self._guard.current_or_log(request)
+            if session is not None:
+                handle.end(session)
         if not handle.close():
             return headers
         for ended in handle.ended:
@@ -158,6 +167,14 @@ class Forwarding:
             # Not known to have ended; if it has, `resolve` refuses its tokens.
             logger.error("sign-out not looked for: %s: %s", type(error).__name__, error)
             return
+        is_signed_anew = after is not None and before.user_id is None and before.id != after.id
+        if is_signed_anew and not self._warned_of_ids:
+            self._warned_of_ids = True
+            logger.warning(
+                "revoke_on_sign_out: the cookie of a session has changed, and the adapter tells no "
+                "user_id, so that the tokens made before are not found at sign-out; let validate= "
+                "return 'user_id' or 'id', or let probe= respond with JSON that has an 'id'"
+            )
         # A new cookie of an unknown user may be the same session, signed anew.
         if after is None or (before.user_id is not None and before.user_id != after.user_id):
             await self._services.revoke_tokens(before)

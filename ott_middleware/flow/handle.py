@@ -263,6 +263,14 @@ class Handle:
         self._session = None
         self._changed = True
 
+    def end(self, session: Session) -> None:
+        """End a session, since its visitor asked for the app's log-out page.
+
+        What the app itself has called, `sign_in` or `sign_out`, stands.
+        """
+        if not getattr(self, "_changed", False):
+            self._ended, self._session, self._changed = (session,), None, True
+
     def _sessions_to_end(self) -> tuple[Session, ...]:
         replaced: tuple[Session, ...] = getattr(self, "_replaced", ())
         return replaced + ((self.session,) if self.session else ())

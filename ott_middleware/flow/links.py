@@ -13,13 +13,18 @@ from ..http.messages import PRIVATE, Headers, Request, Response
 from ..http.origins import check_origin
 from ..http.pages import arrival_page
 from ..http.urls import add_parameter
+from ..reasons import Reason
 from ..sessions.base import Session
-from ..tokens.names import hash_token, is_token
+from ..tokens.names import NO_TOKEN, hash_token, is_token
 from .error_responses import error_response
 from .forward import Forward, Forwarding
 from .handle import Handle
 from .services import Services
 
+_ANOTHER_USER = Reason(
+    "other_user",
+    "another user is signed in, and stays so by on_switch='keep'; the token is used up",
+)
 ARRIVAL_COOKIE = "ott_arrival"
 
 
@@ -34,10 +39,12 @@ class Links:
         """Redeem the token of a link: return the response, or how to call the app."""
         services = self._services
         if is_speculative(request):
+            services.reports.passed("link", Reason("prefetch", "this request is a prefetch"))
             return Response(503, PRIVATE)
         # Blank from here on: only that there was a link must be known, and requests may be kept.
         links, request = request.links, replace(request, links=("",) * len(request.links))
         if never_redeems(request):
+            services.reports.passed("link", Reason("not_opened", "no visitor opened the URL"))
             return await self._forwarding.plain(request, handle)
         navigation = is_navigation(request)
         present: Session | None = None
@@ -54,11 +61,14 @@ class Links:
             if present and not present.is_same_person(session) and keeps:
                 # Attack: an attacker's own link signs the visitor in as the attacker. The link is
                 # consumed, and the visitor's session stays.
+                services.reports.passed("link", _ANOTHER_USER)
                 return await self._continue(request, handle, navigation)
             cookies = await services.guard.establish(session, request)
         except DeadToken as error:
+            services.reports.refused("link", error)
             return await self._refuse(request, handle, error, navigation, present)
         except RequestError as error:
+            services.reports.refused("link", error)
             return error_response(request, error, services.options)
         if navigation:
             return _redirect_to_clean_url(request, *(cookie.header() for cookie in cookies))
@@ -110,6 +120,7 @@ class Links:
             if not isinstance(response, Response):
                 raise SessionUnavailable(f"on_invalid returned a {type(response).__name__}")
         except RequestError as failure:
+            self._services.reports.refused("on_invalid", failure)
             return error_response(request, failure, self._services.options)
         return replace(response, headers=response_headers.protect_used_link(response.headers))
 
@@ -126,6 +137,8 @@ def _redirect_to_clean_url(request: Request, *headers: tuple[str, str]) -> Respo
 
 def _single_token(links: tuple[str, ...]) -> str:
     # The same value twice is a clumsy copy; two values leave it open which one is meant.
-    if len(set(links)) != 1 or not is_token(links[0]):
-        raise InvalidToken
+    if len(set(links)) != 1:
+        raise InvalidToken(why="the URL holds two different tokens", word="malformed_token")
+    if not is_token(links[0]):
+        raise InvalidToken(why=NO_TOKEN, word="malformed_token")
     return links[0]

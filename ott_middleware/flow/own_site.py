@@ -196,7 +196,11 @@ class OwnSite:
         origins = {Origin.parse(encode_host(_utf8(value))) for value in values}
         origin = origins.pop() if len(origins) == 1 else None
         if origin is None or not (origin in self._target_origins or self.is_own(origin, request)):
-            raise InvalidTarget
+            raise InvalidTarget(
+                why="audience: names no origin, or two"
+                if origin is None
+                else f"audience: {origin} is neither in handoff_targets nor this site's own"
+            )
         if origin in self._target_origins:
             self._warn_of_shared_cookies(origin, request)
         return str(origin)

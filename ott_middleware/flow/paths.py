@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import (
     ClientRequestsDisabled,
@@ -23,6 +23,7 @@ from ..http.messages import PRIVATE, Request, Response, json_response
 from ..http.origins import check_origin
 from ..http.response_headers import cors
 from ..http.verify_body import MAX_BODY, check_length, parse_body
+from ..reasons import Reason, quote
 from ..sessions.base import Session
 from ..tokens.revocations import revocations
 from .error_responses import json_error_response
@@ -48,16 +49,18 @@ class Paths:
         """Return the response to a request for one of `methods`."""
         method = self.methods[request.path]
         allow = f"{method}, OPTIONS"
+        entry: Literal["generate", "verify"] = "generate" if method == "GET" else "verify"
         try:
             if request.method == "OPTIONS":
                 response = Response(204, (("Allow", allow), *PRIVATE))
             elif request.method != method:
-                raise MethodNotAllowed(allow)
+                raise MethodNotAllowed(allow, quote(request.method))
             elif method == "GET":
                 response = await self._generate(request)
             else:
                 response = await self._verify(request, read)
         except RequestError as error:
+            self._services.reports.refused(entry, error)
             response = json_error_response(error)
         return response.with_headers(*cors(request, self._services.options.trusted, method))
 
@@ -68,21 +71,22 @@ class Paths:
     async def _generate(self, request: Request) -> Response:
         services = self._services
         if is_speculative(request):
+            services.reports.passed("generate", Reason("prefetch", "this request is a prefetch"))
             return Response(503, PRIVATE)
         self._check_origin(request)
         # The rule lets a trusted `Referer` pass. What another site makes a browser fetch without an
         # `Origin`, no script can read, and it would only retire tokens.
         if request.header("sec-fetch-site") == "cross-site" and request.header("origin") is None:
-            raise MissingOrNullOrigin
+            raise MissingOrNullOrigin(why="a page of another site made a browser send the request")
         session = await services.guard.current(request)
         if session is None:
-            raise Unauthorized
+            raise Unauthorized(why=services.guard.why_no_session(request))
         if services.options.disable_client_request:
             raise ClientRequestsDisabled
         audience = services.site.named_audience(request)
         # A call of `revoke` may have revoked the session's tokens while the adapter was asked.
         if revocations.revoked_since(session.id, request.began or 0):
-            raise Unauthorized
+            raise Unauthorized(why="the session's tokens were revoked during the request")
         token = await services.generate(
             session, expires_in=None, audience=audience, channel="handoff"
         )

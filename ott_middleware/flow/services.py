@@ -27,6 +27,7 @@ from ..tokens.protocol import TokenService
 from ..tokens.revocations import revocations
 from ..tokens.service import BoundElsewhere, OneTimeTokens
 from .own_site import OwnSite
+from .reports import Reports
 from .session_guard import SessionGuard
 
 logger = logging.getLogger("ott_middleware")
@@ -44,6 +45,7 @@ class Services:
     :ivar tokens: the token service, as the options give it.
     :ivar generate, verify, revoke: its methods, bound to the interface.
     :ivar on_invalid: the callback for used and expired links, bound; None without one.
+    :ivar reports: logs refusals.
     :ivar run: runs a coroutine of the flow for a WSGI interface.
     :ivar parse_request: builds a `Request` from a scope or environ.
     :ivar handle_key: the key of the handle in a scope or environ.
@@ -57,6 +59,7 @@ class Services:
     verify: Bound
     revoke: Bound
     on_invalid: Bound | None
+    reports: Reports
     run: Run[Any]
     parse_request: ParseRequest
     handle_key: str
@@ -98,6 +101,7 @@ class Services:
             verify=check_service_call(verify, Session),
             revoke=revoke,
             on_invalid=bind(hook) if hook else None,
+            reports=Reports(),
             run=run,
             parse_request=parse_request,
             handle_key=SCOPE_KEY if asynchronous else ENVIRON_KEY,
@@ -159,7 +163,7 @@ class Services:
         """
         if self.asks_again and is_gone(session, await self.guard.current(request)):
             await self.revoke_tokens(session)
-            raise Unauthorized
+            raise Unauthorized(why="the session ended while the token was generated")
 
     async def revoke_tokens(self, session: Session) -> None:
         """Revoke the live tokens of a session that ended; a failure is logged."""
@@ -225,6 +229,7 @@ def _check(
         # id. Accepted, the option would leave every link usable after the sign-out.
         raise ConfigurationError(
             f"revoke_on_sign_out: True, but {type(options.adapter).__name__} can't verify "
-            "sessions: give CookieSession a probe= or validate=, set vouches = True on an adapter "
-            "of your own if its current() finds live sessions only, or leave the option out"
+            "sessions: give CookieSession a probe= or validate= that tells the user's id, set "
+            "vouches = True on an adapter of your own if its current() finds live sessions only, "
+            "or leave the option out"
         )

@@ -81,6 +81,14 @@ class SessionGuard:
         self.check_id(session, sent, "current")
         return session
 
+    def why_no_session(self, request: Request) -> str:
+        """Return why `current` found no session in a request, for the log."""
+        names = self.adapter.cookie_names
+        if names and not any(request.cookies(name) for name in names):
+            listed = " and ".join(map(repr, names))
+            return f"no session: the request has no cookie {listed}, which {self._name} reads"
+        return f"no session: {self._name}.current found none that is live and safe to use"
+
     def check_id(self, session: Session, values: Iterable[str], method: str) -> None:
         """Check that a session's id is neither one of its cookies nor one of these values.
 
@@ -181,6 +189,12 @@ class SessionGuard:
     def signs_in(self) -> bool:
         """Whether the adapter itself creates and ends sessions."""
         return self._sign_in_adapter is not None
+
+    @property
+    def sign_out_path(self) -> str | None:
+        """The path of the app's own log-out page; None if the adapter knows none."""
+        adapter = self._sign_in_adapter
+        return None if adapter is None else adapter.sign_out_path
 
     def require_sign_in_adapter(self) -> SignInAdapter:
         """Return the adapter, if it creates and ends sessions itself.

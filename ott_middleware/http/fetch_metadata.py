@@ -35,6 +35,17 @@ def never_redeems(request: Request) -> bool:
     )
 
 
+def loads_unseen(request: Request) -> bool:
+    """Return whether a page loaded the URL as a part of itself, so that no visitor asked for it."""
+    mode, destination = request.header("sec-fetch-mode"), request.header("sec-fetch-dest")
+    if mode == "no-cors" or destination in _FRAMES:
+        # A link that was clicked inside of a frame is asked for.
+        return request.header("sec-fetch-user") != "?1"
+    # The image of an older browser.
+    accept = request.header("accept") or ""
+    return mode is None and "image/" in accept and not accepts_html(request)
+
+
 def is_navigation(request: Request) -> bool:
     """Return whether a visitor opened the URL, so that the response is the page that they see."""
     if request.method != "GET":

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..errors import ConfigurationError, InvalidOrigin, MissingOrNullOrigin
+from ..reasons import quote
 from .idn import encode_host
 from .messages import Request
 from .urls import _AUTHORITY, resolved_path
@@ -250,12 +251,20 @@ def check_origin(request: Request, own: Origin | None, trusted: Iterable[OriginP
         # Sandboxed frames and some redirects send null: only Fetch Metadata, which pages cannot
         # forge, tells then.
         if site != "same-origin":
-            raise MissingOrNullOrigin
+            raise MissingOrNullOrigin(why="the page has no origin of its own (Origin: null)")
         return
     if origin is not None or referer is not None:
         source = Origin.parse(origin) if origin is not None else Origin.of_url(referer)
-        if source is None or not ((own and own.covers(source)) or is_among(source, trusted)):
-            raise InvalidOrigin
+        if source is None:
+            name = "Origin" if origin is not None else "Referer"
+            raise InvalidOrigin(why=f"{name} holds no origin")
+        if not ((own and own.covers(source)) or is_among(source, trusted)):
+            raise InvalidOrigin(
+                why=f"{source} is neither this site's own origin ({own or 'not known'}) nor in "
+                "trusted_origins"
+            )
         return
     if site not in (None, "same-origin", "none"):
-        raise MissingOrNullOrigin
+        raise MissingOrNullOrigin(
+            why="a browser sent neither Origin nor Referer, and Sec-Fetch-Site is " + quote(site)
+        )

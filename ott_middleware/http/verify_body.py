@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any, NoReturn
 
 from ..errors import BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationError
+from ..reasons import quote
 from .messages import Request
 
 MAX_BODY = 16 * 1024
@@ -24,7 +25,7 @@ def check_length(request: Request, limit: int) -> None:
     if not length:
         return
     if not (length.isascii() and length.isdecimal()):
-        raise BadRequest
+        raise BadRequest(why="Content-Length is no number")
     if len(length) > 9 or int(length) > limit:
         raise PayloadTooLarge
 
@@ -41,8 +42,9 @@ def parse_body(request: Request, raw: bytes) -> tuple[str, str | None]:
         raise ValidationError("body", "object", "undefined")
     # Attack: 64 kB of parameters behind the media type. They reach no parser: one would take 30
     # milliseconds for them.
-    if content_type.partition(";")[0].strip(" \t").lower() != "application/json":
-        raise UnsupportedMediaType
+    media_type = content_type.partition(";")[0].strip(" \t").lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType(why=f"the body is {quote(media_type)}, not application/json")
     body = _json(raw)
     if not isinstance(body, dict):
         raise ValidationError("body", "object", _type_name(body))
@@ -67,14 +69,14 @@ def _json(raw: bytes) -> Any:
     # Attack: thousands of nested arrays. How deep a parser can follow differs by Python's version,
     # and some versions crash in a thread with a small stack; this limit is the same for all.
     if _depth(raw) > _MOST_DEPTH:
-        raise BadRequest
+        raise BadRequest(why=f"the body is nested deeper than {_MOST_DEPTH} levels")
     try:
         # Parsed as `Request.json()` of browsers does: UTF-8 alone, a byte order mark skipped.
         # Attack: a number of thousands of digits, which takes `int` quadratic time. Numbers are not
         # used, so that each may be a float.
         return json.loads(raw.decode("utf-8-sig"), parse_int=float, parse_constant=_refuse)
     except ValueError as error:
-        raise BadRequest from error
+        raise BadRequest(why="the body is no JSON") from error
 
 
 def _depth(raw: bytes) -> int:

@@ -166,7 +166,7 @@ def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
             message = await receive()
             if message["type"] != "http.request":
                 # The client disconnected half-way: the body is not complete.
-                raise BadRequest
+                raise BadRequest(why="the client disconnected before the body was complete")
             body += message.get("body", b"")
             if len(body) > limit:
                 raise PayloadTooLarge

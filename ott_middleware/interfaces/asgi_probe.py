@@ -10,9 +10,9 @@ from ..context import PROBE, current_request
 from ..errors import SessionUnavailable
 from ..flow.handle import attach, new_handle
 from ..flow.services import Services
-from ..http.messages import Request, Response
+from ..http.messages import Headers, Request, Response
 from .asgi_types import ASGIApp, Message, Scope
-from .probe import PROBE_BYTES, PROBE_SECONDS, SIGNED_OUT
+from .probe import PROBE_BYTES, PROBE_SECONDS, SIGNED_OUT, read_headers
 
 # What the server and the outer layers said of the current request holds for its probe too.
 _COPIED = ("app", "asgi", "http_version", "root_path", "server", "client", "state")
@@ -65,7 +65,7 @@ class ASGIProbe:
             else:
                 probe.cancel()
         if exchange.completed.is_set():
-            return Response(exchange.status, body=bytes(exchange.body))
+            return Response(exchange.status, exchange.headers, bytes(exchange.body))
         if not probe.done():
             raise SessionUnavailable(f"probe: no response within {PROBE_SECONDS} s")
         # An app that cancelled itself must not cancel the current request.
@@ -106,6 +106,7 @@ class _Exchange:
 
     def __init__(self) -> None:
         self.status = 0
+        self.headers: Headers = ()
         self.body = bytearray()
         self.completed = asyncio.Event()
         self._received = False
@@ -122,6 +123,10 @@ class _Exchange:
             raise _Enough
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.headers = read_headers(
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in message.get("headers", ())
+            )
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")[: PROBE_BYTES - len(self.body)]
             if len(self.body) >= PROBE_BYTES or not message.get("more_body", False):

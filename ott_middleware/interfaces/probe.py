@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from ..http.messages import Response
+from collections.abc import Iterable
+
+from ..http.messages import Headers, Response
+from ..sessions.probe import MAX_BODY
 
 #: Seconds to wait for the app's response.
 PROBE_SECONDS = 5
 #: The bytes of the response's body that are read.
-PROBE_BYTES = 64 * 1024
+PROBE_BYTES = MAX_BODY
 #: The response to a probe that the app sends while it responds to a probe: without it, an app that
 #: asks for its session in the probed view would call itself without end.
 SIGNED_OUT = Response(401)
+
+
+def read_headers(headers: Iterable[tuple[str, str]]) -> Headers:
+    """Return those headers of the app's response by which its body is read."""
+    read = ("content-type", "content-encoding")
+    return tuple((name, value) for name, value in headers if name.lower() in read)

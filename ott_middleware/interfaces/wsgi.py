@@ -183,12 +183,12 @@ def _read(stream: Any, length: int, *, exactly: bool) -> bytes:
         try:
             chunk = stream.read(length - len(body))
         except OSError as error:
-            raise BadRequest from error  # the client disconnected half-way
+            raise BadRequest(why="the client disconnected before the body was complete") from error
         if not chunk:
             break
         body += chunk
     if exactly and len(body) < length:
-        raise BadRequest
+        raise BadRequest(why="the body is shorter than its Content-Length")
     return bytes(body)
 
 

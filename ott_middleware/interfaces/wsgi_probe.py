@@ -13,8 +13,8 @@ from ..errors import SessionUnavailable
 from ..flow.handle import attach, new_handle
 from ..flow.services import Services
 from ..forks import renew_in_children
-from ..http.messages import Request, Response
-from .probe import PROBE_BYTES, PROBE_SECONDS, SIGNED_OUT
+from ..http.messages import Headers, Request, Response
+from .probe import PROBE_BYTES, PROBE_SECONDS, SIGNED_OUT, read_headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -88,7 +88,7 @@ class WSGIProbe:
             raise SessionUnavailable(f"probe: the app failed: {call.failure}")
         if call.status is None:
             raise SessionUnavailable("probe: the app did not call start_response")
-        return Response(int(call.status[:3]), body=bytes(call.body))
+        return Response(int(call.status[:3]), call.headers, bytes(call.body))
 
 
 def _environ_of(request: Request, current: Request | None) -> WSGIEnvironment:
@@ -124,6 +124,7 @@ class _Call:
     ) -> None:
         self._app, self._environ, self._release = app, environ, release
         self.status: str | None = None
+        self.headers: Headers = ()
         self.body = bytearray()
         self.failure: str | None = None
 
@@ -148,7 +149,7 @@ class _Call:
     def _start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], Any]:
-        self.status = status
+        self.status, self.headers = status, read_headers(headers)
         return self._write
 
     def _write(self, chunk: bytes) -> None:

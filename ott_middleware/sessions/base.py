@@ -249,6 +249,8 @@ class SignInAdapter(SessionAdapter):
     #: Returns the `REMOTE_USER` of a session for a WSGI app, or None for no user. None: the adapter
     #: sets no `REMOTE_USER`.
     remote_user: Callable[[UserSession], str | None] | None = None
+    #: The path of the app's own log-out page, which ends the session too. None: there is none.
+    sign_out_path: str | None = None
 
     def start(self, user: Mapping[str, Any] | str, *, remember: bool) -> Session:
         """Create a session for a user; called by `Handle.sign_in`. Never waits.

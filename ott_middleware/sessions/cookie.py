@@ -30,6 +30,7 @@ from .base import (
     exposed_of,
     names_of,
     refuse_cookie_in_id,
+    session_id,
 )
 from .probe import AppProbe
 
@@ -71,11 +72,16 @@ class CookieSession(SessionAdapter):
     :param validate: takes the cookies' values by name and returns None unless a user is signed in,
         else a mapping that may hold `id`, `user_id`, `user` (a mapping) and `expires_at` (an aware
         datetime). It must return None for an anonymous session, even if the store knows the
-        session. An `id` that is a cookie's value is refused. May be `async def`.
+        session. Without an `id` the session's id is made of the `user_id`, and names all sessions
+        of the user; where that is not known either, it is a hash of the values. An `id` that is a
+        cookie's value is refused. May be `async def`.
     :param probe: a path of the wrapped app that responds with 2xx to signed-in users, and with
         another status to all others, anonymous sessions included. It is asked in process, by a GET
         with only `Cookie`, `Host` and `Accept`; a JSON object in the response becomes the `user`,
-        and that object's `id` the `user_id`.
+        and that object's `id` the `user_id`. For an app that responds with 2xx to all visitors,
+        pass the path and a text that its page shows to signed-in users alone:
+        `("/prefs", "Sign out")`. The text is looked for in the first 64 KiB. Choose a page that
+        shows nothing that visitors write.
     :param expose: the fields that the `user` has, beside its `id`, of those that `validate` or
         `probe` tell of. Default: all of them.
     :param renews_key: whether the app gives a session a new key at sign-in, so that no key from
@@ -89,7 +95,7 @@ class CookieSession(SessionAdapter):
         self,
         *names: str,
         validate: Validate | None = None,
-        probe: str | None = None,
+        probe: str | tuple[str, str] | None = None,
         expose: Iterable[str] | None = None,
         renews_key: bool = False,
         **cookie: Unpack[CookieOptions],
@@ -198,10 +204,6 @@ class CookieSession(SessionAdapter):
             return None
         if not isinstance(info, Mapping):
             raise TypeError(f"validate returned {type(info).__name__}: return None or a mapping")
-        given = info.get("id")
-        session_id = str(given) if given else self._id(values)
-        # `current` may be called without a middleware and its check of the id.
-        refuse_cookie_in_id(session_id, values.values(), where=f"{type(self).__name__}.validate")
         raw = {name: value for name, value in info.items() if name != "id"}
         safe = _remove_cookies(values, raw)
         if safe != raw and not self._warned_of_repeats:
@@ -211,18 +213,28 @@ class CookieSession(SessionAdapter):
                 "left out there",
                 type(self).__name__,
             )
-        user_id, user = safe.get("user_id"), safe.get("user")
+        user_id, user = _user_id(safe.get("user_id")), safe.get("user")
+        given = info.get("id")
+        named = str(given) if given else self._id(values, user_id)
+        # `current` may be called without a middleware and its check of the id.
+        refuse_cookie_in_id(named, values.values(), where=f"{type(self).__name__}.validate")
         if user is not None and self._exposed is not None:
             user = exposed_of(user, ("id", *self._exposed))
         return Session(
-            id=session_id,
+            id=named,
             token=self._pack(values),
-            user_id=None if user_id is None else str(user_id),
+            user_id=user_id,
             user=user,
             expires_at=info.get("expires_at"),
         )
 
-    def _id(self, values: Values) -> str:
+    def _id(self, values: Values, user_id: str | None) -> str:
+        # The failure: an app signs its cookie anew with each response. The id is made of the user;
+        # made of the values, it would find no token of the cookie before, to count or to revoke.
+        if user_id is not None:
+            # The names keep users of two apps apart, and the user's id is last: no id, whatever is
+            # in it, makes the id of another user.
+            return session_id("cookie", json.dumps(sorted(self.cookie_names)), user_id)
         named = json.dumps(sorted(values.items())).encode("ascii")
         return base64url(hashlib.sha256(b"ott_middleware cookie session " + named).digest())
 
@@ -243,6 +255,12 @@ class CookieSession(SessionAdapter):
         named = {name: values[name] for name in self.cookie_names if values.get(name)}
         valid = all(isinstance(each, str) and is_cookie_value(each) for each in named.values())
         return named if valid else {}
+
+
+def _user_id(value: Any) -> str | None:
+    # A flag or a list is no id: "True" would be one user to all who have it.
+    is_id = not isinstance(value, (bool, bytes, Mapping, list, tuple, set))
+    return str(value) or None if value is not None and is_id else None
 
 
 def _remove_cookies(values: Values, info: Any) -> Any:

@@ -233,17 +233,17 @@ class FrameworkSession(SessionAdapter):
             raise TypeError("match gave an awaitable: make it `async def`")
         # No value is no match: a query for None, False or "" might find a user.
         if person is None or person is False or person == "":
-            raise NoAccount
+            given = "there is no match=" if self._match is None else f"match= returned {person!r}"
+            raise NoAccount(why=f"{type(self).__name__}: {given} for {self._origin_of(session)}")
         session = replace(
             session, token="", expires_at=earlier(session.expires_at, found.expires_at)
         )
         known = self.known(session, person)
         if known is None:
-            logger.info(
-                "%s: no local user matches the session of the other site; redemption refused",
-                type(self).__name__,
+            raise NoAccount(
+                why=f"{type(self).__name__}: no local user is the one that match= returned for "
+                + self._origin_of(session)
             )
-            raise NoAccount
         return replace(
             known,
             # Session ids of two sites may collide: a derived id keeps revoke() from other tokens.
@@ -255,6 +255,15 @@ class FrameworkSession(SessionAdapter):
             expires_at=earlier(known.expires_at, session.expires_at),
             persistent=known.persistent and session.persistent,
         )
+
+    def _origin_of(self, session: Session) -> str:
+        """Return, for the log, what kind of site a session is from."""
+        kind, _, sealed = session.token.rpartition(".")
+        kinds = ("django", "flask", "starlette", self.kind, *(each.kind for each in self._sources))
+        # The token of an unsealed session is its cookie's value: no part of it is shown.
+        if sealed.endswith(";") and kind in kinds:
+            return f"a session of a {kind} site with another secret"
+        return "a session of another kind of site"
 
     def _seal(self, cookie: str, session: Session | None = None) -> str:
         return seal_session(cookie, session, kind=self.kind, secrets=self.secrets())

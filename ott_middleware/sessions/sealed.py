@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
+import re
 import secrets as randomness
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -29,10 +31,15 @@ from .base import Session, SignInAdapter, UserSession, exposed_of, names_of, ses
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+logger = logging.getLogger("ott_middleware")
+
 # RFC 6265 section 6.1: what a browser must store is 4096 bytes for name, value and attributes.
 _MAX_COOKIE = 4096
 # When a cookie was sealed; `created_at` tells when the session began, at another site perhaps.
 _SEALED_AT = "sealed_at"
+_PATH = re.compile(r"(?!//)/[^?#\x00-\x1f\x7f\\]+")
+
+Match = str | Callable[[UserSession], Any]
 
 
 class SealedSession(SignInAdapter):
@@ -54,8 +61,14 @@ class SealedSession(SignInAdapter):
         Default: all of them, since the user is what the app gave to be carried.
     :param match: finds the local user for a session of another site: a function of the
         `UserSession`, sync or async, that returns a user as `sign_in` takes one, or None to
-        refuse. Without it, the user's id is taken over: right only if an id means the same user on
-        all sites that share the backend.
+        refuse; or the name of a field that the source site exposes, whose value is the user's id at
+        this site; or `"id"`, the same id at both sites. Without it, the user's id is taken over as
+        well: right only if an id means the same user on all sites that share the backend.
+    :param sign_out_path: the path, below the mount point, of the wrapped app's own log-out page, as
+        `"/logout"` (a slash at its end makes no difference). A request for it ends the session,
+        with whatever status the app responds: the cookie is deleted, the session's live tokens are
+        revoked. A request that another site caused, an image, a frame, HEAD and a prefetch end
+        nothing.
     :param clock: tells the time in Unix seconds.
     :param domain, path, secure, samesite, max_age, partitioned, httponly: the cookie's attributes;
         see `CookieOptions`. A remembered session's `max_age` is its lifetime by default.
@@ -73,7 +86,8 @@ class SealedSession(SignInAdapter):
         lifetime: float | timedelta = timedelta(days=14),
         remote_user: Callable[[UserSession], str | None] | None = None,
         expose: Iterable[str] | None = None,
-        match: Callable[[UserSession], Any] | None = None,
+        match: Match | None = None,
+        sign_out_path: str | None = None,
         clock: Callable[[], float] = system_clock,
         **cookie: Unpack[CookieOptions],
     ) -> None:
@@ -102,22 +116,32 @@ class SealedSession(SignInAdapter):
             raise ConfigurationError(
                 f"remote_user: {remote_user!r}; pass a plain function of the session"
             )
-        if match is not None and not callable(match):
-            raise ConfigurationError(f"match: {match!r}; pass a function of the session")
+        if match is not None and not (callable(match) or (isinstance(match, str) and match)):
+            raise ConfigurationError(
+                f"match: {match!r}; pass 'id', the name of a field, or a function of the session"
+            )
+        if sign_out_path is not None and not (
+            isinstance(sign_out_path, str) and _PATH.fullmatch(sign_out_path)
+        ):
+            raise ConfigurationError(
+                f"sign_out_path: {sign_out_path!r}; pass a path of the app like '/logout', without "
+                "a query"
+            )
         self.attributes = CookieAttributes(**cookie)
         self.attributes.check([name])
         self.name = name
         self.cookie_names = (name,)
         self.strict = self.attributes.strict
         self.remote_user = remote_user
+        self.sign_out_path = sign_out_path
         self._lifetime = timedelta(seconds=seconds)
         self._clock = clock
         self._exposed = None if expose is None else names_of("expose", expose)
-        self._match = match
+        self._match = _read_field(match) if isinstance(match, str) else match
         # `resolve` alone calls a function of the app; the other methods never wait.
-        if match is not None and is_async(match):
+        if callable(match) and is_async(match):
             self.resolve = self._resolve_async  # type: ignore[assignment]  # sync or async
-        elif match is not None and blocks(match):
+        elif callable(match) and blocks(match):
             self.resolve = Waiting(self.resolve)  # type: ignore[method-assign]  # the same, marked
 
     def current(self, request: Request) -> Session | None:
@@ -148,7 +172,7 @@ class SealedSession(SignInAdapter):
             # A site with an adapter that verifies nothing hands over made-up cookies, of no user.
             # Sealed here, such a session would be a live one, and its visitor signed in.
             if not session.user_id:
-                raise NoAccount
+                raise NoAccount(why=f"{type(self).__name__}: the session names no user")
             return self._reseal(session)
         user = self._match(UserSession.of(session))
         if inspect.isawaitable(user):
@@ -167,7 +191,7 @@ class SealedSession(SignInAdapter):
         :raises NoAccount: `match` returned None.
         """
         if user is None:
-            raise NoAccount
+            raise NoAccount(why=f"{type(self).__name__}: match= returned None for the session")
         user = _check_user(user)
         user_id = str(user["id"])
         # Session ids of two sites may collide: a derived id keeps revoke() from other tokens.
@@ -250,6 +274,19 @@ class SealedSession(SignInAdapter):
         if len(self.name) + len(value) > _MAX_COOKIE - 128:  # room for the attributes
             raise ValueError("the session is larger than a cookie can be: carry less in the user")
         return value
+
+
+def _read_field(name: str) -> Callable[[UserSession], dict[str, Any] | None]:
+    """Return the function for a `match` by the name of a field."""
+
+    def match(session: UserSession) -> dict[str, Any] | None:
+        value = session.user_id if name == "id" else session.user.get(name)
+        # A field of another shape (true, a list) names no user, and neither does an empty one.
+        if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
+            return None
+        return {**session.user, "id": str(value)}
+
+    return match
 
 
 def _check_user(user: Mapping[str, Any] | str) -> dict[str, Any]:

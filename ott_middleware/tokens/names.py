@@ -14,6 +14,9 @@ CHANNELS = ("handoff",)
 _SYNTAX = re.compile(r"[A-Za-z0-9_-]{1,512}")
 
 
+NO_TOKEN = "the value has not the form of a token: 1 to 512 characters of A-Z a-z 0-9 - _"
+
+
 def is_token(value: object) -> bool:
     """Return whether a value has the form of a token: 1 to 512 characters of A-Z a-z 0-9 - _."""
     return isinstance(value, str) and _SYNTAX.fullmatch(value) is not None

@@ -53,7 +53,7 @@ from ..sessions.base import (
     refuse_cookie_in_id,
 )
 from .fingerprint import fingerprint
-from .names import CHANNELS, backend_key, hash_token, is_token, network_owner_of, owner_of
+from .names import CHANNELS, NO_TOKEN, backend_key, hash_token, is_token, network_owner_of, owner_of
 from .options import (
     GenerateToken,
     GenerationContext,
@@ -63,6 +63,7 @@ from .options import (
     seconds_of,
     warn_of_unit,
 )
+from .recent import expired_ago, recent
 from .revocations import revocations
 
 logger = logging.getLogger("ott_middleware")
@@ -77,11 +78,13 @@ class BoundElsewhere(InvalidToken):
     """The token is bound to another origin than the one it was redeemed for, and is used up.
 
     :param bound_to: the origin that the token is bound to.
+    :param here: the origin that it was redeemed for, if there is one.
     """
 
-    def __init__(self, bound_to: Origin) -> None:
+    def __init__(self, bound_to: Origin, here: Origin | None) -> None:
         self.bound_to = bound_to
-        super().__init__()
+        where = f"redeemed for {here}" if here else "redeemed where no origin is configured"
+        super().__init__(why=f"bound to {bound_to}, and {where}", word="other_audience")
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +318,7 @@ class OneTimeTokens:
                 await call_backend(put)
             except KeyTaken:
                 continue  # the live token of another session stays; another token is generated
+            recent.note_generated(self.backend, token, context.channel, expires_at)
             await self._refuse_ended(plug_ins, session, key, began)
             return token
         raise SessionUnavailable(
@@ -422,15 +426,20 @@ class OneTimeTokens:
         self, plug_ins: _PlugIns, token: str, audience: str | None, channel: str
     ) -> Session:
         # Text that has not the form of a token reaches neither a hook nor the backend.
-        if not is_token(token) or channel not in CHANNELS:
-            raise InvalidToken
+        if not is_token(token):
+            raise InvalidToken(why=NO_TOKEN, word="malformed_token")
+        if channel not in CHANNELS:
+            raise InvalidToken(why="there is no such channel", word="other_channel")
         key = backend_key(channel, await self._stored_form(plug_ins, token))
         # The one irreversible step: of several requests with one token, the first take wins.
         # Nothing below puts the token back.
         value = await call_backend(plug_ins.take(key))
         if value is None:
-            warn_of_unknown_token(self.backend)
-            raise InvalidToken
+            reason = recent.why_missing(self.backend, token, channel, self.clock())
+            if reason.word == "unknown_token":
+                warn_of_unknown_token(self.backend)
+            raise InvalidToken(why=reason.detail, word=reason.word)
+        recent.note_used(self.backend, token, channel, self.clock())
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise BackendUnavailable(f"take() returned a {type(value).__name__}, not bytes")
         opened = unseal(bytes(value), token=token, key=key, secrets=self._secrets)
@@ -439,11 +448,13 @@ class OneTimeTokens:
                 "a stored token could not be decrypted: pass the same secret= on all sites that "
                 "share the backend"
             )
-            raise InvalidToken
+            raise InvalidToken(
+                why="no secret= of this site opens the stored value", word="unreadable_token"
+            )
         plain, expires_at = opened
         # The backend should have deleted an expired token; its clock may be wrong.
         if expires_at <= self.clock():
-            raise InvalidToken
+            raise InvalidToken(why=expired_ago(expires_at, self.clock()), word="expired_token")
         session, bound_to = _unpack(plain)
         # Checked after the take: a token that arrives at another site has leaked, and is used up.
         _check_audience(bound_to, audience)
@@ -451,10 +462,10 @@ class OneTimeTokens:
         with using_bounds(Bounds(_text(bound_to), self.clock())):
             found = await call_hook(name, plug_ins.resolve(session))
         if found is None:
-            raise SessionNotFound
+            raise SessionNotFound(why=f"{name} found no live session for the token")
         alive = _require_session(found, name)
         if alive.expired(self.clock()):
-            raise SessionExpired
+            raise SessionExpired(why="the session expired after the token was generated")
         # `resolve` may give the session another id, and ids are shown and logged.
         self._refuse_cookie_in_id(alive, alive.token, name)
         return alive
@@ -484,12 +495,15 @@ def _check_audience(bound_to: Origin | None, audience: str | None) -> None:
         # saw as http may have been https for the browser, behind a TLS proxy.
         seen = isinstance(audience, SeenOrigin)
         if here is None or not (here.covers(bound_to) if seen else here == bound_to):
-            raise BoundElsewhere(bound_to)
+            raise BoundElsewhere(bound_to, here)
     elif isinstance(audience, NamedOrigin):
         # Attack: a site that was given a visitor's unbound token presents it at the server of
         # another site, as if the visitor were there. A server that names its audience can redeem
         # only tokens that were meant for it; without this line, any token.
-        raise InvalidToken
+        raise InvalidToken(
+            why=f"bound to no origin, and redeemed by a server that names {Origin.parse(audience)}",
+            word="other_audience",
+        )
 
 
 def _require_session(value: object, name: str) -> Session:

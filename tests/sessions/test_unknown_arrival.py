@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
-from harness import World
+from harness import Members, World, person
 
 from ott_middleware import CookieSession, MemoryBackend, SealedSession
 from ott_middleware.errors import NoAccount
 from ott_middleware.sessions import UserSession
+from sessions.club import ClubSession
 
 
 @pytest.mark.parametrize("cookie", ["sid=made-up", "sid=ott_session"])
@@ -52,3 +54,29 @@ class TestNoAccount:
         assert (page.status, page.cookies) == (400, {})
         for token in tokens:
             assert site.verify(token).code == "INVALID_TOKEN"
+
+    @pytest.mark.parametrize(
+        ("source", "match", "says"),
+        [
+            (ClubSession(secret="other"), None, "there is no match= for a session of a club site"),
+            (ClubSession(secret="other"), refuse, "match= returned None for a session of a club"),
+            (ClubSession(secret="other"), lambda _: "x", "no local user is the one that match="),
+            (Members(person("alice")), refuse, "for a session of another kind of site"),
+        ],
+    )
+    def test_log_says_which_match_and_which_kind(
+        self, world: World, source: Any, match: Any, says: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG, "ott_middleware")
+        backend = MemoryBackend(clock=world.clock)
+        first = world.serve(session=source, backend=backend)
+        site = world.serve(session=ClubSession(match=match), backend=backend)
+        assert site.verify(first.token(person("alice", token="a.b;"))).code == "NO_ACCOUNT"
+        ((word, line),) = [
+            (record.ott_reason, record.getMessage())
+            for record in caplog.records
+            if hasattr(record, "ott_reason")
+        ]
+        assert word == "no_account"
+        assert "ClubSession: " in line
+        assert says in line

@@ -41,6 +41,7 @@ FOREIGN = [
 # Each part imports only what stands before it in this list.
 LAYERS = (
     *(
+        "reasons",
         "errors",
         "clock",
         "lazy",

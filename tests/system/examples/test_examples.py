@@ -15,7 +15,8 @@ from running import free_port, running
 from visitor import Visitor, forms_of
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
-APPS = sorted({path.stem for path in EXAMPLES.glob("*.py")} - {"handoff"})
+# Those two have tests of their own.
+APPS = sorted({path.stem for path in EXAMPLES.glob("*.py")} - {"basic_wsgi", "handoff"})
 KNOWN = {
     *("bottle_app", "django_asgi", "django_wsgi", "falcon_asgi", "falcon_wsgi", "fastapi_app"),
     *("flask_app", "legacy_wsgi", "litestar_app", "pyramid_app", "quart_app"),
@@ -26,7 +27,7 @@ def test_frameworks_have_an_example_each() -> None:
     assert set(APPS) == KNOWN
 
 
-@pytest.mark.parametrize("name", [*APPS, "handoff"])
+@pytest.mark.parametrize("name", [*APPS, "basic_wsgi", "handoff"])
 def test_example_is_safe_to_copy(name: str) -> None:
     source = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
     wrapped = source.count("OTTMiddleware(")
@@ -49,7 +50,7 @@ if hasattr(example, "wrapped"):
 
 
 @pytest.mark.parametrize("backend", ["memory://", "sqlite:///links.db"])
-@pytest.mark.parametrize("name", APPS)
+@pytest.mark.parametrize("name", [*APPS, "basic_wsgi"])
 def test_start_warns_of_nothing(name: str, backend: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", START, name],
