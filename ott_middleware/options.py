@@ -92,7 +92,8 @@ class OptionValues(TokenOptionValues, total=False):
     listed. Default: `()`."""
 
     public_origin: str | Iterable[str] | None
-    """This site's own origin as browsers see it, for example `"https://app.example.com"`, or a list
+    """This site's own origin as browsers see it, for example `"https://app.example.com"` (or
+    `"https://bücher.example"`: options take international names as they are), or a list
     of all its origins: then the one that the `Host` header of the request names counts. A token
     that is bound to an origin can only be redeemed at a site that is configured with that origin.
     Default: `None`, the exact host names that the framework is configured with, and any host name

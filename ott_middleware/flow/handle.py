@@ -1,6 +1,7 @@
 """The handle of a request: how the app reads the session, makes links, and signs users in or out.
 
-An app finds the handle of its request with `get_handle`.
+An app finds the handle of its request with `get_handle`. This module is longer than 300 lines since
+the docstrings of its methods are the documentation page.
 """
 
 from __future__ import annotations

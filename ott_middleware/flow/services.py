@@ -18,7 +18,6 @@ from ..concurrency import Bound, Run, call_backend, check_service_call, choose_r
 from ..concurrency import on_loop as bind_on_loop
 from ..context import ENVIRON_KEY, SCOPE_KEY
 from ..errors import ConfigurationError, OTTError, Unauthorized
-from ..http.idn import encode_host
 from ..http.messages import Request
 from ..http.origins import NamedOrigin
 from ..options import Options
@@ -140,7 +139,7 @@ class Services:
         # Attack: the site that a link was meant for keeps the token, and claims here, by an Origin
         # or a Host, to be that site. This line takes the site's own configured origin; else the
         # claim would be given this site's cookie.
-        own = self.site.configured(request) if named is None else NamedOrigin(encode_host(named))
+        own = self.site.configured(request) if named is None else NamedOrigin(named)
         try:
             session: Session = await self.verify(token, audience=own, channel="handoff")
         except BoundElsewhere as error:

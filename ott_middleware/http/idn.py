@@ -16,6 +16,7 @@ from .urls import _AUTHORITY
 _AMBIGUOUS = re.compile("[\u00df\u1e9e\u03c2\u200c\u200d]")
 _LONGEST = 253
 _HOST = re.compile(r"(?P<wildcard>(?:\*\.)?)(?P<name>[^@:\[\]*]+)(?P<port>(?::(?:[0-9]+|\*))?)")
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
 _ENCODED = re.compile(r"[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?")
 
 
@@ -26,6 +27,8 @@ def encode_host(url: str) -> str:
 
     :param url: an origin may have a wildcard: `https://*.bücher.example`, `http://bücher.example:*`.
     """
+    if url.isascii():
+        return url
     found = _AUTHORITY.match(url)
     if found is None or found[0].isascii():
         return url
@@ -42,11 +45,14 @@ def _encode(name: str) -> str | None:
     if len(name) > _LONGEST or _AMBIGUOUS.search(name):
         return None
     # The codec knows the letters of 2002 only: newer ones are put in lower case here.
-    name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower())
+    mapped = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower())
     try:
-        encoded = name.encode("idna").decode("ascii")
+        encoded = mapped.encode("idna").decode("ascii")
     except UnicodeError:
         return None
-    # Attack: characters that only look like a slash or a colon, and become one here. Without this
-    # line the end of the host would be at another place than in the text that was checked.
-    return encoded if _ENCODED.fullmatch(encoded) else None
+    # Attack: characters that only look like a letter, a slash or a colon, and become one here: the
+    # Kelvin sign as a "k". Without these lines a name would pass for another one that it looks
+    # like, or end at another place than in the text that was checked.
+    labels = zip(_DOTS.split(name), encoded.split("."), strict=False)
+    hides = any(not label.isascii() and not said.startswith("xn--") for label, said in labels)
+    return encoded if not hides and _ENCODED.fullmatch(encoded) else None

@@ -51,7 +51,8 @@ class TokenOptionValues(TypedDict, total=False):
     session ids and user ids. Default: `None`."""
 
     expires_in: float | timedelta
-    """Minutes until a token expires, or a `timedelta`. Default: `3`."""
+    """Minutes until a token expires, or a `timedelta`. Numbers over 60 or below 1 cause a warning;
+    a `timedelta` does not. Default: `3`."""
 
     generate_token: GenerateToken | None
     """A function `(session, context) -> str`, sync or async, that makes a token of 1 to 512

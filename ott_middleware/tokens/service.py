@@ -490,7 +490,7 @@ def _check_audience(bound_to: Origin | None, audience: str | None) -> None:
     :raises InvalidToken: a server named its origin, and the token is bound to none.
     """
     if bound_to is not None:
-        here = Origin.parse(audience)
+        here = None if audience is None else Origin.parse(encode_host(audience))
         # A named or configured origin is compared to the letter. Only an origin that the app itself
         # saw as http may have been https for the browser, behind a TLS proxy.
         seen = isinstance(audience, SeenOrigin)

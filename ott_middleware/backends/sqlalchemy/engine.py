@@ -105,7 +105,7 @@ def _connect_args(url: URL, driver: str, timeout: float) -> dict[str, Any]:
 
 
 @contextmanager
-def failures(url: URL) -> Iterator[None]:
+def failures(url: URL | None = None) -> Iterator[None]:
     """Turn what the engine raises into this package's errors.
 
     Neither the driver's text nor the statement's arguments go along. Of the URL go the host and the
@@ -121,7 +121,7 @@ def failures(url: URL) -> Iterator[None]:
         raise _failure(error, url) from None
 
 
-def _failure(error: BaseException | None, url: URL) -> Exception:
+def _failure(error: BaseException | None, url: URL | None) -> Exception:
     first = (getattr(error, "args", None) or ("",))[0]
     # MariaDB and MySQL number their errors, the others have the standard's codes at most.
     code = first if isinstance(first, int) else getattr(error, "sqlstate", None)
@@ -131,6 +131,12 @@ def _failure(error: BaseException | None, url: URL) -> Exception:
     missing = str(code) in ("42P01", "1146") or str(first).startswith("no such table")
     if missing:
         return BackendUnavailable(f"{text}: call create_table()")
-    host = f"{url.host}:{url.port}/" if url.port else f"{url.host}/" if url.host else ""
-    place = host + (url.database or "")
-    return BackendUnavailable(f"{text} at {place}" if place else text)
+    return BackendUnavailable(text + _place_of(url))
+
+
+def _place_of(url: URL | None) -> str:
+    """Return where the database is, for a message: never the user's name, nor the password."""
+    if url is None or not (url.host or url.database):
+        return ""  # an engine of the app that connects by a function
+    port = f":{url.port}" if url.port else ""
+    return f" at {url.host}{port}/{url.database or ''}" if url.host else f" at {url.database}"
