@@ -303,7 +303,7 @@ def full_name(thing: object) -> str:
     name = getattr(thing, "__qualname__", None)
     if isinstance(name, str):
         module = getattr(thing, "__module__", None)
-        return name if module in (None, "builtins") else f"{module}.{name}"
+        return f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name
     return f"a {full_name(type(thing))}"
 
 

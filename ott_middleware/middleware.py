@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from asgiref.compatibility import guarantee_single_callable
 
-from .errors import ConfigurationError, full_name
+from .apps import kind_of, say_unclear
+from .errors import ConfigurationError
 from .interfaces.asgi import ASGIMiddleware
 from .interfaces.asgi_types import ASGIApp
 from .interfaces.wsgi import WSGIMiddleware
@@ -52,40 +51,11 @@ def OTTMiddleware(  # noqa: N802 - used like a class: add_middleware(OTTMiddlewa
     """
     if interface not in (None, "asgi", "wsgi"):
         raise ConfigurationError(f"interface: {interface!r}; use 'asgi', 'wsgi', or leave it out")
-    kind = _kind_of(app)
+    kind = kind_of(app)
     if kind == "asgi2" and interface != "wsgi":
         single: ASGIApp = guarantee_single_callable(app)  # type: ignore[no-untyped-call]  # asgiref has no types there
         return ASGIMiddleware(single, **options)
     chosen = interface or kind
     if chosen is None:
-        raise ConfigurationError(
-            f"app: can't tell whether {full_name(app)} is an ASGI or a WSGI app; "
-            "pass interface='asgi' or interface='wsgi'"
-        )
+        raise ConfigurationError(f"app: {say_unclear(app)}")
     return ASGIMiddleware(app, **options) if chosen == "asgi" else WSGIMiddleware(app, **options)
-
-
-def _kind_of(app: Any) -> str | None:
-    if not callable(app):
-        raise ConfigurationError(f"app: {full_name(app)} can't be called; pass the app itself")
-    function = app
-    while isinstance(function, functools.partial):
-        function = function.func
-    call = getattr(function, "__call__", None)  # noqa: B004 - its signature is asked
-    if not inspect.isclass(function) and (
-        inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
-    ):
-        return "asgi"
-    try:
-        parameters = inspect.signature(app).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return None
-    positional = [
-        p
-        for p in parameters
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
-    ]
-    # (scope, receive, send); (environ, start_response); (scope), which returns (receive, send).
-    return {3: "asgi", 2: "wsgi", 1: "asgi2"}.get(len(positional))

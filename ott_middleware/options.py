@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from .apps import check_app
 from .backends.registry import AnyBackend, backend_of
 from .errors import ConfigurationError, RequestError
 from .http.messages import Request, Response
@@ -182,6 +183,8 @@ class Options:
                     f"{name}: no such option"
                     + (f"; did you mean {near[0]!r}?" if near else f"; there are {sorted(known)}")
                 )
+        if app is not None:
+            check_app(app)
         if app is not None and values.get("session", "auto") == "auto":
             values = {**values, "session": adapter_of(app)}
         of_tokens = {name: value for name, value in values.items() if name in _TOKEN_OPTIONS}

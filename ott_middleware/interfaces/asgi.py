@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ..context import using_request
 from ..errors import BadRequest, PayloadTooLarge
@@ -20,7 +20,9 @@ from ..http.messages import Headers, Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
 from .asgi_probe import ASGIProbe
+from .bridges import keep_scopes
 from .fast_path import call_directly
+from .missing import explain_missing
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -38,6 +40,7 @@ class ASGIMiddleware:
     def __init__(self, app: ASGIApp, **options: Unpack[OptionValues]) -> None:
         built = Options.build(options, app)
         self.app = app
+        keep_scopes(app)
         probe = ASGIProbe(app)
         built.adapter.bind(probe.call_app)
         services = Services.build(built, parse_request=_parse_request, asynchronous=True)
@@ -50,6 +53,11 @@ class ASGIMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one connection, or pass it to the app."""
         await self._respond(scope, receive, send)
+
+    if not TYPE_CHECKING:  # a type checker that saw it would accept every misspelt name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise explain_missing(self, name)
 
     def _build_fast_path(self) -> ASGIApp:
         # Every request of the app pays for each line of the inner function: its names are looked up

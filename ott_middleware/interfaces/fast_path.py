@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
+
+from ..errors import ConfigurationError
+
+# How often middlewares call each other within one request, before the first response.
+_MOST_NESTED = 10
+_nested: ContextVar[int] = ContextVar("ott_nested", default=0)
 
 
 def call_directly(middleware: Any, kind: type, function: Callable[..., Any]) -> None:
@@ -13,13 +21,49 @@ def call_directly(middleware: Any, kind: type, function: Callable[..., Any]) -> 
     Python finds `__call__` on the type, so `middleware` gets a type of its own. `function` holds
     the rest of what a request needs in its closure. A subclass keeps a `__call__` of its own.
 
-    :param middleware: the instance.
+    Until the app has responded once, another function stands there, which refuses an app that calls
+    the middleware around it: no later request pays for that check.
+
+    :param middleware: the instance, with an attribute `_respond`.
     :param kind: the class whose `__call__` is replaced.
     """
-    cls = type(middleware)
-    if cls.__call__ is not kind.__call__:
-        return
-    own = {"__slots__": (), "__module__": cls.__module__, "__doc__": cls.__doc__}
-    middleware.__class__ = type(cls.__name__, (cls,), {**own, "__call__": staticmethod(function)})
-    # By its own rules, `inspect` would take the first parameter for `self`.
-    middleware.__signature__ = inspect.signature(function)
+    cls = direct = type(middleware)
+    if cls.__call__ is kind.__call__:
+        own = {"__slots__": (), "__module__": cls.__module__, "__doc__": cls.__doc__}
+        direct = middleware.__class__ = type(cls.__name__, (cls,), own)
+        # By its own rules, `inspect` would take the first parameter for `self`.
+        middleware.__signature__ = inspect.signature(function)
+
+    def call_with(respond: Callable[..., Any]) -> None:
+        middleware._respond = respond
+        if direct is not cls:
+            direct.__call__ = staticmethod(respond)
+
+    def first(environ: Any, start_response: Any) -> Any:
+        with _counting_nested_calls():
+            response = function(environ, start_response)
+        call_with(function)
+        return response
+
+    async def first_async(scope: Any, receive: Any, send: Any) -> None:
+        with _counting_nested_calls():
+            await function(scope, receive, send)
+        call_with(function)
+
+    call_with(first_async if inspect.iscoroutinefunction(function) else first)
+
+
+@contextmanager
+def _counting_nested_calls() -> Iterator[None]:
+    before = _nested.get()
+    if before >= _MOST_NESTED:
+        raise ConfigurationError(
+            "app: it calls the middleware that is around it, again and again; wrap what the app "
+            "calls: app.wsgi_app = OTTMiddleware(app.wsgi_app) (in Quart app.asgi_app), or serve "
+            "the wrapped app under a name of its own: application = OTTMiddleware(app)"
+        )
+    _nested.set(before + 1)
+    try:
+        yield
+    finally:
+        _nested.set(before)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..context import using_request
 from ..errors import BadRequest, LengthRequired, PayloadTooLarge
@@ -21,6 +21,7 @@ from ..http.messages import Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
 from .fast_path import call_directly
+from .missing import explain_missing
 from .wsgi_probe import WSGIProbe
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class WSGIMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Respond to one request, or pass it to the app."""
         return self._respond(environ, start_response)
+
+    if not TYPE_CHECKING:  # a type checker that saw it would accept every misspelt name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise explain_missing(self, name)
 
     def _build_fast_path(self) -> WSGIApplication:
         services, decide = self._services, self._decide

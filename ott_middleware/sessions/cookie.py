@@ -21,6 +21,7 @@ from ..http.cookies import (
     is_cookie_value,
 )
 from ..http.messages import Request
+from .app_context import in_app_context
 from .base import (
     MAX_UNVERIFIED,
     SECRET_LENGTH,
@@ -150,6 +151,10 @@ class CookieSession(SessionAdapter):
         if self._probe is not None:
             self._probe.bind(call_app)
             self.suspends = is_async(call_app)
+        elif self._ask is not None:
+            # A guess at the function: the interfaces' own is a method of an object with the app.
+            app = getattr(getattr(call_app, "__self__", None), "app", None)
+            self._ask = in_app_context(self._ask, app)
 
     def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
         values = self._values(request)

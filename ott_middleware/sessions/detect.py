@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import ConfigurationError, full_name, missing_library
 from .base import SessionAdapter
+from .known_cookies import suggest_cookies
 from .layers import class_names, layers_of
 
 # Class → the adapter's module and class.
@@ -29,8 +30,8 @@ def adapter_of(app: Any) -> SessionAdapter:
 
     :raises ConfigurationError: there is no framework, or it keeps no sessions.
     """
-    problem = ""
-    for layer in layers_of(app):
+    problem, layers = "", list(layers_of(app))
+    for layer in layers:
         for name in _FRAMEWORKS.keys() & class_names(layer):
             try:
                 return _make_adapter(*_FRAMEWORKS[name], layer)
@@ -46,7 +47,7 @@ def adapter_of(app: Any) -> SessionAdapter:
         )
         + ". Or pass the session cookie's name (session='sessionid') or an adapter: "
         "CookieSession(name, probe='/path') or validate=, SealedSession(secret) for an app without "
-        "sessions, or one of your own"
+        f"sessions, or one of your own.{suggest_cookies(layers)}"
     )
 
 

@@ -12,6 +12,7 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, TypedDict
 
@@ -148,6 +149,13 @@ class FrameworkSession(SessionAdapter):
         """
         raise TypeError(f"{type(self).__name__} must define begin()")
 
+    def local_context(self, *, waits: bool) -> AbstractContextManager[Any]:
+        """Return the context of this site's app in which `match` finds a user.
+
+        :param waits: whether `match` is async: the context must not block then. Default: none.
+        """
+        return nullcontext()
+
     # What is the same for all.
 
     def expose(self, session: Session) -> Session:
@@ -165,13 +173,15 @@ class FrameworkSession(SessionAdapter):
         session, found, is_own = self._look_up(session)
         if is_own or found is None:
             return found
-        return self._to_local(session, found, self._match_user(session))
+        with self.local_context(waits=False):
+            return self._to_local(session, found, self._match_user(session))
 
     async def _resolve_async(self, session: Session) -> Session | None:
         session, found, is_own = await on_loop(self._look_up)(session)
         if is_own or found is None:
             return found  # type: ignore[no-any-return]  # of `_look_up`
-        person = await self._match_user(session)
+        with self.local_context(waits=True):
+            person = await self._match_user(session)
         return await on_loop(self._to_local)(session, found, person)  # type: ignore[no-any-return]  # the same
 
     def establish(self, session: Session, request: Request) -> Iterable[Cookie]:

@@ -1,17 +1,22 @@
-"""The adapter of Flask's sessions, by the app's own session interface."""
+"""The adapter of Flask's sessions, by the app's own session interface.
+
+One module, though it is long: with and without Flask-Login, the same steps make a session.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import flask
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 
+from ...context import current_request
 from ...errors import ConfigurationError, SessionExpired, SessionUnavailable, full_name
 from ...http.cookies import Cookie
 from ...http.messages import Request
@@ -19,8 +24,17 @@ from ..base import CallApp, Session, copy_as
 from ..dict_session import Beginning, MappedSession, Person, User, id_of
 from ..framework import FrameworkOptions, Mode, session_id
 from ..hosts import exact_hosts, flask_hosts
+from ..layers import class_names
 from ..lifetime import END_KEY, earlier, seconds_of
-from .contexts import is_in_view, key_of, open_other_session, open_session
+from .contexts import (
+    Opened,
+    Responded,
+    has_view,
+    is_in_view,
+    key_of,
+    open_other_session,
+    open_session,
+)
 from .cookies import cookie_attributes, quote_value, read_cookies
 from .lifetime import Limits, end_of, guard_interface, keeps_on_server, watch_interface
 from .signature import SignedCookie
@@ -31,6 +45,8 @@ if TYPE_CHECKING:
     from .login import FlaskLogin
 
 logger = logging.getLogger("ott_middleware")
+
+_LOGIN_MANAGER = "flask_login.login_manager.LoginManager"
 
 
 class FlaskSession(MappedSession):
@@ -93,6 +109,7 @@ class FlaskSession(MappedSession):
             raise ConfigurationError(f"app: {full_name(app)}; pass the Flask app itself")
         super().__init__(user=user, **options)
         self.app = app
+        self._wraps = False
         self.secrets()
         if self._login() is None:
             self.check_match()
@@ -107,6 +124,7 @@ class FlaskSession(MappedSession):
 
     def bind(self, call_app: CallApp) -> None:
         super().bind(call_app)
+        self._wraps = True
         watch_interface(self.app, self._guard_interface)
 
     def _guard_interface(self) -> None:
@@ -147,8 +165,10 @@ class FlaskSession(MappedSession):
         return cookie_attributes(self.app).strict
 
     def _login(self) -> FlaskLogin | None:
-        # A guess at the app: it is Flask-Login that puts its manager there.
-        if self._user is not None or not hasattr(self.app, "login_manager"):
+        # A vendored fork has the same name, and users that Flask-Login's own functions do not see.
+        # Such apps keep the user's id under the key that Flask-Login has for it.
+        manager = getattr(self.app, "login_manager", None)
+        if self._user is not None or _LOGIN_MANAGER not in class_names(manager):
             return None
         from .login import FlaskLogin  # its library is there: the app uses it
 
@@ -179,9 +199,23 @@ class FlaskSession(MappedSession):
                 request = request.with_cookies({login.cookie_name: None})
         if not cookie and remembered is None:
             return None
+        try:
+            return self._current(request, cookie, remember, remembered)
+        except Responded:
+            logger.debug(
+                "FlaskSession: a before_request function of the app responded to the request: it "
+                "counts as signed out"
+            )
+            return None
+
+    def _current(
+        self, request: Request, cookie: str, remember: str, remembered: str | None
+    ) -> Session | None:
+        login = self._login()
         in_view = is_in_view(self.app, request)
-        with open_session(self.app, request, in_view=in_view) as (opened, limits):
-            values = dict(opened or {})
+        must_serve = not request.links
+        with open_session(self.app, request, in_view=in_view, must_serve=must_serve) as found:
+            opened, limits, values = found
             person = login.current_user() if login else self.person_in(values)
             # What a view of the app has done to its session counts before it is saved.
             live = person if login else self.person_in(dict(flask.session))
@@ -226,8 +260,7 @@ class FlaskSession(MappedSession):
         if session.token.startswith("{"):
             return self._alive_by_remember_cookie(session, login)
         cookies = {self.cookie_names[0]: session.token}
-        with open_other_session(self.app, cookies) as (opened, limits):
-            values = dict(opened or {})
+        with self._open_other(cookies) as (opened, limits, values):
             person = login.person_in(values) if login else self.person_in(values)
             end = end_of(self.app, session.token, opened, limits) if person else None
             # An interface may derive from Flask's own and keep a key all the same: the visitor
@@ -246,7 +279,7 @@ class FlaskSession(MappedSession):
         if login is None:
             return None
         cookie = json.loads(session.token).get(login.cookie_name, "")
-        with open_other_session(self.app, {}):
+        with self._open_other({}):
             person = login.person_by_remember_cookie(cookie)
         if person is None or person.id != session.user_id:
             return None
@@ -257,8 +290,18 @@ class FlaskSession(MappedSession):
         login = self._login()
         if login is None:
             return super().person_from_match(person)
-        with open_other_session(self.app, {}):
+        with self._open_other({}):
             return login.person_from_match(person)
+
+    def local_context(self, *, waits: bool) -> AbstractContextManager[Any]:
+        if has_view(self.app):
+            return nullcontext()
+        return self.app.app_context() if waits else self._open_other({})
+
+    def _open_other(self, cookies: Mapping[str, str]) -> AbstractContextManager[Opened]:
+        # The current request is one to the wrapped app: an adapter of a source has another app.
+        request = current_request() if self._wraps else None
+        return open_other_session(self.app, cookies, request)
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
         return [self._cookie(quote_value(session.token))]
@@ -273,7 +316,9 @@ class FlaskSession(MappedSession):
         end = earlier(own_end, seconds_of(session.expires_at))
         if end is None or end <= now:
             raise SessionExpired
-        with open_session(self.app, alone, in_view=False) as (opened, _):
+        with open_session(self.app, alone, in_view=False) as (opened, _, _):
+            # What a function of the app put there for a visitor is no value of the user's.
+            opened.clear()
             if login is None:
                 opened.update(self.values_of(session))
             else:
@@ -286,14 +331,18 @@ class FlaskSession(MappedSession):
             opened[END_KEY] = end
             response = self.app.response_class()
             self.app.session_interface.save_session(self.app, opened, response)
+            value = self._value_in(response)
+            # An interface may have a secret for each tenant: read within the context.
+            signed = SignedCookie.read(self.app, value)
+            # Dated back, the signature ends with the session that this one comes from.
+            latest = int(end - lifetime.total_seconds())
+            return [self._cookie(signed.date_back(latest) if signed else value)]
+
+    def _value_in(self, response: flask.Response) -> str:
         start = f"{self.cookie_names[0]}="
         for header in response.headers.getlist("Set-Cookie"):
             if header.startswith(start):
-                value = header[len(start) :].partition(";")[0]
-                signed = SignedCookie.read(self.app, value)
-                # Dated back, the signature ends with the session that this one comes from.
-                latest = int(end - lifetime.total_seconds())
-                return [self._cookie(signed.date_back(latest) if signed else value)]
+                return header[len(start) :].partition(";")[0]
         raise SessionUnavailable("the app's session interface sets no cookie of its name")
 
     def _cookie(self, value: str) -> Cookie:

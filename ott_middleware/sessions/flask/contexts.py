@@ -1,12 +1,24 @@
-"""Opens the session of a request by the app's session interface, within a context of the app."""
+"""Opens the session of a request by the app's session interface, as for a view of the app.
+
+The app's `before_request` functions run before, and its `teardown_request` functions after: an app
+may choose a tenant there, or open a database, and close it. The first may respond, as to a visitor
+who is not signed in. What that means depends on the question:
+
+- "Which session may be handed on?": none. The app would not serve that user.
+- "Is a session alive, for which user?" at redemption, and "Which session must a link not replace?":
+  the response is ignored. The app's functions run before each of its views in any case, and a link
+  to a path that the app keeps from its visitor must not count as one for a visitor without a
+  session.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import flask
+from werkzeug.exceptions import HTTPException
 
 from ...context import handle_in
 from ...http.messages import Request
@@ -26,36 +38,69 @@ def has_view(app: flask.Flask) -> bool:
     return flask.has_request_context() and flask.current_app == app
 
 
+class Responded(Exception):
+    """A `before_request` function of the app has responded in place of the view."""
+
+
+class Opened(NamedTuple):
+    """An open session.
+
+    :ivar session: as a view of the app has it.
+    :ivar limits: the session's limits.
+    :ivar values: what the cookie or the store held, before a function of the app changed it.
+    """
+
+    session: Any
+    limits: Limits
+    values: dict[str, Any]
+
+
 @contextmanager
 def open_session(
-    app: flask.Flask, request: Request, *, in_view: bool
-) -> Iterator[tuple[Any, Limits]]:
-    """Give the session of a request and its limits, within a context of the app.
+    app: flask.Flask, request: Request, *, in_view: bool, must_serve: bool = False
+) -> Iterator[Opened]:
+    """Give the session of a request, within a context of the app.
 
     :param in_view: whether a view of the app is being run. The view's context serves then: to leave
         another context would tear down what the view still uses.
+    :param must_serve: whether a response of a `before_request` function is an error.
+    :raises Responded: there is such a response.
     """
     environ = environ_of(request)
     if in_view:
         opened = app.session_interface.open_session(app, app.request_class(environ))
-        yield opened, limits_of(app, environ, opened)
+        yield Opened(opened, limits_of(app, environ, opened), dict(opened or {}))
         return
+    if request.method not in ("GET", "HEAD"):
+        # The body is the view's, and a form's protection (CSRF) would refuse a request without it.
+        environ["REQUEST_METHOD"] = "GET"
     # The outer one is new for sure, while a request's own may be shared with what is around.
     with app.app_context(), app.request_context(environ):
         opened = flask.session._get_current_object()  # type: ignore[attr-defined]  # it is a proxy
-        yield opened, limits_of(app, environ, opened)
+        found = Opened(opened, limits_of(app, environ, opened), dict(opened or {}))
+        # Without it, a `teardown_request` function would close what was never opened, and a store
+        # of several tenants would be asked for no tenant's users.
+        try:
+            responded = app.preprocess_request() is not None
+        except HTTPException:  # by `abort()`
+            responded = True
+        if responded and must_serve:
+            raise Responded
+        yield found
 
 
 @contextmanager
 def open_other_session(
-    app: flask.Flask, cookies: Mapping[str, str]
-) -> Iterator[tuple[Any, Limits]]:
-    """Give the session that a browser with these cookies has, and its limits.
+    app: flask.Flask, cookies: Mapping[str, str], request: Request | None
+) -> Iterator[Opened]:
+    """Give the session that a browser with these cookies has, and no others.
 
-    It is not the session of the request that is being responded to.
+    :param request: the current request to this app, if there is one: its host, path and client may
+        decide which tenant's users count.
     """
     pairs = (f"{name}={quote_value(value)}" for name, value in cookies.items())
-    request = Request("GET", "http", "/", headers={"cookie": "; ".join(pairs)})
+    request = request or Request("GET", "http", "/")
+    request = request.with_headers({"cookie": "; ".join(pairs) or None})
     with open_session(app, request, in_view=has_view(app)) as found:
         yield found
 
