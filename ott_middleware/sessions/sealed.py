@@ -51,7 +51,7 @@ class SealedSession(SignInAdapter):
 
     :param secret: 16 bytes and more, or a list of them, newest first, for rotation.
     :param name: of the cookie.
-    :param lifetime: of a session, in seconds (from 60) or as a `timedelta`. It holds for sessions that arrive
+    :param lifetime: of a session, in seconds or as a `timedelta`. It holds for sessions that arrive
         from another site as well, and stands inside of the seal: neither a session that lasts
         longer there nor a copied cookie lasts longer here.
     :param remote_user: for WSGI apps that trust `REMOTE_USER`: a function of the session (or None)
