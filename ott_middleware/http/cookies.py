@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from ..errors import ConfigurationError, check_positive
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[^\x00-\x1f\x7f;\u0100-\U0010ffff]*")
@@ -137,6 +140,20 @@ class CookieOptions(TypedDict, total=False):
     Default: False."""
     httponly: bool
     """Whether scripts are kept from reading the cookie. Default: True."""
+
+
+class CookieName:
+    """The name of a cookie with attributes of its own, for an adapter of several cookies.
+
+    :param name: of the cookie.
+    :param attributes: see `CookieOptions`; what is not given is as the adapter's arguments say.
+    """
+
+    __slots__ = ("attributes", "name")
+
+    def __init__(self, name: str, **attributes: Unpack[CookieOptions]) -> None:
+        self.name = name
+        self.attributes = attributes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

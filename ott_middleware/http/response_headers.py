@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
 
 from .cookies import Cookie
 from .messages import Headers, Request
 from .origins import Origin, OriginPattern, is_among
+from .set_cookie import SetCookie, parse_set_cookie
 
 _HEADER_LIST = re.compile(r"[A-Za-z0-9\-_, ]{1,512}")
 
@@ -19,13 +18,6 @@ _FOR_CACHES = re.compile(
     r".*cache-control|(?:.*-)?(?:surrogate|edge)-control|x-accel-expires|expires|etag|pragma",
     re.IGNORECASE,
 )
-
-_MAX_AGE = re.compile(r"-?[0-9]+")
-_DATE_DELIMITERS = re.compile(r"[\t\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
-_TIME = re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9])")
-_DAY = re.compile(r"[0-9]{1,2}(?![0-9])")
-_YEAR = re.compile(r"[0-9]{2,4}(?![0-9])")
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
 def remove_headers(headers: Headers, *names: str) -> Headers:
@@ -46,32 +38,6 @@ def forbid_caching(headers: Headers, cache_control: str = "private, no-store") -
     return (*kept, ("Cache-Control", cache_control))
 
 
-@dataclass(frozen=True, slots=True)
-class _SetCookie:
-    """One `Set-Cookie` line, parsed as browsers do (RFC 6265bis sections 5.6 and 5.7).
-
-    :ivar value: None for a deletion.
-    :ivar path: None for the directory of the request.
-    :ivar refused: whether browsers ignore the line because of the name's prefix.
-    """
-
-    name: str
-    value: str | None
-    domain: str
-    path: str | None
-    partitioned: bool
-    refused: bool
-
-    def may_replace(self, other: _SetCookie) -> bool:
-        """Return whether both lines may be about one cookie of a browser."""
-        return (
-            self.domain == other.domain
-            and self.partitioned == other.partitioned
-            # Without a path it is the request's directory, which may be any: the later line counts.
-            and (self.path is None or other.path is None or self.path == other.path)
-        )
-
-
 def cookie_changes(headers: Headers, now: float) -> dict[str, str | None]:
     """Return how a response changes the browser's cookies: name → value, or None for a deletion.
 
@@ -80,11 +46,11 @@ def cookie_changes(headers: Headers, now: float) -> dict[str, str | None]:
 
     :param now: Unix seconds; a cookie that expires until then is deleted.
     """
-    jar: dict[str, list[_SetCookie]] = {}
+    jar: dict[str, list[SetCookie]] = {}
     for name, line in headers:
         if name.lower() != "set-cookie":
             continue
-        new = _parse(line, now)
+        new = parse_set_cookie(line, now)
         if new.refused and new.value is not None:
             continue
         kept = [old for old in jar.get(new.name, ()) if not new.may_replace(old)]
@@ -118,66 +84,6 @@ def next_request(request: Request, headers: Headers, now: float) -> Request:
     if clears_cookies(headers):
         return request.with_headers({"cookie": None})
     return request.with_cookies(cookie_changes(headers, now))
-
-
-def _parse(line: str, now: float) -> _SetCookie:
-    pair, *rest = line.split(";")
-    name, _, value = (part.strip(" \t") for part in pair.partition("="))
-    split = (attribute.partition("=") for attribute in rest)
-    attributes = [(key.strip().lower(), text.strip()) for key, _, text in split]
-    last = dict(attributes)
-    path = last.get("path", "")
-    prefix = name.lower()
-    host = prefix.startswith("__host-")
-    # Frameworks write an empty value as two quotes, and read none from it.
-    deleted = value in ("", '""') or _has_expired(attributes, now)
-    return _SetCookie(
-        name,
-        None if deleted else value,
-        last.get("domain", "").lower().removeprefix("."),
-        path if path.startswith("/") else None,
-        "partitioned" in last,
-        ((host or prefix.startswith("__secure-")) and "secure" not in last)
-        or (host and (path != "/" or bool(last.get("domain")))),
-    )
-
-
-def _has_expired(attributes: Sequence[tuple[str, str]], now: float) -> bool:
-    """Return whether a cookie has expired. Of each attribute the last valid one counts."""
-    ages = [text for name, text in attributes if name == "max-age" and _MAX_AGE.fullmatch(text)]
-    if ages:  # `Max-Age` has precedence over `Expires`
-        return ages[-1].startswith("-") or not ages[-1].strip("0")
-    dates = [_cookie_date(text) for name, text in attributes if name == "expires"]
-    readable = [date for date in dates if date is not None]
-    moment = datetime.fromtimestamp(now, timezone.utc).timetuple()[:6]
-    return bool(readable) and readable[-1] <= moment
-
-
-def _cookie_date(text: str) -> tuple[int, ...] | None:
-    """Return year, month, day, hour, minute and second of a date as browsers parse it, or None.
-
-    (RFC 6265 section 5.1.1, which accepts dates that parsers of HTTP dates refuse.)
-    """
-    clock: tuple[int, ...] | None = None
-    day = month = year = None
-    for token in _DATE_DELIMITERS.split(text):
-        if clock is None and (found := _TIME.match(token)):
-            clock = tuple(map(int, found.groups()))
-        elif day is None and (found := _DAY.match(token)):
-            day = int(found[0])
-        elif month is None and token[:3].lower() in _MONTHS:
-            month = _MONTHS.index(token[:3].lower()) + 1
-        elif year is None and (found := _YEAR.match(token)):
-            year = int(found[0])
-    if clock is None or day is None or month is None or year is None:
-        return None
-    if not 1 <= day <= 31 or clock > (23, 59, 59) or max(clock[1:]) > 59:
-        return None
-    # Browsers differ about 69, and about years before 1601: each counts as a deletion, as it is one
-    # in some browser.
-    if year < 100:
-        year += 1900 if year >= 69 else 2000
-    return (year, month, day, *clock)
 
 
 def with_session(headers: Headers, cookies: Iterable[Cookie]) -> Headers:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ..context import using_request
 from ..errors import BadRequest, PayloadTooLarge
 from ..flow import Flow
+from ..flow.cookie_watch import CookieWatch
 from ..flow.forward import Edit, Forward
 from ..flow.handle import Handle, attach, new_handle
 from ..flow.services import Services
@@ -21,7 +22,7 @@ from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
 from .asgi_probe import ASGIProbe
 from .bridges import keep_scopes
-from .fast_path import call_directly
+from .fast_path import call_directly, call_instead
 from .missing import explain_missing
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class ASGIMiddleware:
     :raises ConfigurationError: a bad option.
     """
 
+    #: What responds; set by `call_directly`.
+    _respond: ASGIApp
+
     def __init__(self, app: ASGIApp, **options: Unpack[OptionValues]) -> None:
         built = Options.build(options, app)
         self.app = app
@@ -47,8 +51,10 @@ class ASGIMiddleware:
         self.flow = Flow(services)
         self._services = probe.services = services
         self._param = built.query_param
-        self._respond = self._build_fast_path()
-        call_directly(self, ASGIMiddleware, self._respond)
+        respond = self._build_fast_path()
+        if CookieWatch.is_needed(services):
+            respond = self._watch_cookies(respond)
+        call_directly(self, ASGIMiddleware, respond)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one connection, or pass it to the app."""
@@ -102,6 +108,26 @@ class ASGIMiddleware:
             await app(scope, receive, send)
 
         return respond
+
+    def _watch_cookies(self, respond: ASGIApp) -> ASGIApp:
+        """Return a function that also looks at the first responses, until the watch is over."""
+        watch = CookieWatch(self._services, lambda: call_instead(self, respond))
+
+        async def respond_and_look(scope: Scope, receive: Receive, send: Send) -> None:
+            async def look(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    headers = message.get("headers", ())
+                    # An iterator could be read only once.
+                    pairs = headers if isinstance(headers, (list, tuple)) else ()
+                    watch.look(
+                        scope, [(k.decode("latin-1"), v.decode("latin-1")) for k, v in pairs]
+                    )
+                await send(message)
+
+            watched = not watch.over and scope["type"] == "http"
+            await respond(scope, receive, look if watched else send)
+
+        return respond_and_look
 
     async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = scope.get("query_string", b"").decode("latin-1")

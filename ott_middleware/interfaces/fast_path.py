@@ -12,6 +12,8 @@ from ..errors import ConfigurationError
 
 # How often middlewares call each other within one request, before the first response.
 _MOST_NESTED = 10
+# Marks the types that `call_directly` makes.
+_DIRECT = "_ott_direct"
 _nested: ContextVar[int] = ContextVar("ott_nested", default=0)
 
 
@@ -27,30 +29,42 @@ def call_directly(middleware: Any, kind: type, function: Callable[..., Any]) -> 
     :param middleware: the instance, with an attribute `_respond`.
     :param kind: the class whose `__call__` is replaced.
     """
-    cls = direct = type(middleware)
+    cls = type(middleware)
     if cls.__call__ is kind.__call__:
-        own = {"__slots__": (), "__module__": cls.__module__, "__doc__": cls.__doc__}
-        direct = middleware.__class__ = type(cls.__name__, (cls,), own)
+        own = {"__slots__": (), "__module__": cls.__module__, "__doc__": cls.__doc__, _DIRECT: True}
+        middleware.__class__ = type(cls.__name__, (cls,), own)
         # By its own rules, `inspect` would take the first parameter for `self`.
         middleware.__signature__ = inspect.signature(function)
-
-    def call_with(respond: Callable[..., Any]) -> None:
-        middleware._respond = respond
-        if direct is not cls:
-            direct.__call__ = staticmethod(respond)
 
     def first(environ: Any, start_response: Any) -> Any:
         with _counting_nested_calls():
             response = function(environ, start_response)
-        call_with(function)
+        call_next()
         return response
 
     async def first_async(scope: Any, receive: Any, send: Any) -> None:
         with _counting_nested_calls():
             await function(scope, receive, send)
-        call_with(function)
+        call_next()
 
-    call_with(first_async if inspect.iscoroutinefunction(function) else first)
+    def call_next() -> None:
+        # The response may have had another function called already.
+        if middleware._respond is checking:
+            call_instead(middleware, function)
+
+    checking = first_async if inspect.iscoroutinefunction(function) else first
+    call_instead(middleware, checking)
+
+
+def call_instead(middleware: Any, function: Callable[..., Any]) -> None:
+    """Have another function called from now on.
+
+    :param middleware: the instance; one of a subclass with a `__call__` of its own keeps it.
+    """
+    middleware._respond = function
+    cls: Any = type(middleware)
+    if _DIRECT in vars(cls):
+        cls.__call__ = staticmethod(function)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..context import using_request
 from ..errors import BadRequest, LengthRequired, PayloadTooLarge
 from ..flow import Flow
+from ..flow.cookie_watch import CookieWatch
 from ..flow.forward import Edit
 from ..flow.handle import Handle, attach, new_handle
 from ..flow.services import Services
@@ -20,7 +21,7 @@ from ..http.cutting import cut_request
 from ..http.messages import Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
-from .fast_path import call_directly
+from .fast_path import call_directly, call_instead
 from .missing import explain_missing
 from .wsgi_probe import WSGIProbe
 
@@ -37,6 +38,9 @@ class WSGIMiddleware:
     :raises ConfigurationError: a bad option.
     """
 
+    #: What responds; set by `call_directly`.
+    _respond: WSGIApplication
+
     def __init__(self, app: WSGIApplication, **options: Unpack[OptionValues]) -> None:
         built = Options.build(options, app)
         self.app = app
@@ -46,8 +50,10 @@ class WSGIMiddleware:
         self.flow = Flow(services)
         self._services = self._probe.services = services
         self._param = built.query_param
-        self._respond = self._build_fast_path()
-        call_directly(self, WSGIMiddleware, self._respond)
+        respond = self._build_fast_path()
+        if CookieWatch.is_needed(services):
+            respond = self._watch_cookies(respond)
+        call_directly(self, WSGIMiddleware, respond)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Respond to one request, or pass it to the app."""
@@ -96,6 +102,21 @@ class WSGIMiddleware:
             return app(environ, start_response)
 
         return respond
+
+    def _watch_cookies(self, respond: WSGIApplication) -> WSGIApplication:
+        """Return a function that also looks at the first responses, until the watch is over."""
+        watch = CookieWatch(self._services, lambda: call_instead(self, respond))
+
+        def respond_and_look(
+            environ: WSGIEnvironment, start_response: StartResponse
+        ) -> Iterable[bytes]:
+            def look(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+                watch.look(environ, headers)
+                return start_response(status, headers, *exc_info)
+
+            return respond(environ, start_response if watch.over else look)
+
+        return respond_and_look
 
     def _decide(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         services = self._services

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from ..crypto import base64url
 from ..errors import ConfigurationError, SessionUnavailable
-from ..http.cookies import Cookie
+from ..http.cookies import Cookie, CookieAttributes
 from ..http.messages import Request, Response
 
 CallApp = Callable[[Request], "Response | Awaitable[Response]"]
@@ -210,6 +210,14 @@ class SessionAdapter:
             app's `Response` (an awaitable of it under ASGI), its body cut at 64 KiB; raises
             `SessionUnavailable` after 5 seconds or when the app fails.
         """
+
+    def attributes_of(self, name: str) -> CookieAttributes | None:
+        """Return the attributes with which `establish` sets a cookie that the app sets as well.
+
+        The first responses of the app are compared with them, so that one warning tells of a copy
+        that the app could not delete. Default: None, the cookie is not compared.
+        """
+        return None
 
     def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
         """Return the session that the request carries, or None.

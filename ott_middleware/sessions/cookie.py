@@ -15,9 +15,9 @@ from ..errors import ConfigurationError
 from ..http.cookies import (
     Cookie,
     CookieAttributes,
+    CookieName,
     CookieOptions,
     deletion,
-    is_cookie_name,
     is_cookie_value,
 )
 from ..http.messages import Request
@@ -33,12 +33,16 @@ from .base import (
     refuse_cookie_in_id,
     session_id,
 )
+from .cookie_names import attributes_by_name, delete_copies
 from .probe import AppProbe
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 logger = logging.getLogger("ott_middleware")
+
+# A proxy may take no more than 4 KiB of headers.
+_MOST_COPIES = 16
 
 Values = Mapping[str, str]
 Info = Mapping[str, Any] | None
@@ -69,7 +73,9 @@ class CookieSession(SessionAdapter):
     The bare name (`session="sessionid"`, which is `CookieSession("sessionid")`) is safe only where
     the app gives a new key at sign-in, and both sites share the session store.
 
-    :param names: the cookies; what a request has of them is carried.
+    :param names: the cookies; what a request has of them is carried. `"access_token_*"` stands for
+        the numbered parts of a cookie that was too long for one: `access_token_0`, `access_token_1`
+        and so on. A `CookieName` has attributes of its own.
     :param validate: takes the cookies' values by name and returns None unless a user is signed in,
         else a mapping that may hold `id`, `user_id`, `user` (a mapping) and `expires_at` (an aware
         datetime). It must return None for an anonymous session, even if the store knows the
@@ -94,7 +100,7 @@ class CookieSession(SessionAdapter):
 
     def __init__(
         self,
-        *names: str,
+        *names: str | CookieName,
         validate: Validate | None = None,
         probe: str | tuple[str, str] | None = None,
         expose: Iterable[str] | None = None,
@@ -103,19 +109,15 @@ class CookieSession(SessionAdapter):
     ) -> None:
         if not names:
             raise ConfigurationError("session: name the cookie, as CookieSession('sessionid')")
-        for name in names:
-            if not is_cookie_name(name):
-                raise ConfigurationError(f"session: {name!r} is not a cookie name")
+        self._attributes, self._numbered = attributes_by_name(names, cookie)
         if validate is not None and not callable(validate):
             raise ConfigurationError(f"validate: {validate!r}; pass a function of the values")
         if validate is not None and probe is not None:
             raise ConfigurationError("validate and probe: pass one of them; both decide the same")
         if not isinstance(renews_key, bool):  # "no" would count as yes
             raise ConfigurationError(f"renews_key: {renews_key!r}; use True or False")
-        self.attributes = CookieAttributes(**cookie)
-        self.attributes.check(names)
-        self.cookie_names = names
-        self.strict = self.attributes.strict
+        self.cookie_names = tuple(self._attributes)
+        self.strict = any(each.strict for each in self._attributes.values())
         self._exposed = None if expose is None else names_of("expose", expose)
         self._probe = None if probe is None else AppProbe(probe)
         self._ask: Callable[[Values], Any] | None = self._probe or validate
@@ -125,9 +127,10 @@ class CookieSession(SessionAdapter):
         # Without a probe or `validate`, all that is needed is in the request. Under ASGI a probe
         # suspends.
         self.blocks = self._ask is not None and blocks(self._ask)
-        self._warn_of_risks(renews_key)
+        given = [each.name if isinstance(each, CookieName) else each for each in names]
+        self._warn_of_risks(", ".join(map(repr, given)), renews_key)
 
-    def _warn_of_risks(self, renews_key: bool) -> None:
+    def _warn_of_risks(self, names: str, renews_key: bool) -> None:
         warnings: list[str] = []
         if not self.vouches:
             warnings.append(
@@ -144,7 +147,6 @@ class CookieSession(SessionAdapter):
                 "pass renews_key=True"
             )
         if warnings:
-            names = ", ".join(map(repr, self.cookie_names))
             logger.warning("CookieSession(%s): %s", names, ". Also: ".join(warnings))
 
     def bind(self, call_app: CallApp) -> None:
@@ -174,14 +176,22 @@ class CookieSession(SessionAdapter):
 
     def establish(self, session: Session, request: Request) -> list[Cookie]:
         values = self._unpack(session.token)
-        # The cookies that the session lacks are deleted: those of the visitor's own session would
-        # make a mixture of two sessions.
-        return [
-            self.attributes.cookie(name, values[name])
-            if name in values
-            else deletion(self.attributes.cookie(name, ""))
-            for name in self.cookie_names
-        ]
+        cookies: list[Cookie] = []
+        copies: list[Cookie] = []
+        for name, attributes in self._attributes.items():
+            is_there = any(request.cookies(name))
+            if name in values:
+                cookies.append(attributes.cookie(name, values[name]))
+                copies += delete_copies(cookies[-1], request) if is_there else []
+            # The cookies that the session lacks are deleted: those of the visitor's own session
+            # would make a mixture of two sessions. (Numbered parts, if the browser has sent them.)
+            elif is_there or name not in self._numbered:
+                cookies.append(deletion(attributes.cookie(name, "")))
+        # Last what counts, for a client that knows a cookie by its name alone.
+        return [*copies[:_MOST_COPIES], *cookies]
+
+    def attributes_of(self, name: str) -> CookieAttributes | None:
+        return self._attributes.get(name)
 
     def _values(self, request: Request) -> dict[str, str]:
         values: dict[str, str] = {}

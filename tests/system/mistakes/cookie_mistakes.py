@@ -27,6 +27,19 @@ def call(middleware: Any, cookie: str = "", path: str = "/") -> None:
     middleware(environ, lambda status, headers, exc=None: None)
 
 
+def sets_below_a_path(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Set-Cookie", "sid=x; Path=/app; SameSite=Strict")])
+    return [b""]
+
+
+def read_of_attributes() -> str:
+    session = CookieSession("sid", validate=dict, renews_key=True)
+    middleware = OTTMiddleware(sets_below_a_path, session=session)
+    with read_log() as lines:
+        call(middleware)
+    return "\n".join(lines)
+
+
 def read_of_ids() -> str:
     session = CookieSession("sid", validate=lambda values: {}, renews_key=True)
     middleware = OTTMiddleware(app, session=session, revoke_on_sign_out=True)
@@ -44,6 +57,11 @@ def read_of_long_page() -> str:
 
 
 MISTAKES = (
+    Mistake(
+        "the app's session cookie has a `Path`, `Domain` or `SameSite` of its own",
+        read_of_attributes,
+        "pass path='/app', samesite='Strict'",
+    ),
     Mistake(
         "`revoke_on_sign_out` with a session that only its cookie proves",
         lambda: read_error(
