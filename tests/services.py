@@ -20,7 +20,7 @@ SERVERS = {
     "MariaDB": (MYSQL, 3306, "OTT_TEST_MYSQL_URL"),
 }
 # Started by the tests that need them, with a port or a profile of their own.
-PROGRAMS = ("redis-server", "memcached")
+PROGRAMS = ("redis-server", "memcached", "pgbouncer")
 
 
 def absent(reason: str) -> NoReturn:
@@ -42,12 +42,17 @@ def report() -> list[str]:
         else:
             missing.append(f"{where} ({variable} names another)")
     for name in PROGRAMS:
-        (found if shutil.which(name) else missing).append(f"the program {name}")
+        (found if program(name) else missing).append(f"the program {name}")
     lines = [f"services found: {', '.join(found) or 'none'}"]
     if missing:
         # Skipped, or failed with `CI=true`: the summary at the end has the reason of each.
         lines.append(f"services missing, without which some tests do not run: {', '.join(missing)}")
     return lines
+
+
+def program(name: str) -> str | None:
+    """Return the path of a program, which may be one of the system's."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin")
 
 
 def _listens(host: str, port: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 from importlib import import_module
@@ -40,15 +41,17 @@ def _built_in(module: str, name: str, extra: str = "") -> Factory:
 _BUILT_IN: tuple[tuple[str, str, str, str], ...] = (
     ("memory", ".memory", "from_url", ""),
     ("sqlite", ".sqlite.backend", "from_url", ""),
-    ("redis rediss", ".redis.backend", "RedisBackend", "redis"),
+    ("redis rediss valkey valkeys unix", ".redis.backend", "RedisBackend", "redis"),
     (
-        "postgresql mysql mariadb sqlite+pysqlite sqlite+aiosqlite",
+        "postgresql postgres psql pgsql mysql mariadb sqlite+pysqlite sqlite+aiosqlite",
         *(".sqlalchemy.backend", "SQLAlchemyBackend", "sqlalchemy"),
     ),
 )
 _factories: dict[str, Factory] = {
     scheme: _built_in(*row) for schemes, *row in _BUILT_IN for scheme in schemes.split()
 }
+# Other spellings, which are understood and not recommended.
+_SPELLINGS = {"postgres", "psql", "pgsql"}
 _EXAMPLES = "redis://host:6379/0, sqlite:///path, postgresql://host/database or memory://"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
@@ -84,7 +87,10 @@ def _make_from_url(url: str) -> Backend:
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if not separator or not _SCHEME.fullmatch(scheme):
-        raise ConfigurationError(f"backend: that is no URL; write one like {_EXAMPLES}")
+        head = scheme if separator else scheme.partition(":")[0] if ":" in scheme else ""
+        raise ConfigurationError(
+            f"backend: that is no URL; {_suggest(head)}write one like {_EXAMPLES}"
+        )
     factory = _find_factory(scheme)
     try:
         backend: object = factory(f"{scheme}://{rest}")
@@ -139,6 +145,17 @@ def _find_factory(scheme: str) -> Factory:
             return _factories[name]
     known = sorted({*_factories, *(entry.name for entry in entry_points(group=GROUP))})
     raise ConfigurationError(
-        f"backend: nothing is known of {scheme}://; there are {', '.join(known)}, and "
-        "register_backend() for others"
+        f"backend: nothing is known of {scheme}://; {_suggest(base)}there are "
+        f"{', '.join(known)}, and register_backend() for others"
     )
+
+
+def _suggest(head: str) -> str:
+    """Return "did you mean ...", by the words that stand before a URL's colon.
+
+    A word of the text is never shown, since the text may be a password: only what it resembles.
+    """
+    for word in re.findall(r"[a-z][a-z0-9]*", head[:40]):
+        if near := difflib.get_close_matches(word, _factories.keys() - _SPELLINGS, 1, 0.75):
+            return f"did you mean {near[0]}://? "
+    return ""

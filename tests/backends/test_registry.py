@@ -50,10 +50,94 @@ def test_memory(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://127.0.0.1:1/0?prefix=mine", "rediss://u:p@127.0.0.1:1", "Redis://127.0.0.1:1"]
+    ("url", "kind"),
+    [
+        ("redis://127.0.0.1:1/0?prefix=mine", "Connection"),
+        ("rediss://u:p@127.0.0.1:1", "SSLConnection"),
+        ("Redis://127.0.0.1:1", "Connection"),
+        ("valkey://127.0.0.1:1/3", "Connection"),
+        ("valkeys://127.0.0.1:1", "SSLConnection"),
+        ("redis+tls://127.0.0.1:1", "SSLConnection"),
+        ("redis+ssl://127.0.0.1:1", "SSLConnection"),
+        ("rediss+tcp://127.0.0.1:1", "SSLConnection"),
+        ("unix:///run/redis.sock?db=2", "UnixDomainSocketConnection"),
+        ("unix://:password@/run/redis.sock", "UnixDomainSocketConnection"),
+        ("redis+unix:///run/redis.sock", "UnixDomainSocketConnection"),
+        ("redis+socket:///run/redis.sock?db=1", "UnixDomainSocketConnection"),
+        ("valkey+unix:///run/valkey.sock", "UnixDomainSocketConnection"),
+    ],
 )
-def test_redis(url: str) -> None:
-    assert isinstance(backend_of(url), RedisBackend)
+def test_redis(url: str, kind: str) -> None:
+    backend = backend_of(url)
+    assert isinstance(backend, RedisBackend)
+    assert backend._sync._pool.connection_class.__name__ == kind
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("postgres://u:p@h/d", "postgresql+psycopg"),
+        ("postgres+asyncpg://u:p@h/d", "postgresql+asyncpg"),
+        ("PSQL://u:p@h/d", "postgresql+psycopg"),
+        ("pgsql://u:p@h/d", "postgresql+psycopg"),
+        ("mysql://u:p@h/d", "mysql+pymysql"),
+        ("mariadb://u:p@h/d", "mariadb+pymysql"),
+    ],
+)
+def test_sqlalchemy_spellings(url: str, driver: str) -> None:
+    backend = backend_of(url)
+    assert isinstance(backend, SQLAlchemyBackend)
+    assert backend._engine.url.drivername == driver
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        (f"postgre://u:{SECRET}@h/d", "postgresql"),
+        (f"postgressql://u:{SECRET}@h/d", "postgresql"),
+        (f"postgresql:/u:{SECRET}@h/d", "postgresql"),
+        (f"jdbc:postgresql://h/d?password={SECRET}", "postgresql"),
+        ("sqllite:///tokens.db", "sqlite"),
+        ("sqlite3:///tokens.db", "sqlite"),
+        ("sqlite:/tokens.db", "sqlite"),
+        (f"redis:/{SECRET}", "redis"),
+        (f"redi://:{SECRET}@h", "redis"),
+        (f"redis-sentinel://:{SECRET}@h", "redis"),
+        (f"vlakey://:{SECRET}@h", "valkey"),
+        (f"mysql2://u:{SECRET}@h/d", "mysql"),
+        (f"maria://u:{SECRET}@h/d", "mariadb"),
+        ("memory:", "memory"),
+        ("memroy://", "memory"),
+    ],
+)
+def test_misspelt_scheme_is_guessed(url: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"did you mean {meant}://\?") as refused:
+        backend_of(url)
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["mongodb://h", "https://h", SECRET, "", "u:p@h", "tokens.db"])
+def test_no_scheme_is_guessed_for_another_store(url: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        backend_of(url)
+    assert "did you mean" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "cure"),
+    [
+        (f"redis:///{SECRET}.sock", "a socket is unix:///path"),
+        ("unix://", "a socket needs its path"),
+        (f"unix://{SECRET}", "a socket needs its path"),
+        (f"redis+sentinel://:{SECRET}@h", r"pass Sentinel\(...\).master_for"),
+        (f"rediss+cluster://:{SECRET}@h", "for a cluster a RedisCluster"),
+        (f"redis+srv://:{SECRET}@h", "use redis://, rediss:// .TLS. or unix://"),
+    ],
+)
+def test_redis_url_that_leads_nowhere_names_the_cure(url: str, cure: str) -> None:
+    with pytest.raises(ConfigurationError, match=cure) as refused:
+        backend_of(url)
+    assert SECRET not in str(refused.value)
 
 
 def test_middleware_and_the_service_take_urls(world: AppCaller) -> None:

@@ -219,7 +219,10 @@ def test_url_options_go_before_the_timeout() -> None:
     from ott_middleware.backends.sqlalchemy.engine import _connect_args
 
     url = sqlalchemy.make_url("postgresql://h/d?connect_timeout=60&options=-c%20jit=off")
-    assert _connect_args(url, "psycopg", 0.25) == {"tcp_user_timeout": 250}
+    assert _connect_args(url, "psycopg", 0.25) == {
+        "tcp_user_timeout": 250,
+        "prepare_threshold": None,
+    }
     assert _connect_args(url, "unheard-of", 5) == {}
 
 
@@ -486,7 +489,7 @@ def test_row_that_is_locked_is_given_up(tmp_path: Path) -> None:
 
 def test_asynchronous_engine_that_hangs_is_given_up(postgres: Database) -> None:
     engine = create_async_engine(postgres.url.set(drivername="postgresql+asyncpg"))
-    backend = SQLAlchemyBackend(engine, table=postgres.table, timeout=0.1)
+    backend = SQLAlchemyBackend(engine, table=postgres.table, timeout=0.5)
 
     async def main() -> None:
         await backend.acreate_table()

@@ -145,6 +145,14 @@ class TestTwoPortsOfOneHost:
         assert len(link) == 2
         assert len(cookie_warnings(caplog)) == 1
 
+    def test_host_of_the_target_itself_is_no_reason(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        site = world.serve(handoff_targets=[f"{ORIGIN}:8002"])
+        host = {"host": "app.example:8002"}
+        site.get(f"/one-time-token/generate?audience={ORIGIN}:8002", {**ALICE, **host})
+        assert cookie_warnings(caplog) == []
+
     def test_warned_for_an_audience(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
         site = world.serve(handoff_targets=[f"{ORIGIN}:8002"])
         site.get(f"/one-time-token/generate?audience={ORIGIN}:8002", ALICE)

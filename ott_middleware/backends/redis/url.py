@@ -18,13 +18,20 @@ def wires_of_url(url: str, **settings: Any) -> tuple[Wire, AsyncWire]:
     import redis.asyncio
 
     parts = _split(url)
+    scheme = _scheme_of(parts.scheme)
     path = unquote(parts.path).strip("/")
-    if parts.scheme not in ("redis", "rediss", "unix") or parts.fragment:
+    if scheme is None or parts.fragment:
         raise ConfigurationError(
-            "redis: use redis://, rediss:// (TLS) or unix://, with %23 for a # in the password"
+            "redis: use redis://, rediss:// (TLS) or unix://, with %23 for a # in the password; "
+            "for Sentinel pass Sentinel(...).master_for(...), for a cluster a RedisCluster"
         )
-    if parts.scheme != "unix" and path and not path.isdecimal():
-        raise ConfigurationError("redis: the path is the database's number, as redis://host:6379/0")
+    if scheme != "unix" and path and not path.isdecimal():
+        raise ConfigurationError(
+            "redis: the path is the database's number, as redis://host:6379/0; a socket is "
+            "unix:///path/to/redis.sock?db=0"
+        )
+    if scheme == "unix" and not path:
+        raise ConfigurationError("redis: a socket needs its path: unix:///path/to/redis.sock?db=0")
     # Handed over apart from the URL: pools show their settings in their repr.
     credentials = redis.UsernamePasswordCredentialProvider(
         username=parts.username and unquote(parts.username),
@@ -32,7 +39,7 @@ def wires_of_url(url: str, **settings: Any) -> tuple[Wire, AsyncWire]:
     )
     if "@" in parts.netloc:
         settings["credential_provider"] = credentials
-    plain = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    plain = f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     # RESP2: there is no use for what servers push over RESP3, and one thing less to agree on.
     settings = {"protocol": 2, **settings}
 
@@ -49,6 +56,18 @@ def wires_of_url(url: str, **settings: Any) -> tuple[Wire, AsyncWire]:
     if failure is not None:
         raise _unusable(failure)
     return PoolWire(pool, partial(make, redis)), LoopWire(partial(make, redis.asyncio))
+
+
+def _scheme_of(given: str) -> str | None:
+    """Return which of redis-py's schemes a URL's scheme stands for: redis, rediss, unix or None."""
+    base, _, more = given.partition("+")
+    if given == "unix" or (more in ("unix", "socket") and base in ("redis", "valkey")):
+        return "unix"
+    if base in ("rediss", "valkeys") and more in ("", "tcp", "tls", "ssl"):
+        return "rediss"
+    if base in ("redis", "valkey"):
+        return {"": "redis", "tcp": "redis", "tls": "rediss", "ssl": "rediss"}.get(more)
+    return None
 
 
 _OWN = {

@@ -43,17 +43,18 @@ class SQLAlchemyBackend(Backend):
 
     The table is made by `create_table()`, or by your migrations: see `token_table`.
 
-    :param store: a URL of SQLAlchemy, or an engine. An engine stays open: close it yourself; its
-        timeouts are yours to set, and `pool_pre_ping=True` is what keeps the first call after a
-        restart of the server from failing. It is used in autocommit mode. After a fork its
-        connections are given up in the child. (Those to an SQLite file are closed before the fork;
-        where one is in use at that moment, or the driver is asynchronous, the child refuses to use
-        the file. `SQLiteBackend` has no such limit.)
+    :param store: a URL of SQLAlchemy, or an engine. A URL works through PgBouncer and other
+        poolers; `?prepared_statements=true` in a URL of PostgreSQL is faster without one. An engine
+        stays open: close it yourself; its timeouts are yours to set, and `pool_pre_ping=True` is
+        what keeps the first call after a restart of the server from failing. It is used in
+        autocommit mode. After a fork its connections are given up in the child. (Those to an SQLite
+        file are closed before the fork; where one is in use at that moment, or the driver is
+        asynchronous, the child refuses to use the file. `SQLiteBackend` has no such limit.)
     :param table: the name of the table, or what `token_table` made.
     :param timeout: how many seconds to wait for a free connection, for a connection to open, and
-        for a reply. With a URL; the URL's own parameters go first. (A synchronous driver of
-        PostgreSQL relies on the server for the last of them: a server that is frozen, and neither
-        replies nor closes its connections, holds the caller up.)
+        for a reply. With a URL; the URL's own parameters go first. (`psycopg2` relies on the server
+        for the last of them: a server that is frozen, and neither replies nor closes its
+        connections, holds the caller up.)
     :param clock: tells the time in Unix seconds.
     :ivar table: the `Table`.
     :raises ConfigurationError: a bad argument.

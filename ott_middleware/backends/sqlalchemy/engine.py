@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ...errors import BackendFull, BackendUnavailable, ConfigurationError
 from .alive import watch
+from .pooler import LIBPQ, SWITCH, connect_through_poolers, refuses_options, unprepared
 
 # For URLs that name no driver, the modules that may be there, the best first.
 _DRIVERS = {
@@ -23,7 +24,10 @@ _DRIVERS = {
     "mysql": {"pymysql": "pymysql", "mysqldb": "MySQLdb"},
     "mariadb": {"pymysql": "pymysql", "mysqldb": "MySQLdb"},
 }
+_SPELLINGS = dict.fromkeys(("postgres", "psql", "pgsql"), "postgresql")
 _DISK_FULL = ("53100", "1114", "database or disk is full")
+# A prepared statement that is unknown, or is there already.
+_PREPARED = ("26000", "42P05")
 
 
 def engine_of(given: str | URL, timeout: float) -> Engine | AsyncEngine:
@@ -37,6 +41,9 @@ def engine_of(given: str | URL, timeout: float) -> Engine | AsyncEngine:
         raise ConfigurationError(
             "store: that is no URL; write one as postgresql+psycopg://user@host/database"
         ) from None
+    # Heroku, Supabase and others write postgres://.
+    name, plus, driver = url.drivername.partition("+")
+    url = url.set(drivername=_SPELLINGS.get(name, name) + plus + driver)
     refuse_memory(url)
     if "+" not in url.drivername:
         for driver, module in _DRIVERS.get(url.drivername, {}).items():
@@ -54,6 +61,8 @@ def engine_of(given: str | URL, timeout: float) -> Engine | AsyncEngine:
             isolation_level="AUTOCOMMIT",
             pool_reset_on_return=None,
             pool_timeout=timeout,
+            # Looking for hstore takes a transaction, which PgBouncer's statement mode refuses.
+            **({"use_native_hstore": False} if dialect.driver in LIBPQ else {}),
         )
     except NoSuchModuleError:
         raise ConfigurationError(f"store: SQLAlchemy knows no {url.drivername}://") from None
@@ -61,7 +70,9 @@ def engine_of(given: str | URL, timeout: float) -> Engine | AsyncEngine:
         raise ConfigurationError(
             f"store: {url.drivername}:// needs {error.name}; install it"
         ) from None
-    watch(engine.sync_engine if isinstance(engine, AsyncEngine) else engine)
+    pool_of = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    connect_through_poolers(pool_of, timeout)
+    watch(pool_of)
     return engine
 
 
@@ -81,7 +92,6 @@ def _connect_args(url: URL, driver: str, timeout: float) -> dict[str, Any]:
     libpq = {
         "connect_timeout": max(2, seconds),  # libpq takes less for two
         "tcp_user_timeout": milliseconds,
-        "options": f"-c statement_timeout={milliseconds}",
     }
     mysql = {
         "connect_timeout": seconds,
@@ -100,7 +110,7 @@ def _connect_args(url: URL, driver: str, timeout: float) -> dict[str, Any]:
         "pysqlite": {"timeout": timeout},
         "aiosqlite": {"timeout": timeout},
     }
-    wanted = arguments.get(driver, {})
+    wanted = {**arguments.get(driver, {}), **unprepared(url, driver)}
     return {name: value for name, value in wanted.items() if name not in url.query}
 
 
@@ -128,10 +138,19 @@ def _failure(error: BaseException | None, url: URL | None) -> Exception:
     text = f"the database: {type(error).__name__}" + (f" ({code})" if code else "")
     if str(code) in _DISK_FULL or first in _DISK_FULL:
         return BackendFull(text)
-    missing = str(code) in ("42P01", "1146") or str(first).startswith("no such table")
-    if missing:
-        return BackendUnavailable(f"{text}: call create_table()")
-    return BackendUnavailable(text + _place_of(url))
+    if str(code) in ("42P01", "1146") or str(first).startswith("no such table"):
+        text += ": call create_table()"
+    elif str(code) in _PREPARED:
+        text += (
+            ": a pooler in transaction mode takes no prepared statements; leave "
+            f"{SWITCH}= out of the URL, or make the engine with prepare_threshold=None (psycopg), "
+            "statement_cache_size=0 and prepared_statement_cache_size=0 (asyncpg)"
+        )
+    elif refuses_options(first):
+        text += ": a pooler refuses startup options; leave options= out of the URL or the engine"
+    else:
+        text += _place_of(url)
+    return BackendUnavailable(text)
 
 
 def _place_of(url: URL | None) -> str:
