@@ -15,8 +15,9 @@ import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from html import unescape
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urljoin
 
 from ott_middleware import (
     ASGIMiddleware,
@@ -324,6 +325,18 @@ class Site:
     def open(self, target: str | bytes, headers: HeaderPairs = (), **how: Any) -> Answer:
         """A person opens a link."""
         return self.get(target, {**NAVIGATION, **dict(as_pairs(headers))}, **how)
+
+    def load(self, target: str, headers: HeaderPairs = (), **how: Any) -> Answer:
+        """A browser loads a URL, and what the page loads that it may be shown first."""
+        answer = self.get(target, headers, **how)
+        found = re.search(rb'http-equiv="refresh" content="0;url=([^"]*)"', answer.body)
+        if found is None:
+            return answer
+        nonce = "; ".join(f"{name}={value}" for name, value in answer.cookies.items())
+        sent = dict(as_pairs(headers))
+        cookies = "; ".join(filter(None, [sent.get("cookie"), nonce]))
+        url = urljoin(target, unescape(found[1].decode()))
+        return self.get(url, {**sent, "cookie": cookies}, **how)
 
     def fetch(self, target: str | bytes, headers: HeaderPairs = (), **how: Any) -> Answer:
         """A script of the same origin calls."""

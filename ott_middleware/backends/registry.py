@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from ..errors import ConfigurationError, OTTError, missing_library
+from ..errors import ConfigurationError, OTTError, full_name, missing_library
 from .base import Backend
 from .put_take import PutTake, PutTakeBackend
 
@@ -107,7 +107,7 @@ def _make_from_url(url: str) -> Backend:
         if isinstance(backend, Backend):
             return _check_methods(backend)
         failure = ConfigurationError(
-            f"backend: the {scheme}:// URL made a {type(backend).__name__}, and no Backend; look "
+            f"backend: the {scheme}:// URL made {full_name(backend)}, and no Backend; look "
             "at its factory"
         )
     # Raised outside of the `except`: an error chained to the original one would show its text in a
@@ -120,7 +120,7 @@ def _check_methods(backend: Backend) -> Backend:
     for name in ("put", "take"):
         if all(getattr(kind, n) is getattr(Backend, n) for n in (name, f"a{name}")):
             raise ConfigurationError(
-                f"backend: {kind.__name__} defines neither {name}() nor a{name}(); write one"
+                f"backend: {full_name(kind)} defines neither {name}() nor a{name}(); write one"
             )
     return backend
 

@@ -93,6 +93,7 @@ class Forwarding:
     ) -> Forward:
         """Forward a request that redeemed a token: the app handles it signed in."""
         cookies = tuple(cookies)
+        self._guard.third_party.check(request, cookies)
         changed = request.with_cookies({cookie.name: cookie.value or None for cookie in cookies})
         changed = changed.with_headers(dict.fromkeys(_CONDITIONAL))
         handle.redeem("handoff", session, changed)

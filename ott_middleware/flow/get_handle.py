@@ -37,10 +37,10 @@ def get_handle(request: object) -> Handle:
     raise LookupError(
         "this request has no handle. Either the app is not wrapped, or the request came in beside "
         "the middleware: serve the object that OTTMiddleware(app, ...) returned. Or a test client "
-        "called the app without it (django.test.Client, RequestFactory): call the wrapped app, or "
-        "put a handle of your test into the request's scope or environ. Or a bridge between ASGI "
-        "and WSGI made a new environ: put the middleware inside of the bridge, next to the app. Or "
-        "it is a WebSocket: handles are for HTTP requests only."
+        "called the app without it (django.test.Client, RequestFactory: use OTTClient, or "
+        "add_handle(request), of ott_middleware.testing.django; else call the wrapped app). Or a "
+        "bridge between ASGI and WSGI made a new environ: put the middleware inside of the bridge, "
+        "next to the app. Or it is a WebSocket: handles are for HTTP requests only."
     )
 
 

@@ -145,6 +145,7 @@ class Handle:
         """`generate`, awaited."""
         session = session or await self.asession()
         if session is None:
+            self.services.guard.warn_of_missing_user(self.request)
             raise Unauthorized
         with using_request(self.request):
             token = await self.services.tokens.agenerate(
@@ -164,6 +165,7 @@ class Handle:
     ) -> str:
         session = session or self.session
         if session is None:
+            self.services.guard.warn_of_missing_user(self.request)
             raise Unauthorized
         with using_request(self.request):
             token = self.services.tokens.generate(

@@ -80,6 +80,7 @@ class Paths:
             raise MissingOrNullOrigin(why="a page of another site made a browser send the request")
         session = await services.guard.current(request)
         if session is None:
+            services.guard.warn_of_missing_user(request)
             raise Unauthorized(why=services.guard.why_no_session(request))
         if services.options.disable_client_request:
             raise ClientRequestsDisabled
@@ -112,6 +113,7 @@ class Paths:
             return _session_response(session, token=session.token)
         response = _session_response(session)
         cookies = await services.guard.establish(session, request)
+        services.guard.third_party.check(request, cookies)
         return response.with_headers(*(cookie.header() for cookie in cookies))
 
     async def _verify_for_server(self, token: str, audience: str, request: Request) -> Response:

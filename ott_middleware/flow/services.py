@@ -119,15 +119,18 @@ class Services:
         guard = self.guard
         return self.options.revoke_on_sign_out and guard.adapter.vouches and not guard.signs_in
 
-    def read_request(self, carrier: Any, links: tuple[str, ...] = ()) -> Request:
+    def read_request(
+        self, carrier: Any, links: tuple[str, ...] = (), seen: tuple[str, ...] = ()
+    ) -> Request:
         """Return the request that a scope or environ describes.
 
         :param links: the values of its link parameters, which were cut out.
+        :param seen: the values of the parameter that a page of `PageFirst` added, cut out too.
         """
         request = self.parse_request(carrier, links)
         # The token service, which may have another adapter, counts tokens by what this one can do.
         verifiable = bool(self.options.adapter.vouches)
-        request = replace(request, verifiable=verifiable, began=revocations.now())
+        request = replace(request, seen=seen, verifiable=verifiable, began=revocations.now())
         return replace(request, scheme=self.site.scheme(request)) if self.options.own else request
 
     async def redeem(self, token: str, request: Request, named: str | None = None) -> Session:

@@ -30,6 +30,7 @@ from ..sessions.base import (
     cookie_values,
     refuse_cookie_in_id,
 )
+from .third_party import ThirdPartyWarning
 
 logger = logging.getLogger("ott_middleware")
 
@@ -55,6 +56,9 @@ class SessionGuard:
         self._run = run
         self.now = clock
         self._name = type(adapter).__name__
+        self._knows_users = False
+        #: Warns of cookies that a browser drops.
+        self.third_party = ThirdPartyWarning()
         self._current = bind(adapter.current)
         self._current_now = inline(adapter.current)
         self._establish = bind(adapter.establish)
@@ -79,6 +83,7 @@ class SessionGuard:
         # An adapter may keep the value out of `token`: the request's own cookies count as well.
         sent = [value for name in self.adapter.cookie_names for value in request.cookies(name)]
         self.check_id(session, sent, "current")
+        self._knows_users = True
         return session
 
     def why_no_session(self, request: Request) -> str:
@@ -88,6 +93,13 @@ class SessionGuard:
             listed = " and ".join(map(repr, names))
             return f"no session: the request has no cookie {listed}, which {self._name} reads"
         return f"no session: {self._name}.current found none that is live and safe to use"
+
+    def warn_of_missing_user(self, request: Request) -> None:
+        """Log where the user of a request may be, once, if the adapter has found no user yet."""
+        text = None if self._knows_users else self.adapter.explain_missing_user(request)
+        if text is not None:
+            self._knows_users = True
+            logger.warning("%s", text)
 
     def check_id(self, session: Session, values: Iterable[str], method: str) -> None:
         """Check that a session's id is neither one of its cookies nor one of these values.

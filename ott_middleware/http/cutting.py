@@ -32,26 +32,30 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIRST_PIECES = re.compile(r"(?:\A|&)([^&;]*)")
 
 
-def cut_request(carrier: MutableMapping[str, Any], query: str, name: str) -> tuple[str, ...]:
+def cut_request(
+    carrier: MutableMapping[str, Any], query: str, name: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Cut the link parameters from a scope or environ, in place, and from the copies in it.
 
     :param carrier: the scope or environ.
     :param query: its query.
     :param name: of the parameter.
-    :return: the percent-decoded values of the links in order, each once. Where the query has no
-        parameter of that name, nothing was changed.
+    :return: the percent-decoded values of the links, and of the parameter that says that the
+        browser was shown a page first; each value once, in order. Where the query has neither
+        parameter, nothing was changed.
     """
-    rest, spelled, others = divide(query, name)
+    rest, links, seen, others = divide(query, name)
     # Each value once: a client can repeat one thousands of times.
-    links = tuple(map(value_of, dict.fromkeys(spelled)))
+    links, seen = list(dict.fromkeys(links)), list(dict.fromkeys(seen))
+    values = tuple(map(value_of, links)), tuple(map(value_of, seen))
     if rest != query:
         # A parser that splits at `;` finds further values inside of a link's.
-        inside = "&".join(each for each in dict.fromkeys(spelled) if ";" in each)
+        inside = "&".join(each for each in (*links, *seen) if ";" in each)
         if inside:
-            others += _FIRST_PIECES.findall(inside) + divide(inside, name)[2]
-        values = (*links, *map(value_of, dict.fromkeys(others)))
-        _Walk(TextCutter(name, query, rest, values)).cut_all(carrier)
-    return links
+            others += _FIRST_PIECES.findall(inside) + divide(inside, name).others
+        cut_out = (*values[0], *values[1], *map(value_of, dict.fromkeys(others)))
+        _Walk(TextCutter(name, query, rest, cut_out)).cut_all(carrier)
+    return values
 
 
 class _Walk:

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from .copy_kinds import Kind
-from .urls import cut, cut_target, letters_of, value_of
+from .urls import SEEN, cut_target, divide, letters_of, value_of
 
 _SHORTEST = 16
 _TOKEN = re.compile(rf"[A-Za-z0-9_-]{{{_SHORTEST},512}}")
@@ -27,7 +27,7 @@ def _patterns(name: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[s
     at white space: `\s` would take bytes of UTF-8 for blanks. Each pattern begins where a piece,
     part or parameter begins, so that each character is read once.
     """
-    copy = rf"{letters_of(name)}=[A-Za-z0-9_%-]{{{_SHORTEST},}}"
+    copy = rf"{letters_of(name)}(?:{letters_of(SEEN)})?=[A-Za-z0-9_%-]{{{_SHORTEST},}}"
     return (
         re.compile(rf"(?<![^ \t\r\n])[^ \t\r\n]*?[?&;]{copy}[^ \t\r\n]*"),
         re.compile(rf"(\A|[?#])((?:[^?#]*?[&;])??{copy}[^?#]*)"),
@@ -78,7 +78,7 @@ class TextCutter:
 
     def _cut(self, text: str, kind: Kind) -> str:
         if kind is Kind.QUERY:
-            rest = cut(text, self._name)[0]
+            rest = divide(text, self._name).rest
             # A proxy may repeat the query with its `?`, or with all that stands before it: the name
             # of the first parameter would be `?ott`, and the token stay.
             return cut_target(rest, self._name) if _BEGINS_AS_TARGET.match(rest) else rest

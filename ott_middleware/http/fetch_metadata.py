@@ -1,38 +1,93 @@
-"""Classifies a request by its method and Fetch Metadata.
+"""Classifies a request: what a browser, a proxy or another client wants the URL for.
 
 (W3C Fetch Metadata Request Headers; https://fetch.spec.whatwg.org for the modes and destinations.)
 """
 
 from __future__ import annotations
 
+import enum
 from functools import lru_cache
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from .client_text import MAX_ACCEPT
+from .link_previews import is_link_preview
 from .messages import Request
 
-_FRAMES = frozenset({"iframe", "frame", "embed", "object"})
-_METADATA = ("sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user")
+_SPECULATIVE = ("prefetch", "prerender", "preview")
+_PURPOSES = ("sec-purpose", "purpose", "x-moz", "x-purpose", "x-sec-purpose")
+_FRAMES = frozenset({"iframe", "frame", "embed", "object", "fencedframe"})
+
+
+class Kind(enum.Enum):
+    """What a request is for. A member's value completes the sentence "This request is ..."."""
+
+    NAVIGATION = "a navigation"
+    PAGE_FIRST = "a navigation, or a frame behind a service worker or of an old browser"
+    CALL = "a call of a script or of a client that is no browser"
+    PREFETCH = "a prefetch or a preview"
+    PREVIEW = "the link preview of a chat program"
+    FRAME = "a frame: open the link as a page of its own"
+    PASSIVE = (
+        "a HEAD or OPTIONS request, or an image, script or style: a client that is no browser, and "
+        "sends a Cookie or Accept-Language, sends Sec-Fetch-Mode: cors too"
+    )
+
+    @property
+    def is_navigation(self) -> bool:
+        """Whether the response may be the page that a visitor sees."""
+        return self in (Kind.NAVIGATION, Kind.PAGE_FIRST)
+
+    @property
+    def never_redeems(self) -> bool:
+        """Whether the app gets the request without the token, since no visitor opened the URL."""
+        return self in (Kind.PREVIEW, Kind.FRAME, Kind.PASSIVE)
+
+
+def classify(request: Request) -> Kind:
+    """Return the kind of a request, by its method and headers alone."""
+    if is_speculative(request):
+        return Kind.PREFETCH
+    if request.method in ("HEAD", "OPTIONS"):
+        return Kind.PASSIVE
+    # The in-app browsers of chat programs have similar names; there a visitor clicked.
+    clicked = request.header("sec-fetch-user") == "?1"
+    if not clicked and is_link_preview(request.header("user-agent") or ""):
+        return Kind.PREVIEW
+    mode, destination = request.header("sec-fetch-mode"), request.header("sec-fetch-dest")
+    navigates = mode == "navigate"
+    # Attack: another site loads the link in a frame, and so signs its visitors in at this site
+    # unseen. Frames redeem nothing, nor do images: without this, a page that shows the link's
+    # address as an image would use up the token before the visitor clicks.
+    if (
+        destination in _FRAMES
+        or mode == "nested-navigate"  # Chromium 76 to 79
+        or (navigates and destination not in ("document", "empty", "", None))
+    ):
+        return Kind.FRAME
+    if mode == "no-cors":
+        return Kind.PASSIVE
+    if request.method != "GET":
+        return Kind.CALL
+    if request.has_fetch_metadata:
+        if navigates:
+            return Kind.NAVIGATION if destination == "document" else Kind.PAGE_FIRST
+        # A service worker that built a request of its own from the navigation's.
+        rebuilt = mode == "same-origin" and destination == "empty" and accepts_html(request)
+        return Kind.PAGE_FIRST if rebuilt else Kind.CALL
+    if accepts_html(request):
+        return Kind.PAGE_FIRST
+    # An old browser's image, script or style. A browser's call from another origin has an `Origin`,
+    # and a client that is no browser has neither of the two headers unless told to send one.
+    by_browser = request.header("cookie") is not None or "accept-language" in request.headers
+    return Kind.PASSIVE if by_browser and request.header("origin") is None else Kind.CALL
 
 
 def is_speculative(request: Request) -> bool:
-    """Return whether a browser or proxy fetches the URL before a visitor opens it (prefetch)."""
-    said = (request.header(name) or "" for name in ("sec-purpose", "purpose", "x-moz"))
-    return any("prefetch" in word or "prerender" in word for word in map(str.lower, said))
-
-
-def never_redeems(request: Request) -> bool:
-    """Return whether a request of this kind redeems no link, since no visitor opened the URL."""
-    # Attack: another site loads the link in a frame, and so signs its visitors in at this site
-    # unseen. Frames redeem nothing, nor do HEAD requests and images: without this, a link preview
-    # would use up the token before the visitor clicks.
-    return (
-        request.method in ("HEAD", "OPTIONS")
-        or request.header("sec-fetch-mode") == "no-cors"
-        or request.header("sec-fetch-dest") in _FRAMES
-    )
+    """Return whether a browser or proxy fetches the URL before a visitor opens it."""
+    said = [(request.header(name) or "").lower() for name in _PURPOSES]
+    return any(word in each for each in said if each for word in _SPECULATIVE)
 
 
 def loads_unseen(request: Request) -> bool:
@@ -44,16 +99,6 @@ def loads_unseen(request: Request) -> bool:
     # The image of an older browser.
     accept = request.header("accept") or ""
     return mode is None and "image/" in accept and not accepts_html(request)
-
-
-def is_navigation(request: Request) -> bool:
-    """Return whether a visitor opened the URL, so that the response is the page that they see."""
-    if request.method != "GET":
-        return False
-    if any(request.header(name) is not None for name in _METADATA):
-        mode, destination = request.header("sec-fetch-mode"), request.header("sec-fetch-dest")
-        return mode == "navigate" and destination == "document"
-    return accepts_html(request)
 
 
 def accepts_html(request: Request) -> bool:

@@ -15,8 +15,11 @@ from typing import Any
 from .client_text import cookie_values
 from .cookies import is_cookie_name, merge_cookies
 from .encoding import to_json, visible
+from .urls import relative_reference
 
 Headers = tuple[tuple[str, str], ...]
+
+_FETCH_METADATA = ("sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user")
 
 # The headers of every response of the middleware, since each concerns a token or a session.
 PRIVATE: Headers = (("Cache-Control", "no-store"), ("Referrer-Policy", "no-referrer"))
@@ -29,11 +32,13 @@ class Request:
     :ivar method: in upper case.
     :ivar scheme: `http` or `https`, as the server or `public_origin` says.
     :ivar path: below the application's mount point, percent-decoded text.
-    :ivar target: the whole path as browsers see it, percent-encoded; always a path on this host.
+    :ivar target: the whole path as this server sees it, percent-encoded. It is no `Location`: it
+        may begin with `//`, and a proxy or the app may know a prefix that is missing here.
     :ivar query: without the link parameter, otherwise byte for byte.
     :ivar headers: by lower-case name; repeated ones are joined.
     :ivar links: the link parameters that were cut from the query: one value for each, blank as
         soon as the flow has read it.
+    :ivar seen: the parameters that say that the browser was shown a page first, cut out as well.
     :ivar carrier: the ASGI scope or WSGI environ, for adapters that need more; it holds the handle
         where the app made the call.
     :ivar client: the client's address: the peer's, or the one that a layer outside (ProxyFix,
@@ -52,6 +57,7 @@ class Request:
     query: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     links: tuple[str, ...] = field(default=(), repr=False)
+    seen: tuple[str, ...] = field(default=(), repr=False)
     carrier: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     # An address is personal data: it must not reach a log by way of a repr.
     client: str | None = field(default=None, repr=False)
@@ -71,9 +77,23 @@ class Request:
         return cookie_values(self.headers.get("cookie", ""), name)
 
     @property
+    def has_fetch_metadata(self) -> bool:
+        """Whether a browser told what the request is for (W3C Fetch Metadata Request Headers)."""
+        return any(name in self.headers for name in _FETCH_METADATA)
+
+    @property
     def location(self) -> str:
-        """This request's URL without the link parameter: a path and query on this host."""
-        return f"{self.target}?{visible(self.query)}" if self.query else self.target
+        """This request's URL without the link parameter, as a relative reference: `?a=1`, `./page`.
+
+        Good for a `Location` and for a link on a page: it leads to no other host, and is right
+        below any mount prefix.
+        """
+        return self.location_with()
+
+    def location_with(self, *parameters: str) -> str:
+        """Return `location` with parameters, percent-encoded already, at the end of its query."""
+        query = "&".join((*filter(None, [visible(self.query)]), *parameters))
+        return relative_reference(self.target, query, query_alone=self.has_fetch_metadata)
 
     def with_headers(self, changes: Mapping[str, str | None]) -> Request:
         """Return the same request with some headers set, or removed where the value is None."""

@@ -15,7 +15,7 @@ from .languages import Direction, Language, language_for
 from .messages import Request, Response, private_response
 from .page_texts import PageName
 from .response_headers import protect_used_link
-from .urls import add_parameter
+from .urls import add_parameter, on_this_host
 
 _STYLE = (
     ":root{color-scheme:light dark}"
@@ -35,6 +35,11 @@ def _policy(style: str) -> tuple[str, str]:
     # The URL of a page may still hold a token: nothing on the page may read or send it.
     text = f"default-src 'none'; {style}; base-uri 'none'; form-action 'none'"
     return ("Content-Security-Policy", f"{text}; frame-ancestors 'none'")
+
+
+# Attack: another site shows a page of this one in a frame, and so gets a nonce's page loaded, or a
+# button clicked, unseen. Browsers that do not know `frame-ancestors` know this header.
+_NO_FRAME = ("X-Frame-Options", "DENY")
 
 
 _POLICY = _policy(
@@ -123,10 +128,10 @@ def _with_next(login_url: str, request: Request) -> str:
     if request.method != "GET":
         return login_url  # the app would show a page that only takes forms
     # Attack: a link to this site whose `next` leads to another one. The value is the path and query
-    # of this request, which cannot name a host (see `on_this_host`), and a `next` of the same query
+    # of this request, made unable to name a host by `on_this_host`, and a `next` of the same query
     # stands percent-encoded inside of it.
     query = f"?{visible(request.query)}" if request.query else ""
-    return add_parameter(login_url, "next", quote(request.target + query, safe="/"))
+    return add_parameter(login_url, "next", quote(on_this_host(request.target) + query, safe="/"))
 
 
 def render(page: Page, error: RequestError) -> Response:
@@ -155,7 +160,8 @@ def render_own(page: Page, error: RequestError, show: ShowPage) -> Response:
     vary = ("Vary", "Accept-Language")
     if isinstance(made, str):
         html, kind = made.encode(), "text/html; charset=utf-8"
-        return private_response(page.status, kind, html, _OWN_POLICY, vary, *error.headers)
+        own = (_OWN_POLICY, _NO_FRAME, vary)
+        return private_response(page.status, kind, html, *own, *error.headers)
     if not isinstance(made, Response):
         raise TypeError(f"it returned a {type(made).__name__}: return HTML or a Response")
     names = {name.lower() for name, _ in made.headers}
@@ -165,7 +171,7 @@ def render_own(page: Page, error: RequestError, show: ShowPage) -> Response:
     return Response(page.status, headers, made.body)
 
 
-def arrival_page(request: Request, url: str, *headers: tuple[str, str]) -> Response:
+def page_first(request: Request, url: str, *headers: tuple[str, str]) -> Response:
     """Return a page that loads `url` at once, as a navigation that starts on this host."""
     language = language_for(request.header("accept-language"), "one_moment", "proceed")
     head = f'<meta http-equiv="refresh" content="0;url={escape(url)}">'
@@ -174,7 +180,7 @@ def arrival_page(request: Request, url: str, *headers: tuple[str, str]) -> Respo
 
 
 def cookies_blocked_page(request: Request, url: str) -> Response:
-    """Return the page for a browser that did not send a cookie back.
+    """Return the page for a browser that did not send the cookie of `page_first` back.
 
     :param url: the link once more. Nothing loads it but a click, so that there can be no loop.
     """
@@ -207,4 +213,4 @@ def _document(
     ).encode()
     about = (("Content-Language", language.tag), ("Vary", "Accept-Language"))
     kind = "text/html; charset=utf-8"
-    return private_response(status, kind, html, _POLICY, *about, *headers)
+    return private_response(status, kind, html, _POLICY, _NO_FRAME, *about, *headers)

@@ -1,4 +1,4 @@
-"""Cuts queries, compares paths, and keeps a `Location` on this host: pure functions.
+"""Cuts queries, compares paths, and builds relative references: pure functions.
 
 The strings are those of `ott_middleware.http.messages`: one character a byte.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from .client_text import MAX_SPELLED_PATH
@@ -14,6 +15,9 @@ from .client_text import MAX_SPELLED_PATH
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#\\]*")
 # A token has at most 512 characters, and a percent-encoded one three times as many.
 _LONGEST_VALUE = 3 * 512
+#: What the name of the second parameter has behind the link parameter's name. The second one says
+#: that the browser was shown the page of `pages.page_first`; it is cut wherever the first one is.
+SEEN = "_seen"
 
 
 def value_of(spelled: str) -> str:
@@ -35,12 +39,26 @@ def cut(query: str, name: str) -> tuple[str, tuple[str, ...]]:
     :param name: ASCII; a percent-encoded spelling of it counts.
     :return: the rest of the query, and the percent-decoded values of the links in order.
     """
-    rest, links, _ = divide(query, name)
-    return rest, tuple(map(value_of, links))
+    divided = divide(query, name, also="")
+    return divided.rest, tuple(map(value_of, divided.links))
 
 
-def divide(query: str, name: str, ends: str = "&") -> tuple[str, list[str], list[str]]:
-    """Return the rest of a query, the values of that name, and those behind a `;`, as sent.
+class Divided(NamedTuple):
+    """A query without the link parameters, and the values of these, as sent.
+
+    :ivar links: the values of the parameter that carries the token.
+    :ivar seen: the values of the parameter that the page of `pages.page_first` adds.
+    :ivar others: the values of both behind a `;`.
+    """
+
+    rest: str
+    links: list[str]
+    seen: list[str]
+    others: list[str]
+
+
+def divide(query: str, name: str, ends: str = "&", also: str = SEEN) -> Divided:
+    """Cut the parameters of that name, and of that name with `also` behind it, from a query.
 
     :param ends: the characters that end a parameter.
     """
@@ -48,14 +66,19 @@ def divide(query: str, name: str, ends: str = "&") -> tuple[str, list[str], list
     # server tens of milliseconds; the patterns do all of it in C.
     link, links, piece, pieces, first_piece = _patterns(name, ends)
     rest = f"&{query}"
-    values = link.findall(rest)
+    values: list[str] = link.findall(rest)
     if values:
         rest = links.sub("", rest)
     others: list[str] = piece.findall(rest)
     if others:
         # Without the pieces behind it, the first piece may be a link.
         rest = link.sub("", pieces.sub("", rest))
-    return first_piece.sub("&", rest).removeprefix("&"), values, others
+    rest = first_piece.sub("&", rest).removeprefix("&")
+    seen: list[str] = []
+    if also and (also in rest or "%" in rest):
+        rest, seen, _, more = divide(rest, name + also, ends, also="")
+        others += more
+    return Divided(rest, values, seen, others)
 
 
 def cut_target(target: str, name: str) -> str:
@@ -66,7 +89,7 @@ def cut_target(target: str, name: str) -> str:
     """
     path, question_mark, query = target.partition("?")
     # A parameter may begin behind a `#`, too: an `&` is added behind it for the cut.
-    rest = divide(query.replace("#", "#&"), name, "&#")[0].replace("#&", "#")
+    rest = divide(query.replace("#", "#&"), name, "&#").rest.replace("#&", "#")
     if rest == query:
         return target
     return path + (question_mark if rest.partition("#")[0] else "") + rest
@@ -111,13 +134,15 @@ def letters_of(name: str) -> str:
     return "".join(f"(?:{re.escape(each)}|%(?i:{ord(each):02x}))" for each in name)
 
 
-def spellings_of(name: str) -> str:
+def spellings_of(name: str, also: str = "") -> str:
     """Return a pattern that finds in `"&" + query` a parameter that `cut` would cut, and no other.
+
+    :param also: what the name may have behind it, as for `divide`.
 
     It has no `;`: replace each `;` of the query by `&` before the search. The pattern begins with a
     character, not with a choice: such a pattern is searched ten times as fast.
     """
-    return rf"&{letters_of(name)}(?:[=&]|\Z)"
+    return rf"&{letters_of(name)}(?:{letters_of(also)})?(?:[=&]|\Z)"
 
 
 def _text(raw: bytes) -> str:
@@ -133,7 +158,9 @@ def path_of(target: str) -> str:
 
 
 def browser_path(spelled: str | None, mount: bytes, path: bytes) -> str:
-    """Return the path that the browser requested, percent-encoded, safe as a `Location`.
+    """Return the path that the browser requested, percent-encoded.
+
+    It is no `Location`: a path such as `//b.example` would lead to another host.
 
     :param spelled: the request target as it was sent, or None. Where it says the same as `mount`
         and `path`, their spelling (`%2F`, say) is taken from it.
@@ -149,22 +176,49 @@ def browser_path(spelled: str | None, mount: bytes, path: bytes) -> str:
                 continue
             said = _text(unquote_to_bytes(raw.encode("latin-1")))
             if said == _text(mount + path):
-                return on_this_host(_quote_spelled(raw))
+                return _rooted(_quote_spelled(raw))
             if said == _text(path):
-                return on_this_host(_quote(mount) + _quote_spelled(raw))
-    return on_this_host(_quote(mount + path))
+                return _rooted(_quote(mount) + _quote_spelled(raw))
+    return _rooted(_quote(mount + path))
+
+
+def _rooted(path: str) -> str:
+    return path if path.startswith("/") else f"/{path}"
 
 
 def on_this_host(path: str) -> str:
-    r"""Return a percent-encoded path as a `Location` that cannot name another host.
+    r"""Return a path of `browser_path` in a form that cannot name another host.
 
-    Browsers take `//host` and, since they read `\` as `/` and drop tabs and newlines, several
-    other spellings for a network-path reference (RFC 3986 section 4.2; WHATWG URL, relative slash
-    state). In the argument all of these but the second slash are percent-encoded already.
+    Browsers take `//host` for a network-path reference (RFC 3986 section 4.2; WHATWG URL, relative
+    slash state). Other spellings, such as `/\host`, are percent-encoded already.
     """
-    if not path.startswith("/"):
-        path = "/" + path
     return "/%2F" + path[2:] if path.startswith("//") else path
+
+
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+def relative_reference(path: str, query: str, *, query_alone: bool) -> str:
+    r"""Return a reference to the same path on the same host, for a client that requested the path.
+
+    It names the last segment at most, so that it is right below any prefix that only a proxy, the
+    app or the browser knows.
+
+    :param path: of the request, percent-encoded as `browser_path` returns it.
+    :param query: percent-encoded; empty for none.
+    :param query_alone: whether the client resolves `?query` as RFC 3986 says. By RFC 2396, which
+        older clients follow, that drops the last segment.
+    """
+    if query and query_alone:
+        return f"?{query}"
+    last = path.rpartition("/")[2]
+    if last.lower().replace("%2e", ".") in (".", ".."):
+        last = ""
+    # Attack: `//b.example`, `/\b.example` or `/https:x` is requested here, and the redirect leads
+    # to another host. Behind `./` nothing is read as a host or a scheme, in any spelling (RFC 3986
+    # section 4.2; WHATWG URL, relative state); else a link to this host could lead anywhere.
+    last = _STRAY_PERCENT.sub("%25", last)
+    return f"./{last}?{query}" if query else f"./{last}"
 
 
 # The characters of `pchar` in RFC 3986, and the slash; never `\`, a control or a space.

@@ -18,7 +18,7 @@ from ..flow.handle import Handle, attach, new_handle
 from ..flow.services import Services
 from ..http.cutting import cut_request
 from ..http.messages import Headers, Request, Response
-from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
+from ..http.urls import NO_PARAM, PATH_MARK, SEEN, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
 from .asgi_probe import ASGIProbe
 from .bridges import keep_scopes
@@ -73,7 +73,7 @@ class ASGIMiddleware:
         mark = "" if services.watches_responses else PATH_MARK
         name = self._param or NO_PARAM
         begins = f"&{name}".encode("ascii")
-        names_it = re.compile(spellings_of(name).encode("ascii")).search
+        names_it = re.compile(spellings_of(name, SEEN).encode("ascii")).search
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
@@ -131,10 +131,10 @@ class ASGIMiddleware:
 
     async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = scope.get("query_string", b"").decode("latin-1")
-        links = cut_request(scope, query, self._param) if self._param is not None else ()
+        links, seen = cut_request(scope, query, self._param) if self._param else ((), ())
         del query
-        request = self._services.read_request(scope, links)
-        del links
+        request = self._services.read_request(scope, links, seen)
+        del links, seen
         handle = new_handle(self._services)
         with using_request(request):
             outcome = await self.flow.decide(request, _reader(receive), handle)

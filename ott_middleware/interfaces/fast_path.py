@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from ..context import handle_in
 from ..errors import ConfigurationError
 
 # How often middlewares call each other within one request, before the first response.
@@ -23,8 +24,8 @@ def call_directly(middleware: Any, kind: type, function: Callable[..., Any]) -> 
     Python finds `__call__` on the type, so `middleware` gets a type of its own. `function` holds
     the rest of what a request needs in its closure. A subclass keeps a `__call__` of its own.
 
-    Until the app has responded once, another function stands there, which refuses an app that calls
-    the middleware around it: no later request pays for that check.
+    Until the app, which finds a handle in its request, has responded once, another function stands
+    there. It refuses an app that calls the middleware around it: no later request pays for that.
 
     :param middleware: the instance, with an attribute `_respond`.
     :param kind: the class whose `__call__` is replaced.
@@ -39,17 +40,18 @@ def call_directly(middleware: Any, kind: type, function: Callable[..., Any]) -> 
     def first(environ: Any, start_response: Any) -> Any:
         with _counting_nested_calls():
             response = function(environ, start_response)
-        call_next()
+        call_next(environ)
         return response
 
     async def first_async(scope: Any, receive: Any, send: Any) -> None:
         with _counting_nested_calls():
             await function(scope, receive, send)
-        call_next()
+        call_next(scope)
 
-    def call_next() -> None:
-        # The response may have had another function called already.
-        if middleware._respond is checking:
+    def call_next(carrier: Any) -> None:
+        # The middleware may have responded itself, without asking the app; or the app's response
+        # may have had another function called already.
+        if handle_in(carrier) is not None and middleware._respond is checking:
             call_instead(middleware, function)
 
     checking = first_async if inspect.iscoroutinefunction(function) else first

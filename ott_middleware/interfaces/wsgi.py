@@ -19,7 +19,7 @@ from ..flow.handle import Handle, attach, new_handle
 from ..flow.services import Services
 from ..http.cutting import cut_request
 from ..http.messages import Request, Response
-from ..http.urls import NO_PARAM, PATH_MARK, browser_path, path_of, spellings_of
+from ..http.urls import NO_PARAM, PATH_MARK, SEEN, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
 from .fast_path import call_directly, call_instead
 from .missing import explain_missing
@@ -72,7 +72,7 @@ class WSGIMiddleware:
         # once, here.
         app, make, mark = self.app, Handle, PATH_MARK
         name = self._param or NO_PARAM
-        begins, names_it = f"&{name}", re.compile(spellings_of(name)).search
+        begins, names_it = f"&{name}", re.compile(spellings_of(name, SEEN)).search
 
         def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             try:
@@ -121,10 +121,10 @@ class WSGIMiddleware:
     def _decide(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         services = self._services
         query = environ.get("QUERY_STRING", "")
-        links = cut_request(environ, query, self._param) if self._param is not None else ()
+        links, seen = cut_request(environ, query, self._param) if self._param else ((), ())
         del query
-        request = services.read_request(environ, links)
-        del links
+        request = services.read_request(environ, links, seen)
+        del links, seen
         handle = new_handle(services)
         with using_request(request):
             outcome = services.run(self.flow.decide(request, _reader(environ), handle))

@@ -212,10 +212,13 @@ class SessionAdapter:
         """
 
     def attributes_of(self, name: str) -> CookieAttributes | None:
-        """Return the attributes with which `establish` sets a cookie that the app sets as well.
+        """Return the attributes of a cookie that the app sets as well, to be compared; or None."""
+        return None
 
-        The first responses of the app are compared with them, so that one warning tells of a copy
-        that the app could not delete. Default: None, the cookie is not compared.
+    def explain_missing_user(self, request: Request) -> str | None:
+        """Return where the user of a request may be, for a log line that holds names alone.
+
+        Called after `current` found none; must not wait. Default: None, no line.
         """
         return None
 

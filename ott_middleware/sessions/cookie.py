@@ -34,6 +34,7 @@ from .base import (
     session_id,
 )
 from .cookie_names import attributes_by_name, delete_copies
+from .missing_user import describe_missing_user
 from .probe import AppProbe
 
 if TYPE_CHECKING:
@@ -189,6 +190,9 @@ class CookieSession(SessionAdapter):
                 cookies.append(deletion(attributes.cookie(name, "")))
         # Last what counts, for a client that knows a cookie by its name alone.
         return [*copies[:_MOST_COPIES], *cookies]
+
+    def explain_missing_user(self, request: Request) -> str | None:
+        return describe_missing_user(request, self)
 
     def attributes_of(self, name: str) -> CookieAttributes | None:
         return self._attributes.get(name)

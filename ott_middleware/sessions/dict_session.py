@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ..errors import ConfigurationError, SessionExpired, SessionUnavailable
+from ..errors import ConfigurationError, SessionExpired, SessionUnavailable, full_name
 from .base import Session, copy_as
 from .framework import FrameworkOptions, FrameworkSession, exposed_of
 from .lifetime import RESERVED_KEYS, earlier
@@ -76,6 +76,10 @@ class MappedSession(FrameworkSession):
 
     #: Keys that cannot travel as data, since they are the framework's own.
     reserved: frozenset[str] = frozenset()
+    cure_for_keys = (
+        "say where the user's id is, user='that key' or user=a function of the session's values "
+        "(an argument of this adapter)"
+    )
 
     def __init__(
         self,
@@ -95,7 +99,7 @@ class MappedSession(FrameworkSession):
             )
         self._user = user
         self._key = user if isinstance(user, str) else _KEY
-        self._user_keys = USER_KEYS if user is None else () if callable(user) else (user,)
+        self.user_keys = USER_KEYS if user is None else () if callable(user) else (user,)
         for name in self._data:
             # Attack: a source site sends a user's id among the data. Keys that may name a user are
             # refused; else that site would decide which user signs in here, past `match`.
@@ -103,7 +107,7 @@ class MappedSession(FrameworkSession):
                 raise ConfigurationError(
                     f"data: {name!r} is the end of a session and does not travel; leave it out"
                 )
-            if name in self._user_keys or name in self.reserved:
+            if name in self.user_keys or name in self.reserved:
                 raise ConfigurationError(
                     f"data: {name!r} may name the signed-in user, and never travels; leave it out, "
                     "or say with user= where else the user is"
@@ -133,7 +137,7 @@ class MappedSession(FrameworkSession):
             user_id = id_of(self._user(values))
             # Only the function knows which values make the session the user's: all are taken.
             return None if user_id is None else Person(user_id, values, values)
-        for key in self._user_keys:
+        for key in self.user_keys:
             value = values.get(key)
             fields = value if isinstance(value, Mapping) else None
             ids = [value] if fields is None else [fields.get(name) for name in _ID_KEYS]
@@ -156,9 +160,9 @@ class MappedSession(FrameworkSession):
         user_id = id_of(person)
         if user_id is None or callable(self._user):
             logger.error(
-                "%s: match returned a %s; return %s",
+                "%s: match returned %s; return %s",
                 type(self).__name__,
-                type(person).__name__,
+                full_name(person),
                 "a mapping of the session's values"
                 + ("" if callable(self._user) else ", or an id"),
             )

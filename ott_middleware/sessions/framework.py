@@ -23,6 +23,7 @@ from ..http.encoding import to_json
 from ..http.messages import Request
 from .base import Session, SessionAdapter, UserSession, exposed_of, names_of, session_id
 from .lifetime import earlier
+from .missing_user import KeysWithoutUser, describe_missing_user
 from .transit import seal_session, unseal_session
 
 __all__ = ["FrameworkSession", "Match", "earlier", "exposed_of", "session_id"]
@@ -65,6 +66,10 @@ class FrameworkSession(SessionAdapter):
 
     #: Marks the sessions of this framework on their way.
     kind: ClassVar[str]
+    #: The keys of a session that name the user.
+    user_keys: tuple[str, ...] = ()
+    #: What to pass where another key names the user.
+    cure_for_keys = "pass session=CookieSession('its cookie', probe='/a/path') or validate="
     vouches = True
 
     def __init__(
@@ -88,6 +93,7 @@ class FrameworkSession(SessionAdapter):
                 raise ConfigurationError(
                     f"sources: holds {full_name(source)}; pass adapters of frameworks"
                 )
+        self.keys_without_user = KeysWithoutUser()
         self._mode = mode
         self._exposed = names_of("expose", expose)
         self._data = names_of("data", data)
@@ -183,6 +189,10 @@ class FrameworkSession(SessionAdapter):
         with self.local_context(waits=True):
             person = await self._match_user(session)
         return await on_loop(self._to_local)(session, found, person)  # type: ignore[no-any-return]  # the same
+
+    def explain_missing_user(self, request: Request) -> str | None:
+        keys = self.keys_without_user.of(request)
+        return describe_missing_user(request, self, keys, self.user_keys, self.cure_for_keys)
 
     def establish(self, session: Session, request: Request) -> Iterable[Cookie]:
         # Only `alive` leaves a token on a session, and only one of this site's own.

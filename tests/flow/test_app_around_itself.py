@@ -71,10 +71,10 @@ def subclass() -> Any:
     return app
 
 
-def call(app: Any) -> Any:
+def call(app: Any, target: str = "/", method: str = "GET") -> Any:
     if asyncio.iscoroutinefunction(app.__call__):
-        return asyncio.run(call_asgi(app, make_scope()))
-    return call_wsgi(app, make_environ())
+        return asyncio.run(call_asgi(app, make_scope(method, target)))
+    return call_wsgi(app, make_environ(method, target))
 
 
 SELF_WRAPPED = [
@@ -99,6 +99,14 @@ class TestAppAroundItself:
             assert "application = OTTMiddleware(app)" in str(caught.value)
             # It can be read in a log.
             assert len(traceback.extract_tb(caught.value.__traceback__)) < 100
+
+    @pytest.mark.parametrize("make", [flask_app, quart_app])
+    def test_responses_of_the_middleware_itself_end_no_check(self, make: Callable[[], Any]) -> None:
+        app = make()
+        for target in ("/one-time-token/generate", "/?ott=short"):
+            assert call(app, target, "POST" if "?" in target else "GET").status in (400, 401)
+        with pytest.raises(ConfigurationError, match="again and again"):
+            call(app)
 
     def test_flask_test_client_shows_it(self) -> None:
         with pytest.raises(ConfigurationError, match="again and again"):

@@ -118,12 +118,12 @@ def test_scope_may_leave_out_what_it_may() -> None:
     asyncio.run(wrap(app)({**scope, "query_string": b""}, receive, send))
     assert ["query_string" in passed for passed, *_ in app.calls] == [False, True]
     scope["query_string"] = b"ott=dead"
-    scope["headers"] = [(b"accept", b"text/html")]
+    scope["headers"] = [(b"sec-fetch-mode", b"navigate"), (b"sec-fetch-dest", b"document")]
     answer = asyncio.run(call_asgi(wrap(app), scope))
     assert answer.status == 400
     token_of = wrap(app)
     scope["query_string"] = f"ott={mint(token_of)}".encode()
-    assert asyncio.run(call_asgi(token_of, {**scope, "raw_path": None})).location == "/x"
+    assert asyncio.run(call_asgi(token_of, {**scope, "raw_path": None})).location == "./x"
 
 
 # Messages of the app.
@@ -255,20 +255,23 @@ def test_message_may_leave_out_its_body() -> None:
 @pytest.mark.parametrize(
     ("root", "path", "raw", "location"),
     [
-        ("/m", "/m/x/y", "/m/x%2Fy", "/m/x%2Fy"),  # the path includes the mount point
-        ("/m", "/x/y", "/x%2Fy", "/m/x%2Fy"),  # it does not
-        ("/m", "/x/y", "/m/x%2Fy", "/m/x%2Fy"),  # one does, one does not
-        ("/m/", "/m/x", "/m/x", "/m/x"),
-        ("/m", "/m", "/m", "/m"),
-        ("/m", "/mx", "/mx", "/m/mx"),  # a prefix that ends inside a segment is none
-        ("/m", "/x", None, "/m/x"),
-        ("/m", "/m/x", "/elsewhere", "/m/x"),
-        ("", "/x", "http://evil.example/x?y", "/x"),
-        ("", "http://evil.example/x", "http://evil.example/x", "/x"),
-        ("/m", "http://evil.example/x", None, "/m/x"),
-        ("", "http://evil\\.example/x", None, "/%5C.example/x"),
-        ("//evil", "/x", None, "/%2Fevil/x"),
-        ("/é", "/é/\udcff", None, "/%C3%A9/?"),
+        ("/m", "/m/x/y", "/m/x%2Fy", "./x%2Fy"),  # the path includes the mount point
+        ("/m", "/x/y", "/x%2Fy", "./x%2Fy"),  # it does not
+        ("/m", "/x/y", "/m/x%2Fy", "./x%2Fy"),  # one does, one does not
+        ("/m/", "/m/x", "/m/x", "./x"),
+        ("/m", "/m", "/m", "./m"),
+        ("/m", "/mx", "/mx", "./mx"),  # a prefix that ends inside a segment is none
+        ("/m", "/x", None, "./x"),
+        ("/m", "", None, "./m"),
+        ("/m", "/m/x", "/elsewhere", "./x"),
+        ("", "/x", "http://evil.example/x?y", "./x"),
+        ("", "http://evil.example/x", "http://evil.example/x", "./x"),
+        ("/m", "http://evil.example/x", None, "./x"),
+        ("", "http://evil\\.example/x", None, "./x"),
+        ("", "http://evil\\.example", None, "./%5C.example"),
+        ("", "//evil.example", None, "./evil.example"),
+        ("//evil", "/x", None, "./x"),
+        ("/é", "/é/\udcff", None, "./?"),
     ],
 )
 def test_location_below_a_mount_point(root: str, path: str, raw: str | None, location: str) -> None:

@@ -102,7 +102,7 @@ def through(site: Site, door: str, token: str, claims: dict[str, Any], **how: An
     if door == "post":
         return site.send("POST", target, claims, b"", **how)
     kind = NAVIGATION if door == "navigation" else {"accept": "text/html"}
-    return site.get(target, {**kind, **claims}, **how)
+    return site.load(target, {**kind, **claims}, **how)
 
 
 class TestTokenForAnotherSite:

@@ -258,7 +258,7 @@ def test_hasher_fails(world: World, caplog: Log, hook: Any) -> None:
 @pytest.mark.parametrize("hook", [raises, raises_later, lambda *a: None, lambda *a: "text"])
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
 def test_on_invalid_fails(world: World, caplog: Log, hook: Any, accept: str) -> None:
-    answer = world.serve(on_invalid=hook).get("/?ott=dead", {"accept": accept})
+    answer = world.serve(on_invalid=hook).load("/?ott=dead", {"accept": accept})
     assert_unavailable(answer)
     assert "on_invalid" in the_line(caplog)
 

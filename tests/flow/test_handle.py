@@ -348,7 +348,7 @@ def test_own_origin_is_always_a_target(world: World) -> None:
     site, run = site_of(world, lambda h: h.link(f"{ORIGIN}/next"))
     site.get("/", COOKIE)
     opened = site.open(run.outcome.removeprefix(ORIGIN))
-    assert (opened.status, opened.location) == (303, "/next")
+    assert (opened.status, opened.location) == (303, "./next")
 
 
 def test_audience_of_another_origin_is_refused(world: World) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, product
 from typing import Any
@@ -51,6 +51,13 @@ class Asking:
     scheme: str = "http"
     mount: str = ""
     host: str | None = "app.example"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _same_nonces() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ott_middleware.flow.links.new_nonce", lambda: "nonce-of-this-module")
+        yield
 
 
 class DictBackend(Backend):

@@ -108,7 +108,7 @@ def test_link_to_an_app_at_the_root_of_its_mount_point() -> None:
     middleware = wrap(Passed())
     environ = make_environ("GET", f"/?ott={mint(middleware)}", NAVIGATION, mount="/m")
     del environ["PATH_INFO"], environ["RAW_URI"]
-    assert call_wsgi(middleware, environ).location == "/m"
+    assert call_wsgi(middleware, environ).location == "./m"
 
 
 # The app's side of the answer.
@@ -395,16 +395,16 @@ def test_phrase_of_a_known_one() -> None:
 @pytest.mark.parametrize(
     ("path", "environ", "location"),
     [
-        ("/x/y", {"RAW_URI": "/x%2Fy?ott=T"}, "/x%2Fy"),
-        ("/x/y", {"RAW_URI": "", "REQUEST_URI": "/x%2Fy"}, "/x%2Fy"),
-        ("/x/y", {"RAW_URI": "/elsewhere"}, "/x/y"),
-        ("/x", {"RAW_URI": "http://evil.example/x?ott=T"}, "/x"),
-        ("http://evil.example/x", {"RAW_URI": "http://evil.example/x"}, "/x"),
-        ("/x", {"SCRIPT_NAME": "/m", "RAW_URI": "/m/x"}, "/m/x"),
-        ("/x", {"SCRIPT_NAME": "/m", "RAW_URI": "/x"}, "/m/x"),
-        ("/x", {"SCRIPT_NAME": "//evil.example", "RAW_URI": "/x"}, "/%2Fevil.example/x"),
-        ("/caf\xc3\xa9", {"RAW_URI": "/caf%c3%a9"}, "/caf%c3%a9"),
-        ("/\u0100", {"RAW_URI": "/"}, "/%3F"),  # what PEP 3333 forbids breaks nothing
+        ("/x/y", {"RAW_URI": "/x%2Fy?ott=T"}, "./x%2Fy"),
+        ("/x/y", {"RAW_URI": "", "REQUEST_URI": "/x%2Fy"}, "./x%2Fy"),
+        ("/x/y", {"RAW_URI": "/elsewhere"}, "./y"),
+        ("/x", {"RAW_URI": "http://evil.example/x?ott=T"}, "./x"),
+        ("http://evil.example/x", {"RAW_URI": "http://evil.example/x"}, "./x"),
+        ("/x", {"SCRIPT_NAME": "/m", "RAW_URI": "/m/x"}, "./x"),
+        ("/x", {"SCRIPT_NAME": "/m", "RAW_URI": "/x"}, "./x"),
+        ("/x", {"SCRIPT_NAME": "//evil.example", "RAW_URI": "/x"}, "./x"),
+        ("/caf\xc3\xa9", {"RAW_URI": "/caf%c3%a9"}, "./caf%c3%a9"),
+        ("/\u0100", {"RAW_URI": "/"}, "./%3F"),  # what PEP 3333 forbids breaks nothing
     ],
 )
 def test_location(path: str, environ: Any, location: str) -> None:

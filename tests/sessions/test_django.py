@@ -284,7 +284,7 @@ def test_link_leads_into_the_same_session(world: str) -> None:
     ada = project.ada()
     token = ada.token(HERE)
     arrival = ada.get(f"{THERE}/told/?ott={token}")
-    assert (arrival.status, arrival.location) == (303, "/told/")
+    assert (arrival.status, arrival.location) == (303, "./")
     assert key_of(ada) == key_of(ada, HERE)
     assert who(ada) == "ada"
     assert 1209600 - 60 < age_of(line_of(ada)) <= 1209600

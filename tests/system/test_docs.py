@@ -39,7 +39,10 @@ def quickstart() -> dict[str, Any]:
 
 def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
-    assert pages == {"adapters.md", "backends.md", "pages.md", "quickstart.md", "sessions.md"}
+    assert pages == {
+        *("adapters.md", "backends.md", "front_end.md", "pages.md", "quickstart.md"),
+        "sessions.md",
+    }
 
 
 def link_of(app: Any) -> str:
@@ -53,7 +56,7 @@ def test_quickstart_hands_ada_over(quickstart: dict[str, Any]) -> None:
     app, other = quickstart["app"], quickstart["other"]
     link = f"/me?ott={link_of(app)}"
     arrived = ask(other, "GET", link, NAVIGATION, **B)
-    assert (arrived.status, dict(arrived.headers)["location"]) == (303, "/me")
+    assert (arrived.status, dict(arrived.headers)["location"]) == (303, "./me")
     cookie = dict(arrived.headers)["set-cookie"]
     assert cookie == "sessionid=6f1c09e2; Path=/; Secure; HttpOnly; SameSite=Lax"
     assert json.loads(ask(other, "GET", "/me", ADA, **B).body) == PERSON
@@ -310,7 +313,7 @@ def test_own_page_and_language(monkeypatch: pytest.MonkeyPatch) -> None:
     text = page.body.decode()
     assert '<html lang="it" dir="ltr">' in text
     assert "<h1>Questo link non funziona più</h1>" in text
-    assert '<a href="/a?b=1">Continua senza questo link</a>' in text
+    assert '<a href="?b=1">Continua senza questo link</a>' in text
     assert "style-src 'self'" in dict(page.headers)["content-security-policy"]
 
 
@@ -330,3 +333,31 @@ def test_error_table_lists_each_response() -> None:
     table = re.findall(r"^\| (\d+) \| `(\w+)` \|", (DOCS / "http.md").read_text(), flags=re.M)
     real = {(str(e.status), e.code) for e in leaves(RequestError)}
     assert sorted(table) == sorted(real)
+
+
+@pytest.mark.parametrize(
+    ("name", "page", "site", "attributes"),
+    [
+        ("app", "https://www.shop.example", "same-site", "Secure; HttpOnly; SameSite=Lax"),
+        (
+            "app_for_partners",
+            "https://partner.example",
+            "cross-site",
+            "Secure; HttpOnly; SameSite=None; Partitioned",
+        ),
+    ],
+)
+def test_front_end_on_another_origin(
+    name: str, page: str, site: str, attributes: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = run(DOCS / "front_end.md")[name]
+    api = {"host": "api.shop.example", "scheme": "https"}
+    token = generate(app, "sid=6f1c09e2", **api)
+    headers = {**JSON, "origin": page, "sec-fetch-site": site, "sec-fetch-mode": "cors"}
+    body = json.dumps({"token": token}).encode()
+    answer = ask(app, "POST", "/one-time-token/verify", headers, body=body, **api)
+    sent = dict(answer.headers)
+    assert (answer.status, json.loads(answer.body)["user"]) == (200, {"id": "ada"})
+    assert sent["set-cookie"] == f"sid=6f1c09e2; Path=/; {attributes}"
+    assert sent["access-control-allow-origin"] == page
+    assert caplog.records == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import NAVIGATION
 from paste.deploy import loadapp
 from werkzeug.test import Client
 
@@ -90,7 +91,7 @@ class TestPaste:
         made = client_of(app).get("/one-time-token/generate", base_url=URL)
         token = made.json["token"]
         other = Client(app)
-        response = other.get(f"/page?ott={token}", base_url=URL, headers={"Accept": "text/html"})
+        response = other.get(f"/page?ott={token}", base_url=URL, headers=NAVIGATION)
         assert response.status_code == 303
         assert other.get("/page", base_url=URL).text == "Ada"
 
@@ -120,7 +121,7 @@ class TestPaste:
 
     def test_hook_by_its_module(self, load: Any) -> None:
         app = load("session = python:ini_app:adapter", "on_invalid = python:ini_app:refuse")
-        response = Client(app).get(f"/?ott={'A' * 32}", headers={"Accept": "text/html"})
+        response = Client(app).get(f"/?ott={'A' * 32}", headers=NAVIGATION)
         assert (response.status_code, response.text) == (410, "gone")
 
     @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def test_many_copies_are_cut(spellings: int, between: str) -> None:
     tokens = TOKENS[:spellings]
     copies = [f"ott={token}" for token in tokens] * 100
     environ = {"QUERY_STRING": "&".join(copies), "HTTP_X": f"/p?x&{between.join(copies)}&y"}
-    assert cut_request(environ, environ["QUERY_STRING"], "ott") == tuple(tokens)
+    assert cut_request(environ, environ["QUERY_STRING"], "ott") == (tuple(tokens), ())
     assert "ott" not in environ["HTTP_X"]
     assert environ["HTTP_X"].startswith("/p?x")
     assert environ["HTTP_X"].endswith("y")

@@ -55,7 +55,17 @@ LAYERS = (
         "sessions",
         "backends",
     ),
-    *("tokens", "page_options", "apps", "options", "flow", "interfaces", "middleware", "paste"),
+    *(
+        "tokens",
+        "page_options",
+        "apps",
+        "options",
+        "flow",
+        "interfaces",
+        "middleware",
+        "paste",
+        "django",
+    ),
 )
 
 

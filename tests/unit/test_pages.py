@@ -26,12 +26,13 @@ from ott_middleware.errors import (
     SessionUnavailable,
 )
 from ott_middleware.http import languages
+from ott_middleware.http.encoding import visible
 from ott_middleware.http.messages import Request, Response
 from ott_middleware.http.pages import (
     Page,
-    arrival_page,
     cookies_blocked_page,
     error_page,
+    page_first,
     render,
     render_own,
 )
@@ -78,8 +79,8 @@ def shown(
 
 PAGES = [
     shown(InvalidToken()),
-    arrival_page(request(), "/x?ott=T"),
-    cookies_blocked_page(request(), "/x?ott=T"),
+    page_first(request(), "?ott=T&ott_seen=N"),
+    cookies_blocked_page(request(), "?ott=T"),
 ]
 NAMES = ["html", "head", "meta", "meta", "title", "style", "body", "main", "h1"]
 
@@ -94,6 +95,7 @@ class TestEveryPage:
         assert headers["Cache-Control"] == "no-store"
         assert headers["Referrer-Policy"] == "no-referrer"
         assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
         style = Document(page).texts["style"].encode()
         digest = base64.b64encode(hashlib.sha256(style).digest()).decode()
         assert headers["Content-Security-Policy"].split("; ") == [
@@ -145,7 +147,7 @@ class TestErrorPage:
         assert page_of(error).name == name
         assert document.texts["h1"] == title
         assert text in document.texts["p"]
-        assert document.all("a") == [{"href": "/shop?a=1&b=2"}]
+        assert document.all("a") == [{"href": "./shop?a=1&b=2"}]
         assert document.texts["a"] == "Continue without this link"
 
     @pytest.mark.parametrize("tag", list(languages.LANGUAGES))
@@ -167,7 +169,7 @@ class TestErrorPage:
         monkeypatch.setitem(languages.LANGUAGES, "he", hebrew)
         page = shown(InvalidToken(), request(accept_language="he-IL"))
         assert Document(page).all("html") == [{"lang": "he", "dir": "rtl"}]
-        arrived = arrival_page(request(accept_language="he-IL"), "/x?ott=T")
+        arrived = page_first(request(accept_language="he-IL"), "/x?ott=T")
         assert Document(arrived).all("html") == [{"lang": "he", "dir": "rtl"}]
 
     def test_hostile_language_is_not_shown(self) -> None:
@@ -219,6 +221,7 @@ class TestSignInButton:
     @pytest.mark.parametrize(
         ("target", "query"),
         [
+            ("//evil.example", ""),
             ("/%2Fevil.example", ""),
             ("/%5Cevil.example", ""),
             ("/", "next=https://evil.example/"),
@@ -231,7 +234,8 @@ class TestSignInButton:
         (value,) = self.next_of("/login", request(target, query))
         assert re.match(r"/(?![/\\])", value)
         assert value.isprintable()
-        assert value == request(target, query).location
+        shown_query = f"?{visible(query)}" if query else ""
+        assert value == target.replace("//", "/%2F") + shown_query
 
     def test_request_that_is_no_page_has_no_next(self) -> None:
         page = shown(InvalidToken(), request(method="POST"), "/login")
@@ -241,7 +245,7 @@ class TestSignInButton:
     def test_any_query_stays_inside_of_next(self, query: str) -> None:
         asked = request("/x", query)
         (value,) = self.next_of("/login?a=1", asked)
-        assert value == asked.location
+        assert value == (f"/x?{visible(query)}" if query else "/x")
 
 
 class TestOwnPage:
@@ -307,9 +311,25 @@ class TestOwnPage:
             page.status = 200  # type: ignore[misc]  # that is what is tested
 
 
-class TestArrivalPage:
+class TestCookiesBlockedPage:
+    def test_loads_nothing_by_itself(self) -> None:
+        page = cookies_blocked_page(request(), "?a=1&ott=T")
+        document = Document(page)
+        assert page.status == 400
+        assert document.texts["h1"] == "Cookies are blocked"
+        assert [each for each in document.all("meta") if "http-equiv" in each] == []
+        assert document.all("a") == [{"href": "?a=1&ott=T"}]
+        assert "Set-Cookie" not in dict(page.headers)
+
+    def test_language(self) -> None:
+        document = Document(cookies_blocked_page(request(accept_language="ja"), "?ott=T"))
+        assert document.all("html") == [{"lang": "ja", "dir": "ltr"}]
+        assert document.texts["a"] == "もう一度試す"
+
+
+class TestPageFirst:
     def test_loads_the_same_url_at_once(self) -> None:
-        page = arrival_page(request(), "/x?a=1&ott=T", ("Set-Cookie", "a=b"))
+        page = page_first(request(), "/x?a=1&ott=T", ("Set-Cookie", "a=b"))
         document = Document(page)
         assert page.status == 200
         assert page.headers[-1] == ("Set-Cookie", "a=b")
@@ -317,30 +337,23 @@ class TestArrivalPage:
         assert document.all("a") == [{"href": "/x?a=1&ott=T"}]
 
     def test_language(self) -> None:
-        document = Document(arrival_page(request(accept_language="fr"), "/x?ott=T"))
+        document = Document(page_first(request(accept_language="fr"), "/x?ott=T"))
         assert document.all("html") == [{"lang": "fr", "dir": "ltr"}]
         assert document.texts["a"] == "Continuer"
 
 
-class TestCookiesBlockedPage:
-    def test_offers_the_link_and_loads_nothing(self) -> None:
-        page = cookies_blocked_page(request(accept_language="es"), "/x?a=1&ott=T")
-        document = Document(page)
-        assert page.status == 400
-        assert document.texts["h1"] == "Las cookies están bloqueadas"
-        assert document.all("a") == [{"href": "/x?a=1&ott=T"}]
-        assert document.texts["a"] == "Intentar de nuevo"
-        assert b"http-equiv" not in page.body
-
-
 @given(st.text(st.characters(max_codepoint=0x2FFF), min_size=1))
 def test_page_escapes_any_url(url: str) -> None:
-    expected = url.replace("\r\n", "\n").replace("\r", "\n")
     asked = request(url)
     failed = Document(shown(InvalidToken(), asked))
-    arrived = Document(arrival_page(asked, url))
+    arrived = Document(page_first(asked, url))
     assert [tag for tag, _ in failed.tags] == [*NAMES, "p", "p", "a"]
     assert [tag for tag, _ in arrived.tags] == [*NAMES[:4], "meta", *NAMES[4:], "p", "a"]
-    for document in (failed, arrived):
+    for document, expected in ((failed, asked.location), (arrived, url)):
         (link,) = document.all("a")
-        assert (link["href"] or "").replace("\r\n", "\n").replace("\r", "\n") == expected
+        assert lines(link["href"] or "") == lines(expected)
+
+
+def lines(text: str) -> str:
+    """The text with the line ends that HTML knows."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")

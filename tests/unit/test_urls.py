@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import posixpath
 import re
-from urllib.parse import unquote_to_bytes, urljoin, urlsplit
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 from hypothesis import example, given
@@ -12,13 +12,15 @@ from ott_middleware.errors import ConfigurationError, InvalidOrigin, MissingOrNu
 from ott_middleware.http.messages import Request
 from ott_middleware.http.origins import Origin, OriginPattern, check_origin, is_among, own_origin
 from ott_middleware.http.urls import (
+    SEEN,
     add_parameter,
     browser_path,
     cut,
     cut_target,
     cut_url,
-    on_this_host,
+    divide,
     path_of,
+    relative_reference,
     spellings_of,
 )
 
@@ -239,55 +241,96 @@ def test_value_too_long_for_a_token_is_not_decoded() -> None:
     assert cut(f"ott={longest}&ott={longer}", "ott")[1] == ("A" * 512, longer)
 
 
+class TestDivide:
+    """The link parameter, and the one that a page adds to it."""
+
+    @pytest.mark.parametrize(
+        ("query", "divided"),
+        [
+            ("a&ott=T&ott_seen=N&b", ("a&b", ["T"], ["N"], [])),
+            ("ott_seen=N", ("", [], ["N"], [])),
+            ("%6ftt%5Fs%65en=N&ott_seen", ("", [], ["N", ""], [])),
+            ("a;ott_seen=N;b;ott=T", ("a;b", [], [], ["T", "N"])),
+            ("ott_seen;b", ("b", [], [], [])),
+            (
+                "ott_seenx=N&xott_seen=N&ott_see=N",
+                ("ott_seenx=N&xott_seen=N&ott_see=N", [], [], []),
+            ),
+            ("ott_seen_seen=N&OTT_SEEN=N", ("ott_seen_seen=N&OTT_SEEN=N", [], [], [])),
+        ],
+    )
+    def test_both_parameters_are_cut(self, query: str, divided: Any) -> None:
+        assert tuple(divide(query, "ott")) == divided
+        found = re.search(spellings_of("ott", SEEN), "&" + query.replace(";", "&"))
+        assert bool(found) == (divided[0] != query)
+
+    @given(QUERIES | LATIN_1)
+    def test_rest_is_what_the_reference_says(self, query: str) -> None:
+        query = query.replace("t", "ott_seen")
+        rest, _ = slowly_cut(slowly_cut(query, "ott")[0], "ott_seen")
+        assert divide(query, "ott").rest == rest
+
+
 # Paths.
 
 
-def as_a_browser(location: str) -> tuple[str, str]:
-    """Host and path that a browser which stands on https://here/ would go to."""
-    # WHATWG URL: tabs and newlines are dropped, blanks and controls stripped, \ read as /.
-    location = re.sub(r"[\t\r\n]", "", location).strip("".join(map(chr, range(0x21))))
-    location = location.replace("\\", "/")
-    match = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", location)
-    if match:
-        return f"scheme {match[0]}", location
-    if location.startswith("//"):
+def resolve(base: str, reference: str) -> str:
+    """Resolve a reference as browsers do (WHATWG URL), as far as the tests need it."""
+    # Tabs and newlines are dropped, blanks and controls stripped, \\ read as /.
+    reference = re.sub(r"[\t\r\n]", "", reference).strip("".join(map(chr, range(0x21))))
+    path, mark, query = reference.partition("?")
+    path = path.replace("\\", "/")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", path):
+        return reference
+    if path.startswith("//"):
         # However many slashes: what follows them is a host.
-        host, _, path = location.lstrip("/").partition("/")
-        return host, f"/{path}"
-    return "here", posixpath.join("/", location)
+        return "https://" + path.lstrip("/") + mark + query
+    scheme, _, rest = base.partition("?")[0].partition("://")
+    host, _, directory = rest.partition("/")
+    if not path:
+        path = f"/{directory}"
+    elif not path.startswith("/"):
+        path = "/" + "".join(directory.rpartition("/")[:2]) + path
+    segments: list[str] = []
+    dots = ""
+    for each in path[1:].split("/"):
+        dots = each.lower().replace("%2e", ".")
+        if dots == "..":
+            segments[-1:] = []
+        elif dots != ".":
+            segments.append(each)
+    if dots in (".", ".."):
+        segments.append("")
+    return f"{scheme}://{host}/" + "/".join(segments) + mark + query
 
 
 @pytest.mark.parametrize(
-    ("location", "host"),
+    ("reference", "resolved"),
     [
-        ("/x", "here"),
-        ("//evil.example/x", "evil.example"),
-        ("/\\evil.example/x", "evil.example"),
-        ("/\t/evil.example", "evil.example"),
-        ("\n\\/evil.example", "evil.example"),
-        ("https:evil.example", "scheme https:"),
+        ("/x", "https://here/x"),
+        ("//evil.example/x", "https://evil.example/x"),
+        ("/\\evil.example/x", "https://evil.example/x"),
+        ("/\t/evil.example", "https://evil.example"),
+        ("\n\\/evil.example", "https://evil.example"),
+        ("https:evil.example", "https:evil.example"),
+        ("./x", "https://here/a/x"),
+        ("?x", "https://here/a/b?x"),
+        ("./%2E./x?y", "https://here/x?y"),
+        ("./.", "https://here/a/"),
+        ("", "https://here/a/b"),
     ],
 )
-def test_browser_of_these_tests_can_be_led_astray(location: str, host: str) -> None:
-    assert as_a_browser(location)[0] == host
+def test_browser_of_these_tests_resolves(reference: str, resolved: str) -> None:
+    assert resolve("https://here/a/b?c", reference) == resolved
 
 
-def assert_safe(location: str) -> None:
-    assert re.fullmatch(r"/[!-\"$-~]*", location)
-    assert "\\" not in location
-    assert as_a_browser(location)[0] == "here"
-    joined = urlsplit(urljoin("https://here/a/b", location))
-    assert (joined.scheme, joined.netloc, joined.query, joined.fragment) == (
-        "https",
-        "here",
-        "",
-        "",
-    )
+def assert_rooted(path: str) -> None:
+    assert re.fullmatch(r"/[!-\"$-\[\]-~]*", path)
 
 
 # What a browser, a server or a proxy may take for something else.
 LURES = [
-    *("/", "//", "\\", "%2f", "%5C", "%2F%2F", ".", "..", ":", "@", ";", "?", "#", "%"),
+    *("/", "//", "\\", "%2f", "%5C", "%2F%2F", ".", "..", "%2e", ":", "@", ";", "?", "#", "%"),
     *("\t", "\r", "\n", "\0", " ", "%09", "%0d%0a", "\xe9"),
     *("evil.example", "https:", "http://"),
 ]
@@ -296,37 +339,69 @@ PATHS = SLASHES | LATIN_1
 
 
 @given(spelled=st.none() | PATHS, mount=st.just("") | PATHS, path=PATHS)
-@example(spelled=None, mount="", path="//evil.example/x")
-@example(spelled="//evil.example/x", mount="", path="//evil.example/x")
-@example(spelled="/\\evil.example", mount="", path="/\\evil.example")
-@example(spelled="/%2f/evil", mount="", path="///evil")
 @example(spelled="http://evil.example//evil.example", mount="", path="//evil.example")
 @example(spelled="/%0d%0aSet-Cookie:a=b", mount="", path="/\r\nSet-Cookie:a=b")
 @example(spelled="", mount="", path="")
-def test_path_never_leads_to_another_host(spelled: str | None, mount: str, path: str) -> None:
-    location = browser_path(spelled, mount.encode("latin-1"), path.encode("latin-1"))
-    assert_safe(location)
+def test_browser_path_is_encoded(spelled: str | None, mount: str, path: str) -> None:
+    assert_rooted(browser_path(spelled, mount.encode("latin-1"), path.encode("latin-1")))
 
 
 @given(PATHS)
-def test_path_that_is_believed_as_it_was_spelled_is_safe(raw: str) -> None:
+def test_path_that_is_believed_as_it_was_spelled_is_the_same(raw: str) -> None:
     # What a server makes of it: it always says the same as the spelled one.
     decoded = unquote_to_bytes(path_of(raw).encode("latin-1"))
     for mount in (b"", b"/mount", b"//evil.example"):
-        location = browser_path(raw, mount, decoded)
-        assert_safe(location)
-        # It is the same path, but for slashes in front.
-        whole = unquote_to_bytes(location).lstrip(b"/")
-        assert whole == (mount + decoded).lstrip(b"/")
+        path = browser_path(raw, mount, decoded)
+        assert_rooted(path)
+        assert unquote_to_bytes(path).lstrip(b"/") == (mount + decoded).lstrip(b"/")
 
 
-@given(QUERIES | LATIN_1, PATHS)
-def test_location_never_leads_to_another_host(query: str, path: str) -> None:
-    target = browser_path(None, b"", path.encode("latin-1"))
-    location = Request("GET", "https", "/", target=target, query=query).location
-    assert re.fullmatch(r"/[!-\"$-~]*", location)
-    assert as_a_browser(location)[0] == "here"
-    assert urlsplit(urljoin("https://here/a/b", location)).netloc == "here"
+class TestRelativeReference:
+    @pytest.mark.parametrize(
+        ("path", "query", "alone", "otherwise"),
+        [
+            ("/a/b", "", "./b", "./b"),
+            ("/a/b", "x=1", "?x=1", "./b?x=1"),
+            ("/a/", "x", "?x", "./?x"),
+            ("/", "", "./", "./"),
+            ("/a//", "", "./", "./"),
+            ("/a/.", "", "./", "./"),
+            ("/a/%2e%2E", "x", "?x", "./?x"),
+            ("/a/.%2E", "", "./", "./"),
+            ("/a/...", "", "./...", "./..."),
+            ("//evil.example", "", "./evil.example", "./evil.example"),
+            ("/https:evil.example", "", "./https:evil.example", "./https:evil.example"),
+            ("/a%2Fb", "", "./a%2Fb", "./a%2Fb"),
+            ("/100%", "", "./100%25", "./100%25"),
+            ("/%zz%4", "", "./%25zz%254", "./%25zz%254"),
+            ("/a;b=1,2:@!$&'()*+~", "", "./a;b=1,2:@!$&'()*+~", "./a;b=1,2:@!$&'()*+~"),
+        ],
+    )
+    def test_table(self, path: str, query: str, alone: str, otherwise: str) -> None:
+        assert relative_reference(path, query, query_alone=True) == alone
+        assert relative_reference(path, query, query_alone=False) == otherwise
+
+    @given(
+        path=PATHS,
+        query=QUERIES | LATIN_1,
+        prefix=st.sampled_from(["", "/m", "/a/b"]),
+        new=st.booleans(),
+    )
+    @example(path="//evil.example/x", query="", prefix="", new=True)
+    @example(path="/\\evil.example", query="", prefix="", new=True)
+    @example(path="/\r\nSet-Cookie:a=b", query="", prefix="", new=False)
+    def test_same_url_below_any_prefix(self, path: str, query: str, prefix: str, new: bool) -> None:
+        target = browser_path(None, b"", path.encode("latin-1"))
+        headers = {"sec-fetch-mode": "navigate"} if new else {}
+        asked = Request("GET", "https", "/", target=target, query=query, headers=headers)
+        location = asked.location
+        assert re.fullmatch(r"(\./|\?)[!-\"$-~]*", location)
+        assert query or not location.endswith("?")
+        # The browser's own URL is without dot segments.
+        here = resolve("https://here/", f"{prefix}{target}" if prefix else f"/.{target}")
+        path, _, rest = resolve(f"{here}?ott=T", location).partition("?")
+        assert unquote_to_bytes(path) == unquote_to_bytes(here)
+        assert unquote_to_bytes(rest) == unquote_to_bytes(query.encode("latin-1"))
 
 
 @pytest.mark.parametrize(
@@ -349,7 +424,7 @@ def test_location_never_leads_to_another_host(query: str, path: str) -> None:
         ("/other", b"", b"/a", "/a"),
         ("/other", b"/m", b"/a", "/m/a"),
         ("/\xff", b"", b"/\xff", "/%FF"),
-        ("//a", b"", b"//a", "/%2Fa"),
+        ("//a", b"", b"//a", "//a"),
         ("/%2Fa", b"", b"//a", "/%2Fa"),
         ("/a\\b", b"", b"/a\\b", "/a%5Cb"),
     ],
@@ -378,14 +453,6 @@ def test_path_that_the_browser_asked_for(
 )
 def test_path_of_a_target(target: str, path: str) -> None:
     assert path_of(target) == path
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [("/a", "/a"), ("//a", "/%2Fa"), ("///a", "/%2F/a"), ("a", "/a"), ("", "/"), ("/", "/")],
-)
-def test_path_stays_on_this_host(path: str, expected: str) -> None:
-    assert on_this_host(path) == expected
 
 
 # Origins.

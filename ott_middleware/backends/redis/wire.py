@@ -21,7 +21,7 @@ from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Any, Protocol
 
-from ...errors import BackendFull, BackendUnavailable, ConfigurationError
+from ...errors import BackendFull, BackendUnavailable, ConfigurationError, full_name
 from ...forks import renew_in_children
 
 logger = logging.getLogger("ott_middleware")
@@ -250,7 +250,7 @@ def wires_of_client(client: object) -> tuple[Wire | None, AsyncWire | None]:
             return PoolWire(pool), None
         return None, AsyncPoolWire(pool)
     raise ConfigurationError(
-        f"redis: a {type(client).__qualname__}; pass a URL, or a client of redis-py: Redis, "
+        f"redis: {full_name(client)}; pass a URL, or a client of redis-py: Redis, "
         "RedisCluster, or one of redis.asyncio"
     )
 

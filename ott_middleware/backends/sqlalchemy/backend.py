@@ -23,7 +23,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...clock import system_clock
 from ...concurrency import in_thread
-from ...errors import BackendUnavailable, ConfigurationError, NotSupported, check_positive
+from ...errors import (
+    BackendUnavailable,
+    ConfigurationError,
+    NotSupported,
+    check_positive,
+    full_name,
+)
 from ...forks import prepare_for_forks
 from ..base import Backend
 from .engine import engine_of, failures, refuse_memory
@@ -80,7 +86,7 @@ class SQLAlchemyBackend(Backend):
             self._own = False
         else:
             raise ConfigurationError(
-                f"store: a {type(store).__name__}; use a URL, or an engine of SQLAlchemy"
+                f"store: {full_name(store)}; use a URL, or an engine of SQLAlchemy"
             )
         self._is_sqlite = self._engine.dialect.name == "sqlite"
         self._refused = False

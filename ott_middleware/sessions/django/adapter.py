@@ -82,6 +82,7 @@ class DjangoSession(FrameworkSession):
     """
 
     kind = "django"
+    user_keys = (SESSION_KEY,)
     thread_sensitive = True
 
     def __init__(
@@ -237,6 +238,7 @@ class DjangoSession(FrameworkSession):
         # A session may exist without a signed-in user.
         user = user_of(values) if SESSION_KEY in values else None
         if user is None:
+            self.keys_without_user.note(values)
             return None
         end = end_of(store)
         if end is None:

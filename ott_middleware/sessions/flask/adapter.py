@@ -220,6 +220,7 @@ class FlaskSession(MappedSession):
             # What a view of the app has done to its session counts before it is saved.
             live = person if login else self.person_in(dict(flask.session))
             if person is None or live is None or person.id != live.id:
+                self.keys_without_user.note(values)
                 return None
             if login is None or (cookie and id_of(values.get("_user_id")) == person.id):
                 return self._to_session(cookie, opened, limits, person)

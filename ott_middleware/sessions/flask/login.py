@@ -11,7 +11,7 @@ import flask_login
 from flask_login.config import COOKIE_NAME
 from flask_login.utils import decode_cookie
 
-from ...errors import SessionNotFound
+from ...errors import SessionNotFound, full_name
 from ..dict_session import Person, id_of
 
 logger = logging.getLogger("ott_middleware")
@@ -52,8 +52,8 @@ class FlaskLogin:
         user_id = id_of(person)
         if user_id is None:
             logger.error(
-                "FlaskSession: match returned a %s; return the id of a user, or the user",
-                type(person).__name__,
+                "FlaskSession: match returned %s; return the id of a user, or the user",
+                full_name(person),
             )
         return self._load_person(user_id, {})
 

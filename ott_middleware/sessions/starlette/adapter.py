@@ -224,6 +224,7 @@ class StarletteSession(MappedSession):
             return None
         person = self.person_in(values)
         if person is None:
+            self.keys_without_user.note(values)
             return None
         end = moment_of(seconds_in(values, END_KEY))
         if self._max_age is None:

@@ -129,7 +129,7 @@ def test_link_signs_in_at_the_other_host_once(pair: Pair) -> None:
     assert link.startswith(f"{there}/?ott=")
 
     arrival = zoe.get(link)
-    assert (arrival.status, arrival.location) == (303, "/")
+    assert (arrival.status, arrival.location) == (303, "./")
     assert greeted(zoe, there) == "Zoë"
 
     thief = Visitor()

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import async_to_sync
+from django.core.exceptions import ImproperlyConfigured
 from fastapi import APIRouter, FastAPI
 from flask import Flask
 from mistake import Mistake, read_error
 from starlette.middleware.sessions import SessionMiddleware
 
-from ott_middleware import CookieSession, FlaskSession, OTTMiddleware, StarletteSession
+from ott_middleware import CookieSession, FlaskSession, OTTMiddleware, StarletteSession, get_handle
 
 SECRET = "a secret of the app, which is long"
 
@@ -79,6 +80,21 @@ def stack_the_wrong_way_round() -> None:
     desk.add_middleware(OTTMiddleware)
     desk.add_middleware(SessionMiddleware, secret_key=SECRET)
     desk.build_middleware_stack()
+
+
+def render_tag(context: dict[str, Any]) -> str:
+    from ott_middleware.django.templatetags.ott import ott_link
+
+    return ott_link(context, "https://b.example/")
+
+
+async def render_on_the_loop(scope: Any, receive: Any, send: Any) -> None:
+    render_tag({"request": scope})
+
+
+def ask_page_rendered_on_the_loop() -> None:
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    asyncio.run(OTTMiddleware(render_on_the_loop, session="sid")(scope, None, None))  # type: ignore[arg-type]  # never used
 
 
 MISTAKES = (
@@ -176,6 +192,21 @@ MISTAKES = (
         '`match="email"` for the sessions of Flask without Flask-Login',
         lambda: read_error(lambda: FlaskSession(flask_app(), match="email")),
         "match=lambda s: find_user((s.user or {}).get('email'))",
+    ),
+    Mistake(
+        "a Django view that uses the handle is tested with `django.test.Client`",
+        lambda: read_error(lambda: get_handle({"REQUEST_METHOD": "GET"}), LookupError),
+        "use OTTClient, or add_handle(request), of ott_middleware.testing.django",
+    ),
+    Mistake(
+        "`{% ott_link %}` in a template that has no request",
+        lambda: read_error(lambda: render_tag({}), ImproperlyConfigured),
+        "add 'django.template.context_processors.request'",
+    ),
+    Mistake(
+        "`{% ott_link %}` in a template that an async view renders on the event loop",
+        lambda: read_error(ask_page_rendered_on_the_loop, RuntimeError),
+        "await sync_to_async(render)(request, ...)",
     ),
     Mistake(
         "a cookie that no browser would keep: `SameSite=None` without `Secure`",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import flask
+from flask.sessions import SecureCookieSessionInterface
 from mistake import Mistake, read_error, read_log
 
-from ott_middleware import CookieSession, OTTMiddleware, SealedSession
+from ott_middleware import CookieSession, FlaskSession, OTTMiddleware, SealedSession, Session
 
 ENVIRON: dict[str, Any] = {
     "REQUEST_METHOD": "GET",
@@ -22,8 +24,10 @@ def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [b"x" * (70_000 if environ["PATH_INFO"] == "/prefs" else 1)]
 
 
-def call(middleware: Any, cookie: str = "", path: str = "/") -> None:
-    environ = {**ENVIRON, "PATH_INFO": path, **({"HTTP_COOKIE": cookie} if cookie else {})}
+def call(middleware: Any, cookie: str = "", path: str = "/", **headers: str) -> None:
+    environ = {**ENVIRON, "PATH_INFO": path, **headers}
+    if cookie:
+        environ["HTTP_COOKIE"] = cookie
     middleware(environ, lambda status, headers, exc=None: None)
 
 
@@ -37,6 +41,19 @@ def read_of_attributes() -> str:
     middleware = OTTMiddleware(sets_below_a_path, session=session)
     with read_log() as lines:
         call(middleware)
+    return "\n".join(lines)
+
+
+def read_of_missing_user(cookie: str = "", **headers: str) -> str:
+    site = flask.Flask(__name__)
+    site.secret_key = "x" * 32
+    middleware = OTTMiddleware(site, session=FlaskSession(site))
+    if not (cookie or headers):
+        serializer = SecureCookieSessionInterface().get_signing_serializer(site)
+        assert serializer is not None
+        cookie = f"session={serializer.dumps({'member': 'ada'})}"
+    with read_log() as lines:
+        call(middleware, cookie, "/one-time-token/generate", **headers)
     return "\n".join(lines)
 
 
@@ -56,7 +73,43 @@ def read_of_long_page() -> str:
     return "\n".join(lines)
 
 
+def read_of_third_party() -> str:
+    session = CookieSession("sid", validate=lambda values: {"user_id": "ada"}, renews_key=True)
+    origins = ["https://front.example"]
+    middleware = OTTMiddleware(app, session=session, trusted_origins=origins)
+    token = middleware.flow.tokens.generate(Session(id="s", token="x"))
+    asked = {
+        "HTTP_ORIGIN": origins[0],
+        "HTTP_SEC_FETCH_SITE": "cross-site",
+        "HTTP_SEC_FETCH_MODE": "cors",
+        "QUERY_STRING": f"ott={token}",
+    }
+    with read_log() as lines:
+        call(middleware, **asked)
+    return "\n".join(lines)
+
+
 MISTAKES = (
+    Mistake(
+        "a front end on another site redeems a token, and the cookie is `SameSite=Lax`",
+        read_of_third_party,
+        "samesite='None', secure=True, partitioned=True",
+    ),
+    Mistake(
+        "the app keeps its users under another key of the session (SQLAdmin, MoinMoin)",
+        read_of_missing_user,
+        "user='that key' or user=a function of the session's values",
+    ),
+    Mistake(
+        "the app keeps its users in a cookie of its own (flask-jwt-extended, dj-rest-auth)",
+        lambda: read_of_missing_user("access_token_cookie=x"),
+        "session=CookieSession('its name', probe='/a/path') or validate=",
+    ),
+    Mistake(
+        "the app knows its users by a header of the request (Basic)",
+        lambda: read_of_missing_user(HTTP_AUTHORIZATION="Basic eDp4"),
+        "use SealedSession(secret, remote_user=...)",
+    ),
     Mistake(
         "the app's session cookie has a `Path`, `Domain` or `SameSite` of its own",
         read_of_attributes,

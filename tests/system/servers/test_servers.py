@@ -19,7 +19,11 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn and pr
 
 ALICE, BOB = "alice-cookie-8f1c2d7a", "bob-cookie-55aa90c3"
 JSON = {"Content-Type": "application/json"}
-PERSON = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+PERSON = {
+    "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+}
 
 UVICORN = ("uvicorn", "--port", "{port}")
 HYPERCORN = ("hypercorn", "-b", "127.0.0.1:{port}", "--access-logfile", "-")
@@ -107,14 +111,14 @@ def test_link_signs_in_and_leads_to_the_clean_url(server: Server) -> None:
     link = f"/page?a=1&a=2&b=%E9&ott={generate(server)}&c=+&d"
     answer = server.ask("GET", link, PERSON)
     assert answer.status == 303
-    assert answer.header("Location") == "/page?a=1&a=2&b=%E9&c=+&d"
+    assert answer.header("Location") == "?a=1&a=2&b=%E9&c=+&d"
     assert answer.cookies == {"sid": ALICE}
     dead = server.ask("GET", link, PERSON)
     assert (dead.status, dead.cookies) == (400, {})
     assert b"This link no longer works" in dead.body
-    assert b'href="/page?a=1&amp;a=2&amp;b=%E9&amp;c=+&amp;d"' in dead.body
+    assert b'href="?a=1&amp;a=2&amp;b=%E9&amp;c=+&amp;d"' in dead.body
     signed_in = server.ask("GET", link, {**PERSON, "Cookie": f"sid={ALICE}"})
-    assert (signed_in.status, signed_in.header("Location")) == (303, "/page?a=1&a=2&b=%E9&c=+&d")
+    assert (signed_in.status, signed_in.header("Location")) == (303, "?a=1&a=2&b=%E9&c=+&d")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -159,26 +163,27 @@ def test_body_is_read_up_to_16_kib(server: Server, chunked: bool) -> None:
 @pytest.mark.parametrize(
     ("target", "location"),
     [
-        ("//evil.example/x", "/%2Fevil.example/x"),
-        ("///evil.example/x", "/%2F/evil.example/x"),
-        ("/\\evil.example/x", "/%5Cevil.example/x"),
-        ("/%2Fevil.example/x", "/%2Fevil.example/x"),
-        ("http://evil.example/x", "/x"),
-        ("http://evil.example//evil.example/x", "/%2Fevil.example/x"),
+        ("//evil.example/x", "./x"),
+        ("//evil.example", "./evil.example"),
+        ("///evil.example", "./evil.example"),
+        ("/\\evil.example", "./%5Cevil.example"),
+        ("/https:evil.example", "./https:evil.example"),
+        ("http://evil.example/x", "./x"),
+        ("http://evil.example//evil.example", "./evil.example"),
     ],
 )
 def test_request_target_never_leads_to_another_host(
     server: Server, target: str, location: str
 ) -> None:
     token = generate(server)
-    answer = server.ask_raw(
-        f"GET {target}?q=1&ott={token} HTTP/1.1",
-        f"Host: 127.0.0.1:{server.port}",
-        "Accept: text/html",
-    )
-    if server.name == "waitress":  # makes one slash of several at the start, escaped ones too
-        location = re.sub(r"^(/|%2F)+", "/", location)
-    assert (answer.status, answer.header("Location")) == (303, f"{location}?q=1")
+    lines = f"GET {target}?q=1&ott={token} HTTP/1.1", f"Host: 127.0.0.1:{server.port}"
+    first = server.ask_raw(*lines, "Accept: text/html")
+    assert first.status == 200
+    found = re.search(rb'content="0;url=([^"]*)"', first.body)
+    assert found is not None
+    assert found[1].decode().startswith(f"{location}?q=1&amp;ott={token}&amp;ott_seen=")
+    answer = server.ask_raw(*lines, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+    assert (answer.status, answer.header("Location")) == (303, "?q=1")
     # And how a browser would read it.
     assert urljoin(server.origin, location).startswith(server.origin + "/")
 

@@ -1,0 +1,87 @@
+"""Page first: a link that may have been opened in a frame is redeemed once a page was shown.
+
+A service worker hands a frame on as it hands a page on, and old browsers do not say what is a
+frame. Such a request first gets a page that no frame shows. The page sets a random nonce as a
+cookie, and loads the same URL with the nonce added; that load redeems. Another site can neither
+read the nonce nor set the cookie, and a frame shows no page that could load anything.
+
+A session cookie that is `SameSite=Strict` needs the same page: a browser holds it back where a link
+of another site is opened, and sends it with the load by this site's own page.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from ..http.cookies import Cookie
+from ..http.fetch_metadata import Kind
+from ..http.messages import Request, Response
+from ..http.pages import cookies_blocked_page, page_first
+from ..http.urls import SEEN
+from ..reasons import Reason
+from ..tokens.names import is_token
+from .services import Services
+
+_HINT = (
+    "a test client that stands for a browser sends Sec-Fetch-Mode: navigate and Sec-Fetch-Dest: "
+    "document"
+)
+# Seconds: a page loads the next one at once.
+_LIFETIME = 60
+_SHORTEST = 16
+
+
+def new_nonce() -> str:
+    """Return 192 random bits, as characters that are safe in a cookie and in a query."""
+    return secrets.token_urlsafe(24)
+
+
+class PageFirst:
+    """Decides whether a link needs a page first, and builds the page.
+
+    :param new_nonce: the source of randomness.
+    """
+
+    def __init__(self, services: Services, new_nonce: Callable[[], str]) -> None:
+        self._param = str(services.options.query_param)
+        self._strict = services.options.adapter.strict
+        self._new_nonce = new_nonce
+        self._reports = services.reports
+
+    def respond(self, request: Request, kind: Kind, token: str) -> Response | None:
+        """Return the page to show first, or None where the link may be redeemed now.
+
+        :param kind: one that is a navigation.
+        :param token: of the link.
+        """
+        # Attack: a subdomain sets a cookie of that name, and frames the link with the same value.
+        # Over https the prefix makes a browser refuse the cookie. Over http nothing can: there a
+        # subdomain can set the session cookie itself.
+        secure = request.scheme == "https"
+        cookie_name = f"{'__Host-' if secure else ''}{self._param}{SEEN}"
+        nonces = [value for value in request.cookies(cookie_name) if _is_nonce(value)]
+        if request.seen and not nonces:
+            # Not the page again: a browser that keeps no cookies would load it for ever.
+            why = f"the browser sent no cookie {cookie_name} back"
+            self._reports.passed("link", Reason("cookies_blocked", why))
+            return cookies_blocked_page(request, self._location(request, token))
+        held_back = self._strict and request.header("sec-fetch-site") == "cross-site"
+        if kind is Kind.NAVIGATION and not held_back:
+            return None
+        if len(request.seen) == 1 and request.seen[0] in nonces:
+            return None
+        # A nonce that is there is kept: another tab may be about to load its URL.
+        nonce = nonces[0] if nonces else self._new_nonce()
+        why = "the browser held the SameSite=Strict cookie back" if held_back else kind.value
+        self._reports.passed("link", Reason("page_first", f"a page is shown first: {why}; {_HINT}"))
+        cookie = Cookie(cookie_name, nonce, max_age=_LIFETIME, secure=secure)
+        seen = f"{self._param}{SEEN}={nonce}"
+        return page_first(request, self._location(request, token, seen), cookie.header())
+
+    def _location(self, request: Request, token: str, *more: str) -> str:
+        return request.location_with(f"{self._param}={token}", *more)
+
+
+def _is_nonce(value: str) -> bool:
+    return len(value) >= _SHORTEST and is_token(value)

@@ -1,0 +1,57 @@
+"""Warns of session cookies that a browser drops, since a page of another site made the request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from ..http.cookies import Cookie
+from ..http.messages import Request
+
+logger = logging.getLogger("ott_middleware")
+
+_CURE = (
+    "give the cookie SameSite=None, Secure and Partitioned (CookieSession(..., samesite='None', "
+    "secure=True, partitioned=True), or the app's own settings), serve the front end from a host "
+    "of this site, or open a link with the token in the top-level window"
+)
+
+
+class ThirdPartyWarning:
+    """Logs one warning for one middleware."""
+
+    def __init__(self) -> None:
+        self._is_over = False
+
+    def check(self, request: Request, cookies: Iterable[Cookie]) -> None:
+        """Warn of the cookies of a response to a call that redeemed a token.
+
+        :param request: its `Origin` was checked by the Origin rule.
+        """
+        if self._is_over or not _is_third_party(request):
+            return
+        reasons = {
+            cookie.name: f"SameSite={cookie.samesite or 'Lax (by default)'}"
+            if cookie.samesite != "None"
+            else "not Partitioned"
+            for cookie in cookies
+            if cookie.value and not (cookie.samesite == "None" and cookie.partitioned)
+        }
+        if reasons:
+            self._is_over = True
+            logger.warning(
+                "a page of another site, whose origin is trusted, redeemed a token, and browsers "
+                "drop or block the session cookie there: %s; %s",
+                ", ".join(f"{name!r} is {reason}" for name, reason in reasons.items()),
+                _CURE,
+            )
+
+
+def _is_third_party(request: Request) -> bool:
+    """Return whether a script of another site made the request (W3C Fetch Metadata)."""
+    # The other origins of the same site are no third party: browsers keep their cookies.
+    return (
+        request.header("sec-fetch-site") == "cross-site"
+        and request.header("sec-fetch-mode") != "navigate"
+        and request.header("origin") is not None
+    )
