@@ -39,7 +39,7 @@ nitpick_ignore_regex = [
     # Names for a type: the texts say in words what they are.
     (
         "py:class",
-        "AnyBackend|ASGIApp|Client|GenerateToken|Match|Mode|OnInvalid|OptionValues|Secret|User",
+        "AnyBackend|ASGIApp|Client|GenerateToken|Match|Mode|OnEvent|OnInvalid|OptionValues|Secret|User",
     ),
     ("py:class", "PageName|ShowPage|StoreToken|timedelta|Validate"),
     ("py:class", "WSGIApplication|.+PutTake"),

@@ -9,7 +9,6 @@ from . import lazy
 from .backends import Backend, MemoryBackend, register_backend
 from .errors import ConfigurationError, OTTError
 from .flow.get_handle import get_handle
-from .http.languages import register_language
 from .interfaces.asgi import ASGIMiddleware
 from .interfaces.wsgi import WSGIMiddleware
 from .middleware import OTTMiddleware
@@ -37,7 +36,6 @@ __all__ = [
     "WSGIMiddleware",
     "get_handle",
     "register_backend",
-    "register_language",
 ]
 
 if typing.TYPE_CHECKING:

@@ -28,8 +28,9 @@ from typing import Any, TypeVar
 
 from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
 
-from .errors import BackendUnavailable, OTTError, RequestError, SessionUnavailable
+from .errors import BackendUnavailable, OTTError, RequestError
 from .greenlets import greenlet_pool, run_in_pool
+from .hooks import hook_failed, naming
 
 
 def _renew_executor() -> None:
@@ -211,6 +212,19 @@ def run_on_own_loop(function: Callable[[], Awaitable[T]]) -> T:
     return async_to_sync(whole)() if pool is None else run_in_pool(pool, whole)
 
 
+def run_in_worker(function: Callable[[], Awaitable[T]]) -> T:
+    """Call a coroutine function in a worker thread that no request waits for.
+
+    Unlike `run_on_own_loop` it needs no executor: these are gone while the interpreter ends.
+    """
+
+    async def whole() -> T:
+        return await function()
+
+    pool = greenlet_pool()
+    return asyncio.run(whole()) if pool is None else run_in_pool(pool, whole)
+
+
 def choose_run(*hooks: Callable[..., Any] | None) -> Run[Any]:
     """Return how sync callers run coroutines of `inline` functions, given all that may wait."""
     waits = any(is_async(hook) for hook in hooks if hook is not None)
@@ -247,18 +261,13 @@ async def call_backend(awaitable: Awaitable[T]) -> T:
     except OTTError:
         raise
     except Exception as error:
-        raise BackendUnavailable(f"the backend failed with {type(error).__name__}") from error
+        raise hook_failed("the backend", error, kind=BackendUnavailable) from error
 
 
 async def call_hook(name: str, awaitable: Awaitable[T]) -> T:
     """Await an adapter or a hook; a foreign exception becomes `SessionUnavailable`."""
-    try:
+    with naming(name):
         return await awaitable
-    except RequestError:
-        raise  # it has a response of its own
-    except Exception as error:
-        # The text of a foreign exception may quote a cookie: only its type is logged.
-        raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
 
 
 def check_service_call(function: Bound, returns: type) -> Bound:
@@ -270,8 +279,7 @@ def check_service_call(function: Bound, returns: type) -> Bound:
         except RequestError:
             raise
         except Exception as error:
-            kind = type(error).__name__
-            raise BackendUnavailable(f"the token service failed with {kind}") from error
+            raise hook_failed("tokens=", error, kind=BackendUnavailable) from error
         if not isinstance(result, returns):
             raise BackendUnavailable(f"the token service returned a {type(result).__name__}")
         return result

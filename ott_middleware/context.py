@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .http.messages import Request
@@ -37,6 +37,37 @@ SCOPE_KEY, ENVIRON_KEY = "ott", "ott.handle"
 def handle_in(carrier: Mapping[str, Any]) -> Any:
     """Return the handle in a scope or environ; None outside of the app."""
     return carrier.get(ENVIRON_KEY) or carrier.get(SCOPE_KEY)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What becomes known of a token while a request redeems it; for events alone.
+
+    :ivar session_id: of the session that the token holds.
+    :ivar audience: the origin that the token is bound to.
+    """
+
+    token: str | None = field(default=None, repr=False)
+    session_id: str | None = None
+    audience: str | None = None
+
+
+_attempt: ContextVar[Attempt | None] = ContextVar("ott_attempt", default=None)
+
+
+def current_attempt() -> Attempt:
+    """Return the attempt of this context; outside of one, an empty value."""
+    return _attempt.get() or Attempt()
+
+
+@contextmanager
+def using_attempt() -> Iterator[None]:
+    """Begin an attempt."""
+    reset = _attempt.set(Attempt())
+    try:
+        yield
+    finally:
+        _attempt.reset(reset)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from .reasons import Reason, Word
+from . import reasons
 
 
 class OTTError(Exception):
@@ -67,21 +67,21 @@ class RequestError(OTTError):
     status: ClassVar[int] = 400
     code: ClassVar[str] = "BAD_REQUEST"
     message: str = "Bad request"
-    _word: Word = "body"
+    _word: reasons.Word = "body"
     # The reason's detail where the error has none of its own.
     _why: str = ""
 
     def __init__(
-        self, detail: str | None = None, *, why: str | None = None, word: Word | None = None
+        self, detail: str | None = None, *, why: str | None = None, word: reasons.Word | None = None
     ) -> None:
         super().__init__(detail or self.message)
         self._word = word or self._word
         self._why = why or detail or self._why or self.message
 
     @property
-    def reason(self) -> Reason:
+    def reason(self) -> reasons.Reason:
         """Why the request was refused; never for the client."""
-        return Reason(self._word, self._why)
+        return reasons.Reason(self._word, self._why)
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
@@ -294,16 +294,20 @@ def check_positive(name: str, value: object, unit: str, *, whole: bool = False) 
         raise ConfigurationError(f"{name}: {value!r}; use a positive number of {unit}")
 
 
+_KNOWN_MODULES = ("builtins", __name__.partition(".")[0])
+
+
 def full_name(thing: object) -> str:
     """Return the name of a class or function with its module, or "a" and the class of an object.
 
-    Many libraries have a `SessionMiddleware`: the module says which one is meant. Nothing of the
-    object itself is shown.
+    Many libraries have a `SessionMiddleware`: the module says which one is meant. A class of this
+    package has no other of its name. Nothing of the object itself is shown.
     """
     name = getattr(thing, "__qualname__", None)
     if isinstance(name, str):
         module = getattr(thing, "__module__", None)
-        return f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name
+        known = not isinstance(module, str) or module.partition(".")[0] in _KNOWN_MODULES
+        return name if known else f"{module}.{name}"
     return f"a {full_name(type(thing))}"
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .apps import check_app
 from .backends.registry import AnyBackend, backend_of
 from .errors import ConfigurationError, RequestError
+from .events import OnEvent
 from .http.messages import Request, Response
 from .http.origin_options import parse_list, parse_public_origins
 from .http.origins import HandoffTarget, Origin, OriginPattern
@@ -105,6 +106,11 @@ class OptionValues(TokenOptionValues, total=False):
     `"continue"`, the page of the app, without a sign-in; or the response of a function
     `(request, error) -> Response`, sync or async. Default: `"error"`."""
 
+    on_event: OnEvent | None
+    """A function of an `Event` (a token was generated or redeemed, a request was refused, a
+    session's tokens were revoked), sync or async, for audits and metrics. It is called in a thread
+    of its own: it neither holds up a response nor breaks one. Default: `None`."""
+
     on_switch: Literal["keep", "replace"]
     """Which user stays signed in when a valid link is for another user than the signed-in one:
     `"keep"`, the signed-in user, or `"replace"`, the user of the link. Applies where the adapter
@@ -157,6 +163,7 @@ class Options:
     handoff_targets: Iterable[str] = ()
     public_origin: str | Iterable[str] | None = None
     on_invalid: Literal["error", "continue"] | OnInvalid = "error"
+    on_event: OnEvent | None = None
     on_switch: Literal["keep", "replace"] = "keep"
     site_name: str | None = None
     login_url: str | None = None
@@ -224,6 +231,8 @@ class Options:
             object.__setattr__(self, "backend", backend_of(self.backend))
         if not callable(self.on_invalid):
             _check_one_of("on_invalid", self.on_invalid, ("error", "continue"), " or a function")
+        if self.on_event is not None and not callable(self.on_event):
+            raise ConfigurationError(f"on_event: {self.on_event!r}; pass a function of the event")
         _check_one_of("on_switch", self.on_switch, ("keep", "replace"))
         check_page_options(self.site_name, self.login_url, self.pages)
         if self.tokens is not None:

@@ -70,6 +70,11 @@ def person(name: str, **more: Any) -> Session:
     return Session(**{**values, **more})
 
 
+def main_lines(caplog: Any) -> list[Any]:
+    """The records of the log without the tracebacks of hooks, which have a logger of their own."""
+    return [record for record in caplog.records if record.name == "ott_middleware"]
+
+
 class Members(SessionAdapter):
     """Sessions that live for as long as they are in `live`, looked up by the cookie `sid`."""
 

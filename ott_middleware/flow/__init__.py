@@ -7,7 +7,7 @@ app. The two paths are in `paths`, links on any URL in `links`, requests for the
 
 from __future__ import annotations
 
-from ..context import PROBE
+from ..context import PROBE, using_attempt
 from ..http.messages import Request, Response
 from .forward import Forward, Forwarding
 from .handle import Handle
@@ -34,7 +34,9 @@ class Flow:
         # A probe is another layer's question to the app inside: it neither issues nor redeems.
         if PROBE not in request.carrier:
             if request.path in self._paths.methods:
-                return await self._paths.respond(request, read)
+                with using_attempt():
+                    return await self._paths.respond(request, read)
             if request.links:
-                return await self._links.decide(request, handle)
+                with using_attempt():
+                    return await self._links.decide(request, handle)
         return await self._forwarding.plain(request, handle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from ..errors import RequestError
+from ..hooks import hook_failed
 from ..http.fetch_metadata import accepts_html
 from ..http.messages import Request, Response, json_response
 from ..http.pages import error_page, render, render_own
@@ -29,8 +30,7 @@ def error_response(request: Request, error: RequestError, options: Options) -> R
         try:
             return render_own(page, error, show)
         except Exception as failure:
-            # The visitor sees the built-in page: an error page that fails would tell nothing. The
-            # text of a foreign exception may quote a URL or a cookie, so that its type is logged.
-            kind = type(failure).__name__
-            logger.error("pages: the function for %r failed with %s", page.name, kind)
+            # The visitor sees the built-in page: an error page that fails would tell nothing.
+            failed = hook_failed(f"pages[{page.name!r}]", failure)
+            logger.error("%s; the built-in page was shown", failed)
     return render(page, error)

@@ -210,4 +210,5 @@ class Forwarding:
             # The sign-in itself worked: the app's response goes out as it is.
             logger.error("no token offered: %s: %s", type(error).__name__, error)
             return None
+        self._services.reports.generated(token, after, None, "handoff")
         return after, token

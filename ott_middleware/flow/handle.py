@@ -153,6 +153,7 @@ class Handle:
             )
             if self._asks_again(session):
                 await self.services.confirm(session, self.request)
+        self.services.reports.generated(token, session, audience, channel)
         return token
 
     def _generate(
@@ -173,6 +174,7 @@ class Handle:
             )
             if self._asks_again(session):
                 self._confirm_now(session, method)
+        self.services.reports.generated(token, session, audience, channel)
         return token
 
     def _asks_again(self, session: Session) -> bool:

@@ -71,6 +71,7 @@ class Links:
         except RequestError as error:
             services.reports.refused("link", error)
             return error_response(request, error, services.options)
+        services.reports.redeemed(session)
         if navigation:
             return _redirect_to_clean_url(request, *(cookie.header() for cookie in cookies))
         return await self._forwarding.redeemed(request, handle, session, cookies)
@@ -100,7 +101,7 @@ class Links:
         if self._services.on_invalid is None:
             return error_response(request, error, self._services.options)
         try:
-            response = await call_hook("on_invalid", self._services.on_invalid(request, error))
+            response = await call_hook("on_invalid=", self._services.on_invalid(request, error))
             if not isinstance(response, Response):
                 raise SessionUnavailable(f"on_invalid returned a {type(response).__name__}")
         except RequestError as failure:

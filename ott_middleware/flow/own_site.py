@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import ConfigurationError, InvalidTarget, SessionUnavailable
+from ..hooks import hook_failed
 from ..http.idn import encode_host
 from ..http.messages import Request
 from ..http.origins import Origin, SeenOrigin, is_loopback, origin_of_host, own_origin
@@ -130,10 +131,8 @@ class OwnSite:
             return exact_hosts(self._adapter.own_hosts()) | exact_hosts(hosts_of(self._layers))
         except Exception as error:
             # Nothing was taken yet: the link is still good when the adapter is.
-            raise SessionUnavailable(
-                f"{type(self._adapter).__name__}.own_hosts or the app's host names failed with "
-                f"{type(error).__name__}; return a list of names"
-            ) from error
+            name = f"{type(self._adapter).__name__}.own_hosts or the app's host names"
+            raise hook_failed(name, error, hint="return a list of names") from error
 
     def is_own(self, origin: Origin, request: Request) -> bool:
         """Return whether a token may be bound to an origin since it is this site's own."""

@@ -92,6 +92,7 @@ class Paths:
             session, expires_in=None, audience=audience, channel="handoff"
         )
         await services.confirm(session, request)
+        services.reports.generated(token, session, audience, "handoff")
         return json_response(200, {"token": token})
 
     async def _verify(self, request: Request, read: Read) -> Response:
@@ -110,9 +111,12 @@ class Paths:
                 session = replace(session, token=_token_of(cookies))
             # Only a client that sets the cookie itself needs the value. With a Set-Cookie it would
             # put an HttpOnly value where scripts can read it.
-            return _session_response(session, token=session.token)
+            response = _session_response(session, token=session.token)
+            services.reports.redeemed(session)
+            return response
         response = _session_response(session)
         cookies = await services.guard.establish(session, request)
+        services.reports.redeemed(session)
         services.guard.third_party.check(request, cookies)
         return response.with_headers(*(cookie.header() for cookie in cookies))
 
@@ -130,7 +134,9 @@ class Paths:
         # Attack: the other site kept the token of a link, and asks here. Nothing is established and
         # `token` is left out, whatever the options say: with a cookie, or the value of one, that
         # site would be the visitor at this site.
-        return _session_response(self._services.guard.expose(session))
+        response = _session_response(self._services.guard.expose(session))
+        self._services.reports.redeemed(session)
+        return response
 
 
 def _session_response(session: Session, **token: str) -> Response:

@@ -1,4 +1,4 @@
-"""Reports what becomes of requests: one line in the log for each that is refused.
+"""Reports what becomes of requests: a line in the log for each refusal, and events.
 
 Every refusal comes through `Reports.refused` or `Reports.passed`. Both write a reason (see
 `reasons`), in the package's own words: the text of a foreign exception may quote a token, a cookie
@@ -10,8 +10,12 @@ from __future__ import annotations
 import logging
 from typing import Literal
 
+from ..context import current_attempt
 from ..errors import RequestError, Unavailable
+from ..events import Events
+from ..hooks import name_of_type
 from ..reasons import Reason
+from ..sessions.base import Session
 
 logger = logging.getLogger("ott_middleware")
 
@@ -19,7 +23,41 @@ Entry = Literal["generate", "verify", "link", "on_invalid"]
 
 
 class Reports:
-    """Reports refusals of one middleware."""
+    """Reports what becomes of the requests and tokens of one middleware.
+
+    :param events: sends events; None without `on_event`.
+    """
+
+    def __init__(self, events: Events | None = None) -> None:
+        self.events = events
+
+    def generated(self, token: str, session: Session, audience: str | None, channel: str) -> None:
+        """Report a new token."""
+        if self.events is not None:
+            self.events.send(
+                "generated",
+                token=token,
+                session_id=session.id,
+                channel=channel,
+                audience=audience,
+            )
+
+    def redeemed(self, session: Session) -> None:
+        """Report that the token of the current attempt signed a user in."""
+        if self.events is not None:
+            attempt = current_attempt()
+            self.events.send(
+                "redeemed",
+                token=attempt.token,
+                session_id=session.id,
+                channel="handoff",
+                audience=attempt.audience,
+            )
+
+    def revoked(self, session: Session) -> None:
+        """Report that the tokens of a session were revoked."""
+        if self.events is not None:
+            self.events.send("revoked", session_id=session.id)
 
     def refused(self, entry: Entry, error: RequestError) -> None:
         """Report a request that is responded to with an error.
@@ -33,10 +71,24 @@ class Reports:
             )
         else:
             self._log(f"{entry} refused", error.reason)
+        self._send(error.reason)
 
     def passed(self, entry: Entry, reason: Reason) -> None:
         """Report a token that was not redeemed, though the response is no error."""
         self._log(f"{entry} not redeemed" if entry == "link" else f"{entry} refused", reason)
+        self._send(reason)
+
+    def _send(self, reason: Reason) -> None:
+        if self.events is not None:
+            attempt = current_attempt()
+            self.events.send(
+                "refused",
+                token=attempt.token,
+                session_id=attempt.session_id,
+                channel="handoff",
+                audience=attempt.audience,
+                reason=reason,
+            )
 
     def _log(self, what: str, reason: Reason) -> None:
         logger.debug("%s: %s (%s)", what, reason.detail, reason.word, extra=_extra(reason))
@@ -53,6 +105,6 @@ def causes_of(error: BaseException) -> str:
     cause = error.__cause__
     # Capped at 8: an exception may be its own cause, by a chain that is a ring.
     while cause is not None and len(causes) < 8:
-        causes.append(type(cause).__name__)
+        causes.append(name_of_type(cause))
         cause = cause.__cause__ or cause.__context__
     return ", ".join(causes) or "no cause"

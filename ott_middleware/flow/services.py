@@ -16,12 +16,14 @@ from ..backends.private_store import warn_of_other_sites
 from ..clock import system_clock
 from ..concurrency import Bound, Run, call_backend, check_service_call, choose_run, inline
 from ..concurrency import on_loop as bind_on_loop
-from ..context import ENVIRON_KEY, SCOPE_KEY
+from ..context import ENVIRON_KEY, SCOPE_KEY, current_attempt
 from ..errors import ConfigurationError, OTTError, Unauthorized
+from ..events import Events
 from ..http.messages import Request
 from ..http.origins import NamedOrigin
 from ..options import Options
 from ..sessions.base import Session
+from ..tokens.names import is_token
 from ..tokens.protocol import TokenService
 from ..tokens.revocations import revocations
 from ..tokens.service import BoundElsewhere, OneTimeTokens
@@ -44,7 +46,7 @@ class Services:
     :ivar tokens: the token service, as the options give it.
     :ivar generate, verify, revoke: its methods, bound to the interface.
     :ivar on_invalid: the callback for used and expired links, bound; None without one.
-    :ivar reports: logs refusals.
+    :ivar reports: logs refusals, and sends events.
     :ivar run: runs a coroutine of the flow for a WSGI interface.
     :ivar parse_request: builds a `Request` from a scope or environ.
     :ivar handle_key: the key of the handle in a scope or environ.
@@ -91,6 +93,12 @@ class Services:
         )
         _check(options, guard, own.backend if own else None, asynchronous)
         _log_start(options, own)
+        secrets = options.token_options.secrets
+        events = (
+            Events(options.on_event, guard.now, secrets[0] if secrets else None)
+            if options.on_event is not None
+            else None
+        )
         return cls(
             options=options,
             site=site,
@@ -100,7 +108,7 @@ class Services:
             verify=check_service_call(verify, Session),
             revoke=revoke,
             on_invalid=bind(hook) if hook else None,
-            reports=Reports(),
+            reports=Reports(events),
             run=run,
             parse_request=parse_request,
             handle_key=SCOPE_KEY if asynchronous else ENVIRON_KEY,
@@ -143,6 +151,7 @@ class Services:
         # or a Host, to be that site. This line takes the site's own configured origin; else the
         # claim would be given this site's cookie.
         own = self.site.configured(request) if named is None else NamedOrigin(named)
+        current_attempt().token = token if is_token(token) else None
         try:
             session: Session = await self.verify(token, audience=own, channel="handoff")
         except BoundElsewhere as error:
@@ -175,6 +184,8 @@ class Services:
             await call_backend(self.revoke(session.id))
         except OTTError as error:
             logger.error("tokens not revoked at sign-out: %s: %s", type(error).__name__, error)
+        else:
+            self.reports.revoked(session)
 
 
 def is_gone(session: Session, again: Session | None) -> bool:

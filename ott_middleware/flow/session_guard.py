@@ -19,6 +19,7 @@ from ..concurrency import (
     on_running_loop,
 )
 from ..errors import OTTError, SessionExpired, SessionUnavailable
+from ..hooks import WrongResult, naming
 from ..http.cookies import Cookie
 from ..http.messages import Request
 from ..sessions.base import (
@@ -147,11 +148,8 @@ class SessionGuard:
         :raises SessionUnavailable: the adapter failed.
         """
         name = f"{self._name}.expose"
-        try:
+        with naming(name):
             exposed: Any = self.adapter.expose(session)
-        except Exception as error:
-            # Only the type: the text of an adapter's exception may quote a cookie.
-            raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
         if not isinstance(exposed, Session):
             raise SessionUnavailable(f"{name} returned a {type(exposed).__name__}")
         return exposed
@@ -169,9 +167,15 @@ class SessionGuard:
     async def _cookies(self, session: Session, request: Request) -> tuple[Cookie, ...]:
         # Iterated in here, where failures are caught: an iterable may fail late, or hold no cookie.
         cookies = await self._establish(session, request)
+        if not isinstance(cookies, Iterable):
+            kind = type(cookies).__name__
+            raise WrongResult(f"{self._name}.establish returned a {kind}: return a list of Cookie")
         return tuple(self._cap_max_age(cookie, session, request) for cookie in cookies)
 
-    def _cap_max_age(self, cookie: Cookie, session: Session, request: Request) -> Cookie:
+    def _cap_max_age(self, cookie: object, session: Session, request: Request) -> Cookie:
+        if not isinstance(cookie, Cookie):
+            kind = type(cookie).__name__
+            raise WrongResult(f"{self._name}.establish returned a list with a {kind}: use Cookie")
         secure = cookie.secure if cookie.secure is not None else request.scheme == "https"
         max_age = cookie.max_age
         if max_age == 0:
@@ -230,7 +234,7 @@ class SessionGuard:
         if session is None or self._remote_user is None:
             return None
         try:
-            name: Any = await call_hook("remote_user", self._remote_user(UserSession.of(session)))
+            name: Any = await call_hook("remote_user=", self._remote_user(UserSession.of(session)))
         except OTTError as error:
             logger.error("%s: %s", type(error).__name__, error)
             return None

@@ -52,6 +52,6 @@ def _is_third_party(request: Request) -> bool:
     # The other origins of the same site are no third party: browsers keep their cookies.
     return (
         request.header("sec-fetch-site") == "cross-site"
+        # A form of another site that leads here, in the top-level window.
         and request.header("sec-fetch-mode") != "navigate"
-        and request.header("origin") is not None
     )

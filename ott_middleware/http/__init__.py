@@ -1,6 +1,7 @@
 """Values and rules of HTTP: pure functions and frozen values, without I/O, clock or logging."""
 
 from .cookies import Cookie, CookieAttributes, CookieName
+from .languages import register_language
 from .messages import Headers, Request, Response
 from .pages import Page
 
@@ -12,4 +13,5 @@ __all__ = [
     "Page",
     "Request",
     "Response",
+    "register_language",
 ]

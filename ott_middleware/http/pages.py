@@ -10,6 +10,7 @@ from html import escape
 from urllib.parse import quote
 
 from ..errors import RequestError
+from ..hooks import WrongResult
 from .encoding import visible
 from .languages import Direction, Language, language_for
 from .messages import Request, Response, private_response
@@ -163,7 +164,9 @@ def render_own(page: Page, error: RequestError, show: ShowPage) -> Response:
         own = (_OWN_POLICY, _NO_FRAME, vary)
         return private_response(page.status, kind, html, *own, *error.headers)
     if not isinstance(made, Response):
-        raise TypeError(f"it returned a {type(made).__name__}: return HTML or a Response")
+        raise WrongResult(
+            f"pages[{page.name!r}] returned a {type(made).__name__}: return HTML or a Response"
+        )
     names = {name.lower() for name, _ in made.headers}
     defaults = (_OWN_POLICY, ("X-Content-Type-Options", "nosniff"), *error.headers)
     added = (pair for pair in defaults if pair[0].lower() not in names)

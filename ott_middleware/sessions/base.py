@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from urllib.parse import unquote
 
 from ..crypto import base64url
 from ..errors import ConfigurationError, SessionUnavailable
+from ..hooks import WrongValue, is_own, is_spelled_out
 from ..http.cookies import Cookie, CookieAttributes
 from ..http.messages import Request, Response
 
@@ -96,15 +98,15 @@ class Session:
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
-            raise ValueError("a session needs an id: a str that is not empty")
+            raise WrongValue("a session needs an id: a str that is not empty")
         if not isinstance(self.token, str):
-            raise ValueError("a session's token is its cookie's value: a str")
+            raise WrongValue("a session's token is its cookie's value: a str")
         for name in ("created_at", "expires_at"):
             moment = getattr(self, name)
             if moment is None:
                 continue
             if not isinstance(moment, datetime) or moment.tzinfo is None:
-                raise ValueError(f"{name} must be a datetime with a time zone, like timezone.utc")
+                raise WrongValue(f"{name} must be a datetime with a time zone, like timezone.utc")
             object.__setattr__(self, name, moment.astimezone(timezone.utc))
         if self.user is not None:
             object.__setattr__(self, "user", MappingProxyType(dict(self.user)))
@@ -147,6 +149,60 @@ class Session:
 _FIELDS = tuple(each.name for each in fields(Session))
 
 
+class SentFields(Mapping[str, Any]):
+    """The fields of a user that a session brought, and which others were asked for.
+
+    :ivar missed: the names that the code of a hook spells out, and that were not there.
+    """
+
+    __slots__ = ("_fields", "missed")
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = dict(fields)
+        self.missed: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._fields:
+            self._miss(name)
+        return self._fields[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a field, or the default if the session did not bring it."""
+        if name not in self._fields:
+            self._miss(name)
+        return self._fields.get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        if name not in self._fields:
+            self._miss(name)
+        return name in self._fields
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return f"<the fields {', '.join(self._fields) or 'of no user'}>"
+
+    def _miss(self, name: object) -> None:
+        # A name that is data of the request (a user's id, say) would be logged: only a literal is
+        # noted, or what a hook without code of its own, as an itemgetter, was built with.
+        asks = sys._getframe(2)
+        if isinstance(name, str) and (is_own(asks.f_code) or is_spelled_out(name, asks)):
+            self.missed.add(name)
+
+    def hint(self) -> str:
+        """Return what to do at the source site for the fields that were missed; "" if none was."""
+        if not self.missed:
+            return ""
+        names = sorted(self.missed)
+        listed = " and ".join(map(repr, names))
+        fields = "field" if len(names) == 1 else "fields"
+        return f"the source sent no {fields} {listed}: add expose={names!r} there"
+
+
 @dataclass(frozen=True, slots=True)
 class UserSession(Session):
     """A session as `match` and `remote_user` get it: its `user` is always a mapping.
@@ -156,6 +212,14 @@ class UserSession(Session):
     """
 
     user: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        Session.__post_init__(self)
+        object.__setattr__(self, "user", SentFields(self.user))
+
+    def hint(self) -> str:
+        """Return what to do for the fields of the user that a hook asked for in vain."""
+        return self.user.hint() if isinstance(self.user, SentFields) else ""
 
     @classmethod
     def of(cls, session: Session) -> UserSession:

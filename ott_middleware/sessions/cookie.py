@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..concurrency import blocks, is_async
 from ..crypto import base64url
 from ..errors import ConfigurationError
+from ..hooks import WrongResult, naming
 from ..http.cookies import (
     Cookie,
     CookieAttributes,
@@ -122,6 +123,7 @@ class CookieSession(SessionAdapter):
         self._exposed = None if expose is None else names_of("expose", expose)
         self._probe = None if probe is None else AppProbe(probe)
         self._ask: Callable[[Values], Any] | None = self._probe or validate
+        self._asks = "validate=" if validate is not None else "probe="
         self._warned_of_repeats = False
         self.vouches = self._ask is not None
         self.suspends = validate is not None and is_async(validate)
@@ -210,19 +212,24 @@ class CookieSession(SessionAdapter):
         return values
 
     def _verify(self, values: Values) -> Session | Awaitable[Session | None] | None:
-        info = self._ask(values) if self._ask else {}
+        with naming(self._asks):
+            info = self._ask(values) if self._ask else {}
         if inspect.isawaitable(info):
             return self._verify_awaited(values, info)
         return self._build_session(values, cast(Info, info))
 
     async def _verify_awaited(self, values: Values, info: Awaitable[Info]) -> Session | None:
-        return self._build_session(values, await info)
+        with naming(self._asks):
+            found = await info
+        return self._build_session(values, found)
 
     def _build_session(self, values: Values, info: Info) -> Session | None:
         if info is None:
             return None
         if not isinstance(info, Mapping):
-            raise TypeError(f"validate returned {type(info).__name__}: return None or a mapping")
+            raise WrongResult(
+                f"{self._asks} returned {type(info).__name__}: return None or a mapping"
+            )
         raw = {name: value for name, value in info.items() if name != "id"}
         safe = _remove_cookies(values, raw)
         if safe != raw and not self._warned_of_repeats:
@@ -233,6 +240,10 @@ class CookieSession(SessionAdapter):
                 type(self).__name__,
             )
         user_id, user = _user_id(safe.get("user_id")), safe.get("user")
+        if user is not None and not isinstance(user, Mapping):
+            raise WrongResult(
+                f"{self._asks} returned a user that is a {type(user).__name__}: return a mapping"
+            )
         given = info.get("id")
         named = str(given) if given else self._id(values, user_id)
         # `current` may be called without a middleware and its check of the id.

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal, TypedDict
 
 from ..concurrency import Waiting, blocks, is_async, on_loop
 from ..errors import ConfigurationError, NoAccount, full_name
+from ..hooks import WrongResult, naming
 from ..http.cookies import Cookie
 from ..http.encoding import to_json
 from ..http.messages import Request
@@ -98,6 +99,7 @@ class FrameworkSession(SessionAdapter):
         self._exposed = names_of("expose", expose)
         self._data = names_of("data", data)
         self._match = match
+        self._warned = False
         self._sources = sources
         # `resolve` alone calls the functions of others: it alone may block, or be async, for them.
         sensitive = any(each.thread_sensitive for each in sources)
@@ -179,16 +181,20 @@ class FrameworkSession(SessionAdapter):
         session, found, is_own = self._look_up(session)
         if is_own or found is None:
             return found
+        arrived = UserSession.of(session)
         with self.local_context(waits=False):
-            return self._to_local(session, found, self._match_user(session))
+            with naming("match=", arrived.hint):
+                person = self._match_user(arrived)
+            return self._to_local(session, found, person, arrived.hint())
 
     async def _resolve_async(self, session: Session) -> Session | None:
         session, found, is_own = await on_loop(self._look_up)(session)
         if is_own or found is None:
             return found  # type: ignore[no-any-return]  # of `_look_up`
-        with self.local_context(waits=True):
-            person = await self._match_user(session)
-        return await on_loop(self._to_local)(session, found, person)  # type: ignore[no-any-return]  # the same
+        arrived = UserSession.of(session)
+        with self.local_context(waits=True), naming("match=", arrived.hint):
+            person = await self._match_user(arrived)
+        return await on_loop(self._to_local)(session, found, person, arrived.hint())  # type: ignore[no-any-return]  # the same
 
     def explain_missing_user(self, request: Request) -> str | None:
         keys = self.keys_without_user.of(request)
@@ -224,7 +230,7 @@ class FrameworkSession(SessionAdapter):
         # What this site does not name, no other site can plant in its sessions.
         return replace(session, data=exposed_of(session.data, self._data))
 
-    def _match_user(self, session: Session) -> Any:
+    def _match_user(self, session: UserSession) -> Any:
         match = self._match
         if match is None:
             # User 7 of one site may be another person than user 7 of the other.
@@ -235,26 +241,31 @@ class FrameworkSession(SessionAdapter):
             )
             return None
         if callable(match):
-            return match(UserSession.of(session))
-        value = session.user_id if match == "id" else (session.user or {}).get(str(match))
+            return match(session)
+        value = session.user_id if match == "id" else session.user.get(str(match))
         # A field of another shape (true, a list) names no user, whatever a look-up makes of it.
         return value if isinstance(value, (str, int)) and not isinstance(value, bool) else None
 
-    def _to_local(self, session: Session, found: Session, person: Any) -> Session:
+    def _to_local(self, session: Session, found: Session, person: Any, hint: str) -> Session:
         """Turn a session of another site into one of a local user.
 
         :param found: the session as the source site knows it now.
         :param person: what `match` returned.
+        :param hint: what to do if it found no user.
         :raises NoAccount: this site has no such user.
         """
         if inspect.isawaitable(person):
             if inspect.iscoroutine(person):
                 person.close()
-            raise TypeError("match gave an awaitable: make it `async def`")
+            raise WrongResult("match= gave an awaitable: make it `async def`")
         # No value is no match: a query for None, False or "" might find a user.
         if person is None or person is False or person == "":
+            self._warn_of_missing_fields(hint)
             given = "there is no match=" if self._match is None else f"match= returned {person!r}"
-            raise NoAccount(why=f"{type(self).__name__}: {given} for {self._origin_of(session)}")
+            raise NoAccount(
+                why=f"{type(self).__name__}: {given} for {self._origin_of(session)}"
+                + (f"; {hint}" if hint else "")
+            )
         session = replace(
             session, token="", expires_at=earlier(session.expires_at, found.expires_at)
         )
@@ -275,6 +286,12 @@ class FrameworkSession(SessionAdapter):
             expires_at=earlier(known.expires_at, session.expires_at),
             persistent=known.persistent and session.persistent,
         )
+
+    def _warn_of_missing_fields(self, hint: str) -> None:
+        # Without the field no user will ever be found: that is no news for the DEBUG level alone.
+        if hint and not self._warned:
+            self._warned = True
+            logger.warning("%s: match= found no user, since %s", type(self).__name__, hint)
 
     def _origin_of(self, session: Session) -> str:
         """Return, for the log, what kind of site a session is from."""

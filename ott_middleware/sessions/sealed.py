@@ -16,6 +16,7 @@ from ..clock import system_clock
 from ..concurrency import Waiting, blocks, is_async
 from ..crypto import NONCE_BYTES, Secret, parse_secrets, seal_cookie, unseal_cookie
 from ..errors import ConfigurationError, NoAccount, SessionExpired
+from ..hooks import WrongResult, WrongValue, naming
 from ..http.cookies import (
     Cookie,
     CookieAttributes,
@@ -26,7 +27,7 @@ from ..http.cookies import (
 )
 from ..http.encoding import to_json
 from ..http.messages import Request
-from .base import Session, SignInAdapter, UserSession, exposed_of, names_of, session_id
+from .base import Session, SignInAdapter, UserSession, copy_as, exposed_of, names_of, session_id
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -174,29 +175,45 @@ class SealedSession(SignInAdapter):
             if not session.user_id:
                 raise NoAccount(why=f"{type(self).__name__}: the session names no user")
             return self._reseal(session)
-        user = self._match(UserSession.of(session))
+        arrived = UserSession.of(session)
+        with naming("match=", arrived.hint):
+            user = self._match(arrived)
         if inspect.isawaitable(user):
             if inspect.iscoroutine(user):
                 user.close()
-            raise TypeError("match gave an awaitable: make it `async def`")
-        return self._localize(session, user)
+            raise WrongResult("match= gave an awaitable: make it `async def`")
+        return self._localize(arrived, user)
 
     async def _resolve_async(self, session: Session) -> Session:
         match = cast("Callable[[UserSession], Any]", self._match)
-        return self._localize(session, await match(UserSession.of(session)))
+        arrived = UserSession.of(session)
+        with naming("match=", arrived.hint):
+            user = await match(arrived)
+        return self._localize(arrived, user)
 
-    def _localize(self, session: Session, user: Any) -> Session:
+    def _localize(self, session: UserSession, user: Any) -> Session:
         """Return a session that arrived as one of a local user.
 
         :raises NoAccount: `match` returned None.
         """
         if user is None:
-            raise NoAccount(why=f"{type(self).__name__}: match= returned None for the session")
-        user = _check_user(user)
+            hint = session.hint()
+            raise NoAccount(
+                why=f"{type(self).__name__}: match= returned None for the session"
+                + (f"; {hint}" if hint else "")
+            )
+        try:
+            user = _check_user(user)
+        except (TypeError, ValueError) as error:
+            raise WrongResult(
+                f"match= returned a {type(user).__name__}: return the user's id, or a mapping with "
+                "an 'id', or None"
+            ) from error
         user_id = str(user["id"])
         # Session ids of two sites may collide: a derived id keeps revoke() from other tokens.
         derived_id = session_id("arrived", session.id, user_id)
-        return self._reseal(replace(session, id=derived_id, user_id=user_id, user=user))
+        local = copy_as(Session, session, id=derived_id, user_id=user_id, user=user)
+        return self._reseal(local)
 
     def _reseal(self, session: Session) -> Session:
         # Sealed with its end, which may have passed: the redemption then responds so. The cookie
@@ -272,7 +289,7 @@ class SealedSession(SignInAdapter):
             nonce=randomness.token_bytes(NONCE_BYTES),
         )
         if len(self.name) + len(value) > _MAX_COOKIE - 128:  # room for the attributes
-            raise ValueError("the session is larger than a cookie can be: carry less in the user")
+            raise WrongValue("the session is larger than a cookie can be: carry less in the user")
         return value
 
 
@@ -292,5 +309,5 @@ def _read_field(name: str) -> Callable[[UserSession], dict[str, Any] | None]:
 def _check_user(user: Mapping[str, Any] | str) -> dict[str, Any]:
     fields = {"id": user} if isinstance(user, str) else dict(user)
     if not fields.get("id"):
-        raise ValueError("the user needs an id, as {'id': 'alice'}")
+        raise WrongValue("the user needs an id, as {'id': 'alice'}")
     return fields

@@ -28,7 +28,7 @@ from ..concurrency import (
     is_async,
     on_loop,
 )
-from ..context import Bounds, current_request, using_bounds
+from ..context import Bounds, current_attempt, current_request, using_bounds
 from ..crypto import NONCE_BYTES, Secret, seal, unseal
 from ..errors import (
     BackendUnavailable,
@@ -41,6 +41,7 @@ from ..errors import (
     SessionUnavailable,
     Unauthorized,
 )
+from ..hooks import naming
 from ..http.addresses import network_of
 from ..http.encoding import to_json
 from ..http.idn import encode_host
@@ -377,11 +378,8 @@ class OneTimeTokens:
     def _expose(self, session: Session) -> Session:
         """Return what of a session leaves the site, from the adapter's `expose`."""
         name = f"{type(self._sessions).__name__}.expose"
-        try:
+        with naming(name):
             returned: object = self._sessions.expose(session)
-        except Exception as error:
-            # The text of a foreign exception may quote a cookie: only its type is logged.
-            raise SessionUnavailable(f"{name} failed with {type(error).__name__}") from error
         exposed = _require_session(returned, name)
         # The id leaves unsealed (to hooks, events and the target); the session may come from the
         # server's own code, which no adapter has checked.
@@ -405,7 +403,7 @@ class OneTimeTokens:
     ) -> str:
         if plug_ins.generate_token is None:
             return randomness.token_urlsafe(24)
-        token = await call_hook("generate_token", plug_ins.generate_token(session, context))
+        token = await call_hook("generate_token=", plug_ins.generate_token(session, context))
         if not is_token(token):
             raise SessionUnavailable(
                 f"generate_token returned a {type(token).__name__} that is no token: "
@@ -417,7 +415,7 @@ class OneTimeTokens:
         """Return what the backend's key says of a token."""
         if plug_ins.hasher is None:
             return hash_token(token) if self._hashes else token
-        stored = await call_hook("store_token", plug_ins.hasher(token))
+        stored = await call_hook("store_token=", plug_ins.hasher(token))
         if not (isinstance(stored, str) and stored.isascii() and 0 < len(stored) <= 512):
             raise SessionUnavailable("store_token must return 1 to 512 ASCII characters")
         return stored
@@ -456,6 +454,8 @@ class OneTimeTokens:
         if expires_at <= self.clock():
             raise InvalidToken(why=expired_ago(expires_at, self.clock()), word="expired_token")
         session, bound_to = _unpack(plain)
+        attempt = current_attempt()
+        attempt.session_id, attempt.audience = session.id, _text(bound_to)
         # Checked after the take: a token that arrives at another site has leaked, and is used up.
         _check_audience(bound_to, audience)
         name = f"{type(self._sessions).__name__}.resolve"

@@ -78,18 +78,22 @@ class TestOwnPages:
         assert (answer.status, answer.body) == (403, b"no")
 
     @pytest.mark.parametrize(
-        ("returned", "kind"),
-        [(None, "TypeError"), (b"own", "TypeError"), ("\ud800", "UnicodeEncodeError")],
+        ("returned", "says"),
+        [
+            (None, "returned a NoneType: return HTML"),
+            (b"own", "returned a bytes: return HTML"),
+            ("\ud800", "raised UnicodeEncodeError"),
+        ],
     )
     def test_failure_shows_the_built_in_page(
-        self, world: World, caplog: pytest.LogCaptureFixture, returned: Any, kind: str
+        self, world: World, caplog: pytest.LogCaptureFixture, returned: Any, says: str
     ) -> None:
         site = world.serve(pages={"used": lambda page: returned})
         with caplog.at_level(logging.ERROR, "ott_middleware"):
             answer = site.open("/?ott=dead")
         assert answer.status == 400
         assert b"This link no longer works" in answer.body
-        assert f"pages: the function for 'used' failed with {kind}" in caplog.text
+        assert f"pages['used'] {says}" in caplog.text
 
     def test_exception_is_not_quoted(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
         def show(page: Page) -> str:
@@ -97,5 +101,5 @@ class TestOwnPages:
 
         site = world.serve(pages={"used": show})
         assert b"This link no longer works" in site.open("/?ott=dead").body
-        assert "failed with KeyError" in caplog.text
+        assert "raised KeyError at test_error_pages.py" in caplog.text
         assert "ada@" not in caplog.text

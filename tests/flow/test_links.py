@@ -18,6 +18,7 @@ from harness import (
     call_asgi,
     call_wsgi,
     echo,
+    main_lines,
     make_environ,
     make_scope,
     person,
@@ -659,7 +660,7 @@ def test_hook_response_that_cannot_be_sent(
     site = world.serve(on_invalid=lambda request, error: Response(*parts))
     answer = site.open("/p?ott=dead", {"accept": "application/json"})
     assert (answer.status, answer.code) == (503, "SESSION_UNAVAILABLE")
-    (record,) = caplog.records
+    (record,) = main_lines(caplog)
     assert "on_invalid" in record.message
     assert "secret" not in caplog.text
 

@@ -89,6 +89,15 @@ class TestCrossSiteVerify:
         assert site.open(f"/?ott={site.token()}", headers).status == 303
         assert warnings_of(caplog) == []
 
+    def test_form_that_leads_to_the_site_is_no_reason(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        site = serve(world)
+        headers = {**CROSS_SITE, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+        answer = site.send("POST", f"/?ott={site.token()}", headers)
+        assert answer.cookies == {"sid": "alice-cookie"}
+        assert warnings_of(caplog) == []
+
     def test_response_without_a_cookie_is_no_reason(
         self, world: World, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -39,3 +39,14 @@ def test_warning_names_what_there_is(
     assert words in record.message
     assert "probe='/a/path'" in record.message
     assert "s3cret" not in caplog.text
+
+
+def test_user_that_is_gone_is_no_reason(caplog: pytest.LogCaptureFixture) -> None:
+    with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies"):
+        store = SessionStore()
+        store["_auth_user_id"], store["_auth_user_backend"] = "7", "gone.Backend"
+        store.save()
+        headers = {"cookie": f"sessionid={store.session_key}"}
+        environ = make_environ("GET", "/one-time-token/generate", headers, host="localhost")
+        assert call_wsgi(OTTMiddleware(get_wsgi_application()), environ).status == 401
+    assert [each for each in caplog.records if each.levelname == "WARNING"] == []

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import flask
+import flask_login
 import pytest
 from harness import (
     Site,
@@ -42,9 +43,11 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 class FlaskSite:
     """A Flask app whose session has what a test says; `/link` asks the handle for a token."""
 
-    def __init__(self, values: dict[str, Any], **how: Any) -> None:
+    def __init__(self, values: dict[str, Any], *, login: bool = False, **how: Any) -> None:
         app = flask.Flask(__name__)
         app.secret_key = SECRET
+        if login:
+            flask_login.LoginManager(app).user_loader(lambda user_id: None)
 
         @app.get("/in")
         def sign_in() -> str:
@@ -154,17 +157,31 @@ class TestKeysOfTheSession:
     def test_keys_of_another_request_are_not_told(self, caplog: pytest.LogCaptureFixture) -> None:
         site = StarletteSite({"token": "x"})
         adapter = site.wrapped.flow.options.adapter
-        adapter.keys_without_user._noted = (1, ("of another",))
+        adapter.keys_without_user._noted = (1, ("other_key",))
         assert site.ask(cookie="x=1") == 401
-        assert "of another" not in caplog.text
+        assert "other_key" not in caplog.text
         adapter.keys_without_user.note(["outside of a request"])
-        assert adapter.keys_without_user._noted == (1, ("of another",))
+        assert adapter.keys_without_user._noted == (1, ("other_key",))
 
     def test_keys_that_are_no_text_are_left_out(self, caplog: pytest.LogCaptureFixture) -> None:
         site = StarletteSite({"token": "x"})
         site.wrapped.flow.options.adapter.person_in = lambda values: None
         site.ask()
         assert len(warnings_of(caplog)) == 1
+
+
+class TestUserThatIsGone:
+    def test_flask_login_user_that_is_not_found_is_no_reason(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert FlaskSite({"_user_id": "ada", "theme": "dark"}, login=True).ask() == 401
+        assert warnings_of(caplog) == []
+
+    def test_flask_login_with_users_under_another_key(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert FlaskSite({"member": "ada"}, login=True).ask() == 401
+        assert "has the keys 'member', and" in warnings_of(caplog)[0]
 
 
 class TestCookies:
@@ -269,6 +286,7 @@ class TestNamesAreSafeToLog:
             "caf\xe9",
             "x" * 49,
             "x" * 21,
+            "a_b_" * 13,
             "_state_google_8sXJ2ZkVb0tq5YwKp",
             "sess_3f9a2b7c1d",
             "user-1234567890",

@@ -23,11 +23,10 @@ from ott_middleware import (
     StarletteSession,
     WSGIMiddleware,
     get_handle,
-    register_language,
 )
 from ott_middleware.errors import InvalidToken, RequestError
 from ott_middleware.flow import Handle
-from ott_middleware.http import Cookie, Page, Request, Response
+from ott_middleware.http import Cookie, Page, Request, Response, register_language
 from ott_middleware.http.page_texts import ENGLISH
 from ott_middleware.sessions.base import UserSession
 from ott_middleware.tokens import GenerationContext, TokenService

@@ -38,7 +38,6 @@ TOP = [
     "WSGIMiddleware",
     "get_handle",
     "register_backend",
-    "register_language",
 ]
 # They need a library that may be missing: a star import leaves them out.
 OPTIONAL = {

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from ott_middleware import ConfigurationError, register_language
+from ott_middleware import ConfigurationError
 from ott_middleware.http import languages as module
+from ott_middleware.http import register_language
 from ott_middleware.http.languages import LANGUAGES, language_for
 from ott_middleware.http.page_texts import ENGLISH, PageTexts
 

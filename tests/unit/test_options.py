@@ -286,6 +286,7 @@ REFUSED: list[tuple[str, Any, str, str]] = [
         "use one of 'error', 'continue' or a function",
     ),
     ("on_invalid", None, "on_invalid: None", "use one of 'error', 'continue' or a function"),
+    ("on_event", "print", "on_event: 'print'", "pass a function of the event"),
     ("on_switch", "ask", "on_switch: 'ask'", "use one of 'keep', 'replace'"),
     ("on_switch", ["keep"], "on_switch: ['keep']", "use one of 'keep', 'replace'"),
     ("site_name", "", "site_name: ''", "use a name on one line, or None"),

@@ -301,7 +301,7 @@ class TestOwnPage:
 
     def test_other_types_are_refused(self) -> None:
         show: Any = lambda page: b"bytes"  # noqa: E731 - a function of the wrong type
-        with pytest.raises(TypeError, match="it returned a bytes: return HTML or a Response"):
+        with pytest.raises(TypeError, match="returned a bytes: return HTML or a Response"):
             render_own(page_of(InvalidToken()), InvalidToken(), show)
 
     def test_page_is_frozen_and_shows_no_url(self) -> None:

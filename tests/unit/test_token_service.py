@@ -251,7 +251,9 @@ def test_hook_that_raises_is_named_and_its_text_is_not_repeated(
         raise error
 
     service = OneTimeTokens(MemoryBackend(), sessions=sessions, **{hook: fail})  # type: ignore[arg-type]  # one of several hooks
-    with pytest.raises(SessionUnavailable, match=f"{hook} failed") as caught:
+    with pytest.raises(
+        SessionUnavailable, match=f"{hook}= raised {type(error).__name__} at test_token_service.py:"
+    ) as caught:
         Colour(colour, service).generate(ALICE)
     assert "my token" not in str(caught.value)
 
@@ -663,7 +665,10 @@ def test_resolve_that_fails_or_lies_is_unavailable(colour: str) -> None:
         def resolve(self, session: Session) -> Any:
             return {"id": "alice"}
 
-    for adapter, text in ((Fails(), "Fails.resolve failed with LookupError"), (Lies(), "a dict")):
+    for adapter, text in (
+        (Fails(), "Fails.resolve raised LookupError at test_token_service"),
+        (Lies(), "a dict"),
+    ):
         tokens = Colour(colour, OneTimeTokens(MemoryBackend(), sessions=adapter))
         token = tokens.generate(ALICE)
         with pytest.raises(SessionUnavailable, match=text) as caught:

@@ -19,6 +19,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 
 from ...context import current_request
 from ...errors import SessionExpired, SessionNotFound
+from ...hooks import WrongResult
 from ...http.cookies import Cookie, CookieOptions, cap_age
 from ...http.messages import Request
 from ..base import CallApp, Session
@@ -202,7 +203,10 @@ class DjangoSession(FrameworkSession):
             if user is None:
                 return None
             if not isinstance(user, get_user_model()) or user.pk is None:
-                raise TypeError("match returned no saved user of this project, and not None")
+                raise WrongResult(
+                    "match= returned no saved user of this project, and not None: return a user of "
+                    "this site's table, or None"
+                )
             return self._to_local_user(session, id_of(user))
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
@@ -238,7 +242,8 @@ class DjangoSession(FrameworkSession):
         # A session may exist without a signed-in user.
         user = user_of(values) if SESSION_KEY in values else None
         if user is None:
-            self.keys_without_user.note(values)
+            # A user that is gone, or may not sign in any more, is kept in the right place.
+            self.keys_without_user.note(() if SESSION_KEY in values else values)
             return None
         end = end_of(store)
         if end is None:

@@ -220,7 +220,8 @@ class FlaskSession(MappedSession):
             # What a view of the app has done to its session counts before it is saved.
             live = person if login else self.person_in(dict(flask.session))
             if person is None or live is None or person.id != live.id:
-                self.keys_without_user.note(values)
+                # Flask-Login does not know such a user any more; the place is the right one.
+                self.keys_without_user.note(() if login and "_user_id" in values else values)
                 return None
             if login is None or (cookie and id_of(values.get("_user_id")) == person.id):
                 return self._to_session(cookie, opened, limits, person)

@@ -10,7 +10,8 @@ HERE = Path(__file__).parent
 PAGE = HERE.parents[2] / "docs" / "mistakes.md"
 BEGIN, END = "<!-- the table, from tests/system/mistakes -->\n", "<!-- end of the table -->\n"
 
-sys.path.insert(0, str(HERE))
+# The rows use the tools of the tests.
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from mistake import Mistake  # noqa: E402  (the folder is put on the path above)
 

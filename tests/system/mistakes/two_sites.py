@@ -6,8 +6,9 @@ from typing import Any
 
 from mistake import Mistake, read_error, read_log
 
-from ott_middleware import OTTMiddleware, SealedSession, get_handle, options, register_language
+from ott_middleware import OTTMiddleware, SealedSession, get_handle, options
 from ott_middleware.backends import private_store
+from ott_middleware.http import register_language
 
 MADE_UP = "A" * 32
 
