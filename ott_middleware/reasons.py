@@ -36,7 +36,6 @@ Word = Literal[
     "client_requests_disabled",
     "prefetch",
     "not_opened",
-    "page_first",
     "cookies_blocked",
     # This site.
     "backend_full",

@@ -11,6 +11,7 @@ of another site is opened, and sends it with the load by this site's own page.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable
 
@@ -22,6 +23,8 @@ from ..http.urls import SEEN
 from ..reasons import Reason
 from ..tokens.names import is_token
 from .services import Services
+
+logger = logging.getLogger("ott_middleware")
 
 _HINT = (
     "a test client that stands for a browser sends Sec-Fetch-Mode: navigate and Sec-Fetch-Dest: "
@@ -74,7 +77,7 @@ class PageFirst:
         # A nonce that is there is kept: another tab may be about to load its URL.
         nonce = nonces[0] if nonces else self._new_nonce()
         why = "the browser held the SameSite=Strict cookie back" if held_back else kind.value
-        self._reports.passed("link", Reason("page_first", f"a page is shown first: {why}; {_HINT}"))
+        logger.debug("link not redeemed yet, a page is shown first: %s; %s", why, _HINT)
         cookie = Cookie(cookie_name, nonce, max_age=_LIFETIME, secure=secure)
         seen = f"{self._param}{SEEN}={nonce}"
         return page_first(request, self._location(request, token, seen), cookie.header())

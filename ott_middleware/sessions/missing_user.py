@@ -89,6 +89,9 @@ def describe_missing_user(
     :param looked_for: the keys that were looked for; none where a function looks for the user.
     :param cure_for_keys: what to pass where one of `keys` holds the user.
     """
+    unsent = _describe_unsent_cookie(request, adapter)
+    if unsent is not None:
+        return unsent
     cookies = adapter.cookie_names
     parts, cures = [], []
     told_keys = list_names(keys)
@@ -120,3 +123,20 @@ def describe_missing_user(
         f"{type(adapter).__name__}: no user was found in a request for a token: {found}. If users "
         f"sign in there: {cure}"
     )
+
+
+def _describe_unsent_cookie(request: Request, adapter: SessionAdapter) -> str | None:
+    """Return one line on a cookie that no browser sends with the request; None if there is none."""
+    target = request.target
+    for name in adapter.cookie_names:
+        attributes = adapter.attributes_of(name)
+        path = "/" if attributes is None else attributes.path
+        below = path if path.endswith("/") else f"{path}/"
+        # RFC 6265 section 5.1.4.
+        if target != path and not target.startswith(below) and not any(request.cookies(name)):
+            return (
+                f"{type(adapter).__name__}: browsers send its cookie {name!r} to paths below "
+                f"{path!r} alone, and a request for a token was for another path, so that no user "
+                f"was found; pass base_path={path.rstrip('/')!r}, so that the two paths lie there"
+            )
+    return None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import subprocess
@@ -41,16 +42,28 @@ def modules_of(*distributions: str) -> set[str]:
             needed = Requirement(text)
             if needed.marker is None or needed.marker.evaluate({"extra": ""}):
                 waiting.append(needed.name)
-    return {
-        module
-        for module, owners in importlib.metadata.packages_distributions().items()
-        if any(owner.lower().replace("_", "-") in known for owner in owners)
-    }
+    return {module for module, owners in installed_modules().items() if owners & known}
+
+
+@functools.cache
+def installed_modules() -> dict[str, set[str]]:
+    """Return each installed module, and the distributions that it is of.
+
+    (`importlib.metadata.packages_distributions` of Python 3.10 knows a part of them.)
+    """
+    found: dict[str, set[str]] = {}
+    for distribution in importlib.metadata.distributions():
+        owner = distribution.metadata["Name"].lower().replace("_", "-")
+        for file in distribution.files or ():
+            module = file.parts[0].partition(".")[0]
+            if module.isidentifier() and (len(file.parts) > 1 or file.suffix in (".py", ".so")):
+                found.setdefault(module, set()).add(owner)
+    return found
 
 
 def run_alone(program: str, *distributions: str) -> str:
     """Run a program with some distributions, and with what the package itself needs."""
-    absent = importlib.metadata.packages_distributions().keys() - modules_of(*CORE, *distributions)
+    absent = installed_modules().keys() - modules_of(*CORE, *distributions)
     done = subprocess.run(
         [sys.executable, __file__, json.dumps(sorted(absent - {"ott_middleware"})), program],
         capture_output=True,

@@ -298,6 +298,18 @@ def test_django_is_found_by_its_handler(name: str, monkeypatch: pytest.MonkeyPat
     assert adapter_of(in_a_closure(handler())) is made
 
 
+def test_adapter_that_cannot_be_imported_keeps_no_sessions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # In an environment without the library: tests/sessions/test_alone.py.
+    def without_itsdangerous(name: str, package: str) -> Any:
+        raise ModuleNotFoundError("No module named 'itsdangerous'", name="itsdangerous")
+
+    monkeypatch.setattr(auto, "import_module", without_itsdangerous)
+    with pytest.raises(ConfigurationError, match=r"StarletteSession needs itsdangerous.*Sealed"):
+        adapter_of(FastAPI())
+
+
 def test_layers_that_contain_themselves_have_an_end() -> None:
     one, other = Slotted(None), Slotted(None)
     one.app, other.app = other, one

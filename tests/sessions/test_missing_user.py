@@ -255,6 +255,36 @@ class TestCookies:
         assert "has the cookies 'token'" in caplog.text
 
 
+class TestPathOfTheCookie:
+    @pytest.mark.parametrize("path", ["/api", "/api/"])
+    def test_request_that_browsers_send_it_not_to(
+        self, world: World, caplog: pytest.LogCaptureFixture, path: str
+    ) -> None:
+        session = CookieSession("sid", path=path, validate=lambda values: {}, renews_key=True)
+        site = world.serve(session=session)
+        for _ in range(2):
+            assert site.generate().status == 401
+        (message,) = warnings_of(caplog)
+        assert f"its cookie 'sid' to paths below {path!r} alone" in message
+        assert "pass base_path='/api'," in message
+
+    @pytest.mark.parametrize("path", ["/api", "/api/", "/", "/api/one-time-token/generate"])
+    def test_request_that_browsers_send_it_to(
+        self, world: World, caplog: pytest.LogCaptureFixture, path: str
+    ) -> None:
+        session = CookieSession("sid", path=path, validate=lambda values: {}, renews_key=True)
+        site = world.serve(session=session, base_path="/api")
+        assert site.get("/api/one-time-token/generate").status == 401
+        assert warnings_of(caplog) == []
+
+    def test_cookie_that_came_all_the_same(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        session = CookieSession("sid", path="/api", validate=lambda values: None, renews_key=True)
+        assert world.serve(session=session).generate({"cookie": "sid=x"}).status == 401
+        assert warnings_of(caplog) == []
+
+
 class TestAuthorization:
     @pytest.mark.parametrize(
         ("header", "scheme"),

@@ -44,6 +44,14 @@ def read_of_attributes() -> str:
     return "\n".join(lines)
 
 
+def read_of_path() -> str:
+    session = CookieSession("sid", path="/app", validate=dict, renews_key=True)
+    middleware = OTTMiddleware(app, session=session)
+    with read_log() as lines:
+        call(middleware, path="/one-time-token/generate")
+    return "\n".join(lines)
+
+
 def read_of_missing_user(cookie: str = "", **headers: str) -> str:
     site = flask.Flask(__name__)
     site.secret_key = "x" * 32
@@ -114,6 +122,11 @@ MISTAKES = (
         "the app's session cookie has a `Path`, `Domain` or `SameSite` of its own",
         read_of_attributes,
         "pass path='/app', samesite='Strict'",
+    ),
+    Mistake(
+        "the session cookie has `Path=/app`, and `base_path` is not there",
+        read_of_path,
+        "pass base_path='/app'",
     ),
     Mistake(
         "`revoke_on_sign_out` with a session that only its cookie proves",
