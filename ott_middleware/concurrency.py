@@ -212,6 +212,17 @@ def run_on_own_loop(function: Callable[[], Awaitable[T]]) -> T:
     return async_to_sync(whole)() if pool is None else run_in_pool(pool, whole)
 
 
+async def within(seconds: float, awaitable: Awaitable[T]) -> T:
+    """Await something for some seconds at most.
+
+    :raises TimeoutError: it took longer.
+    """
+    try:
+        return await asyncio.wait_for(awaitable, seconds)
+    except asyncio.TimeoutError:
+        raise TimeoutError from None  # another class before Python 3.11
+
+
 def run_in_worker(function: Callable[[], Awaitable[T]]) -> T:
     """Call a coroutine function in a worker thread that no request waits for.
 

@@ -37,7 +37,7 @@ def report() -> list[str]:
         address = urlsplit(url)
         host, port = address.hostname or "127.0.0.1", address.port or usual
         where = f"{name} at {host}:{port}"
-        if _listens(host, port):
+        if is_listening(host, port):
             found.append(where)
         else:
             missing.append(f"{where} ({variable} names another)")
@@ -55,7 +55,8 @@ def program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin")
 
 
-def _listens(host: str, port: int) -> bool:
+def is_listening(host: str, port: int) -> bool:
+    """Return whether a server accepts connections there."""
     try:
         socket.create_connection((host, port), timeout=1).close()
     except OSError:

@@ -113,6 +113,13 @@ class Backend:
         """`close`, awaited."""
         await self._call(self.close)
 
+    async def ask_server(self) -> dict[str, Any]:
+        """Return what the store's server tells of itself, for `doctor`; default: nothing.
+
+        `time` is its clock, in Unix seconds, `policy` what it does when its memory is full.
+        """
+        return {}
+
     async def _call(self, method: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
         if self.blocks:
             return await in_thread(method, *arguments, **keywords)

@@ -15,6 +15,7 @@ from ..flow import Flow
 from ..flow.cookie_watch import CookieWatch
 from ..flow.forward import Edit, Forward
 from ..flow.handle import Handle, attach, new_handle
+from ..flow.health import Checked
 from ..flow.services import Services
 from ..http.cutting import cut_request
 from ..http.messages import Headers, Request, Response
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 from .asgi_types import ASGIApp, Message, Receive, Scope, Send
 
 
-class ASGIMiddleware:
+class ASGIMiddleware(Checked):
     """One-time tokens around an ASGI 3 app.
 
     :param app: the app; it should be wrapped by nothing that needs to see tokens or sessions first.

@@ -16,6 +16,7 @@ from ..flow import Flow
 from ..flow.cookie_watch import CookieWatch
 from ..flow.forward import Edit
 from ..flow.handle import Handle, attach, new_handle
+from ..flow.health import Checked
 from ..flow.services import Services
 from ..http.cutting import cut_request
 from ..http.messages import Request, Response
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class WSGIMiddleware:
+class WSGIMiddleware(Checked):
     """One-time tokens around a WSGI app.
 
     :param app: the app; it should be wrapped by nothing that needs to see tokens or sessions first.

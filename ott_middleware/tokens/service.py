@@ -64,6 +64,7 @@ from .options import (
     seconds_of,
     warn_of_unit,
 )
+from .probe import SECONDS, Probe
 from .recent import expired_ago, recent
 from .revocations import revocations
 
@@ -173,6 +174,16 @@ class OneTimeTokens:
     def fingerprint(self) -> str:
         """Eight hexadecimal digits, equal at two sites with one secret and one `store_token`."""
         return fingerprint(self._options)
+
+    async def make_probe(self, audience: str) -> Probe:
+        """Return a token that holds no session, for `doctor`: it shows whether a site can open it.
+
+        :param audience: the only origin at which it can be redeemed.
+        """
+        token = randomness.token_urlsafe(24)
+        form = await self._stored_form(self._async, token)
+        expires_at = self.clock() + SECONDS
+        return Probe.make(token, form, audience, expires_at, self._secret)
 
     @property
     def blocks(self) -> bool:
@@ -455,9 +466,13 @@ class OneTimeTokens:
             raise InvalidToken(why=expired_ago(expires_at, self.clock()), word="expired_token")
         session, bound_to = _unpack(plain)
         attempt = current_attempt()
-        attempt.session_id, attempt.audience = session.id, _text(bound_to)
+        attempt.session_id = None if session is None else session.id
+        attempt.audience = _text(bound_to)
         # Checked after the take: a token that arrives at another site has leaked, and is used up.
         _check_audience(bound_to, audience)
+        if session is None:
+            # A probe of `doctor`: it names no session, and so no user can be signed in by it.
+            raise SessionExpired(why="a probe of doctor, which holds no session")
         name = f"{type(self._sessions).__name__}.resolve"
         with using_bounds(Bounds(_text(bound_to), self.clock())):
             found = await call_hook(name, plug_ins.resolve(session))
@@ -526,6 +541,7 @@ def _pack(session: Session, audience: Origin | None) -> bytes:
         ) from error
 
 
-def _unpack(plain: bytes) -> tuple[Session, Origin | None]:
+def _unpack(plain: bytes) -> tuple[Session | None, Origin | None]:
     values = json.loads(plain)
-    return Session.from_json(values["session"]), Origin.parse(values["audience"])
+    session, audience = values["session"], Origin.parse(values["audience"])
+    return None if session is None else Session.from_json(session), audience

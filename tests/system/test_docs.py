@@ -40,7 +40,8 @@ def quickstart() -> dict[str, Any]:
 def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
     assert pages == {
-        *("adapters.md", "backends.md", "events.md", "front_end.md", "pages.md", "quickstart.md"),
+        *("adapters.md", "backends.md", "doctor.md", "events.md", "front_end.md", "pages.md"),
+        "quickstart.md",
         "sessions.md",
     }
 
@@ -50,6 +51,13 @@ def link_of(app: Any) -> str:
     url, _, token = dict(answer.headers)["location"].partition("?ott=")
     assert (answer.status, url) == (303, "https://b.example/me")
     return token
+
+
+def test_readiness_probe_of_the_doctor() -> None:
+    application = run(DOCS / "doctor.md")["application"]
+    ready = ask(application, "GET", "/ready", {})
+    assert (ready.status, ready.body) == (200, b"")
+    assert ask(application, "GET", "/", {}).body == b"Hello!"
 
 
 def test_quickstart_hands_ada_over(quickstart: dict[str, Any]) -> None:

@@ -68,6 +68,7 @@ LAYERS = (
         "paste",
         "django",
     ),
+    *("doctor", "__main__"),
 )
 
 
@@ -173,7 +174,10 @@ def test_one_bridge_knows_synchronous_from_asynchronous() -> None:
         "testing.adapter_driver",
     }
     known = {".".join(name.split(".")[:2]) for name in knowing}
-    bridge = {"concurrency", "not_awaited", "greenlets", "interfaces.asgi_probe", "middleware"}
+    bridge = {
+        *("concurrency", "not_awaited", "greenlets", "interfaces.asgi_probe", "middleware"),
+        "doctor.this_site",
+    }
     assert known == {*bridge, *own}
 
 

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from ...clock import system_clock
-from ...concurrency import drive
+from ...concurrency import drive, in_thread
 from ...errors import (
     ConfigurationError,
     KeyTaken,
@@ -171,6 +171,23 @@ class RedisBackend(Backend):
         if self._async is not None:
             await self._async.close()
         self.close()
+
+    async def ask_server(self) -> dict[str, Any]:
+        if self._async is not None:
+            return await self._ask_server(self._async.send)
+        return await in_thread(lambda: drive(self._ask_server(self._send_now)))
+
+    async def _ask_server(self, send: Send) -> dict[str, Any]:
+        key = self._token_key("")
+        seconds, micro = await self._translate(send, key, "TIME")
+        # Users of hosted servers may not use CONFIG GET.
+        memory = await self._translate(send, key, "INFO", "memory")
+        facts: dict[str, Any] = {"time": float(seconds) + float(micro) / 1e6}
+        # The client of a cluster parses the reply.
+        text = memory.decode() if isinstance(memory, bytes) else ""
+        if found := re.search(r"maxmemory_policy:(\S+)", text):
+            facts["policy"] = found[1]
+        return facts
 
     # Each operation is one coroutine for both kinds of callers: with `_send_now` it never suspends.
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, MetaData, Table
+from sqlalchemy import URL, Connection, Engine, MetaData, Table, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...clock import system_clock
@@ -38,6 +38,11 @@ from .table import Statements, token_table
 __all__ = ["SQLAlchemyBackend", "token_table"]
 
 T = TypeVar("T")
+_CLOCKS = {
+    "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
+    "mysql": "SELECT unix_timestamp(now(6))",
+    "mariadb": "SELECT unix_timestamp(now(6))",
+}
 
 
 class SQLAlchemyBackend(Backend):
@@ -150,6 +155,12 @@ class SQLAlchemyBackend(Backend):
             await in_thread(self.close)
         elif self._own:
             await self._engine.dispose()
+
+    async def ask_server(self) -> dict[str, Any]:
+        question = _CLOCKS.get(self._engine.dialect.name)
+        if question is None:
+            return {}
+        return {"time": await self._arun(lambda c: float(c.execute(text(question)).scalar_one()))}
 
     def _put(
         self,

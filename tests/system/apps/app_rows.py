@@ -28,6 +28,8 @@ class App:
     :ivar prepare: whether `python site_NAME.py` is to be run before: it makes the database.
     :ivar environment: the environment that it is installed in, with others of that name.
     :ivar base_path: that of the site's options.
+    :ivar source: the app of the other site, where the user signs in. Default: the same app.
+    :ivar warns: words of the warning that the site logs, where its app has a weakness.
     :ivar slow: whether it runs in the full run alone.
     """
 
@@ -44,6 +46,8 @@ class App:
     prepare: bool = False
     environment: str = "light"
     base_path: str = ""
+    source: App | None = None
+    warns: str = ""
     slow: bool = False
 
     @property

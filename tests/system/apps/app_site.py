@@ -15,7 +15,11 @@ __all__ = ["DATA", "EMAIL", "KEY", "NAME", "PASSWORD", "options"]
 DATA = Path(os.environ["SITE_DATA"])
 KEY = "the same key at both of the sites"
 
-logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+# Whatever an app does with its own log, the test reads the package's warnings on stderr.
+warnings = logging.StreamHandler()
+warnings.setLevel(logging.WARNING)
+warnings.setFormatter(logging.Formatter("ott_middleware warns: %(message)s"))
+logging.getLogger("ott_middleware").addHandler(warnings)
 
 
 def options() -> dict[str, Any]:

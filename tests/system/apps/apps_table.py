@@ -13,9 +13,10 @@ BEGIN, END = "<!-- the table, from tests/system/apps -->\n", "<!-- end of the ta
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from app_rows import App  # noqa: E402  (the folders are put on the path above)
+from heavy_apps import HEAVY  # noqa: E402
 from light_apps import LIGHT  # noqa: E402
 
-APPS: tuple[App, ...] = (*LIGHT,)
+APPS: tuple[App, ...] = (*LIGHT, *HEAVY)
 
 
 def table() -> str:

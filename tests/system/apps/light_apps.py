@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from app_browser import Fill, Post, Press, Visit
+from app_browser import FROM_SCRIPT, Browser, Fill, Post, Press, Send, Visit
 from app_rows import App
 from app_site_words import EMAIL, NAME, PASSWORD
+
+
+def sign_out_after_a_change(browser: Browser, origin: str) -> None:
+    """Send the token against CSRF, as the app's script does, which reads it in a cookie."""
+    token = browser.cookie(origin, "csrf_access_token")
+    changed = browser.post(origin + "/me", {}, x_csrf_token=token, **FROM_SCRIPT)
+    assert (changed.status, changed.json()["changed"]) == (200, True)
+    assert "HttpOnly" not in browser.lines[origin]["csrf_access_token"]
+    Post("/logout")(browser, origin)
+
 
 LIGHT = (
     App(
@@ -127,6 +137,44 @@ LIGHT = (
         mark="Signed in as ada",
         sign_in=Fill("/login", {"email": EMAIL, "password": PASSWORD}),
         sign_out=Post("/logout"),
+        shares="the database and secret key",
+        prepare=True,
+    ),
+    App(
+        name="Flask-JWT-Extended",
+        site="flask_jwt_extended",
+        family="Flask",
+        requires=("flask-jwt-extended==4.7.4",),
+        server="waitress",
+        page="/me",
+        mark=NAME,
+        sign_in=Send("/login", {"username": NAME, "password": PASSWORD}),
+        sign_out=sign_out_after_a_change,
+        shares="`JWT_SECRET_KEY`",
+    ),
+    App(
+        name="django-allauth",
+        site="allauth",
+        family="Django",
+        requires=("django-allauth==65.22.1", "django==5.2.*"),
+        server="waitress",
+        page="/accounts/email/",
+        mark=EMAIL,
+        sign_in=Fill("/accounts/login/", {"login": NAME, "password": PASSWORD}),
+        sign_out=Press("/accounts/logout/", "/accounts/logout/"),
+        shares="the database and secret key",
+        prepare=True,
+    ),
+    App(
+        name="dj-rest-auth",
+        site="dj_rest_auth",
+        family="Django",
+        requires=("dj-rest-auth==7.2.0", "djangorestframework-simplejwt", "django==5.2.*"),
+        server="waitress",
+        page="/auth/user/",
+        mark=EMAIL,
+        sign_in=Send("/auth/login/", {"username": NAME, "password": PASSWORD}),
+        sign_out=Send("/auth/logout/"),
         shares="the database and secret key",
         prepare=True,
     ),

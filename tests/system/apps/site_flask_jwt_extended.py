@@ -14,6 +14,7 @@ from flask_jwt_extended import (
 )
 
 from ott_middleware import CookieSession, OTTMiddleware
+from ott_middleware.http import CookieName
 
 app = Flask(__name__)
 app.config.update(JWT_SECRET_KEY=KEY, JWT_TOKEN_LOCATION=["cookies"])
@@ -44,6 +45,11 @@ def me() -> Any:
 
 application = OTTMiddleware(
     app,
-    session=CookieSession("access_token_cookie", probe="/me", renews_key=True),
+    session=CookieSession(
+        "access_token_cookie",
+        CookieName("csrf_access_token", httponly=False),
+        probe="/me",
+        renews_key=True,
+    ),
     **options(),
 )

@@ -56,5 +56,5 @@ app = Litestar(
 )
 
 application = OTTMiddleware(
-    app, session=CookieSession("session", probe="/me", renews_key=True), **options()
+    app, session=CookieSession("session", "session-*", probe="/me", renews_key=True), **options()
 )

@@ -1,0 +1,89 @@
+"""`check()`: whether the store of a middleware works, for a readiness probe."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from ..concurrency import drive, inline, on_loop, refuse_on_loop, within
+from ..errors import OTTError
+from ..tokens.probe import try_store
+from ..tokens.service import OneTimeTokens
+from .services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The result of `check()`: true where the store works.
+
+    :ivar ok: whether a value was put into the store and taken out again.
+    :ivar seconds: how long that took.
+    :ivar problem: what failed, with the cure where one is known; empty where all is well. It holds
+        no secret.
+    """
+
+    ok: bool
+    seconds: float
+    problem: str = ""
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+class Checked:
+    """The methods `check` and `acheck` of a middleware."""
+
+    _services: Services
+
+    def check(self, timeout: float = 5.0) -> Health:
+        """Put a random value into the store, take it out again, and return whether that worked.
+
+        For a readiness probe. Nothing is raised where the store fails. A token service of the app's
+        own (`tokens=`) is not tried, and counts as well.
+
+        :param timeout: seconds to wait for the store.
+        :raises RuntimeError: an event loop runs in this thread: use `await acheck()`.
+        """
+        refuse_on_loop("check")
+        tokens = self._services.tokens
+        if not isinstance(tokens, OneTimeTokens):
+            return Health(True, 0.0)
+        began = time.monotonic()
+        problems: list[str] = []
+
+        def work() -> None:
+            try:
+                drive(try_store(tokens.backend, inline, ""))
+            except OTTError as error:
+                problems.append(f"{type(error).__name__}: {error}")
+            else:
+                problems.append("")
+
+        # A store of the app's own may wait for ever: this thread does not.
+        thread = threading.Thread(target=work, daemon=True, name="ott_middleware check")
+        thread.start()
+        thread.join(timeout)
+        return _health(began, problems[0] if problems else _late(timeout))
+
+    async def acheck(self, timeout: float = 5.0) -> Health:
+        """`check`, awaited."""
+        tokens = self._services.tokens
+        if not isinstance(tokens, OneTimeTokens):
+            return Health(True, 0.0)
+        began = time.monotonic()
+        try:
+            await within(timeout, try_store(tokens.backend, on_loop, "a"))
+        except TimeoutError:
+            return _health(began, _late(timeout))
+        except OTTError as error:
+            return _health(began, f"{type(error).__name__}: {error}")
+        return _health(began, "")
+
+
+def _late(timeout: float) -> str:
+    return f"the store did not respond within {timeout:g} s"
+
+
+def _health(began: float, problem: str) -> Health:
+    return Health(not problem, time.monotonic() - began, problem)
