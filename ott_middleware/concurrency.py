@@ -26,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, async_to_sync, sync_to_async
 
 from .errors import BackendUnavailable, OTTError, RequestError
 from .greenlets import greenlet_pool, run_in_pool
@@ -132,8 +132,33 @@ def on_loop(function: Callable[..., Any]) -> Bound:
     """Bind `function` for a caller on an event loop."""
     if is_async(function) or not blocks(function):
         return functools.partial(_call_and_await, function)
-    sensitive = getattr(_owner(function), "thread_sensitive", False)
-    return _in_thread(function, thread_sensitive=sensitive)
+    return _in_thread(function, thread_sensitive=is_thread_sensitive(function))
+
+
+def is_thread_sensitive(function: Callable[..., Any]) -> bool:
+    """Return whether a sync `function` must run in the thread for thread-sensitive code."""
+    return getattr(_owner(function), "thread_sensitive", False) is True
+
+
+def in_own_thread(function: Bound, close: Callable[[], None]) -> Bound:
+    """Wrap a coroutine function: its thread-sensitive code runs in a thread of each call's own.
+
+    Otherwise, all requests of the process wait for one thread. (Within a request of Django's own
+    ASGI handler, that request's thread serves.)
+
+    :param close: called in the thread, if there was one, before the thread ends.
+    """
+
+    async def call(*args: Any, **keywords: Any) -> Any:
+        async with ThreadSensitiveContext() as context:
+            try:
+                return await function(*args, **keywords)
+            finally:
+                executor = SyncToAsync.context_to_thread_executor.get(context)
+                if executor is not None:
+                    executor.submit(close)
+
+    return call
 
 
 async def _call_and_await(function: Callable[..., Any], /, *args: Any, **keywords: Any) -> Any:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import Any
 
 from .errors import RequestError, SessionUnavailable, Unavailable
 
@@ -53,6 +55,7 @@ def hook_failed(
     :param kind: of the error.
     :param hint: what to do about it.
     """
+    hint = _missing_asyncio(error) or hint
     text = describe_failure(name, error) + (f": {hint}" if hint else "")
     if not isinstance(error, WrongResult):  # the hook raised nothing
         logger.error("%s\n%s", text, format_frames(error))
@@ -92,6 +95,22 @@ def describe_failure(name: str, error: BaseException) -> str:
         if is_spelled_out(key, frame):
             what += f": {key!r}"
     return f"{name} raised {what}{where}"
+
+
+def _missing_asyncio(error: BaseException) -> str:
+    """Return the cure for an error that comes of another loop than asyncio's, else nothing."""
+    # In `sys.modules` wherever trio runs. The text of an error is only compared: it may be secret.
+    sniffio: Any = sys.modules.get("sniffio")
+    if sniffio is None or "no running event loop" not in str(error):
+        return ""
+    try:
+        library = sniffio.current_async_library()
+    except sniffio.AsyncLibraryNotFoundError:
+        return ""
+    return (
+        f"it needs asyncio, and this server runs {library}; use an asyncio worker (hypercorn "
+        "without -k trio), or what waits for nothing (blocks = False)"
+    )
 
 
 def name_of_type(error: BaseException) -> str:

@@ -30,6 +30,13 @@ def absent(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def listens(name: str) -> bool:
+    """Return whether a server of `SERVERS` is there."""
+    url, usual, _ = SERVERS[name]
+    address = urlsplit(url)
+    return is_listening(address.hostname or "127.0.0.1", address.port or usual)
+
+
 def report() -> list[str]:
     """What stands at the start of a run: the services found, and those that tests will miss."""
     found, missing = [], []

@@ -14,8 +14,10 @@ from ..concurrency import (
     blocks,
     call_hook,
     drive,
+    in_own_thread,
     inline,
     is_async,
+    is_thread_sensitive,
     on_running_loop,
 )
 from ..errors import OTTError, SessionExpired, SessionUnavailable
@@ -66,6 +68,13 @@ class SessionGuard:
         self._sign_in_adapter = adapter if isinstance(adapter, SignInAdapter) else None
         remote_user = adapter.remote_user if isinstance(adapter, SignInAdapter) else None
         self._remote_user = bind(remote_user) if remote_user is not None else None
+
+    def in_own_thread(self, function: Bound) -> Bound:
+        """Return a coroutine function that calls a thread-sensitive adapter in its own thread."""
+        adapter = self.adapter
+        if is_thread_sensitive(adapter.current) or is_thread_sensitive(adapter.resolve):
+            return in_own_thread(function, adapter.leave_thread)
+        return function
 
     async def current(self, request: Request, look: Bound | None = None) -> Session | None:
         """Return the live session that the request carries, or None.

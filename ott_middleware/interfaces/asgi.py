@@ -50,6 +50,7 @@ class ASGIMiddleware(Checked):
         built.adapter.bind(probe.call_app)
         services = Services.build(built, parse_request=_parse_request, asynchronous=True)
         self.flow = Flow(services)
+        self._ask_flow = services.guard.in_own_thread(self.flow.decide)
         self._services = probe.services = services
         self._param = built.query_param
         respond = self._build_fast_path()
@@ -138,7 +139,7 @@ class ASGIMiddleware(Checked):
         del links, seen
         handle = new_handle(self._services)
         with using_request(request):
-            outcome = await self.flow.decide(request, _reader(receive), handle)
+            outcome = await self._ask_flow(request, _reader(receive), handle)
         if isinstance(outcome, Response):
             await _send(outcome, request, send)
             return

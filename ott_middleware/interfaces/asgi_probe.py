@@ -41,6 +41,7 @@ class ASGIProbe:
         carrier = current.carrier if current is not None else {}
         if PROBE in carrier:
             return SIGNED_OUT
+        asyncio.get_running_loop()  # on no loop of asyncio's, refused before a task is made
         scope = _scope_of(request, current)
         # The probed view may look at its handle, which finds no session.
         attach(new_handle(self.services), scope)

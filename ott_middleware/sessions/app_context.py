@@ -10,14 +10,16 @@ from ..concurrency import blocks, is_async
 from .layers import class_names, layers_of
 
 
-def in_app_context(function: Callable[..., Any], app: Any) -> Callable[..., Any]:
+def in_app_context(function: Callable[..., Any], call_app: Any) -> Callable[..., Any]:
     """Return a function that runs in `app.app_context()`, if there is a Flask or Quart app.
 
     Without the context `current_app`, and an extension's database, are out of reach.
 
     :param function: sync or async, and so is the result. In Quart only async ones get the context.
-    :param app: the wrapped app, with its layers.
+    :param call_app: as `SessionAdapter.bind` gets it.
     """
+    # A guess at the function: the interfaces' own is a method of an object that has the app.
+    app = getattr(getattr(call_app, "__self__", None), "app", None)
     for layer in layers_of(app, mounted=False):
         names = class_names(layer)
         if "flask.app.Flask" in names:

@@ -250,7 +250,8 @@ class SessionAdapter:
     blocks: bool = True
     #: Whether plain methods return awaitables.
     suspends: bool = False
-    #: Whether the blocking methods must run in asgiref's thread for thread-sensitive code.
+    #: Whether the blocking methods must run in asgiref's thread for thread-sensitive code: under
+    #: ASGI in one thread for each request. See `leave_thread`.
     thread_sensitive: bool = False
     #: Whether the app itself cannot see a session of the adapter's after the session has ended.
     bounds_app: bool = True
@@ -274,6 +275,17 @@ class SessionAdapter:
             app's `Response` (an awaitable of it under ASGI), its body cut at 64 KiB; raises
             `SessionUnavailable` after 5 seconds or when the app fails.
         """
+
+    def leave_thread(self) -> None:
+        """Close what a thread has opened for a request; called in the thread, before it ends.
+
+        Called only if the adapter is `thread_sensitive`. Default: Django's database connections,
+        if Django is there.
+        """
+        django: Any = sys.modules.get("django.db")
+        if django is not None:
+            # Django keeps connections by thread: each request would leave one open.
+            django.connections.close_all()
 
     def attributes_of(self, name: str) -> CookieAttributes | None:
         """Return the attributes of a cookie that the app sets as well, to be compared; or None."""

@@ -157,9 +157,7 @@ class CookieSession(SessionAdapter):
             self._probe.bind(call_app)
             self.suspends = is_async(call_app)
         elif self._ask is not None:
-            # A guess at the function: the interfaces' own is a method of an object with the app.
-            app = getattr(getattr(call_app, "__self__", None), "app", None)
-            self._ask = in_app_context(self._ask, app)
+            self._ask = in_app_context(self._ask, call_app)
 
     def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
         values = self._values(request)

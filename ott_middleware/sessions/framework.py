@@ -14,7 +14,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict, TypeVar
 
 from ..concurrency import Waiting, blocks, is_async, on_loop
 from ..errors import ConfigurationError, NoAccount, full_name
@@ -33,6 +33,7 @@ logger = logging.getLogger("ott_middleware")
 
 Match = str | Callable[[UserSession], Any]
 Mode = Literal["share", "fork"]
+_T = TypeVar("_T")
 
 
 class FrameworkOptions(TypedDict, total=False):
@@ -157,10 +158,17 @@ class FrameworkSession(SessionAdapter):
         """
         raise TypeError(f"{type(self).__name__} must define begin()")
 
-    def local_context(self, *, waits: bool) -> AbstractContextManager[Any]:
-        """Return the context of this site's app in which `match` finds a user.
+    def run_locally(self, function: Callable[[], _T]) -> _T:
+        """Call a function that finds a user of this site, as a view of the app would call it.
 
-        :param waits: whether `match` is async: the context must not block then. Default: none.
+        Default: directly.
+        """
+        return function()
+
+    def local_context(self) -> AbstractContextManager[Any]:
+        """Return a context of this site's app for an async `match`; it must not block.
+
+        Default: none.
         """
         return nullcontext()
 
@@ -181,18 +189,21 @@ class FrameworkSession(SessionAdapter):
         session, found, is_own = self._look_up(session)
         if is_own or found is None:
             return found
-        arrived = UserSession.of(session)
-        with self.local_context(waits=False):
+        arrived, there = UserSession.of(session), found
+
+        def find() -> Session:
             with naming("match=", arrived.hint):
                 person = self._match_user(arrived)
-            return self._to_local(session, found, person, arrived.hint())
+            return self._to_local(session, there, person, arrived.hint())
+
+        return self.run_locally(find)
 
     async def _resolve_async(self, session: Session) -> Session | None:
         session, found, is_own = await on_loop(self._look_up)(session)
         if is_own or found is None:
             return found  # type: ignore[no-any-return]  # of `_look_up`
         arrived = UserSession.of(session)
-        with self.local_context(waits=True), naming("match=", arrived.hint):
+        with self.local_context(), naming("match=", arrived.hint):
             person = await self._match_user(arrived)
         return await on_loop(self._to_local)(session, found, person, arrived.hint())  # type: ignore[no-any-return]  # the same
 

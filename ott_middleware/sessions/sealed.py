@@ -27,7 +27,17 @@ from ..http.cookies import (
 )
 from ..http.encoding import to_json
 from ..http.messages import Request
-from .base import Session, SignInAdapter, UserSession, copy_as, exposed_of, names_of, session_id
+from .app_context import in_app_context
+from .base import (
+    CallApp,
+    Session,
+    SignInAdapter,
+    UserSession,
+    copy_as,
+    exposed_of,
+    names_of,
+    session_id,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -144,6 +154,10 @@ class SealedSession(SignInAdapter):
             self.resolve = self._resolve_async  # type: ignore[assignment]  # sync or async
         elif callable(match) and blocks(match):
             self.resolve = Waiting(self.resolve)  # type: ignore[method-assign]  # the same, marked
+
+    def bind(self, call_app: CallApp) -> None:
+        if self._match is not None:
+            self._match = in_app_context(self._match, call_app)
 
     def current(self, request: Request) -> Session | None:
         found: Session | None = None

@@ -14,7 +14,8 @@ import quart
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.test import Client, TestResponse
 
-from ott_middleware import CookieSession, FlaskSession, OTTMiddleware
+from ott_middleware import CookieSession, FlaskSession, OTTMiddleware, SealedSession
+from ott_middleware.interfaces.wsgi_probe import WSGIProbe
 from ott_middleware.sessions.app_context import in_app_context
 from ott_middleware.sessions.base import UserSession
 from ott_middleware.sessions.lifetime import END_KEY
@@ -400,6 +401,32 @@ class TestMatch:
         assert found.user_id == "70"
 
 
+def calling(app: Any) -> Any:
+    """What `bind` gets for a wrapped app."""
+    return WSGIProbe(app).call_app
+
+
+class TestSealedSession:
+    @pytest.mark.parametrize("waits", [False, True])
+    def test_match_has_the_apps_context(self, waits: bool) -> None:
+        def match(session: UserSession) -> Any:
+            return {"id": f"{session.user_id} of {flask.current_app.name}"}
+
+        async def match_async(session: UserSession) -> Any:
+            await asyncio.sleep(0)
+            return match(session)
+
+        source = Site(make_app())
+        source.ask("/in/7")
+        exposed = source.adapter.expose(source.wrapped._services.tokens.verify(source.token()))
+        adapter = SealedSession("another " * 4, match=match_async if waits else match)
+        OTTMiddleware(make_app(), session=adapter)
+        found: Any = adapter.resolve(exposed)
+        if asyncio.iscoroutine(found):
+            found = asyncio.run(found)
+        assert found.user_id == "7 of shop"
+
+
 class TestValidate:
     @pytest.mark.parametrize("wrap", ["app", "wsgi_app"])
     @pytest.mark.parametrize("waits", [False, True])
@@ -426,15 +453,16 @@ class TestValidate:
         app = make_app()
         with app.app_context():
             flask.g.found = "kept"
-            assert in_app_context(lambda: flask.g.found, app)() == "kept"
+            assert in_app_context(lambda: flask.g.found, calling(app))() == "kept"
 
     def test_whether_it_blocks_is_kept(self) -> None:
         def quick(values: Any) -> None: ...
 
         quick.blocks = False  # type: ignore[attr-defined]  # a function's own word
-        wrapped: Any = in_app_context(quick, make_app())
+        wrapped: Any = in_app_context(quick, calling(make_app()))
         assert wrapped.blocks is False
-        assert in_app_context(quick, object()) is quick
+        assert in_app_context(quick, calling(object())) is quick
+        assert in_app_context(quick, print) is quick
 
     def test_quart(self) -> None:
         app = quart.Quart("shop")
@@ -442,5 +470,5 @@ class TestValidate:
         async def look_up(values: Any) -> Any:
             return {"user_id": quart.current_app.name}
 
-        assert asyncio.run(in_app_context(look_up, app)({})) == {"user_id": "shop"}
-        assert in_app_context(len, app) is len
+        assert asyncio.run(in_app_context(look_up, calling(app))({})) == {"user_id": "shop"}
+        assert in_app_context(len, calling(app)) is len

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import functools
 import re
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -532,6 +533,39 @@ def test_other_peoples_failures_are_named_by_their_type_alone(error: Exception) 
             drive(failure)
         assert re.fullmatch(rf"{text} at test_concurrency\.py:\d+", str(caught.value))
         assert caught.value.__cause__ is error
+
+
+class Sniffio:
+    """Stands for the module, which is there wherever trio runs."""
+
+    class AsyncLibraryNotFoundError(RuntimeError): ...
+
+    def __init__(self, library: str | None) -> None:
+        self.library = library
+
+    def current_async_library(self) -> str:
+        if self.library is None:
+            raise self.AsyncLibraryNotFoundError
+        return self.library
+
+
+@pytest.mark.parametrize(
+    ("library", "error", "said"),
+    [
+        ("trio", RuntimeError("no running event loop"), True),
+        ("trio", RuntimeError("secret"), False),
+        (None, RuntimeError("no running event loop"), False),
+    ],
+)
+def test_missing_asyncio_is_named(
+    monkeypatch: pytest.MonkeyPatch, library: str | None, error: Exception, said: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "sniffio", Sniffio(library))  # type: ignore[arg-type]  # no module
+    for failure in (call_backend(gives(error)), call_hook("hook", gives(error))):
+        with pytest.raises((BackendUnavailable, SessionUnavailable)) as caught:
+            drive(failure)
+        assert ("needs asyncio, and this server runs trio" in str(caught.value)) is said
+        assert "secret" not in str(caught.value)
 
 
 def test_errors_with_an_answer_of_their_own_are_passed_on() -> None:

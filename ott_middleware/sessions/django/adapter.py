@@ -3,13 +3,15 @@
 The engine of `SESSION_ENGINE` loads the session, `django.contrib.auth.get_user` returns its user
 (by the backend of the sign-in, `is_active`, and the hash that changes with the password), `login`
 creates a new session.
+
+One module, though it is long: of a session's way each step relies on the one before.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,10 +27,11 @@ from ...http.messages import Request
 from ..base import CallApp, Session
 from ..framework import FrameworkSession, Match, Mode, earlier, exposed_of, session_id
 from ..hosts import django_hosts, exact_hosts
+from .chain import Chain, Responded
 from .ends import keep_ends, now
 from .project import check_apps, check_layers, check_options, cookie_attributes, engine
 from .request import begin_session, cookies_of, renew_forms
-from .store import database, end_of, is_key, is_self_contained, limit, reading
+from .store import database, end_of, is_in_view, is_key, is_self_contained, limit, reading
 from .user import SignedIn, as_json, described, id_of, user_by_field, user_by_id, user_of
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ott_middleware")
 
 _S = TypeVar("_S", bound=Session)
+_T = TypeVar("_T")
 
 
 class DjangoSession(FrameworkSession):
@@ -104,6 +108,8 @@ class DjangoSession(FrameworkSession):
             self._store, mode, self._data, same_store=same_store, auth_backend=auth_backend
         )
         self.bounds_app = keep_ends(self._store)
+        # Only the wrapped project's middleware is that of the current request.
+        self._chain: Chain | None = None
         self._same_store = same_store
         self._auth_backend = auth_backend
         self.attributes = cookie_attributes(cookie)
@@ -123,6 +129,7 @@ class DjangoSession(FrameworkSession):
 
     def bind(self, call_app: CallApp) -> None:
         check_apps(self._match)
+        self._chain = Chain.of_project()
         if not self.bounds_app:
             logger.warning(
                 "%s: the app may see sessions that a handoff created after they have ended: "
@@ -143,8 +150,32 @@ class DjangoSession(FrameworkSession):
         key = cookies_of(request).get(self.cookie_names[0], "")
         if not is_key(self._store, key):
             return None
+        try:
+            return self._ask(request, lambda: self._load(key), must_serve=not request.links)
+        except Responded:
+            logger.debug(
+                "DjangoSession: a middleware of the project responded to the request, which counts "
+                "as signed out: let the middleware pass a request whose session is good"
+            )
+            return None
+
+    def _ask(
+        self, request: Request | None, function: Callable[[], _T], *, must_serve: bool = False
+    ) -> _T:
+        """Call a function that asks the database, inside the project's middleware.
+
+        :param request: the current one, with the cookies that the question is about.
+        """
         with database(request):
-            return self._load(key)
+            if self._chain is None or request is None or is_in_view(request):
+                return function()
+            session = reading(self._store, cookies_of(request).get(self.cookie_names[0]) or None)
+            return self._chain.ask(request, session, function, must_serve=must_serve)
+
+    def _current_with(self, key: str | None) -> Request | None:
+        """Return the current request, with another session's key or none."""
+        request = current_request()
+        return request and request.with_cookies({self.cookie_names[0]: key})
 
     def expose(self, session: Session) -> Session:
         exposed = super().expose(replace(session, token=""))
@@ -179,14 +210,10 @@ class DjangoSession(FrameworkSession):
             return super().resolve(session)
 
     def alive(self, session: Session) -> Session | None:
-        with database(current_request()):
-            if not self._same_store:
-                user = user_of(SignedIn.of(session).values)
-                if user is None:
-                    return None
-                fields = {**(session.user or {}), **described(user, self._exposed)}
-                return self._cap_lifetime(replace(session, token="", user=fields))
-            found = self._load(session.token)
+        request = self._current_with(session.token)
+        if not self._same_store:
+            return self._ask(request, lambda: self._alive_without_store(session))
+        found = self._ask(request, lambda: self._load(session.token))
         # Another user may have signed in under the same key meanwhile.
         if found is None or found.user_id != session.user_id:
             return None
@@ -195,19 +222,32 @@ class DjangoSession(FrameworkSession):
         found = replace(found, expires_at=earlier(found.expires_at, session.expires_at))
         return found if self.mode == "share" else self._cap_lifetime(replace(found, token=""))
 
+    def _alive_without_store(self, session: Session) -> Session | None:
+        user = user_of(SignedIn.of(session).values)
+        if user is None:
+            return None
+        fields = {**(session.user or {}), **described(user, self._exposed)}
+        return self._cap_lifetime(replace(session, token="", user=fields))
+
+    def run_locally(self, function: Callable[[], _T]) -> _T:
+        # Attack: the session that the visitor had may be an attacker's, and choose what is asked.
+        return self._ask(self._current_with(None), function)
+
     def known(self, session: Session, person: Any) -> Session | None:
-        with database(current_request()):
-            if self._match == "id":
-                return self._to_local_user(session, person)
-            user = user_by_field(self._match, person) if isinstance(self._match, str) else person
-            if user is None:
-                return None
-            if not isinstance(user, get_user_model()) or user.pk is None:
-                raise WrongResult(
-                    "match= returned no saved user of this project, and not None: return a user of "
-                    "this site's table, or None"
-                )
-            return self._to_local_user(session, id_of(user))
+        return self.run_locally(lambda: self._known(session, person))
+
+    def _known(self, session: Session, person: Any) -> Session | None:
+        if self._match == "id":
+            return self._to_local_user(session, person)
+        user = user_by_field(self._match, person) if isinstance(self._match, str) else person
+        if user is None:
+            return None
+        if not isinstance(user, get_user_model()) or user.pk is None:
+            raise WrongResult(
+                "match= returned no saved user of this project, and not None: return a user of "
+                "this site's table, or None"
+            )
+        return self._to_local_user(session, id_of(user))
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
         cookie = self._cookie(session.token, session)
@@ -216,23 +256,26 @@ class DjangoSession(FrameworkSession):
         return [cookie, *renew_forms(request)]
 
     def begin(self, session: Session, request: Request) -> list[Cookie]:
-        with database(request):
-            own: SignedIn | None
-            if isinstance(session, SignedIn):
-                own = session
-            else:  # a token service of the site's owner brought it
-                own = self._to_local_user(session, session.user_id)
-            user = None if own is None else user_of(own.values)
-            if own is None or user is None:
-                raise SessionNotFound  # the user was deactivated at this very moment
-            own = self._cap_lifetime(own)
-            end = own.expires_at
-            if end is None or end - now() < timedelta(seconds=1):
-                raise SessionExpired  # no cookie and no cache keeps less than a second
-            # A new one: the key of the visitor's own session may be known to an attacker.
-            store = self._store()
-            limit(store, end, persistent=own.persistent)
-            others = begin_session(request, user, store, backend=own.backend, data=own.data)
+        alone = request.with_cookies({self.cookie_names[0]: None})
+        return self._ask(alone, lambda: self._begin(session, request))
+
+    def _begin(self, session: Session, request: Request) -> list[Cookie]:
+        own: SignedIn | None
+        if isinstance(session, SignedIn):
+            own = session
+        else:  # a token service of the site's owner brought it
+            own = self._to_local_user(session, session.user_id)
+        user = None if own is None else user_of(own.values)
+        if own is None or user is None:
+            raise SessionNotFound  # the user was deactivated at this very moment
+        own = self._cap_lifetime(own)
+        end = own.expires_at
+        if end is None or end - now() < timedelta(seconds=1):
+            raise SessionExpired  # no cookie and no cache keeps less than a second
+        # A new one: the key of the visitor's own session may be known to an attacker.
+        store = self._store()
+        limit(store, end, persistent=own.persistent)
+        others = begin_session(request, user, store, backend=own.backend, data=own.data)
         return [self._cookie(store.session_key, own), *others]
 
     def _load(self, key: str) -> SignedIn | None:

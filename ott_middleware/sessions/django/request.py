@@ -67,7 +67,7 @@ def begin_session(
     :param backend: the authentication backend that knows the user.
     :param data: further values of the session.
     """
-    inner, response = _django_request(request), HttpResponse()
+    inner, response = django_request(request), HttpResponse()
     inner.session = store
     # Receivers of `user_logged_in` may leave messages.
     messages = apps.is_installed("django.contrib.messages")
@@ -89,7 +89,7 @@ def renew_forms(request: Request) -> list[Cookie]:
     return _cookies_set_by(response)
 
 
-def _django_request(request: Request) -> Any:
+def django_request(request: Request) -> Any:
     """Return what Django's handler would make of a request, its body left unread."""
     from django.contrib.auth.models import AnonymousUser  # needs the apps to be loaded
 
@@ -99,7 +99,7 @@ def _django_request(request: Request) -> Any:
     # takes Django's parsers seconds. There is no body here, so it needs no type; the cookies are
     # parsed in linear time, and only for a receiver of a signal that asks for them.
     if "REQUEST_METHOD" in carrier:
-        carrier["wsgi.url_scheme"] = request.scheme
+        carrier.update({"wsgi.url_scheme": request.scheme, "REQUEST_METHOD": request.method})
         carrier.update({"wsgi.input": BytesIO(), "CONTENT_LENGTH": "0", "CONTENT_TYPE": ""})
         inner = WSGIRequest(carrier)
     elif "headers" in carrier:

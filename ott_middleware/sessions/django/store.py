@@ -52,12 +52,18 @@ def is_key(store: Any, key: str) -> bool:
     return set(key) <= set(VALID_KEY_CHARS)
 
 
-def reading(store: Any, key: str) -> Any:
+def reading(store: Any, key: str | None) -> Any:
     """Return a session that is only to be read."""
     session = store(key)
-    # Engines replace what has expired by a new, empty session. A look leaves no trace.
-    session.create = session.delete = lambda *_: None
+    # Engines replace what has expired by a new, empty session. A look leaves no trace, nor does a
+    # middleware of the project that looks along.
+    session.create = session.delete = session.save = lambda *_, **__: None
+    session.acreate = session.adelete = session.asave = _do_nothing
     return session
+
+
+async def _do_nothing(*_: Any, **__: Any) -> None:
+    pass
 
 
 def end_of(session: Any) -> datetime | None:
@@ -129,6 +135,13 @@ def limit(session: Any, until: datetime, *, persistent: bool) -> None:
     # By Django's own means as well: they hold in processes that do not have this package.
     moment = until if settings.USE_TZ else make_naive(until, get_default_timezone())
     session.set_expiry(moment if persistent else 0)
+
+
+def is_in_view(request: Request) -> bool:
+    """Whether the project's own middleware is at work around the question: a view asks it."""
+    handle = handle_in(request.carrier)
+    # Once the response has begun, the middleware has done its work.
+    return handle is not None and not getattr(handle, "_closed", False)
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import flask
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from .login import FlaskLogin
 
 logger = logging.getLogger("ott_middleware")
+
+T = TypeVar("T")
 
 _LOGIN_MANAGER = "flask_login.login_manager.LoginManager"
 
@@ -203,8 +205,8 @@ class FlaskSession(MappedSession):
             return self._current(request, cookie, remember, remembered)
         except Responded:
             logger.debug(
-                "FlaskSession: a before_request function of the app responded to the request: it "
-                "counts as signed out"
+                "FlaskSession: a before_request function of the app responded to the request, "
+                "which counts as signed out: let the function pass a request whose session is good"
             )
             return None
 
@@ -295,10 +297,13 @@ class FlaskSession(MappedSession):
         with self._open_other({}):
             return login.person_from_match(person)
 
-    def local_context(self, *, waits: bool) -> AbstractContextManager[Any]:
-        if has_view(self.app):
-            return nullcontext()
-        return self.app.app_context() if waits else self._open_other({})
+    def run_locally(self, function: Callable[[], T]) -> T:
+        # With the view's own context, if a view is being run.
+        with nullcontext() if has_view(self.app) else self._open_other({}):
+            return function()
+
+    def local_context(self) -> AbstractContextManager[Any]:
+        return nullcontext() if has_view(self.app) else self.app.app_context()
 
     def _open_other(self, cookies: Mapping[str, str]) -> AbstractContextManager[Opened]:
         # The current request is one to the wrapped app: an adapter of a source has another app.
