@@ -60,11 +60,9 @@ class Reason:
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9!#$&+./_-]{0,63}")
 
 
-def quote(text: str | None) -> str:
+def quote(text: str) -> str:
     """Return a client's word (a method, a media type) as a reason may show it.
 
     What is no plain word is not shown: a client could write lines of its own into the log.
     """
-    if text is None:
-        return "none"
     return repr(text) if _PLAIN.fullmatch(text) else "another text"

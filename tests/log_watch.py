@@ -7,6 +7,7 @@ level, holds a token, a cookie's value, a secret or an e-mail address.
 from __future__ import annotations
 
 import contextvars
+import functools
 import logging
 import re
 from collections.abc import Iterator
@@ -76,6 +77,7 @@ def _watch_flow() -> None:
     decide, build = Flow.decide, OneTimeTokens.__init__
     generate, establish = OneTimeTokens._generate, SessionGuard.establish
 
+    @functools.wraps(decide)
     async def watched_decide(self: Flow, request: Request, read: Any, handle: Any) -> Any:
         if not watches:
             return await decide(self, request, read, handle)
@@ -96,18 +98,21 @@ def _watch_flow() -> None:
             watch.silent.append(f"{request.method} {request.path}: {what}")
         return outcome
 
+    @functools.wraps(generate)
     async def watched_generate(self: OneTimeTokens, *args: Any) -> str:
         token = await generate(self, *args)
         if watches:
             watches[-1].keep(token)
         return token
 
+    @functools.wraps(establish)
     async def watched_establish(self: SessionGuard, *args: Any) -> Any:
         cookies = await establish(self, *args)
         if watches:
             watches[-1].keep(*(cookie.value for cookie in cookies))
         return cookies
 
+    @functools.wraps(build)
     def watched_build(self: OneTimeTokens, *args: Any, **keywords: Any) -> None:
         build(self, *args, **keywords)
         if watches:

@@ -33,6 +33,7 @@ from harness import (
 
 import ott_middleware
 from ott_middleware import MemoryBackend, SealedSession
+from ott_middleware import events as events_module
 from ott_middleware.errors import ConfigurationError
 from ott_middleware.events import Event, Events
 
@@ -342,6 +343,15 @@ def test_forked_child_has_a_thread_of_its_own() -> None:
     events._worker._changed.release()
     assert os.waitpid(pid, 0)[1] == 0
     assert found == ["revoked"]
+
+
+def test_exit_waits_for_all_workers() -> None:
+    found: list[str] = []
+    kept = Events(lambda event: found.append(event.kind), lambda: NOW, None)
+    kept.send("generated")
+    events_module._flush_all()
+    assert found == ["generated"]
+    assert kept.dropped == 0
 
 
 PROGRAM = """

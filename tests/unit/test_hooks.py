@@ -61,6 +61,18 @@ class TestDescribeFailure:
         line = line_of(lambda: {}[self.data[key]])
         assert re.fullmatch(rf"match= raised KeyError at {HERE}", line)
 
+    def test_key_that_is_spelled_out_far_away(self) -> None:
+        def first(key: str) -> Any:
+            return second(key)
+
+        def second(key: str) -> Any:
+            return third(key)
+
+        def third(key: str) -> Any:
+            return {}[key]
+
+        assert re.fullmatch(rf"match= raised KeyError at {HERE}", line_of(lambda: first("far")))
+
     def test_key_that_is_spelled_out_and_no_name(self) -> None:
         def fail() -> None:
             raise KeyError("ada@club.example")
