@@ -171,6 +171,8 @@ class SessionGuard:
         cookies = await call_hook(f"{self._name}.establish", self._cookies(session, request))
         # An adapter may keep the value out of `token`, and set the session's id as the cookie.
         self.check_id(session, [cookie.value for cookie in cookies], "establish")
+        # The adapter and the app keep their users in one place: a link has brought one here.
+        self._knows_users = True
         return cookies
 
     async def _cookies(self, session: Session, request: Request) -> tuple[Cookie, ...]:

@@ -26,7 +26,14 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 
-from ott_middleware import CookieSession, FlaskSession, OTTMiddleware, StarletteSession, get_handle
+from ott_middleware import (
+    CookieSession,
+    FlaskSession,
+    MemoryBackend,
+    OTTMiddleware,
+    StarletteSession,
+    get_handle,
+)
 from ott_middleware.errors import Unauthorized
 from ott_middleware.sessions.dict_session import USER_KEYS
 
@@ -234,6 +241,19 @@ class TestCookies:
         assert "CookieSession: no user was found" in message
         assert "it has no cookie 'sid'" in message
         assert "has the cookies 'sessionid'." in message
+
+    def test_site_where_a_link_has_signed_in_is_silent(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The visitor has signed out since, and keeps other cookies of the app."""
+        backend = MemoryBackend(clock=world.clock)
+        source = world.serve(session=CookieSession("sid"), backend=backend)
+        target: Site = world.serve(session=CookieSession("sid"), backend=backend)
+        token = source.generate({"cookie": "sid=s3cret"}).json()["token"]
+        assert target.open(f"/?ott={token}").status == 303
+        caplog.clear()
+        assert target.generate({"cookie": "trac_session=1"}).status == 401
+        assert warnings_of(caplog) == []
 
     def test_adapter_of_a_user_says_nothing(
         self, world: World, caplog: pytest.LogCaptureFixture

@@ -93,7 +93,8 @@ class Visit:
 
     def link(self) -> str:
         """The last link with a token that was opened."""
-        return [url for url, _ in self.answers if "ott=" in url][-1]
+        opened = [url for url, _ in self.answers if "ott=" in url]
+        return [url for url in opened if "ott_seen=" not in url][-1]
 
     def follow(self, url: str, until: str) -> None:
         """Go where the page that is shown sends the browser."""
