@@ -13,6 +13,8 @@ is *bound* once, when the app is wrapped, so that awaiting it does what the inte
 
 A function that is cancelled in a thread still runs to its end. A `take` that was cancelled has
 taken the token: nothing here puts a token back.
+
+One module, though it is long: whatever knows both sync and async stands here.
 """
 
 from __future__ import annotations

@@ -94,7 +94,8 @@ class OptionValues(TokenOptionValues, total=False):
     listed. Default: `()`."""
 
     public_origin: str | Iterable[str] | None
-    """This site's own origin as browsers see it, for example `"https://app.example.com"`, or a list
+    """This site's own origin as browsers see it, for example `"https://app.example.com"` (or
+    `"https://bücher.example"`: options take international names as they are), or a list
     of all its origins: then the one that the `Host` header of the request names counts. A token
     that is bound to an origin can only be redeemed at a site that is configured with that origin.
     Default: `None`, the exact host names that the framework is configured with, and any host name
@@ -130,6 +131,8 @@ class OptionValues(TokenOptionValues, total=False):
     the built-in pages."""
 
 
+# Targets that were warned of in this process.
+_warned_of_cookies: list[str] = []
 _TOKEN_OPTIONS = frozenset(f.name for f in dataclasses.fields(TokenOptions))
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 # `audience` is refused: the generate path has a parameter of that name. It would be cut out as the
@@ -249,6 +252,10 @@ class Options:
                     f"handoff_targets: {target.origin} is in public_origin too; leave it out here, "
                     "since this site's own origins may always be linked to"
                 )
+        for target in self.targets:
+            # `public_origin` and a target with one host are two ports, or two schemes, of it.
+            if target.origin.exact and target.origin.host in {own.host for own in self.own}:
+                warn_of_shared_cookies(str(target.origin))
         shared = [
             str(target.origin)
             for target in self.targets
@@ -261,6 +268,20 @@ class Options:
                 "two",
                 ", ".join(shared),
             )
+
+
+def warn_of_shared_cookies(target: str) -> None:
+    """Warn, once a process, of a handoff target on the host of this site."""
+    if _warned_of_cookies:
+        return
+    _warned_of_cookies.append(target)
+    logger.warning(
+        "handoff_targets: %s has the host name of this site, and browsers send cookies to all "
+        "ports of a host: the two sites overwrite each other's cookies of one name, so that a "
+        "sign-in at one ends the session at the other. Give one of them another host name "
+        "(localhost and 127.0.0.1 are two), or its session cookie another name.",
+        target,
+    )
 
 
 def _parse_session(session: object) -> SessionAdapter:

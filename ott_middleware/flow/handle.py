@@ -1,6 +1,7 @@
 """The handle of a request: how the app reads the session, makes links, and signs users in or out.
 
-An app finds the handle of its request with `get_handle`.
+An app finds the handle of its request with `get_handle`. This module is longer than 300 lines since
+the docstrings of its methods are the documentation page.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ..context import using_request
 from ..errors import Unauthorized
 from ..http.messages import Request
 from ..http.urls import add_parameter
+from ..not_awaited import must_be_awaited
 from ..sessions.base import Session
 from .services import Services, is_gone
 
@@ -66,6 +68,7 @@ class Handle:
             self._session: Session | None = self.services.guard.current_now(request)
         return self._session
 
+    @must_be_awaited
     async def asession(self) -> Session | None:
         """`session`, awaited."""
         try:
@@ -130,6 +133,7 @@ class Handle:
         refuse_on_loop("generate")
         return self._generate("generate", session, expires_in, audience, channel)
 
+    @must_be_awaited
     async def agenerate(
         self,
         session: Session | None = None,
@@ -211,10 +215,11 @@ class Handle:
         :raises RuntimeError: an event loop runs in this thread: use `await alink()`.
         """
         refuse_on_loop("link")
-        target = self.services.site.link_target(url, self.request, audience)
+        url, target = self.services.site.link_target(url, self.request, audience)
         token = self._generate("link", session, expires_in, str(target), channel)
         return self._add_token(url, token)
 
+    @must_be_awaited
     async def alink(
         self,
         url: str,
@@ -225,7 +230,7 @@ class Handle:
         channel: str = "handoff",
     ) -> str:
         """`link`, awaited."""
-        target = self.services.site.link_target(url, self.request, audience)
+        url, target = self.services.site.link_target(url, self.request, audience)
         token = await self.agenerate(
             session, expires_in=expires_in, audience=str(target), channel=channel
         )

@@ -17,15 +17,20 @@ from typing import Any
 
 from ..errors import ConfigurationError, InvalidTarget, SessionUnavailable
 from ..hooks import hook_failed
+from ..http.idn import encode_host
 from ..http.messages import Request
 from ..http.origins import Origin, SeenOrigin, is_loopback, origin_of_host, own_origin
 from ..http.urls import cut, spellings_of
-from ..options import Options
+from ..options import Options, warn_of_shared_cookies
 from ..sessions.hosts import exact_hosts, hosts_of
 
 logger = logging.getLogger("ott_middleware")
 
 _AUDIENCE = "audience"
+_NO_URL = (
+    "not an absolute URL: a link needs the scheme and the host of the site that it leads to; pass "
+    "one like 'https://b.example/welcome'"
+)
 _names_audience = re.compile(spellings_of(_AUDIENCE)).search
 # An origin has at most 253 characters of host; with this much beside it a query is no accident.
 _MAX_QUERY = 4096
@@ -143,8 +148,10 @@ class OwnSite:
             and self._is_named(origin)
         )
 
-    def link_target(self, url: str, request: Request, audience: str | None = None) -> Origin:
-        """Return the origin of a URL that may be linked to.
+    def link_target(
+        self, url: object, request: Request, audience: str | None = None
+    ) -> tuple[str, Origin]:
+        """Return a URL that may be linked to, with its host name in ASCII, and its origin.
 
         :param audience: the origin that the app wants the token to be bound to, if it names one.
         :raises InvalidTarget: no absolute URL; neither a target nor this site's own; or the
@@ -153,11 +160,10 @@ class OwnSite:
         """
         if self._query_param is None:
             raise ConfigurationError("query_param: is None, which turns links off")
-        # Browsers drop tabs and newlines and read a backslash as a slash: such a URL could point
-        # to another host, or to another path, than the one that is checked here.
-        origin = Origin.of_url(url) if url.isprintable() and "\\" not in url else None
+        url = _absolute_url(url)
+        origin = Origin.of_url(url)
         if origin is None:
-            raise InvalidTarget("not an absolute URL: pass one like 'https://b.example/welcome'")
+            raise InvalidTarget(_NO_URL)
         # A link is as good as a password to the site that it points to.
         allowed = any(target.allows(origin, url) for target in self._targets)
         if not (allowed or self.is_own(origin, request)):
@@ -165,13 +171,15 @@ class OwnSite:
                 f"{origin}: name it (and where there is a path prefix, that path) in "
                 "handoff_targets, or in public_origin if it is this site's own"
             )
+        if allowed:
+            self._warn_of_shared_cookies(origin, request)
         # Attack: a token that is bound to another site than the one that it is sent to leaks to the
         # first and is good at the second. A link is bound to the origin that it points to.
-        if audience is not None and Origin.parse(audience) != origin:
+        if audience is not None and Origin.parse(encode_host(audience)) != origin:
             raise InvalidTarget(
                 f"audience: {audience!r} is not the origin of the URL, {origin}; leave it out"
             )
-        return origin
+        return url, origin
 
     def named_audience(self, request: Request) -> str | None:
         """Return the origin that a generate request wants its token to be bound to, or None.
@@ -184,7 +192,7 @@ class OwnSite:
             return None
         # Refused, never ignored: a token that was meant to be bound would be bound to nothing.
         values = cut(request.query, _AUDIENCE)[1] if len(request.query) <= _MAX_QUERY else ()
-        origins = {Origin.parse(value) for value in values}
+        origins = {Origin.parse(encode_host(_utf8(value))) for value in values}
         origin = origins.pop() if len(origins) == 1 else None
         if origin is None or not (origin in self._target_origins or self.is_own(origin, request)):
             raise InvalidTarget(
@@ -192,7 +200,15 @@ class OwnSite:
                 if origin is None
                 else f"audience: {origin} is neither in handoff_targets nor this site's own"
             )
+        if origin in self._target_origins:
+            self._warn_of_shared_cookies(origin, request)
         return str(origin)
+
+    def _warn_of_shared_cookies(self, target: Origin, request: Request) -> None:
+        """Warn, once a process, of a token for another site on the host of this one."""
+        own = self.same_origin(request)
+        if own is not None and own.host == target.host and not own.covers(target):
+            warn_of_shared_cookies(str(target))
 
     def warn_of_set_up(self, bound_to: Origin, own: str | None) -> None:
         """Warn, once a process, where the set-up may be why a bound token was refused.
@@ -218,6 +234,25 @@ class OwnSite:
                 "of them, as browsers see them",
                 bound_to,
             )
+
+
+def _absolute_url(url: object) -> str:
+    """Return the URL that a link is to lead to, with its host name in ASCII.
+
+    :raises InvalidTarget: it is no text, or no absolute URL.
+    """
+    if not isinstance(url, str):
+        raise InvalidTarget(f"the URL is a {type(url).__name__}; pass a str: str(url), or await it")
+    # Browsers drop tabs and newlines and read a backslash as a slash: such a URL could point
+    # to another host, or to another path, than the one that is checked here.
+    if not url.isprintable() or "\\" in url:
+        raise InvalidTarget(_NO_URL)
+    # Checked in the form that the link has: what reads the link may encode the name otherwise.
+    return encode_host(url)
+
+
+def _utf8(value: str) -> str:
+    return value.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _warn_once(message: str, bound_to: Origin) -> None:

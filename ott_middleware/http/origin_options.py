@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ..errors import ConfigurationError
+from .idn import encode_host
 from .origins import Origin
 
 _T = TypeVar("_T")
@@ -38,10 +39,10 @@ def parse_public_origins(given: object) -> tuple[Origin, ...]:
 
 
 def _parse_public_origin(text: object) -> Origin:
-    origin = Origin.parse(text) if isinstance(text, str) else None
+    origin = Origin.parse(encode_host(text)) if isinstance(text, str) else None
     if origin is None or origin.scheme not in ("http", "https"):
         raise ConfigurationError(
             f"public_origin: {text!r}; use scheme and host, as 'https://app.example.com' "
-            "(an international name as 'xn--…')"
+            "(if it is an international name, as 'xn--…')"
         )
     return origin

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigurationError, InvalidOrigin, MissingOrNullOrigin
 from ..reasons import quote
+from .idn import encode_host
 from .messages import Request
 from .urls import _AUTHORITY, resolved_path
 
@@ -125,9 +126,11 @@ class OriginPattern:
             return ConfigurationError(f"{option}: {text!r} is not an origin; {cure}")
 
         example = "write one like 'https://app.example.com', without a path"
+        if not str(text).isascii():
+            example += " (this international name as 'xn--…')"
         if not isinstance(text, str):
             raise refuse(example)
-        plain = text
+        plain = encode_host(text)
         if any_port := plain.endswith(":*"):
             plain = plain[:-2]
         scheme, mark, host = plain.partition("://")

@@ -4,6 +4,8 @@ A session of a framework leaves as a portable one: the user's id, the fields of 
 `expose` names, the values of the session that `data` names. The cookie's value goes along sealed
 under the site's own secret, so that only a site with the same secret can use it. Any other site
 maps the user of the source site to a local user by `match`.
+
+One module, though it is long: the steps from one site's session to another's are one argument.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import re
 import secrets as randomness
 from collections.abc import Callable, Iterable, Mapping
@@ -40,6 +41,8 @@ from .base import (
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+logger = logging.getLogger("ott_middleware")
 
 # RFC 6265 section 6.1: what a browser must store is 4096 bytes for name, value and attributes.
 _MAX_COOKIE = 4096
@@ -111,6 +114,14 @@ class SealedSession(SignInAdapter):
         ):
             raise ConfigurationError(
                 f"lifetime: {lifetime!r}; use seconds or a timedelta, from 1 s"
+            )
+        if seconds < 60 and not isinstance(lifetime, timedelta):
+            logger.warning(
+                "lifetime: %r is a number of seconds: users are signed out after that time. If "
+                "that is what you mean, write timedelta(seconds=%r); for days timedelta(days=%r)",
+                lifetime,
+                lifetime,
+                lifetime,
             )
         if remote_user is not None and (not callable(remote_user) or is_async(remote_user)):
             raise ConfigurationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from ..errors import ConfigurationError
 from ..http.messages import Request
 from ..sessions.base import Session
 from .names import hash_token
+
+logger = logging.getLogger("ott_middleware")
 
 Hasher = Callable[[str], "str | Awaitable[str]"]
 StoreToken = Literal["plain", "hashed"] | Hasher | Mapping[str, Any]
@@ -48,7 +51,8 @@ class TokenOptionValues(TypedDict, total=False):
     session ids and user ids. Default: `None`."""
 
     expires_in: float | timedelta
-    """Minutes until a token expires, or a `timedelta`. Default: `3`."""
+    """Minutes until a token expires, or a `timedelta`. Numbers over 60 or below 1 cause a warning;
+    a `timedelta` does not. Default: `3`."""
 
     generate_token: GenerateToken | None
     """A function `(session, context) -> str`, sync or async, that makes a token of 1 to 512
@@ -82,6 +86,28 @@ def seconds_of(option: str, expires_in: object) -> float:
     if not 0 < seconds <= 100 * 366 * 86400:
         raise ConfigurationError(f"{option}: {expires_in!r}; use positive minutes, or a timedelta")
     return float(seconds)
+
+
+def warn_of_unit(expires_in: float | timedelta) -> None:
+    """Log a warning where a number of minutes was hardly meant to be one.
+
+    A `timedelta` names its unit, so that its length is what was meant.
+    """
+    if isinstance(expires_in, timedelta) or 1 <= expires_in <= 60:
+        return
+    if expires_in > 60:
+        failing = "all that time, a link is as good as a password"
+    else:
+        failing = "many visitors will be too late"
+    logger.warning(
+        "expires_in: %r is a number of minutes, so that tokens live for %s (h:mm:ss): %s. If that "
+        "is what you mean, write timedelta(minutes=%r); for seconds timedelta(seconds=%r)",
+        expires_in,
+        timedelta(minutes=expires_in),
+        failing,
+        expires_in,
+        expires_in,
+    )
 
 
 def hasher_of(store_token: object) -> Hasher | None:

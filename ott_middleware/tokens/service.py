@@ -44,6 +44,7 @@ from ..errors import (
 from ..hooks import naming
 from ..http.addresses import network_of
 from ..http.encoding import to_json
+from ..http.idn import encode_host
 from ..http.origins import NamedOrigin, Origin, SeenOrigin
 from ..sessions.base import (
     SECRET_LENGTH,
@@ -61,6 +62,7 @@ from .options import (
     TokenOptions,
     hasher_of,
     seconds_of,
+    warn_of_unit,
 )
 from .probe import SECONDS, Probe
 from .recent import expired_ago, recent
@@ -128,6 +130,7 @@ class OneTimeTokens:
             store_token=store_token,
             max_per_session=max_per_session,
         )
+        warn_of_unit(expires_in)
         self.backend = backend = backend_of(backend)
         # One clock both sets an expiry and decides whether it has passed.
         self.clock = clock or backend.clock
@@ -284,6 +287,7 @@ class OneTimeTokens:
         """Return what `generate` was asked for, checked."""
         if channel not in CHANNELS:
             raise ValueError(f"channel: {channel!r}; use one of {', '.join(CHANNELS)}")
+        audience = audience and encode_host(audience)
         if audience is not None and Origin.parse(audience) is None:
             raise ValueError(f"audience: {audience!r}; use an origin, as 'https://app.example.com'")
         lifetime = seconds_of(
@@ -501,7 +505,7 @@ def _check_audience(bound_to: Origin | None, audience: str | None) -> None:
     :raises InvalidToken: a server named its origin, and the token is bound to none.
     """
     if bound_to is not None:
-        here = Origin.parse(audience)
+        here = None if audience is None else Origin.parse(encode_host(audience))
         # A named or configured origin is compared to the letter. Only an origin that the app itself
         # saw as http may have been https for the browser, behind a TLS proxy.
         seen = isinstance(audience, SeenOrigin)

@@ -179,7 +179,7 @@ def test_server_down_and_up_again(server: Server, backend: RedisBackend, colour:
     colour.put(backend, "key")
     server.stop()
     for _ in range(3):
-        with pytest.raises(BackendUnavailable, match=r"^redis failed with ConnectionError$"):
+        with pytest.raises(BackendUnavailable, match=r"^redis failed with ConnectionError at "):
             colour.take(backend, "key")
     server.start()
     assert colour.take(backend, "key") is None
@@ -210,7 +210,7 @@ def test_slow_server_is_unavailable_in_time(
     colour.put(backend, "key")
     server.pause()
     began = time.monotonic()
-    with pytest.raises(BackendUnavailable, match=r"^redis failed with TimeoutError$"):
+    with pytest.raises(BackendUnavailable, match=r"^redis failed with TimeoutError at "):
         colour.take(backend, "key")
     assert 0.3 < time.monotonic() - began < 3
     server.resume()

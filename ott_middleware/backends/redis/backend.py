@@ -123,6 +123,8 @@ class RedisBackend(Backend):
         if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z0-9_.:/-]{1,64}", prefix):
             raise ConfigurationError(f"prefix: {prefix!r}; use 1 to 64 of A-Z a-z 0-9 - _ . : /")
         self.clock = clock
+        wires = (self._sync, self._async)
+        self._place = next(each.place for each in wires if each is not None)
         # In braces: a cluster keeps all keys with one such tag together, as scripts need them.
         self._prefix = f"{{{prefix}}}"
 
@@ -240,7 +242,7 @@ class RedisBackend(Backend):
         try:
             return await send(key, *command)
         except self._errors as error:
-            failure = wire.failure(error)
+            failure = wire.failure(error, self._place)
         raise failure  # outside, so that the driver's text does not go with it
 
     async def _send_now(self, key: bytes, *command: Any) -> Any:

@@ -28,7 +28,12 @@ logger = logging.getLogger("ott_middleware")
 
 
 class Wire(Protocol):
-    """Sends commands to a server."""
+    """Sends commands to a server.
+
+    :ivar place: where the server is, for messages.
+    """
+
+    place: str = "the server"
 
     def send(self, key: bytes, *command: Any) -> Any:
         """Send one command, once, where `key` lives; return the reply, undecoded."""
@@ -41,6 +46,8 @@ class Wire(Protocol):
 
 class AsyncWire(Protocol):
     """`Wire`, awaited."""
+
+    place: str = "the server"
 
     async def send(self, key: bytes, *command: Any) -> Any:
         """Send one command, once, where `key` lives; return the reply, undecoded."""
@@ -59,6 +66,7 @@ class PoolWire(Wire):
 
     def __init__(self, pool: Any, make: Callable[[], Any] | None = None) -> None:
         self._pool = pool
+        self.place = _place_of(pool)
         self._connection = _getter(pool)
         self._make = make
         renew_in_children(self)
@@ -124,6 +132,7 @@ class AsyncPoolWire(AsyncWire):
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
+        self.place = _place_of(pool)
         self._connection = _getter(pool)
         self._process = _OneProcess()
 
@@ -193,6 +202,8 @@ class LoopWire(AsyncWire):
 class ClusterWire(Wire):
     """Through the client of a cluster, which knows the nodes."""
 
+    place = "the cluster"
+
     def __init__(self, client: Any) -> None:
         self._client = client
 
@@ -203,6 +214,8 @@ class ClusterWire(Wire):
 
 class AsyncClusterWire(AsyncWire):
     """Through the asyncio client of a cluster."""
+
+    place = "the cluster"
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -264,8 +277,19 @@ class UnknownScript(Exception):
     """The server has not been given that script."""
 
 
-def failure(error: Exception) -> Exception:
-    """What an error of redis-py means. Its text is not shown: servers quote keys and arguments."""
+def _place_of(pool: Any) -> str:
+    """Return the host and port, or the socket's path, that a pool of redis-py connects to."""
+    said = pool.connection_kwargs
+    host = f"{said.get('host', 'localhost')}:{said.get('port', 6379)}"
+    # Pools of Sentinel know a service instead, and ask for its host.
+    return str(said.get("path") or getattr(pool, "service_name", host))
+
+
+def failure(error: Exception, place: str) -> Exception:
+    """What an error of redis-py means. Its text is not shown: servers quote keys and arguments.
+
+    :param place: where the server is.
+    """
     from redis import exceptions
 
     name = type(error).__name__
@@ -280,9 +304,11 @@ def failure(error: Exception) -> Exception:
     if isinstance(error, exceptions.ReadOnlyError) or "READONLY" in text:
         return BackendUnavailable("redis is read-only: is it a replica?")
     if isinstance(error, exceptions.AuthenticationError) or "NOAUTH" in text:
-        return BackendUnavailable(f"redis refuses the credentials ({name})")
+        return BackendUnavailable(f"redis at {place} refuses the credentials ({name})")
     if isinstance(error, exceptions.NoPermissionError):
         return BackendUnavailable("redis: that user may not use EVALSHA, EVAL, GETDEL and the keys")
     if "unknown command" in text:
         return BackendUnavailable("redis is too old: it takes 6.2 or later, or Valkey")
+    if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError)):
+        name += f" at {place}: is it running, and reachable from this host?"
     return BackendUnavailable(f"redis failed with {name}")

@@ -189,7 +189,7 @@ class SQLAlchemyBackend(Backend):
         me = object()
         self._at_work.add(me)
         try:
-            with failures(), self._engine.connect() as connection:
+            with failures(self._engine.url), self._engine.connect() as connection:
                 return work(connection)
         finally:
             self._at_work.discard(me)
@@ -204,7 +204,7 @@ class SQLAlchemyBackend(Backend):
             async with engine.connect() as connection:
                 return await connection.run_sync(work)
 
-        with failures():
+        with failures(engine.url):
             # Drivers have not a timeout for everything.
             return await asyncio.wait_for(connected(), 3 * self._timeout)
 

@@ -115,22 +115,23 @@ def _connect_args(url: URL, driver: str, timeout: float) -> dict[str, Any]:
 
 
 @contextmanager
-def failures() -> Iterator[None]:
+def failures(url: URL | None = None) -> Iterator[None]:
     """Turn what the engine raises into this package's errors.
 
-    Neither the driver's text nor the statement's arguments go along.
+    Neither the driver's text nor the statement's arguments go along. Of the URL go the host and the
+    database's name, and never the password.
     """
     try:
         yield
     except PoolTimeout:
         raise BackendUnavailable("the database: no connection was free in time") from None
     except DBAPIError as error:
-        raise _failure(error.orig) from None
+        raise _failure(error.orig, url) from None
     except (SQLAlchemyError, OSError, TimeoutError, asyncio.TimeoutError) as error:
-        raise _failure(error) from None
+        raise _failure(error, url) from None
 
 
-def _failure(error: BaseException | None) -> Exception:
+def _failure(error: BaseException | None, url: URL | None) -> Exception:
     first = (getattr(error, "args", None) or ("",))[0]
     # MariaDB and MySQL number their errors, the others have the standard's codes at most.
     code = first if isinstance(first, int) else getattr(error, "sqlstate", None)
@@ -147,4 +148,14 @@ def _failure(error: BaseException | None) -> Exception:
         )
     elif refuses_options(first):
         text += ": a pooler refuses startup options; leave options= out of the URL or the engine"
+    else:
+        text += _place_of(url)
     return BackendUnavailable(text)
+
+
+def _place_of(url: URL | None) -> str:
+    """Return where the database is, for a message: never the user's name, nor the password."""
+    if url is None or not (url.host or url.database):
+        return ""  # an engine of the app that connects by a function
+    port = f":{url.port}" if url.port else ""
+    return f" at {url.host}{port}/{url.database or ''}" if url.host else f" at {url.database}"

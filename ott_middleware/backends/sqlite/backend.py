@@ -164,10 +164,10 @@ class SQLiteBackend(Backend):
         try:
             return self._file.run(work, level)
         except (sqlite3.Error, OSError) as error:
-            # SQLite's texts name no values. Those of the system name the file.
+            # SQLite's texts name no values.
             text = str(error) if isinstance(error, sqlite3.Error) else error.strerror
             kind = BackendFull if "disk is full" in str(error) else BackendUnavailable
-            raise kind(f"SQLite: {text}") from error
+            raise kind(f"SQLite: {text}: {self._file.describe()}") from error
 
 
 def _take(connection: sqlite3.Connection, key: str) -> list[tuple[bytes, float, object]]:

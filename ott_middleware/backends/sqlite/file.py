@@ -90,6 +90,15 @@ class File:
             self._holder = None
             self._lock.release()
 
+    def describe(self) -> str:
+        """Return the path, and what to do where its directory is not there or not writable."""
+        folder = os.path.dirname(os.path.realpath(self._path))
+        if not os.path.isdir(folder):
+            return f"{self._path}; make the directory {folder}"
+        if not os.access(folder, os.W_OK):
+            return f"{self._path}; let the app's user write to {folder}"
+        return self._path
+
     def close(self) -> None:
         """Close the connection."""
         with self._lock:

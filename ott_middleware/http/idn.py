@@ -1,0 +1,58 @@
+"""Encodes international host names (IDN): `bücher.example` is `xn--bcher-kva.example`.
+
+Only what developers write is encoded: options, and the arguments of `link()` and `generate()`. What
+clients send in `Host` and `Origin` is in ASCII, or no origin.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from .urls import _AUTHORITY
+
+# Python's codec follows IDNA 2003, which maps these to other names than browsers do: `straße` to
+# `strasse`, which may be another owner's. A name with one of them has to be written as `xn--…`.
+_AMBIGUOUS = re.compile("[\u00df\u1e9e\u03c2\u200c\u200d]")
+_LONGEST = 253
+_HOST = re.compile(r"(?P<wildcard>(?:\*\.)?)(?P<name>[^@:\[\]*]+)(?P<port>(?::(?:[0-9]+|\*))?)")
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
+_ENCODED = re.compile(r"[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?")
+
+
+def encode_host(url: str) -> str:
+    """Return an origin or an absolute URL with its host name in ASCII.
+
+    A URL whose host has no such form, and any other text, is returned as it is.
+
+    :param url: an origin may have a wildcard: `https://*.bücher.example`, `http://bücher.example:*`.
+    """
+    if url.isascii():
+        return url
+    found = _AUTHORITY.match(url)
+    if found is None or found[0].isascii():
+        return url
+    scheme, mark, host = found[0].partition("://")
+    parts = _HOST.fullmatch(host)
+    name = _encode(parts["name"]) if parts else None
+    if parts is None or name is None:
+        return url
+    return f"{scheme}{mark}{parts['wildcard']}{name}{parts['port']}{url[found.end() :]}"
+
+
+def _encode(name: str) -> str | None:
+    # Attack: a long text as the audience of a request: the codec takes quadratic time for it.
+    if len(name) > _LONGEST or _AMBIGUOUS.search(name):
+        return None
+    # The codec knows the letters of 2002 only: newer ones are put in lower case here.
+    mapped = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower())
+    try:
+        encoded = mapped.encode("idna").decode("ascii")
+    except UnicodeError:
+        return None
+    # Attack: characters that only look like a letter, a slash or a colon, and become one here: the
+    # Kelvin sign as a "k". Without these lines a name would pass for another one that it looks
+    # like, or end at another place than in the text that was checked.
+    labels = zip(_DOTS.split(name), encoded.split("."), strict=False)
+    hides = any(not label.isascii() and not said.startswith("xn--") for label, said in labels)
+    return encoded if not hides and _ENCODED.fullmatch(encoded) else None
