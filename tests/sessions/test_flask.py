@@ -442,6 +442,24 @@ def test_same_site_is_asked_for_outside_of_requests_without_the_path() -> None:
     assert (page.status_code, "ott_seen" in page.text) == (200, True)
 
 
+def test_path_that_is_known_in_requests_alone() -> None:
+    def site() -> Client:
+        app = flask.Flask("books")
+        app.secret_key = SECRET
+        app.session_interface = PathOfTheRequest()
+        app.add_url_rule("/in", "in", lambda: flask.session.update(user_id="7") or "in")
+        app.add_url_rule("/", "home", lambda: flask.session.get("user_id", "nobody"))
+        return Client(OTTMiddleware(app, backend=backend))
+
+    backend = MemoryBackend()
+    source, target = site(), site()
+    source.get("/in")
+    token = source.get("/one-time-token/generate").json["token"]
+    headers = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert target.get(f"/?ott={token}", headers=headers).status_code == 303
+    assert target.get("/").text == "7"
+
+
 def test_cookie_has_the_app_s_attributes() -> None:
     config = {
         "SESSION_COOKIE_NAME": "sid",

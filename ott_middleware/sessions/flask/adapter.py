@@ -313,7 +313,9 @@ class FlaskSession(MappedSession):
         return open_other_session(self.app, cookies, request)
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
-        return [self._cookie(quote_value(session.token))]
+        # An app may know the cookie's path in requests alone.
+        with open_session(self.app, request, in_view=False):
+            return [self._cookie(quote_value(session.token))]
 
     def begin(self, session: Session, request: Request) -> list[Cookie]:
         login = self._login()
