@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 import threading
@@ -49,6 +50,16 @@ def pytest_collection_finish() -> None:
 def world(request: pytest.FixtureRequest) -> World:
     """Either of the two worlds: what a test says of a site holds in both."""
     return World(request.param)
+
+
+@pytest.fixture(autouse=True)
+def logging_set_up() -> Iterator[None]:
+    """Undo what a library does to the root logger: Litestar sets its level and its handlers."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture

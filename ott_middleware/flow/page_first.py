@@ -48,7 +48,7 @@ class PageFirst:
 
     def __init__(self, services: Services, new_nonce: Callable[[], str]) -> None:
         self._param = str(services.options.query_param)
-        self._strict = services.options.adapter.strict
+        self._adapter = services.options.adapter
         self._new_nonce = new_nonce
         self._reports = services.reports
 
@@ -69,7 +69,8 @@ class PageFirst:
             why = f"the browser sent no cookie {cookie_name} back"
             self._reports.passed("link", Reason("cookies_blocked", why))
             return cookies_blocked_page(request, self._location(request, token))
-        held_back = self._strict and request.header("sec-fetch-site") == "cross-site"
+        # The adapter is asked late, since the app may be configured after it is wrapped.
+        held_back = request.header("sec-fetch-site") == "cross-site" and self._adapter.strict
         if kind is Kind.NAVIGATION and not held_back:
             return None
         if len(request.seen) == 1 and request.seen[0] in nonces:

@@ -209,7 +209,7 @@ urlpatterns = [
 
 @pytest.fixture(scope="module")
 def tenants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Two databases, in each of which ada has the same id and another first name."""
+    """Two databases, in each of which nora has the same id and another first name."""
     folder = tmp_path_factory.mktemp("tenants")
     connections.databases["south"] = {
         **connections.databases["default"],
@@ -218,7 +218,7 @@ def tenants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     call_command("migrate", run_syncdb=True, verbosity=0, database="south")
     User.objects.using("default").filter(pk__gte=900).delete()
     for alias in ("default", "south"):
-        for key, name in ((900, "ada"), (901, "bob")):
+        for key, name in ((900, "nora"), (901, "sven")):
             User(pk=key, username=name, first_name=f"{name} of {alias}").save(using=alias)
     yield
     User.objects.using("default").filter(pk__gte=900).delete()
@@ -291,7 +291,7 @@ def token_of(visitor: Visitor, origin: str = NORTH, **headers: str) -> str:
     return token
 
 
-def hand_over(project: Project, origin: str, name: str = "ada", **headers: str) -> str:
+def hand_over(project: Project, origin: str, name: str = "nora", **headers: str) -> str:
     """Sign in, let another browser follow a link, and return the name on its page."""
     first, second = project.visitor(), project.visitor()
     assert first.get(f"{origin}/enter/{name}/", **headers).body == b"in"
@@ -308,19 +308,19 @@ def hand_over(project: Project, origin: str, name: str = "ada", **headers: str) 
 class TestTenants:
     def test_host(self, kind: str) -> None:
         with Project(kind, "ByHost") as project:
-            assert hand_over(project, NORTH) == "ada of default"
-            assert hand_over(project, SOUTH) == "ada of south"
-            assert hand_over(project, NORTH) == "ada of default"
+            assert hand_over(project, NORTH) == "nora of default"
+            assert hand_over(project, SOUTH) == "nora of south"
+            assert hand_over(project, NORTH) == "nora of default"
 
     def test_header(self, kind: str) -> None:
         with Project(kind, "ByHeader") as project:
-            assert hand_over(project, NORTH, x_tenant="north") == "ada of default"
-            assert hand_over(project, NORTH, x_tenant="south") == "ada of south"
+            assert hand_over(project, NORTH, x_tenant="north") == "nora of default"
+            assert hand_over(project, NORTH, x_tenant="south") == "nora of south"
 
     def test_session_of_one_tenant_is_none_of_another(self, kind: str) -> None:
         with Project(kind, "ByHost") as project:
             visitor = project.visitor()
-            visitor.get(f"{SOUTH}/enter/ada/")
+            visitor.get(f"{SOUTH}/enter/nora/")
             token = token_of(visitor, SOUTH)
             TENANT.name = "south"
             assert project.visitor().get(f"{NORTH}/me/?ott={token}").status == 400
@@ -328,8 +328,8 @@ class TestTenants:
     @pytest.mark.parametrize("layers", [("by_host_async_only",), ("either", "by_host_async_only")])
     def test_async_only_middleware(self, kind: str, layers: tuple[str, ...]) -> None:
         with Project(kind, *layers, router="VariableRouter") as project:
-            assert hand_over(project, NORTH) == "ada of default"
-            assert hand_over(project, SOUTH) == "ada of south"
+            assert hand_over(project, NORTH) == "nora of default"
+            assert hand_over(project, SOUTH) == "nora of south"
 
     def test_match_is_called_inside(self) -> None:
         def match(session: Any) -> Any:
@@ -337,11 +337,11 @@ class TestTenants:
 
         source_key = "the source's own secret key"
         with Project("wsgi", SECRET_KEY=source_key) as source:
-            User.objects.filter(pk=900).update(first_name="bob")
-            session = source.adapter._load(sign_in("ada"))
+            User.objects.filter(pk=900).update(first_name="sven")
+            session = source.adapter._load(sign_in("nora"))
             assert session is not None
             exposed = source.adapter.expose(session)
-            User.objects.filter(pk=900).update(first_name="ada of default")
+            User.objects.filter(pk=900).update(first_name="nora of default")
         with Project("wsgi", "ByHost", match=match) as project:
             carrier = {"REQUEST_METHOD": "POST", "wsgi.input": None, "HTTP_HOST": "south.example"}
             request = Request(
@@ -353,14 +353,14 @@ class TestTenants:
                 with pytest.raises(NoAccount):
                     project.adapter.resolve(replace(exposed, user={"first_name": "carol"}))
             assert found.user_id == "901"
-            assert found.user["first_name"] == "bob of south"
+            assert found.user["first_name"] == "sven of south"
 
 
 @pytest.mark.usefixtures("tenants")
 class TestResponses:
     def test_strangers_may_be_kept_out(self, kind: str) -> None:
         with Project(kind, "ByHost", "members_only") as project:
-            assert hand_over(project, SOUTH) == "ada of south"
+            assert hand_over(project, SOUTH) == "nora of south"
             assert generate(project.visitor(), SOUTH).status == 401
 
     @pytest.mark.parametrize("reason", ["down", "raises"])
@@ -369,7 +369,7 @@ class TestResponses:
     ) -> None:
         with Project(kind, "closed") as project:
             visitor = project.visitor()
-            visitor.get(f"{NORTH}/enter/ada/")
+            visitor.get(f"{NORTH}/enter/nora/")
             assert generate(visitor).status == 200
             CLOSED.add(reason)
             caplog.set_level("DEBUG", "ott_middleware")
@@ -379,7 +379,7 @@ class TestResponses:
     def test_middleware_that_fails_is_a_503(self, kind: str) -> None:
         with Project(kind, "closed") as project:
             visitor = project.visitor()
-            visitor.get(f"{NORTH}/enter/ada/")
+            visitor.get(f"{NORTH}/enter/nora/")
             token = token_of(visitor)
             CLOSED.add("breaks")
             assert generate(visitor).status == 503
@@ -390,24 +390,24 @@ class TestResponses:
         """An attacker chooses the path of a link."""
         with Project(kind, "closed") as project:
             visitor, attacker = project.visitor(), project.visitor()
-            visitor.get(f"{NORTH}/enter/ada/")
-            attacker.get(f"{NORTH}/enter/bob/")
+            visitor.get(f"{NORTH}/enter/nora/")
+            attacker.get(f"{NORTH}/enter/sven/")
             CLOSED.add("page")
             answer = visitor.get(f"{NORTH}/kept/?ott={token_of(attacker)}")
             assert answer.status == 303
-            assert visitor.get(f"{NORTH}/me/").body == b"ada of default"
+            assert visitor.get(f"{NORTH}/me/").body == b"nora of default"
 
     def test_middleware_that_is_passed_over_hides_no_other(self, kind: str) -> None:
         with Project(kind, "closed", "ByHost") as project:
             visitor = project.visitor()
-            visitor.get(f"{SOUTH}/enter/ada/")
+            visitor.get(f"{SOUTH}/enter/nora/")
             token = token_of(visitor, SOUTH)
             CLOSED.add("raises")
             TENANT.name = "north"
             stranger = project.visitor()
             assert stranger.get(f"{SOUTH}/me/?ott={token}").status == 303
             CLOSED.clear()
-            assert stranger.get(f"{SOUTH}/me/").body == b"ada of south"
+            assert stranger.get(f"{SOUTH}/me/").body == b"nora of south"
 
 
 @pytest.mark.usefixtures("tenants")
@@ -415,7 +415,7 @@ class TestSideEffects:
     @pytest.mark.parametrize("layer", ["Counting", "CountingAsync"])
     def test_question_writes_nothing_to_the_session(self, layer: str) -> None:
         with Project("wsgi", layer) as project:
-            key = sign_in("ada")
+            key = sign_in("nora")
             before = dict(SessionStore(key).items())
             visitor = project.visitor()
             visitor.jars[NORTH] = {"sessionid": key}
@@ -427,7 +427,7 @@ class TestSideEffects:
         with Project("wsgi", *layers) as project:
             assert project.adapter._chain is None
         with Project("wsgi", *layers, "not_used", "either", router="VariableRouter") as project:
-            assert hand_over(project, NORTH) == "ada of default"
+            assert hand_over(project, NORTH) == "nora of default"
             assert SEEN
 
     def test_project_of_djangos_own_classes_is_asked_directly(self) -> None:
@@ -441,7 +441,7 @@ class TestSideEffects:
     def test_view_is_asked_in_its_own_middleware(self, kind: str) -> None:
         with Project(kind, "either") as project:
             visitor = project.visitor()
-            visitor.get(f"{NORTH}/enter/ada/")
+            visitor.get(f"{NORTH}/enter/nora/")
             SEEN.clear()
             assert visitor.get(f"{NORTH}/link/").status == 200
             assert len(SEEN) == 1

@@ -422,6 +422,44 @@ def test_session_not_to_be_remembered_is_not(interface: Interface) -> None:
         assert target.see()["values"].get("_permanent", False) is permanent
 
 
+class PathOfTheRequest(SecureCookieSessionInterface):
+    """As Calibre-Web has it, which learns its mount prefix in a request."""
+
+    def get_cookie_path(self, app: flask.Flask) -> str:
+        return flask.request.script_root or "/"
+
+
+def test_same_site_is_asked_for_outside_of_requests_without_the_path() -> None:
+    app = flask.Flask("books")
+    app.secret_key = SECRET
+    app.session_interface = PathOfTheRequest()
+    wrapped = OTTMiddleware(app)
+    assert not FlaskSession(app).strict
+    # Set after the app was wrapped.
+    app.config["SESSION_COOKIE_SAMESITE"] = "Strict"
+    headers = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    page = Client(wrapped).get("/?ott=t", headers={**headers, "Sec-Fetch-Site": "cross-site"})
+    assert (page.status_code, "ott_seen" in page.text) == (200, True)
+
+
+def test_path_that_is_known_in_requests_alone() -> None:
+    def site() -> Client:
+        app = flask.Flask("books")
+        app.secret_key = SECRET
+        app.session_interface = PathOfTheRequest()
+        app.add_url_rule("/in", "in", lambda: flask.session.update(user_id="7") or "in")
+        app.add_url_rule("/", "home", lambda: flask.session.get("user_id", "nobody"))
+        return Client(OTTMiddleware(app, backend=backend))
+
+    backend = MemoryBackend()
+    source, target = site(), site()
+    source.get("/in")
+    token = source.get("/one-time-token/generate").json["token"]
+    headers = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert target.get(f"/?ott={token}", headers=headers).status_code == 303
+    assert target.get("/").text == "7"
+
+
 def test_cookie_has_the_app_s_attributes() -> None:
     config = {
         "SESSION_COOKIE_NAME": "sid",

@@ -18,7 +18,7 @@ from flask.sessions import SecureCookieSessionInterface, SessionMixin
 
 from ...context import current_request
 from ...errors import ConfigurationError, SessionExpired, SessionUnavailable, full_name
-from ...http.cookies import Cookie
+from ...http.cookies import Cookie, CookieAttributes
 from ...http.messages import Request
 from ..base import CallApp, Session, copy_as
 from ..dict_session import Beginning, MappedSession, Person, User, id_of
@@ -164,7 +164,9 @@ class FlaskSession(MappedSession):
     @property
     def strict(self) -> bool:  # type: ignore[override]  # read only here
         """Whether the session cookie is `SameSite=Strict`."""
-        return cookie_attributes(self.app).strict
+        # Nothing but this is asked for: an app may know the cookie's path in requests alone.
+        samesite = self.app.session_interface.get_cookie_samesite(self.app)
+        return CookieAttributes(samesite=samesite or "").strict
 
     def _login(self) -> FlaskLogin | None:
         # A vendored fork has the same name, and users that Flask-Login's own functions do not see.
@@ -311,7 +313,9 @@ class FlaskSession(MappedSession):
         return open_other_session(self.app, cookies, request)
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
-        return [self._cookie(quote_value(session.token))]
+        # An app may know the cookie's path in requests alone.
+        with open_session(self.app, request, in_view=False):
+            return [self._cookie(quote_value(session.token))]
 
     def begin(self, session: Session, request: Request) -> list[Cookie]:
         login = self._login()
