@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from ..concurrency import (
@@ -91,15 +92,15 @@ class SessionGuard:
         if not self.adapter.vouches and sum(map(len, self._values(session))) > MAX_UNVERIFIED:
             return None
         # An adapter may keep the value out of `token`: the request's own cookies count as well.
-        sent = [value for name in self.adapter.cookie_names for value in request.cookies(name)]
-        self.check_id(session, sent, "current")
+        sent = request.cookies_named(self.adapter.cookie_names).values()
+        self.check_id(session, chain.from_iterable(sent), "current")
         self._knows_users = True
         return session
 
     def why_no_session(self, request: Request) -> str:
         """Return why `current` found no session in a request, for the log."""
         names = self.adapter.cookie_names
-        if names and not any(request.cookies(name) for name in names):
+        if names and not any(request.cookies_named(names).values()):
             listed = " and ".join(map(repr, names))
             return f"no session: the request has no cookie {listed}, which {self._name} reads"
         return f"no session: {self._name}.current found none that is live and safe to use"

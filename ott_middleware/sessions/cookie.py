@@ -34,7 +34,7 @@ from .base import (
     refuse_cookie_in_id,
     session_id,
 )
-from .cookie_names import attributes_by_name, delete_copies
+from .cookie_names import attributes_by_name, delete_copies, fit_headers
 from .missing_user import describe_missing_user
 from .probe import AppProbe
 
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 logger = logging.getLogger("ott_middleware")
-
-# A proxy may take no more than 4 KiB of headers.
-_MOST_COPIES = 16
 
 Values = Mapping[str, str]
 Info = Mapping[str, Any] | None
@@ -179,8 +176,9 @@ class CookieSession(SessionAdapter):
         values = self._unpack(session.token)
         cookies: list[Cookie] = []
         copies: list[Cookie] = []
+        sent = request.cookies_named(self.cookie_names)
         for name, attributes in self._attributes.items():
-            is_there = any(request.cookies(name))
+            is_there = any(sent[name])
             if name in values:
                 cookies.append(attributes.cookie(name, values[name]))
                 copies += delete_copies(cookies[-1], request) if is_there else []
@@ -189,7 +187,7 @@ class CookieSession(SessionAdapter):
             elif is_there or name not in self._numbered:
                 cookies.append(deletion(attributes.cookie(name, "")))
         # Last what counts, for a client that knows a cookie by its name alone.
-        return [*copies[:_MOST_COPIES], *cookies]
+        return [*fit_headers(copies), *cookies]
 
     def explain_missing_user(self, request: Request) -> str | None:
         return describe_missing_user(request, self)
@@ -199,8 +197,8 @@ class CookieSession(SessionAdapter):
 
     def _values(self, request: Request) -> dict[str, str]:
         values: dict[str, str] = {}
-        for name in self.cookie_names:
-            sent = {value for value in request.cookies(name) if value}
+        for name, several in request.cookies_named(self.cookie_names).items():
+            sent = {value for value in several if value}
             # Attack: a neighbouring host plants a second cookie of the name. The adapter does not
             # know which of the two the app reads: the request counts as signed out, else it could
             # be the attacker's session here and the victim's in the app.

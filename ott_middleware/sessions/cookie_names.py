@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -19,6 +19,9 @@ _HOST = re.compile(r"(?!.*\.[0-9]+(?::|\Z))([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+)
 _PATH = re.compile(r"/[^\x00-\x20\x7f-\U0010ffff;,]*")
 # The root, and the first two segments with and without a slash.
 _PATHS = 5
+# Attack: a link to a long path. Each deletion repeats it, and a proxy takes no more than 4 KiB of
+# headers: without a limit, the visitor would see the proxy's error, and the link be used up.
+_MOST_BYTES = 2048
 
 
 def attributes_by_name(
@@ -71,6 +74,16 @@ def delete_copies(cookie: Cookie, request: Request) -> list[Cookie]:
     ]
     gone = deletion(cookie)
     return [replace(gone, domain=domain, path=path) for domain, path in places]
+
+
+def fit_headers(cookies: Iterable[Cookie]) -> Iterator[Cookie]:
+    """Yield the first cookies, as many as a response has room for beside what it must set."""
+    left = _MOST_BYTES
+    for cookie in cookies:
+        left -= len(cookie.header()[1])
+        if left < 0:
+            return
+        yield cookie
 
 
 def _plain(domain: str | None) -> str | None:

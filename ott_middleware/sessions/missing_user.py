@@ -101,7 +101,7 @@ def describe_missing_user(
         cures.append(cure_for_keys)
     others = list_cookies(request, cookies)
     if others and not told_keys:
-        has_own = any(any(request.cookies(name)) for name in cookies)
+        has_own = any(map(any, request.cookies_named(cookies).values()))
         named = " and ".join(map(repr, cookies[:2]))
         what = f"beside {named} it has" if has_own else f"it has no cookie {named}, and has"
         parts.append(f"{what} the cookies {others}")
@@ -127,13 +127,13 @@ def describe_missing_user(
 
 def _describe_unsent_cookie(request: Request, adapter: SessionAdapter) -> str | None:
     """Return one line on a cookie that no browser sends with the request; None if there is none."""
-    target = request.target
+    target, sent = request.target, request.cookies_named(adapter.cookie_names)
     for name in adapter.cookie_names:
         attributes = adapter.attributes_of(name)
         path = "/" if attributes is None else attributes.path
         below = path if path.endswith("/") else f"{path}/"
         # RFC 6265 section 5.1.4.
-        if target != path and not target.startswith(below) and not any(request.cookies(name)):
+        if target != path and not target.startswith(below) and not any(sent[name]):
             return (
                 f"{type(adapter).__name__}: browsers send its cookie {name!r} to paths below "
                 f"{path!r} alone, and a request for a token was for another path, so that no user "

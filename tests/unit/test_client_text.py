@@ -14,6 +14,7 @@ from ott_middleware.http.client_text import (
     MAX_COOKIE_VALUE,
     MAX_SAME_NAME,
     cookie_values,
+    cookies_named,
     last_cookie,
     parse_cookies,
 )
@@ -36,6 +37,26 @@ def test_cookie_values_are_those_between_semicolons(header: str) -> None:
     pairs = (pair.partition("=") for pair in header.split(";"))
     expected = [value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == "sid"]
     assert cookie_values(header, "sid") == (expected if len(expected) <= MAX_SAME_NAME else [])
+
+
+@given(HEADERS)
+def test_cookies_of_several_names(header: str) -> None:
+    names = ("sid", "a", "b")
+    assert cookies_named(header, names) == {name: cookie_values(header, name) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [
+        ("t_1=a; t_10=b; t_1", {"t_1": ["a", ""], "t_10": ["b"]}),
+        ("t_1=a; " * 33 + "t_10=b", {"t_1": [], "t_10": ["b"]}),
+        ("t_10=b; " + "t_1=a; " * 64, {"t_1": [], "t_10": []}),
+        ("t_100=c; xt_1=d", {"t_1": [], "t_10": []}),
+    ],
+)
+def test_numbered_cookies(header: str, values: dict[str, list[str]]) -> None:
+    request = Request("GET", "http", "/", headers={"cookie": header})
+    assert request.cookies_named(["t_1", "t_10"]) == values
 
 
 @pytest.mark.parametrize("header", ["sid=a; sid=" + "b" * (MAX_COOKIE_VALUE + 1), "sid=a; " * 33])
