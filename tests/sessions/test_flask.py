@@ -442,6 +442,51 @@ def test_same_site_is_asked_for_outside_of_requests_without_the_path() -> None:
     assert (page.status_code, "ott_seen" in page.text) == (200, True)
 
 
+class Prefix:
+    """A layer of the app that notes where it is mounted, when it is called."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        self.path = environ.get("HTTP_X_SCRIPT_NAME") or "/"
+        return self.app(environ, start_response)
+
+
+class PathOfTheLayer(SecureCookieSessionInterface):
+    """As Calibre-Web has it: the path is known once a layer of the app was called."""
+
+    def get_cookie_path(self, app: flask.Flask) -> str:
+        path: str = app.wsgi_app.path  # type: ignore[attr-defined]  # of the layer
+        return path
+
+
+@pytest.mark.parametrize("mode", ["share", "fork"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_path_that_a_layer_knows_once_it_was_called(mode: Any, fails: bool) -> None:
+    def site() -> Client:
+        app = flask.Flask("books")
+        app.secret_key = SECRET
+        app.session_interface = PathOfTheLayer()
+        app.wsgi_app = Prefix(app.wsgi_app)  # type: ignore[method-assign]
+        app.add_url_rule("/in", "in", lambda: flask.session.update(user_id="7") or "in")
+        app.add_url_rule("/", "home", lambda: "home" if not fails else str(1 / 0))
+        app.testing = True  # what fails is raised
+        wrapped = OTTMiddleware(app, session=FlaskSession(app, mode=mode), backend=backend)
+        return Client(wrapped, use_cookies=False)
+
+    backend = MemoryBackend()
+    source, target = site(), site()
+    page = source.get("/in", headers={"X-Script-Name": "/books"})
+    carried = {"Cookie": page.headers["Set-Cookie"].partition(";")[0]}
+    token = source.get("/one-time-token/generate", headers=carried).json["token"]
+    headers = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    # The first request of the process.
+    page = target.get(f"/?ott={token}", headers={**headers, "X-Script-Name": "/books"})
+    assert page.status_code == 303
+    assert "Path=/books" in page.headers["Set-Cookie"]
+
+
 def test_path_that_is_known_in_requests_alone() -> None:
     def site() -> Client:
         app = flask.Flask("books")

@@ -35,7 +35,7 @@ from .contexts import (
     open_other_session,
     open_session,
 )
-from .cookies import cookie_attributes, quote_value, read_cookies
+from .cookies import cookie_attributes, quote_value, read_cookies, show_app_a_request
 from .lifetime import Limits, end_of, guard_interface, keeps_on_server, watch_interface
 from .signature import SignedCookie
 
@@ -315,6 +315,7 @@ class FlaskSession(MappedSession):
     def share(self, session: Session, request: Request) -> list[Cookie]:
         # An app may know the cookie's path in requests alone.
         with open_session(self.app, request, in_view=False):
+            show_app_a_request(self.app, request)
             return [self._cookie(quote_value(session.token))]
 
     def begin(self, session: Session, request: Request) -> list[Cookie]:
@@ -328,6 +329,7 @@ class FlaskSession(MappedSession):
         if end is None or end <= now:
             raise SessionExpired
         with open_session(self.app, alone, in_view=False) as (opened, _, _):
+            show_app_a_request(self.app, alone)
             # What a function of the app put there for a visitor is no value of the user's.
             opened.clear()
             if login is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import flask
 from werkzeug.http import dump_cookie
+from werkzeug.test import run_wsgi_app
 
 from ...http.client_text import MAX_COOKIE_HEADER, MAX_COOKIE_VALUE, MAX_QUOTED_PIECES
 from ...http.cookies import CookieAttributes
@@ -31,6 +33,22 @@ def cookie_attributes(app: flask.Flask) -> CookieAttributes:
         partitioned=partitioned,
         httponly=interface.get_cookie_httponly(app),
     )
+
+
+def show_app_a_request(app: flask.Flask, request: Request) -> None:
+    """Send the app a request without cookies, if it cannot tell its cookie's path before the first.
+
+    A WSGI layer of the app may note its mount prefix when it is called (Calibre-Web's does). If the
+    first request of a process is a link, the token would be used up, and no cookie could be set.
+    """
+    try:
+        app.session_interface.get_cookie_path(app)
+    except Exception:
+        first = request.with_headers({"cookie": None})
+        about = {"REQUEST_METHOD": "HEAD", "PATH_INFO": "/", "QUERY_STRING": ""}
+        # Whatever the app makes of it: if the path stays unknown, the caller's question fails.
+        with contextlib.suppress(Exception):
+            run_wsgi_app(app.wsgi_app, {**environ_of(first), **about})
 
 
 def quote_value(value: str) -> str:
