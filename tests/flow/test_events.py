@@ -212,7 +212,6 @@ class TestFingerprint:
             site.verify("x" * 32)
         assert heard(first)[0].fingerprint == heard(second)[0].fingerprint
 
-
     @pytest.mark.parametrize("token", ["t\xf6k", "\ud800", "\0"])
     def test_token_of_another_service_may_be_any_text(self, token: str) -> None:
         seen: list[Event] = []
