@@ -103,7 +103,8 @@ class Events:
         return self._worker.flush(seconds)
 
     def _fingerprint(self, token: str) -> str:
-        return hmac.digest(self._key, token.encode("ascii"), "sha256")[:8].hex()
+        # A token of an own service may be any text. (An error would quote it in a server's log.)
+        return hmac.digest(self._key, token.encode("utf-8", "surrogatepass"), "sha256")[:8].hex()
 
 
 class _Worker:

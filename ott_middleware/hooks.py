@@ -30,7 +30,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 _FIELD = re.compile(r"[A-Za-z][A-Za-z_]{0,39}")
 # It calls hooks in threads, and is never the hook itself.
 _CALLER = "asgiref"
-# More would be read by nobody: of a recursion without end, the innermost frames.
+# A recursion without end has thousands of frames: the innermost ones show where it turns.
 _MOST_FRAMES = 40
 
 

@@ -102,9 +102,10 @@ class OptionValues(TokenOptionValues, total=False):
     of this machine (`localhost`, `127.0.0.1`)."""
 
     on_invalid: Literal["error", "continue"] | OnInvalid
-    """What the visitor of a used, expired or unknown link gets: `"error"`, an error page;
-    `"continue"`, the page of the app, without a sign-in; or the response of a function
-    `(request, error) -> Response`, sync or async. Default: `"error"`."""
+    """What the visitor gets if a link cannot be redeemed (it was used or has expired, its session
+    has ended, there is no account here): `"error"`, an error page; `"continue"`, the page of the
+    app, without a sign-in; or the response of a function `(request, error) -> Response`, sync or
+    async. `error.code` and `error.reason` say why. Default: `"error"`."""
 
     on_event: OnEvent | None
     """A function of an `Event` (a token was generated or redeemed, a request was refused, a
@@ -117,7 +118,7 @@ class OptionValues(TokenOptionValues, total=False):
     can verify the present session. Default: `"keep"`."""
 
     site_name: str | None
-    """Name of this site, shown on the pages of the middleware. Default: `None`."""
+    """Name of this site, shown on the error pages of the middleware. Default: `None`."""
 
     login_url: str | None
     """Where users of this site sign in: a path as browsers see it (`"/login"`), or a URL. Pages

@@ -1,7 +1,7 @@
 """Why a request was refused: a word of a fixed list, and a sentence for the developer.
 
-A reason goes to the log (at DEBUG) and to `on_event`, never to a client: an attacker who could tell
-a used token from an unknown one would learn that it was a token.
+A reason goes to the log (at DEBUG) and to `on_event`, never to a client: an attacker could
+otherwise tell a used token from an unknown one, and learn that it was a token.
 """
 
 from __future__ import annotations

@@ -14,6 +14,14 @@ from ..interfaces.asgi import ASGIMiddleware
 from ..sessions.hosts import exact_hosts, hosts_of
 from .report import Report
 
+# The cures of a cookie that the adapter sets, and of one that the app sets.
+_BY_ADAPTER = ("httponly=True", "secure=True, or leave it out", "samesite='Lax'")
+_BY_APP = (
+    "SESSION_COOKIE_HTTPONLY of Django and Flask",
+    "SESSION_COOKIE_SECURE, or https_only=True of Starlette's SessionMiddleware",
+    "SESSION_COOKIE_SAMESITE, or same_site='lax' of Starlette's SessionMiddleware",
+)
+
 
 def check_site(report: Report, services: Services, peer: str | None) -> None:
     """Write which origins this site has, and where its links may lead."""
@@ -100,23 +108,26 @@ async def check_cookies(report: Report, middleware: Any, timeout: float) -> None
             flags = {part.strip().lower() for part in line.split(";")[1:]}
             samesite = next((f[9:] for f in flags if f.startswith("samesite=")), "lax")
             secure = "secure" in flags or not origin.startswith("https")
-            _check_flags(report, name, "httponly" in flags, secure, samesite, "the app's ")
+            _check_flags(report, name, "httponly" in flags, secure, samesite, by_app=True)
 
 
 def _check_flags(
-    report: Report, name: str, httponly: bool, secure: bool, samesite: str, whose: str = ""
+    report: Report, name: str, httponly: bool, secure: bool, samesite: str, *, by_app: bool = False
 ) -> None:
-    problems = []
-    if not httponly:
-        problems.append("scripts can read it (httponly=True)")
-    if not secure:
-        problems.append("it goes over http as well (secure=True, or leave it out)")
-    if samesite.lower() == "none":
-        problems.append("it goes with requests of all sites (samesite='Lax')")
+    cookie = f"the app's cookie {name}" if by_app else f"cookie {name}"
+    risks = (
+        (not httponly, "scripts can read it"),
+        (not secure, "it goes over http as well"),
+        (samesite.lower() == "none", "it goes with requests of all sites"),
+    )
+    cures = _BY_APP if by_app else _BY_ADAPTER
+    problems = [
+        f"{risk} ({cure})" for (is_so, risk), cure in zip(risks, cures, strict=True) if is_so
+    ]
     if problems:
-        report.warn("cookies", f"{whose}cookie {name}", "; ".join(problems))
+        report.warn("cookies", cookie, "; ".join(problems))
     else:
-        report.ok("cookies", f"{whose}cookie {name} is HttpOnly, SameSite={samesite.title()}")
+        report.ok("cookies", f"{cookie} is HttpOnly, SameSite={samesite.title()}")
 
 
 async def _get(middleware: Any, origin: str, timeout: float) -> list[str]:

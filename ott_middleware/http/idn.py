@@ -17,6 +17,8 @@ _AMBIGUOUS = re.compile("[\u00df\u1e9e\u03c2\u200c\u200d]")
 _LONGEST = 253
 _HOST = re.compile(r"(?P<wildcard>(?:\*\.)?)(?P<name>[^@:\[\]*]+)(?P<port>(?::(?:[0-9]+|\*))?)")
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")
+_LONGEST_LABEL = 63
+_CODEC = "idna"
 _ENCODED = re.compile(r"[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?")
 
 
@@ -46,8 +48,11 @@ def _encode(name: str) -> str | None:
         return None
     # The codec knows the letters of 2002 only: newer ones are put in lower case here.
     mapped = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower())
+    # Attack: U+FDFA, which becomes 18 letters. The length of what the codec is given counts.
+    if len(mapped) > _LONGEST or max(map(len, _DOTS.split(mapped))) > _LONGEST_LABEL:
+        return None
     try:
-        encoded = mapped.encode("idna").decode("ascii")
+        encoded = mapped.encode(_CODEC).decode("ascii")
     except UnicodeError:
         return None
     # Attack: characters that only look like a letter, a slash or a colon, and become one here: the

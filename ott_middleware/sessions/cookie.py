@@ -294,7 +294,7 @@ class CookieSession(SessionAdapter):
 
 
 def _user_id(value: Any) -> str | None:
-    # A flag or a list is no id: "True" would be one user to all who have it.
+    # A flag or a list is no id: with it, "True" would be one user's id for all users that have it.
     is_id = not isinstance(value, (bool, bytes, Mapping, list, tuple, set))
     return str(value) or None if value is not None and is_id else None
 

@@ -19,7 +19,7 @@ _MOST_NAMES = 10
 # key (Authlib has a state there). Only a short name of words is logged: no part of it is as long as
 # a secret, or a longer one with a digit.
 _NAME = re.compile(r"(?!.*[A-Za-z0-9]{21})(?!.*(?=[A-Za-z]*[0-9])[A-Za-z0-9]{9})[A-Za-z0-9_.:-]+")
-# What visitors have who are not signed in: analytics, load balancers, protection of forms.
+# Signed-out visitors have these too: cookies of analytics, load balancers, protection of forms.
 _ANONYMOUS = re.compile(
     r"_(?:ga|gid|gat|gcl|fbp|hj|pk|utm)\b.*|_(?:ga|gat|gcl|hj|pk)_.*|__(?:utm|cf).*|cf_.*|AWSALB.*"
     r"|ott_.*|__Host-ott_.*|_ott_.*|_?(?:csrf|xsrf).*|_flashes|_messages|_permanent|_fresh|_id",

@@ -72,9 +72,9 @@ class SealedSession(SignInAdapter):
     :param lifetime: of a session, in seconds or as a `timedelta`. It holds for sessions that arrive
         from another site as well, and stands inside of the seal: neither a session that lasts
         longer there nor a copied cookie lasts longer here.
-    :param remote_user: for WSGI apps that trust `REMOTE_USER`: a function of the session (or None)
-        that returns its value, or None. What a client sends under that name, or under
-        any of the headers that stand in for it, is removed.
+    :param remote_user: for WSGI apps that trust `REMOTE_USER`: a function of the signed-in
+        session that returns its value, or None. What a client sends under that name, or under any
+        of the headers that stand in for it, is removed.
     :param expose: the fields of the user that leave this site with a token, beside the id.
         Default: all of them, since the user is what the app gave to be carried.
     :param match: finds the local user for a session of another site: a function of the

@@ -555,6 +555,7 @@ class TestGenerateAudience:
             "audience=https://evil.example",
             "audience=https://x@b.example",
             "audience=https://b.example&audience=https://a.example",
+            "audience=https://b.example&audience=https://B.example&audience=HTTPS://b.example",
             "x=1;audience=https://b.example",
             "audience=https://b.example;x=1",
             "audience=https://b.example&audience=",

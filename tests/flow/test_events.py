@@ -212,6 +212,14 @@ class TestFingerprint:
             site.verify("x" * 32)
         assert heard(first)[0].fingerprint == heard(second)[0].fingerprint
 
+    @pytest.mark.parametrize("token", ["t\xf6k", "\ud800", "\0"])
+    def test_token_of_another_service_may_be_any_text(self, token: str) -> None:
+        seen: list[Event] = []
+        events = Events(seen.append, lambda: 0.0, b"x" * 32)
+        events.send("generated", token=token)
+        assert events.flush(10)
+        assert len(seen[0].fingerprint or "") == 16
+
 
 class TestHook:
     def test_async(self, world: World) -> None:

@@ -17,9 +17,9 @@ from visitor import Visitor, of_asgi, of_wsgi
 
 django_project.configure()
 
-from django.contrib.auth import login
+from django.contrib.auth import SESSION_KEY, login, logout
 from django.contrib.auth.middleware import RemoteUserMiddleware
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.asgi import get_asgi_application
@@ -140,6 +140,26 @@ def closed(get_response: Any) -> Any:
         if "page" in CLOSED and request.path == "/kept/":
             return HttpResponse("kept", status=403)
         return HttpResponse("down", status=503) if "down" in CLOSED else get_response(request)
+
+    return middleware
+
+
+def signs_out(get_response: Any) -> Any:
+    """As a project does with a session that was idle for too long."""
+
+    def middleware(request: Any) -> Any:
+        if "logout" in CLOSED:
+            logout(request)
+        if "clear" in CLOSED:
+            request.session.clear()
+        if "switch" in CLOSED:
+            request.session[SESSION_KEY] = "901"
+        if "user" in CLOSED:
+            request.user = AnonymousUser()
+        if "look" in CLOSED:
+            assert request.session[SESSION_KEY]
+            assert request.user.is_authenticated
+        return get_response(request)
 
     return middleware
 
@@ -375,6 +395,21 @@ class TestResponses:
             caplog.set_level("DEBUG", "ott_middleware")
             assert generate(visitor).status == 401
             assert "a middleware of the project responded" in caplog.text
+
+    @pytest.mark.parametrize("way", ["logout", "clear", "switch", "user"])
+    def test_middleware_that_signs_out_and_goes_on_gives_no_token(
+        self, kind: str, way: str
+    ) -> None:
+        with Project(kind, "signs_out") as project:
+            visitor = project.visitor()
+            visitor.get(f"{NORTH}/enter/nora/")
+            CLOSED.add("look")
+            assert generate(visitor).status == 200
+            CLOSED.remove("look")
+            CLOSED.add(way)
+            assert generate(visitor).status == 401
+            CLOSED.remove(way)
+            assert generate(visitor).status == 200  # the look has ended nothing
 
     def test_middleware_that_fails_is_a_503(self, kind: str) -> None:
         with Project(kind, "closed") as project:

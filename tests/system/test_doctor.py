@@ -416,7 +416,7 @@ class TestStore:
                 connection.exec_driver_sql(f"DROP TABLE {name}")
                 connection.exec_driver_sql(f"DROP ROLE {name}")
             engine.dispose()
-        assert "InsufficientPrivilege (42501): is the address right" in text
+        assert "InsufficientPrivilege (42501) at " in text
         assert "may this user read and write there?" in text
 
     def test_wrong_port_and_password(self, doctor: Doctor) -> None:
@@ -493,10 +493,17 @@ class TestSite:
         ("cookie", "line"),
         [
             ("sid=1; Path=/shop; HttpOnly", "warning  log: CookieSession: the app sets its cookie"),
-            ("sid=1; Path=/", "warning  cookies: the app's cookie sid: scripts can read it"),
+            (
+                "sid=1; Path=/",
+                "the app's cookie sid: scripts can read it (SESSION_COOKIE_HTTPONLY of Django and",
+            ),
+            (
+                "sid=1; Path=/",
+                "it goes over http as well (SESSION_COOKIE_SECURE, or https_only=True",
+            ),
             (
                 "sid=1; HttpOnly; Secure; SameSite=None",
-                "the app's cookie sid: it goes with requests of all sites",
+                "the app's cookie sid: it goes with requests of all sites (SESSION_COOKIE_SAMESITE",
             ),
             ("sid=1; HttpOnly; Secure", "ok       cookies: the app's cookie sid is HttpOnly"),
             ("other=1", "ok       cookies: cookie sid is HttpOnly, SameSite=Lax"),

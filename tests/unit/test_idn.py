@@ -91,6 +91,14 @@ class TestEncodeHost:
             encode_host("https://" + text)
         assert time.process_time() - began < 0.2
 
+    @pytest.mark.parametrize("name", ["\ufdfa" * 250, "\ufdfa" * 10 + ".example", "é" * 64])
+    def test_label_that_is_long_once_it_is_mapped_is_not_encoded(
+        self, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """U+FDFA becomes 18 letters, and the codec takes quadratic time for a label."""
+        monkeypatch.setattr("ott_middleware.http.idn._CODEC", "no codec")
+        assert encode_host(f"https://{name}") == f"https://{name}"
+
     @given(st.text())
     def test_any_host_is_one_or_is_left(self, host: str) -> None:
         url = f"https://{host}"

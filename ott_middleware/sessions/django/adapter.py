@@ -150,27 +150,44 @@ class DjangoSession(FrameworkSession):
         key = cookies_of(request).get(self.cookie_names[0], "")
         if not is_key(self._store, key):
             return None
+        shown = reading(self._store, key)
+        must_serve = not request.links
         try:
-            return self._ask(request, lambda: self._load(key), must_serve=not request.links)
+            found = self._ask(request, lambda: self._load(key), shown, must_serve=must_serve)
+            # Attack: a session that was idle for too long, which a middleware of the project
+            # empties before it lets the request go on. Unseen, a token would prolong it.
+            is_changed = shown.accessed and found and str(shown.get(SESSION_KEY)) != found.user_id
+            if is_changed and must_serve:
+                raise Responded
         except Responded:
             logger.debug(
-                "DjangoSession: a middleware of the project responded to the request, which counts "
-                "as signed out: let the middleware pass a request whose session is good"
+                "DjangoSession: a middleware of the project responded to the request, or signed "
+                "its user out, so that it counts as signed out: let the middleware pass a request "
+                "whose session is good"
             )
             return None
+        return found
 
     def _ask(
-        self, request: Request | None, function: Callable[[], _T], *, must_serve: bool = False
+        self,
+        request: Request | None,
+        function: Callable[[], _T],
+        shown: Any = None,
+        *,
+        must_serve: bool = False,
     ) -> _T:
         """Call a function that asks the database, inside the project's middleware.
 
         :param request: the current one, with the cookies that the question is about.
+        :param shown: the session that the middleware sees; default: that of the cookies.
         """
         with database(request):
             if self._chain is None or request is None or is_in_view(request):
                 return function()
-            session = reading(self._store, cookies_of(request).get(self.cookie_names[0]) or None)
-            return self._chain.ask(request, session, function, must_serve=must_serve)
+            if shown is None:
+                key = cookies_of(request).get(self.cookie_names[0]) or None
+                shown = reading(self._store, key)
+            return self._chain.ask(request, shown, function, must_serve=must_serve)
 
     def _current_with(self, key: str | None) -> Request | None:
         """Return the current request, with another session's key or none."""

@@ -13,7 +13,8 @@ that cannot be saved. `process_view`, and what comes with a view, is not called.
 A middleware may respond in place of the view: to strangers, or while the site is down. What that
 means depends on the question.
 
-- "Which session may be handed on?": none. The project would not serve that user.
+- "Which session may be handed on?": none. The project would not serve that user. The same holds
+  where a middleware signs the user out before it lets the request go on.
 - "Is a session alive, for which user?" at redemption, and "Which session must a link not replace?":
   that middleware is passed over, and the others stay in force. The project asks it again before
   each view, and an attacker chooses the path of a link.
@@ -68,7 +69,9 @@ class Responded(Exception):
 class _Question:
     """What is asked in the small view, and its outcome."""
 
-    def __init__(self, function: Callable[[], Any], *, must_serve: bool) -> None:
+    def __init__(self, function: Callable[[], Any], stranger: Any, *, must_serve: bool) -> None:
+        #: The user that the request begins with, who is anonymous.
+        self.stranger = stranger
         self.must_serve = must_serve
         self.asked = False
         self._function = function
@@ -133,8 +136,8 @@ class Chain:
         if request.method not in ("GET", "HEAD"):
             # The body is the view's, and a form's protection would refuse a request without it.
             request = replace(request, method="GET")
-        question = _Question(function, must_serve=must_serve)
         inner = django_request(request)
+        question = _Question(function, inner.user, must_serve=must_serve)
         inner.session, inner._ott_question = session, question
         set_urlconf(settings.ROOT_URLCONF)  # another request may have left its own
         self._handler(inner)
@@ -143,7 +146,13 @@ class Chain:
 
 
 def _view(request: Any) -> HttpResponse:
-    request._ott_question.ask()
+    question = request._ott_question
+    user, stranger = getattr(request, "user", None), question.stranger
+    # A middleware may have put a stranger in the user's place, and let the request go on. (That of
+    # Django's own class has another type, and is looked up when it is asked.)
+    is_signed_out = user is not stranger and type(user) is type(stranger)
+    if not (is_signed_out and question.must_serve):
+        question.ask()
     # For no cache, and with nothing to compress or to edit.
     return HttpResponse(status=204, headers={"Cache-Control": "private, no-store"})
 

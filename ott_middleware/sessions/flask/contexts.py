@@ -1,8 +1,8 @@
 """Opens the session of a request by the app's session interface, as for a view of the app.
 
 The app's `before_request` functions run before, and its `teardown_request` functions after: an app
-may choose a tenant there, or open a database, and close it. The first may respond, as to a visitor
-who is not signed in. What that means depends on the question:
+may choose a tenant there, or open a database, and close it. A `before_request` function may respond
+in place of the view, as to a signed-out visitor. What that means depends on the question:
 
 - "Which session may be handed on?": none. The app would not serve that user.
 - "Is a session alive, for which user?" at redemption, and "Which session must a link not replace?":

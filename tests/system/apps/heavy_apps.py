@@ -172,7 +172,7 @@ HEAVY = (
         mark='"username":"ada"',
         sign_in=no_form,
         sign_out=ask_for_log_out,
-        shares="the users' names; users come from SQLAdmin above",
+        shares="the users' names; users come from SQLAdmin",
         environment="mlflow",
         source=next(app for app in LIGHT if app.site == "sqladmin"),
         slow=True,

@@ -56,7 +56,7 @@ app = basic(create_app())
 application = OTTMiddleware(
     app,
     session=SealedSession(
-        SECRET, match="id", remote_user=lambda s: s and s.user_id, sign_out_path="/logout"
+        SECRET, match="id", remote_user=lambda s: s.user_id, sign_out_path="/logout"
     ),
     **options(),
 )
