@@ -1,4 +1,7 @@
-"""A complete session for apps that have none: one encrypted, authenticated cookie."""
+"""A complete session for apps that have none: one encrypted, authenticated cookie.
+
+Longer than 300 lines, since the docstring of `SealedSession` is its page of the documentation.
+"""
 
 from __future__ import annotations
 
