@@ -94,6 +94,9 @@ def describe_failure(name: str, error: BaseException) -> str:
         key = error.args[0]
         if is_spelled_out(key, frame):
             what += f": {key!r}"
+    elif isinstance(error, TypeError) and frame is None:
+        # No code of the hook ran: the call itself failed.
+        where = ": it does not take the arguments that it is called with; see the docs of it"
     return f"{name} raised {what}{where}"
 
 

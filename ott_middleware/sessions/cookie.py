@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ott_middleware")
 
+_KEYS = frozenset({"id", "user_id", "user", "expires_at"})
 Values = Mapping[str, str]
 Info = Mapping[str, Any] | None
 Validate = Callable[[Values], "Info | Awaitable[Info]"]
@@ -124,7 +125,7 @@ class CookieSession(SessionAdapter):
         self._probe = None if probe is None else AppProbe(probe)
         self._ask: Callable[[Values], Any] | None = self._probe or validate
         self._asks = "validate=" if validate is not None else "probe="
-        self._warned_of_repeats = False
+        self._warned_of_repeats = self._warned_of_keys = False
         self.vouches = self._ask is not None
         self.suspends = validate is not None and is_async(validate)
         # Without a probe or `validate`, all that is needed is in the request. Under ASGI a probe
@@ -228,6 +229,15 @@ class CookieSession(SessionAdapter):
         if not isinstance(info, Mapping):
             raise WrongResult(
                 f"{self._asks} returned {type(info).__name__}: return None or a mapping"
+            )
+        if not (self._warned_of_keys or _KEYS.issuperset(info)):
+            self._warned_of_keys = True
+            # The keys are not shown: they may be values of the user's.
+            logger.warning(
+                "%s returned a mapping with other keys than 'id' (of the session), 'user_id', "
+                "'user' and 'expires_at', which are not used; return "
+                "{'user_id': ..., 'user': {...}}",
+                self._asks,
             )
         raw = {name: value for name, value in info.items() if name != "id"}
         safe = _remove_cookies(values, raw)
