@@ -2,7 +2,7 @@
 
     python examples/basic_wsgi.py         open http://localhost:8000/login
 
-The door signs people in. Behind it, a few lines turn REMOTE_USER, which the middleware sets, into
+The door signs users in. Behind it, a few lines turn REMOTE_USER, which the middleware sets, into
 the `Authorization` header that the app reads. What a client sends under that name never arrives.
 
 Its links lead to OTT_TARGET, by default http://127.0.0.1:8001: this example once more, started with
@@ -54,18 +54,18 @@ class Basic:
         if name and ":" not in name:  # it would end the name there
             pair = f"{name}:{password(name)}".encode()
             environ["HTTP_AUTHORIZATION"] = "Basic " + b64encode(pair).decode()
-        answer: Iterable[bytes] = self.app(environ, start_response)
-        return answer
+        body: Iterable[bytes] = self.app(environ, start_response)
+        return body
 
 
 class Door:
-    """People sign in here, and get their links."""
+    """Signs users in, and makes their links."""
 
     def __init__(self, app: Any, target: str) -> None:
         self.app, self.target = app, target
 
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
-        """Answer what is the door's; the rest is the app's."""
+        """Respond to the paths of the door; pass all others to the app."""
         ott, where = environ["ott.handle"], "/"
         match environ["REQUEST_METHOD"], environ["PATH_INFO"]:
             case "GET", "/login":
@@ -83,8 +83,8 @@ class Door:
             case _, "/logout":
                 where = "/login"  # `sign_out_path` ends the session
             case _:
-                answer: Iterable[bytes] = self.app(environ, start_response)
-                return answer
+                body: Iterable[bytes] = self.app(environ, start_response)
+                return body
         start_response("303 See Other", [("Location", where), ("Content-Length", "0")])
         return []
 

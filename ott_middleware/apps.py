@@ -21,6 +21,9 @@ _ROUTERS = {
     "sanic.blueprints.Blueprint": "app.blueprint(blueprint)",
 }
 
+# Frameworks whose apps are served by their own server alone.
+_OTHER_KINDS = {"aiohttp.web_app.Application", "tornado.web.Application"}
+
 
 def kind_of(app: Any) -> str | None:
     """Return `"asgi"`, `"asgi2"` or `"wsgi"`, or None where that cannot be told.
@@ -70,6 +73,11 @@ def _find_problem(app: Any) -> str | None:
     is_called = callable(app)
     for name in class_names(app) & (_ROUTERS.keys() if not is_called else {_FASTAPI_ROUTER}):
         return f"{full_name(app)} is part of an app; include it ({_ROUTERS[name]}), wrap the app"
+    if _OTHER_KINDS & class_names(app):
+        return (
+            f"{full_name(app)} is neither an ASGI nor a WSGI app: it can't be wrapped; wrap an "
+            "ASGI or WSGI app beside it, on another path of the site"
+        )
     if isinstance(app, ModuleType):
         name = next((name for name in _USUAL_NAMES if hasattr(app, name)), "app")
         return f"the module {app.__name__}; pass the app in it: {app.__name__}.{name}"

@@ -94,11 +94,14 @@ def describe_failure(name: str, error: BaseException) -> str:
         key = error.args[0]
         if is_spelled_out(key, frame):
             what += f": {key!r}"
+    elif isinstance(error, TypeError) and frame is None:
+        # No code of the hook ran: the call itself failed.
+        where = ": it does not take the arguments that it is called with; see the docs of it"
     return f"{name} raised {what}{where}"
 
 
 def _missing_asyncio(error: BaseException) -> str:
-    """Return the cure for an error that comes of another loop than asyncio's, else nothing."""
+    """Return the cure for an error of a loop that is not asyncio's, else an empty text."""
     # In `sys.modules` wherever trio runs. The text of an error is only compared: it may be secret.
     sniffio: Any = sys.modules.get("sniffio")
     if sniffio is None or "no running event loop" not in str(error):

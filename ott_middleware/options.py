@@ -1,7 +1,8 @@
 """The options: their documentation, their defaults and their checks.
 
 Every `ConfigurationError` names the option, the value and what to write instead; it never shows a
-secret.
+secret. Longer than 300 lines, since the docstrings of the options are their page of the
+documentation.
 """
 
 from __future__ import annotations
@@ -232,10 +233,18 @@ class Options:
             object.__setattr__(self, "backend", backend_of(self.backend))
         if not callable(self.on_invalid):
             _check_one_of("on_invalid", self.on_invalid, ("error", "continue"), " or a function")
-        if self.on_event is not None and not callable(self.on_event):
+        # A class could be called: it would make an object of each event, and do nothing with it.
+        if self.on_event is not None and (
+            isinstance(self.on_event, type) or not callable(self.on_event)
+        ):
             raise ConfigurationError(f"on_event: {self.on_event!r}; pass a function of the event")
         _check_one_of("on_switch", self.on_switch, ("keep", "replace"))
         check_page_options(self.site_name, self.login_url, self.pages)
+        if isinstance(self.tokens, type):
+            raise ConfigurationError(
+                f"tokens: the class {self.tokens.__name__}; pass an object: "
+                f"{self.tokens.__name__}(...)"
+            )
         if self.tokens is not None:
             for name in ("generate", "agenerate", "verify", "averify", "revoke", "arevoke"):
                 if not callable(getattr(self.tokens, name, None)):
@@ -293,6 +302,10 @@ def _parse_session(session: object) -> SessionAdapter:
         raise ConfigurationError(
             f"session: {session!r}; pass the session cookie's name, or an adapter (only "
             "OTTMiddleware, which has the app, can find one)"
+        )
+    if isinstance(session, type) and issubclass(session, SessionAdapter):
+        raise ConfigurationError(
+            f"session: the class {session.__name__}; pass an object: {session.__name__}(...)"
         )
     if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
         raise ConfigurationError(

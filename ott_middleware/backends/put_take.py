@@ -35,6 +35,13 @@ _CURE = (
     "or a URL"
 )
 
+# What is made of the clients of a library, by its package.
+_CLIENTS = {
+    "redis.": "RedisBackend(client)",
+    "sqlalchemy.": "SQLAlchemyBackend(engine)",
+    "pathlib": "SQLiteBackend(path)",
+}
+
 
 class PutTakeBackend(Backend):
     """The backend of an object that has only `put(key, value, *, expires_at)` and `take(key)`.
@@ -58,7 +65,11 @@ class PutTakeBackend(Backend):
                 ("take", inspect.signature(store.take), ("",), {}),
             )
         except (AttributeError, TypeError, ValueError):
-            raise ConfigurationError(f"backend: a {self.name}; {_CURE}") from None
+            cure = _CURE
+            for package, wrapped in _CLIENTS.items():
+                if any(each.__module__.startswith(package) for each in type(store).__mro__):
+                    cure = f"pass {wrapped}"
+            raise ConfigurationError(f"backend: a {self.name}; {cure}") from None
         for method, signature, arguments, keywords in calls:
             try:
                 signature.bind(*arguments, **keywords)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from ..errors import OTTError
 from ..tokens.probe import try_store
 from ..tokens.service import OneTimeTokens
 from .services import Services
+
+logger = logging.getLogger("ott_middleware")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,17 @@ class Checked:
 
     _services: Services
 
+    def _warn_of_second_layer(self, app: object) -> None:
+        """Warn where an app is wrapped already, by a middleware that reads the same links."""
+        if not isinstance(app, Checked):
+            return
+        inner, outer = app._services.options, self._services.options
+        if (inner.query_param, inner.base_path) == (outer.query_param, outer.base_path):
+            logger.warning(
+                "the app is wrapped twice: the outer OTTMiddleware redeems the links, and the app "
+                "makes them by the inner one, whose store and options may be others; wrap it once"
+            )
+
     def check(self, timeout: float = 5.0) -> Health:
         """Put a random value into the store, take it out again, and return whether that worked.
 
@@ -60,7 +74,7 @@ class Checked:
             else:
                 problems.append("")
 
-        # A store of the app's own may wait for ever: this thread does not.
+        # A store of the app's own may never respond: this thread waits for `timeout` at most.
         thread = threading.Thread(target=work, daemon=True, name="ott_middleware check")
         thread.start()
         thread.join(timeout)

@@ -103,7 +103,9 @@ class Links:
         try:
             response = await call_hook("on_invalid=", self._services.on_invalid(request, error))
             if not isinstance(response, Response):
-                raise SessionUnavailable(f"on_invalid returned a {type(response).__name__}")
+                raise SessionUnavailable(
+                    f"on_invalid= returned a {type(response).__name__}: return a Response"
+                )
         except RequestError as failure:
             self._services.reports.refused("on_invalid", failure)
             return error_response(request, failure, self._services.options)

@@ -161,7 +161,9 @@ class OwnSite:
         :raises ConfigurationError: links are turned off.
         """
         if self._query_param is None:
-            raise ConfigurationError("query_param: is None, which turns links off")
+            raise ConfigurationError(
+                "query_param: is None, which turns links off; leave it out, or use generate()"
+            )
         url = _absolute_url(url)
         origin = Origin.of_url(url)
         if origin is None:

@@ -52,6 +52,7 @@ class ASGIMiddleware(Checked):
         self.flow = Flow(services)
         self._ask_flow = services.guard.in_own_thread(self.flow.decide)
         self._services = probe.services = services
+        self._warn_of_second_layer(app)
         self._param = built.query_param
         respond = self._build_fast_path()
         if CookieWatch.is_needed(services):

@@ -50,6 +50,7 @@ class WSGIMiddleware(Checked):
         services = Services.build(built, parse_request=_parse_request, asynchronous=False)
         self.flow = Flow(services)
         self._services = self._probe.services = services
+        self._warn_of_second_layer(app)
         self._param = built.query_param
         respond = self._build_fast_path()
         if CookieWatch.is_needed(services):

@@ -1,4 +1,7 @@
-"""Any app's session cookies, carried over as they are: for apps without an adapter of their own."""
+"""Any app's session cookies, carried over as they are: for apps without an adapter of their own.
+
+Longer than 300 lines, since the docstring of `CookieSession` is its page of the documentation.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ott_middleware")
 
+_KEYS = frozenset({"id", "user_id", "user", "expires_at"})
 Values = Mapping[str, str]
 Info = Mapping[str, Any] | None
 Validate = Callable[[Values], "Info | Awaitable[Info]"]
@@ -121,7 +125,7 @@ class CookieSession(SessionAdapter):
         self._probe = None if probe is None else AppProbe(probe)
         self._ask: Callable[[Values], Any] | None = self._probe or validate
         self._asks = "validate=" if validate is not None else "probe="
-        self._warned_of_repeats = False
+        self._warned_of_repeats = self._warned_of_keys = False
         self.vouches = self._ask is not None
         self.suspends = validate is not None and is_async(validate)
         # Without a probe or `validate`, all that is needed is in the request. Under ASGI a probe
@@ -186,7 +190,7 @@ class CookieSession(SessionAdapter):
             # would make a mixture of two sessions. (Numbered parts, if the browser has sent them.)
             elif is_there or name not in self._numbered:
                 cookies.append(deletion(attributes.cookie(name, "")))
-        # Last what counts, for a client that knows a cookie by its name alone.
+        # The deletions go first: a client that knows cookies by their names alone keeps the last.
         return [*fit_headers(copies), *cookies]
 
     def explain_missing_user(self, request: Request) -> str | None:
@@ -225,6 +229,15 @@ class CookieSession(SessionAdapter):
         if not isinstance(info, Mapping):
             raise WrongResult(
                 f"{self._asks} returned {type(info).__name__}: return None or a mapping"
+            )
+        if not (self._warned_of_keys or _KEYS.issuperset(info)):
+            self._warned_of_keys = True
+            # The keys are not shown: they may be values of the user's.
+            logger.warning(
+                "%s returned a mapping with other keys than 'id' (of the session), 'user_id', "
+                "'user' and 'expires_at', which are not used; return "
+                "{'user_id': ..., 'user': {...}}",
+                self._asks,
             )
         raw = {name: value for name, value in info.items() if name != "id"}
         safe = _remove_cookies(values, raw)

@@ -20,6 +20,8 @@ logger = logging.getLogger("ott_middleware")
 # The characters that a request target holds unencoded, so that path and target are one text.
 _PATH = re.compile(r"/[A-Za-z0-9/:@!$&'()*+,;=._~-]*")
 _CHARSET = re.compile(r"charset=[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+# Statuses of a path that is not there, or is spelled otherwise.
+_NO_PAGE = {301, 308, 404, 405, 410}
 #: The bytes of a body that are read; the interfaces read no more either.
 MAX_BODY = 64 * 1024
 
@@ -48,6 +50,7 @@ class AppProbe:
         self._text = None if path is probe else text
         self._call_app: CallApp | None = None
         self._warned_of_length = False
+        self._warned_of_path = False
 
     def bind(self, call_app: CallApp) -> None:
         """Set the app that is asked.
@@ -81,6 +84,7 @@ class AppProbe:
         if response.status >= 500:
             raise SessionUnavailable(f"probe: the app responded with {response.status}")
         if not 200 <= response.status < 300:
+            self._log_refusal(response.status)
             return None
         headers = {name.lower(): value for name, value in response.headers}
         body = _decompress(response.body, headers.get("content-encoding", ""))
@@ -91,6 +95,20 @@ class AppProbe:
         except (ValueError, RecursionError):
             return {}
         return {"user": user, "user_id": user.get("id")} if isinstance(user, dict) else {}
+
+    def _log_refusal(self, status: int) -> None:
+        # Pages that need a session respond so to strangers; a misspelt path does so to all users.
+        level = (
+            logging.WARNING if status in _NO_PAGE and not self._warned_of_path else logging.DEBUG
+        )
+        self._warned_of_path = self._warned_of_path or level == logging.WARNING
+        logger.log(
+            level,
+            "probe: %s responded with %d, so that the session counts as ended; if users who are "
+            "signed in get this response too, pass a path that responds with 200 to them",
+            self._path,
+            status,
+        )
 
     def _has_text(self, body: bytes, content_type: str) -> bool:
         page, text = _decode(body, content_type), str(self._text)

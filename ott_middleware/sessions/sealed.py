@@ -1,4 +1,7 @@
-"""A complete session for apps that have none: one encrypted, authenticated cookie."""
+"""A complete session for apps that have none: one encrypted, authenticated cookie.
+
+Longer than 300 lines, since the docstring of `SealedSession` is its page of the documentation.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..clock import system_clock
 from ..concurrency import Waiting, blocks, is_async
-from ..crypto import NONCE_BYTES, Secret, parse_secrets, seal_cookie, unseal_cookie
+from ..crypto import (
+    NONCE_BYTES,
+    Secret,
+    parse_secrets,
+    seal_cookie,
+    unseal_cookie,
+    warn_of_weak_secrets,
+)
 from ..errors import ConfigurationError, NoAccount, SessionExpired
 from ..hooks import WrongResult, WrongValue, naming
 from ..http.cookies import (
@@ -103,6 +113,7 @@ class SealedSession(SignInAdapter):
         **cookie: Unpack[CookieOptions],
     ) -> None:
         self._secrets = parse_secrets("secret", secret)
+        warn_of_weak_secrets("SealedSession: secret", self._secrets)
         if not is_cookie_name(name):
             raise ConfigurationError(f"name: {name!r} is not a cookie name")
         seconds = lifetime.total_seconds() if isinstance(lifetime, timedelta) else lifetime

@@ -40,6 +40,7 @@ from ..errors import (
     SessionNotFound,
     SessionUnavailable,
     Unauthorized,
+    full_name,
 )
 from ..hooks import naming
 from ..http.addresses import network_of
@@ -303,6 +304,8 @@ class OneTimeTokens:
     async def _generate(
         self, plug_ins: _PlugIns, session: Session, context: GenerationContext
     ) -> str:
+        if not isinstance(session, Session):
+            raise TypeError(f"session: {full_name(session)}; pass a Session, as handle.session is")
         began = revocations.now()
         bound_to, expires_at = Origin.parse(context.audience), context.expires_at
         with using_bounds(Bounds(_text(bound_to), expires_at)):

@@ -215,7 +215,7 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("session", 7, "session: 7", "pass a cookie name"),
     ("session", {"sid"}, "session: {'sid'}", "pass a cookie name"),
     ("session", ["sid", 7], "session: ['sid', 7]", "pass a cookie name"),
-    ("session", CookieSession, "session: <class", "pass a cookie name"),
+    ("session", CookieSession, "session: the class Cookie", "pass an object: CookieSession(...)"),
     ("session", [], "session: ", "name the cookie, as CookieSession('sessionid')"),
     ("session", "a b", "session: 'a b'", "is not a cookie name"),
     ("backend", object, "backend: the class object", "pass an object derived from Backend"),

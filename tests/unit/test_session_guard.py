@@ -207,7 +207,7 @@ def test_cookies_that_fail_half_way_are_the_adapter_s_failure() -> None:
 
 
 def test_beginning_and_ending() -> None:
-    guard = keep(SealedSession(b"0" * 32))
+    guard = keep(SealedSession(b"0123456789abcdef"))
     assert guard.signs_in
     assert not keep(Members()).signs_in
     assert guard.require_sign_in_adapter().start("alice", remember=True).user_id == "alice"
@@ -215,7 +215,7 @@ def test_beginning_and_ending() -> None:
         (cookie,) = guard.end(request(scheme=scheme))
         assert cookie.max_age == 0
         assert cookie.secure is (scheme == "https")
-    (stated,) = keep(SealedSession(b"0" * 32, secure=True)).end(request())
+    (stated,) = keep(SealedSession(b"0123456789abcdef", secure=True)).end(request())
     assert stated.secure is True
 
 
@@ -228,7 +228,7 @@ def named(answer: Any) -> str | None:
             raise answer
         return answer
 
-    guard = keep(SealedSession(b"0" * 32, remote_user=remote_user))
+    guard = keep(SealedSession(b"0123456789abcdef", remote_user=remote_user))
     assert guard.sets_remote_user
     return drive(guard.remote_user(ALICE))
 
@@ -256,7 +256,7 @@ def test_a_remote_user_that_fails_is_nobody(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_nobody_has_no_name() -> None:
-    guard = keep(SealedSession(b"0" * 32, remote_user=lambda session: "everybody"))
+    guard = keep(SealedSession(b"0123456789abcdef", remote_user=lambda session: "everybody"))
     assert drive(guard.remote_user(None)) is None
     plain = keep(Members(ALICE))
     assert not plain.sets_remote_user

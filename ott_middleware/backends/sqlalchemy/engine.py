@@ -25,6 +25,8 @@ _DRIVERS = {
     "mariadb": {"pymysql": "pymysql", "mysqldb": "MySQLdb"},
 }
 _SPELLINGS = dict.fromkeys(("postgres", "psql", "pgsql"), "postgresql")
+# The address or the credentials are wrong. psycopg gives no code where it cannot connect.
+_UNREACHABLE = (None, 1045, 2002, 2003, 2005, "28P01", "28000", "3D000")
 _DISK_FULL = ("53100", "1114", "database or disk is full")
 # A prepared statement that is unknown, or is there already.
 _PREPARED = ("26000", "42P05")
@@ -150,6 +152,11 @@ def _failure(error: BaseException | None, url: URL | None) -> Exception:
         text += ": a pooler refuses startup options; leave options= out of the URL or the engine"
     else:
         text += _place_of(url)
+        if url is not None and url.host and code in _UNREACHABLE:
+            text += (
+                ": is it running, reachable from this host, and does it take the URL's user and "
+                "password?"
+            )
     return BackendUnavailable(text)
 
 

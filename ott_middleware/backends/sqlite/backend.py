@@ -103,6 +103,12 @@ class SQLiteBackend(Backend):
             raise ConfigurationError(
                 f"path: {name!r}; use the path of a file. Tokens in memory: MemoryBackend()"
             )
+        if "://" in name:
+            # Not shown: the URL of a database may hold a password.
+            raise ConfigurationError(
+                "path: a URL; use the path of a file, or pass the URL itself as backend=, as "
+                "'sqlite:///path'"
+            )
         check_positive("timeout", timeout, "seconds")
         if durability not in ("taken", "all", "none"):
             raise ConfigurationError(f"durability: {durability!r}; use 'taken', 'all' or 'none'")
