@@ -101,7 +101,7 @@ def describe_failure(name: str, error: BaseException) -> str:
 
 
 def _missing_asyncio(error: BaseException) -> str:
-    """Return the cure for an error that comes of another loop than asyncio's, else nothing."""
+    """Return the cure for an error of a loop that is not asyncio's, else an empty text."""
     # In `sys.modules` wherever trio runs. The text of an error is only compared: it may be secret.
     sniffio: Any = sys.modules.get("sniffio")
     if sniffio is None or "no running event loop" not in str(error):

@@ -1,7 +1,8 @@
 """The options: their documentation, their defaults and their checks.
 
 Every `ConfigurationError` names the option, the value and what to write instead; it never shows a
-secret.
+secret. Longer than 300 lines, since the docstrings of the options are their page of the
+documentation.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def warn_of_other_sites(backend: Backend, targets: Sequence[str]) -> None:
 def warn_of_unknown_token(backend: Backend) -> None:
     """Log a warning, once a process, for a token that a store of this process alone does not know.
 
-    Of its form the token may be one of another site or of another worker.
+    By its form, the token may come from another site or from another worker.
     """
     # A list's append is atomic; at worst two threads log one line each.
     if backend.shared or _unknown_seen:

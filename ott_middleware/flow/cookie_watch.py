@@ -68,8 +68,9 @@ class CookieWatch:
         self._stop()
         if found:
             logger.warning(
-                "%s: the app sets its cookie otherwise than this adapter: pass %s%s; as it is, the "
-                "cookie that a link sets survives the app's sign-out, or loses to the app's own",
+                "%s: the app sets its cookie with other attributes than this adapter: pass %s%s; "
+                "as it is, the cookie that a link sets survives the app's sign-out, or loses to "
+                "the app's own",
                 type(self._adapter).__name__,
                 " and ".join(found),
                 " (a CookieName can have its own)" if self._has_several() else "",

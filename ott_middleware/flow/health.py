@@ -74,7 +74,7 @@ class Checked:
             else:
                 problems.append("")
 
-        # A store of the app's own may wait for ever: this thread does not.
+        # A store of the app's own may never respond: this thread waits for `timeout` at most.
         thread = threading.Thread(target=work, daemon=True, name="ott_middleware check")
         thread.start()
         thread.join(timeout)

@@ -19,8 +19,8 @@ def asks_to_sign_out(request: Request, services: Services) -> bool:
     path = services.guard.sign_out_path
     if path is None or request.path.rstrip("/") != path.rstrip("/"):
         return False
-    # A HEAD or OPTIONS request shows no page, a prefetch perhaps never; a probe is another layer's
-    # question to the app.
+    # A HEAD or OPTIONS request shows no page, and a prefetch perhaps never does. A probe is sent by
+    # a middleware of this package, not by the visitor.
     if request.method in ("HEAD", "OPTIONS") or PROBE in request.carrier or is_speculative(request):
         return False
     try:

@@ -41,7 +41,7 @@ class ThirdPartyWarning:
         if reasons:
             self._is_over = True
             logger.warning(
-                "a page of another site, whose origin is trusted, redeemed a token, and browsers "
+                "a page of another site, of a trusted origin, redeemed a token, and browsers "
                 "drop or block the session cookie there: %s; %s",
                 ", ".join(f"{name!r} is {reason}" for name, reason in reasons.items()),
                 _CURE,

@@ -1,4 +1,7 @@
-"""Any app's session cookies, carried over as they are: for apps without an adapter of their own."""
+"""Any app's session cookies, carried over as they are: for apps without an adapter of their own.
+
+Longer than 300 lines, since the docstring of `CookieSession` is its page of the documentation.
+"""
 
 from __future__ import annotations
 
@@ -187,7 +190,7 @@ class CookieSession(SessionAdapter):
             # would make a mixture of two sessions. (Numbered parts, if the browser has sent them.)
             elif is_there or name not in self._numbered:
                 cookies.append(deletion(attributes.cookie(name, "")))
-        # Last what counts, for a client that knows a cookie by its name alone.
+        # The deletions go first: a client that knows cookies by their names alone keeps the last.
         return [*fit_headers(copies), *cookies]
 
     def explain_missing_user(self, request: Request) -> str | None:

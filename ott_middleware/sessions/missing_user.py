@@ -2,7 +2,7 @@
 
 An app may have the framework of the adapter, and keep its users in another place: under another key
 of the session, in another cookie, in a header. Wrapped in one line, it would refuse each user
-without a word.
+silently.
 """
 
 from __future__ import annotations

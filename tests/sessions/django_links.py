@@ -118,9 +118,16 @@ async def measure(app: Any, cookie: str) -> dict[str, Any]:
         return load(self)
 
     SessionStore.load = slow
-    began = time.monotonic()
-    await asyncio.gather(*(generate() for _ in range(AT_ONCE)))
-    return {"statuses": sorted(statuses), "left": left, "seconds": time.monotonic() - began}
+    # The best of some rounds: one after the other the eight take two seconds in each of them, and a
+    # busy machine is slow now and then.
+    seconds = 9.0
+    for _ in range(5):
+        began = time.monotonic()
+        await asyncio.gather(*(generate() for _ in range(AT_ONCE)))
+        seconds = min(seconds, time.monotonic() - began)
+        if seconds < 0.6:
+            break
+    return {"statuses": sorted(statuses), "left": left, "seconds": seconds}
 
 
 def main() -> None:

@@ -129,7 +129,7 @@ def _waiting(connection: Any, timeout: float, error: type[Exception]) -> Callabl
                     connection.close()
                     raise error("no reply in time")
                 ready = found[0][1]
-                # After an error or the end both may be tried: libpq tells what happened.
+                # After an error or a hang-up both are reported: libpq then finds what happened.
                 broken = ready & ~(select.POLLIN | select.POLLOUT)
                 can_read = 1 if ready & select.POLLIN or broken else 0
                 can_write = 2 if ready & select.POLLOUT or broken else 0

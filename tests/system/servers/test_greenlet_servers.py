@@ -47,16 +47,20 @@ def generate(server: Server, name: str = "slow") -> Answer:
 class TestAsyncHooks:
     def test_hooks_of_many_requests_wait_at_once(self, server: Server) -> None:
         generate(server)  # imports, threads and hubs, once
-        began = time.monotonic()
-        with ThreadPoolExecutor(AT_ONCE + 2) as threads:
-            asked = [threads.submit(generate, server) for _ in range(AT_ONCE)]
-            pages = [threads.submit(server.ask, "GET", "/page") for _ in range(AT_ONCE)]
-            statuses = [each.result().status for each in asked]
-            took = time.monotonic() - began
-            bodies = {each.result().body for each in pages}
-        assert statuses == [200] * AT_ONCE
-        # Requests of the app itself see no loop: Django's database would refuse each query.
-        assert bodies == {b"no loop"}
+        for _ in range(5):
+            began = time.monotonic()
+            with ThreadPoolExecutor(AT_ONCE + 2) as threads:
+                asked = [threads.submit(generate, server) for _ in range(AT_ONCE)]
+                pages = [threads.submit(server.ask, "GET", "/page") for _ in range(AT_ONCE)]
+                statuses = [each.result().status for each in asked]
+                took = time.monotonic() - began
+                bodies = {each.result().body for each in pages}
+            assert statuses == [200] * AT_ONCE
+            # Requests of the app itself see no loop: Django's database would refuse each query.
+            assert bodies == {b"no loop"}
+            # A busy machine is slow now and then; one after the other they take two seconds always.
+            if took < BOUND:
+                break
         assert took < BOUND
 
     def test_token_is_redeemed_once(self, server: Server) -> None:
