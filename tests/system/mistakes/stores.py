@@ -90,7 +90,9 @@ MISTAKES = (
         examine(WRAPPED + "def create_app(): ...", "{}:create_app"),
         ":create_app()'",
     ),
-    Mistake("`doctor` outside the project's folder", examine("", "shop_of_a_folder.wsgi:app"), "folder"),
+    Mistake(
+        "`doctor` outside the project's folder", examine("", "shop_of_a_folder.wsgi:app"), "folder"
+    ),
     Mistake(
         "`doctor`: nothing listens at the store's port",
         examine(WRAPPED + "app = wrap(backend='redis://127.0.0.1:1', secret='x' * 32)"),
