@@ -60,7 +60,7 @@ def _owner(function: Callable[..., Any]) -> Any:
 def is_async(function: Callable[..., Any]) -> bool:
     """Return whether calling `function` returns an awaitable.
 
-    True for coroutine functions, for objects whose `__call__` is one, and for methods of an object
+    True for coroutine functions, for objects with such a `__call__`, and for methods of an object
     that says ``suspends = True`` because its plain functions return awaitables.
     """
     owner = _owner(function)
@@ -79,7 +79,7 @@ def blocks(function: Callable[..., Any]) -> bool:
 
 
 class Waiting:
-    """A method that may wait, of an object whose others do not: on a loop it goes to a thread.
+    """The one method of an object that may wait: on a loop it is called in a thread.
 
     :param thread_sensitive: it must run in the thread for such code, even if the object's others
         need not.
@@ -212,7 +212,7 @@ def _innermost(coroutine: Any) -> str:
 
 
 def drive_waiting(coroutine: Coroutine[Any, Any, T]) -> T:
-    """`drive` a coroutine whose functions wait on loops of their own.
+    """`drive` a coroutine of functions that wait on loops of their own.
 
     :raises RuntimeError: an event loop runs in this thread; nothing was begun.
     """

@@ -52,16 +52,17 @@ async def check_store(
     return True
 
 
-def compare_clocks(report: Report, whose: str, ahead: float, tolerance: float) -> bool:
+def compare_clocks(report: Report, of: str, ahead: float, tolerance: float) -> bool:
     """Write how far another clock is from this one; return whether links can work all the same.
 
+    :param of: what has the other clock, for the lines.
     :param ahead: seconds by which the other clock is ahead.
     """
     if abs(ahead) <= tolerance:
-        report.ok("clock", f"as that of {whose}")
+        report.ok("clock", f"as that of {of}")
         return True
     way = "behind" if ahead > 0 else "ahead of"
-    text = f"this site's clock is {abs(ahead):.0f} s {way} that of {whose}"
+    text = f"this site's clock is {abs(ahead):.0f} s {way} that of {of}"
     cure = "have both hosts set their clocks by NTP (chrony, systemd-timesyncd)"
     if abs(ahead) > FATAL_SKEW:
         report.fail("clock", text, cure)

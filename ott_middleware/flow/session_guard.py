@@ -34,7 +34,7 @@ from ..sessions.base import (
     cookie_values,
     refuse_cookie_in_id,
 )
-from .third_party import ThirdPartyWarning
+from .third_party import DroppedCookieWarning, ThirdPartyWarning
 
 logger = logging.getLogger("ott_middleware")
 
@@ -63,6 +63,7 @@ class SessionGuard:
         self._knows_users = False
         #: Warns of cookies that a browser drops.
         self.third_party = ThirdPartyWarning()
+        self._dropped = DroppedCookieWarning()
         self._current = bind(adapter.current)
         self._current_now = inline(adapter.current)
         self._establish = bind(adapter.establish)
@@ -174,6 +175,7 @@ class SessionGuard:
         self.check_id(session, [cookie.value for cookie in cookies], "establish")
         # The adapter and the app keep their users in one place: a link has brought one here.
         self._knows_users = True
+        self._dropped.check(request, cookies)
         return cookies
 
     async def _cookies(self, session: Session, request: Request) -> tuple[Cookie, ...]:

@@ -1,4 +1,4 @@
-"""Warns of session cookies that a browser drops, since a page of another site made the request."""
+"""Warns of session cookies that a browser drops."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from ..http.cookies import Cookie
 from ..http.messages import Request
+from ..http.origins import Origin, is_loopback
 
 logger = logging.getLogger("ott_middleware")
 
@@ -18,7 +19,7 @@ _CURE = (
 
 
 class ThirdPartyWarning:
-    """Logs one warning for one middleware."""
+    """Logs one warning for one middleware, where a page of another site made the request."""
 
     def __init__(self) -> None:
         self._is_over = False
@@ -40,7 +41,7 @@ class ThirdPartyWarning:
         if reasons:
             self._is_over = True
             logger.warning(
-                "a page of another site, whose origin is trusted, redeemed a token, and browsers "
+                "a page of another site, of a trusted origin, redeemed a token, and browsers "
                 "drop or block the session cookie there: %s; %s",
                 ", ".join(f"{name!r} is {reason}" for name, reason in reasons.items()),
                 _CURE,
@@ -55,3 +56,39 @@ def _is_third_party(request: Request) -> bool:
         # A form of another site that leads here, in the top-level window.
         and request.header("sec-fetch-mode") != "navigate"
     )
+
+
+class DroppedCookieWarning:
+    """Logs one warning for one middleware, of a cookie that no browser keeps at this site."""
+
+    def __init__(self) -> None:
+        self._is_over = False
+
+    def check(self, request: Request, cookies: Iterable[Cookie]) -> None:
+        """Warn of the cookies of a response that signs a browser in."""
+        host = Origin.parse(f"{request.scheme}://{request.header('host')}")
+        if self._is_over or host is None or is_loopback(host.host):
+            return
+        for cookie in cookies:
+            if problem := _find_problem(cookie, request, host.host):
+                self._is_over = True
+                logger.warning("browsers drop the session cookie %r: %s", cookie.name, problem)
+                return
+
+
+def _find_problem(cookie: Cookie, request: Request, host: str) -> str | None:
+    """Return why a browser drops a cookie, and the cure; None where it keeps the cookie."""
+    domain = (cookie.domain or "").lstrip(".").lower()
+    if domain and not f".{host}".endswith(f".{domain}"):
+        return (
+            f"its Domain is {domain!r}, and the request's Host is {host!r}; leave domain= out, or "
+            "let the proxy in front pass the Host on"
+        )
+    # Browsers send Fetch Metadata over https alone: a proxy that ends TLS does not pass for http.
+    is_plain = request.scheme == "http" and not request.has_fetch_metadata
+    if cookie.secure and is_plain and "text/html" in (request.header("accept") or ""):
+        return (
+            "it is Secure, and the request came over http; serve the site by https, or, in "
+            "development alone, use a cookie without Secure, or localhost"
+        )
+    return None

@@ -95,8 +95,8 @@ class TextCutter:
         # The client chose the parameter's value, so it could take any `ott=A` out of what a proxy
         # says about it. Only what is behind a `?`, `&` or `;` of a URL is cut.
         # Attack: a header of 64 kB that is all marks, separators and blanks. A loop over the parts
-        # between them takes 25 ms. The patterns, in C, match only what has a possible copy; one that
-        # is quick to look for tells first whether there is any.
+        # between them takes 25 ms. The patterns, in C, match only what has a possible copy. One
+        # that is quick to look for tells first whether there is any.
         if not self._values or not self.mentions(text) or not _LONG_VALUE.search(text):
             return text
         return self._piece.sub(self._cut_piece, text)

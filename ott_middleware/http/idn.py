@@ -25,7 +25,7 @@ _ENCODED = re.compile(r"[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?")
 def encode_host(url: str) -> str:
     """Return an origin or an absolute URL with its host name in ASCII.
 
-    A URL whose host has no such form, and any other text, is returned as it is.
+    A URL with a host that has no such form, and any other text, is returned as it is.
 
     :param url: an origin may have a wildcard: `https://*.bücher.example`, `http://bücher.example:*`.
     """

@@ -128,7 +128,7 @@ def _with_next(login_url: str, request: Request) -> str:
     """Return `login_url` with the page that the visitor wanted, as `next=`."""
     if request.method != "GET":
         return login_url  # the app would show a page that only takes forms
-    # Attack: a link to this site whose `next` leads to another one. The value is the path and query
+    # Attack: a link to this site, with a `next` of another site. The value is the path and query
     # of this request, made unable to name a host by `on_this_host`, and a `next` of the same query
     # stands percent-encoded inside of it.
     query = f"?{visible(request.query)}" if request.query else ""

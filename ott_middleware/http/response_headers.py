@@ -102,7 +102,7 @@ def with_session(headers: Headers, cookies: Iterable[Cookie]) -> Headers:
 
 
 def protect_used_link(headers: Headers) -> Headers:
-    """Return the headers of a hook's response to a used link, whose URL still holds the token.
+    """Return the headers of a hook's response to a used link: its URL still holds the token.
 
     :param headers: a Referrer-Policy of `strict-origin` stays: without an origin, the Origin rule
         would refuse a form on the page.

@@ -82,7 +82,7 @@ class SealedSession(SignInAdapter):
         Default: all of them, since the user is what the app gave to be carried.
     :param match: finds the local user for a session of another site: a function of the
         `UserSession`, sync or async, that returns a user as `sign_in` takes one, or None to
-        refuse; or the name of a field that the source site exposes, whose value is the user's id at
+        refuse; or the name of a field that the source site exposes, which holds the user's id at
         this site; or `"id"`, the same id at both sites. Without it, the user's id is taken over as
         well: right only if an id means the same user on all sites that share the backend.
     :param sign_out_path: the path, below the mount point, of the wrapped app's own log-out page, as

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import pytest
-from harness import FETCH, HOST, Members, Site, World, person
+from harness import FETCH, HOST, NAVIGATION, Members, Site, World, person
 
 FRONT = "https://front.example"
 CROSS_SITE = {**FETCH, "sec-fetch-site": "cross-site", "origin": FRONT}
@@ -115,3 +115,42 @@ class TestCrossSiteVerify:
         headers = {**CROSS_SITE, "origin": "https://evil.example"}
         assert site.verify(site.token(), headers).code == "INVALID_ORIGIN"
         assert warnings_of(caplog) == []
+
+
+PLAIN = {"accept": "text/html", "accept-language": "en"}
+
+
+def warnings_of_navigation(
+    caplog: pytest.LogCaptureFixture, world: World, headers: dict[str, str], **attributes: Any
+) -> list[str]:
+    site = serve(world, **attributes)
+    for _ in range(2):
+        site.load(f"/?ott={site.token()}", headers)
+    return warnings_of(caplog)
+
+
+class TestDroppedCookie:
+    @pytest.mark.parametrize("domain", ["other.example", "www." + HOST, "p.example", ".b.example"])
+    def test_domain_of_another_site_is_warned_of_once(
+        self, world: World, caplog: pytest.LogCaptureFixture, domain: str
+    ) -> None:
+        (message,) = warnings_of_navigation(caplog, world, NAVIGATION, domain=domain)
+        assert "leave domain= out" in message
+
+    @pytest.mark.parametrize("domain", [HOST, "example", "." + HOST, HOST.upper()])
+    def test_domain_of_this_site_is_no_reason(
+        self, world: World, caplog: pytest.LogCaptureFixture, domain: str
+    ) -> None:
+        assert warnings_of_navigation(caplog, world, NAVIGATION, domain=domain) == []
+
+    def test_secure_cookie_over_http_is_warned_of_once(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (message,) = warnings_of_navigation(caplog, world, PLAIN, secure=True)
+        assert "'sid': it is Secure, and the request came over http" in message
+
+    @pytest.mark.parametrize("headers", [NAVIGATION, {**PLAIN, "host": "localhost:8000"}])
+    def test_secure_cookie_behind_tls_or_on_this_machine_is_no_reason(
+        self, world: World, caplog: pytest.LogCaptureFixture, headers: dict[str, str]
+    ) -> None:
+        assert warnings_of_navigation(caplog, world, headers, secure=True) == []

@@ -83,6 +83,16 @@ def open_used_link(on_invalid: Any) -> str:
     return "\n".join(lines)
 
 
+def follow_link(**attributes: Any) -> str:
+    """Open a link with a browser under plain http; return the log's lines."""
+    session = CookieSession("sid", validate=lambda values: {}, renews_key=True, **attributes)
+    site = World("wsgi").serve(session=session)
+    token = site.generate({"cookie": "sid=abc"}).json()["token"]
+    with read_log() as lines:
+        site.load(f"/?ott={token}", {"accept": "text/html"})
+    return "\n".join(lines)
+
+
 def generate_for_mapping() -> None:
     tokens = OneTimeTokens(MemoryBackend(), sessions=SealedSession(SECRET))
     tokens.generate({"id": "1"})  # type: ignore[arg-type]  # the mistake
@@ -175,6 +185,16 @@ MISTAKES = (
         "`validate` returns the user itself",
         lambda: ask_for_token(validate=lambda values: {"name": "Ada", "email": "a@b.example"}),
         "return {'user_id': ..., 'user': {...}}",
+    ),
+    Mistake(
+        "the session cookie has the `Domain` of another site",
+        lambda: follow_link(domain="other.example"),
+        "leave domain= out",
+    ),
+    Mistake(
+        "the session cookie is `Secure`, and the site is served by plain http",
+        lambda: follow_link(secure=True),
+        "serve the site by https",
     ),
     Mistake(
         "`on_invalid` returns text",
