@@ -319,7 +319,9 @@ def check_service_call(function: Bound, returns: type) -> Bound:
         except Exception as error:
             raise hook_failed("tokens=", error, kind=BackendUnavailable) from error
         if not isinstance(result, returns):
-            raise BackendUnavailable(f"the token service returned a {type(result).__name__}")
+            raise BackendUnavailable(
+                f"the token service returned a {type(result).__name__}: return a {returns.__name__}"
+            )
         return result
 
     return call

@@ -34,6 +34,8 @@ from .sessions.cookie import CookieSession
 _PYTHON = "python:"
 _WORDS: Mapping[str, Any] = {"true": True, "false": False, "none": None}
 _LISTS = ("session", "trusted_origins", "handoff_targets", "public_origin")
+# What no text can be: written as "python:module:name".
+_OBJECTS = ("on_event", "generate_token", "tokens", "pages")
 _NUMBERS = ("expires_in", "max_per_session")
 
 
@@ -68,9 +70,11 @@ def _parse(name: str, text: str) -> Any:
     if text.startswith(_PYTHON):
         return _import(name, text)
     if name in _LISTS:
-        return "auto" if text == "auto" else text.split()
+        return "auto" if text == "auto" else text.replace(",", " ").split()
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
+    if name in _OBJECTS:
+        raise ConfigurationError(f"{name}: {text!r}; write 'python:package.module:name'")
     if name in _NUMBERS:
         try:
             return float(text) if "." in text else int(text)

@@ -87,7 +87,10 @@ class SessionGuard:
         if session is None or (isinstance(session, Session) and session.expired(self.now())):
             return None
         if not isinstance(session, Session):
-            raise SessionUnavailable(f"{self._name}.current returned a {type(session).__name__}")
+            kind = type(session).__name__
+            raise SessionUnavailable(
+                f"{self._name}.current returned a {kind}: return a Session, or None"
+            )
         # Attack: made-up cookies of the largest size fill the store. This line caps the size of a
         # session that only its cookies prove; without it each could take 16 KiB.
         if not self.adapter.vouches and sum(map(len, self._values(session))) > MAX_UNVERIFIED:
@@ -162,7 +165,8 @@ class SessionGuard:
         with naming(name):
             exposed: Any = self.adapter.expose(session)
         if not isinstance(exposed, Session):
-            raise SessionUnavailable(f"{name} returned a {type(exposed).__name__}")
+            kind = type(exposed).__name__
+            raise SessionUnavailable(f"{name} returned a {kind}: return a Session")
         return exposed
 
     async def establish(self, session: Session, request: Request) -> tuple[Cookie, ...]:

@@ -108,6 +108,9 @@ class Session:
             if not isinstance(moment, datetime) or moment.tzinfo is None:
                 raise WrongValue(f"{name} must be a datetime with a time zone, like timezone.utc")
             object.__setattr__(self, name, moment.astimezone(timezone.utc))
+        for name, mapping in (("user", self.user or {}), ("data", self.data)):
+            if not isinstance(mapping, Mapping):
+                raise WrongValue(f"{name} must be a mapping, not a {type(mapping).__name__}")
         if self.user is not None:
             object.__setattr__(self, "user", MappingProxyType(dict(self.user)))
         object.__setattr__(self, "data", MappingProxyType(dict(self.data)))

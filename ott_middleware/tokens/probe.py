@@ -86,8 +86,9 @@ async def try_store(backend: Backend, bind: Bind, prefix: str) -> None:
     value = randomness.token_bytes(64)
     await put_probe(backend, key, value, bind, prefix)
     taken = await take_probe(backend, key, bind, prefix)
-    if taken is None or bytes(taken) != value:
+    if not isinstance(taken, (bytes, bytearray, memoryview)) or bytes(taken) != value:
         raise BackendUnavailable(
             f"{backend.name} does not give back what was put into it just now: look whether it "
-            "drops values (Redis: maxmemory-policy noeviction) or reads from a replica"
+            "drops values (Redis: maxmemory-policy noeviction), changes them, or reads from a "
+            "replica"
         )

@@ -143,3 +143,7 @@ class TestPaste:
         with pytest.raises(ConfigurationError) as raised:
             load(option, *([] if option.startswith(("probe", "session")) else ["session = sid"]))
         assert str(raised.value).startswith(message)
+
+    def test_lists_may_have_commas(self, load: Any) -> None:
+        options = load("session = sid", "trusted_origins = https://a.example, https://b.example")
+        assert len(options.flow.options.trusted) == 2

@@ -285,6 +285,9 @@ def _place_of(pool: Any) -> str:
     return str(said.get("path") or getattr(pool, "service_name", host))
 
 
+_NO_PASSWORD = ("NOAUTH", "Authentication required", "already authenticated")
+
+
 def failure(error: Exception, place: str) -> Exception:
     """What an error of redis-py means. Its text is not shown: servers quote keys and arguments.
 
@@ -303,8 +306,15 @@ def failure(error: Exception, place: str) -> Exception:
         return BackendUnavailable("redis runs as a cluster: pass a RedisCluster client")
     if isinstance(error, exceptions.ReadOnlyError) or "READONLY" in text:
         return BackendUnavailable("redis is read-only: is it a replica?")
-    if isinstance(error, exceptions.AuthenticationError) or "NOAUTH" in text:
-        return BackendUnavailable(f"redis at {place} refuses the credentials ({name})")
+    # (redis-py cuts "NOAUTH" off, and not all of its errors for it are of that class.)
+    no_password = any(words in text for words in _NO_PASSWORD)
+    if isinstance(error, exceptions.AuthenticationError) or no_password:
+        return BackendUnavailable(
+            f"redis at {place} refuses the credentials ({name}): put them into the URL, as "
+            "redis://user:password@host"
+        )
+    if "DB index" in text:
+        return BackendUnavailable(f"redis at {place} has no database of that number: use 0")
     if isinstance(error, exceptions.NoPermissionError):
         return BackendUnavailable("redis: that user may not use EVALSHA, EVAL, GETDEL and the keys")
     if "unknown command" in text:

@@ -11,9 +11,19 @@ from flask import Flask
 from harness import World
 from mistake import Mistake, read_error, read_log
 from redis import Redis
+from redis.exceptions import ResponseError
 
-from ott_middleware import CookieSession, MemoryBackend, OneTimeTokens, OTTMiddleware, SealedSession
-from ott_middleware.backends import SQLiteBackend
+from ott_middleware import (
+    CookieSession,
+    MemoryBackend,
+    OneTimeTokens,
+    OTTMiddleware,
+    SealedSession,
+    Session,
+)
+from ott_middleware.backends import Backend, SQLiteBackend
+from ott_middleware.backends.redis.wire import failure
+from ott_middleware.paste import filter_app_factory
 
 SECRET = "a secret of the app, which is long"
 ENVIRON = {
@@ -105,7 +115,71 @@ def reach_database() -> None:
     backend.take("key")
 
 
+def make_session(**values: Any) -> Callable[[], str]:
+    return lambda: read_error(lambda: Session("1", "cookie", **values), ValueError)
+
+
+class Tells(SealedSession):
+    def current(self, request: Any) -> Any:
+        return {"id": "1"}
+
+
+class Texts(Backend):
+    """Gives a text back."""
+
+    def put(self, key: str, value: bytes, **more: Any) -> None: ...
+
+    def take(self, key: str) -> Any:
+        return "text"
+
+
+def ask_adapter_of_mapping() -> str:
+    site = World("wsgi").serve(session=Tells(SECRET))
+    with read_log() as lines:
+        site.generate()
+    return "\n".join(lines)
+
+
+def redis_says(text: str) -> Callable[[], str]:
+    return lambda: str(failure(ResponseError(text), "redis.example:6379"))
+
+
 MISTAKES = (
+    Mistake(
+        "an adapter's `current` returns a mapping",
+        ask_adapter_of_mapping,
+        "Tells.current returned a dict: return a Session, or None",
+    ),
+    Mistake(
+        "`Session(user=...)` with a name",
+        make_session(user="ada"),
+        "user must be a mapping, not a str",
+    ),
+    Mistake(
+        "`Session(data=...)` with a list",
+        make_session(data=["a"]),
+        "data must be a mapping, not a list",
+    ),
+    Mistake(
+        "a backend of the app's own returns text (`check()`)",
+        lambda: OTTMiddleware(app, session="sid", backend=Texts(), secret=SECRET).check().problem,
+        "does not give back what was put into it",
+    ),
+    Mistake(
+        "the URL of Redis lacks the password",
+        redis_says("Authentication required."),
+        "put them into the URL, as redis://user:password@host",
+    ),
+    Mistake(
+        "the URL of Redis has the number of no database",
+        redis_says("DB index is out of range"),
+        "use 0",
+    ),
+    Mistake(
+        "`on_event = shop:audit` in an .ini file",
+        lambda: read_error(lambda: filter_app_factory(app, {}, on_event="shop:audit")),
+        "write 'python:package.module:name'",
+    ),
     Mistake(
         "an app of aiohttp or Tornado, which have servers of their own",
         wrap(Application()),
