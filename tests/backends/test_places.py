@@ -32,6 +32,9 @@ def port() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
+REACHED = "is it running, reachable from this host, and does it take the URL's user and password?"
+
+
 def failure_of(backend: Any) -> str:
     with pytest.raises(BackendUnavailable) as caught:
         backend.take("key")
@@ -86,11 +89,12 @@ class TestSQLAlchemy:
     def test_server(self, port: int) -> None:
         url = f"postgresql+psycopg://zoe7:{QUOTED}@127.0.0.1:{port}/orders"
         said = failure_of(SQLAlchemyBackend(url))
-        assert said == f"the database: OperationalError at 127.0.0.1:{port}/orders"
+        place = f"the database: OperationalError at 127.0.0.1:{port}/orders"
+        assert said == f"{place}: {REACHED}"
 
     def test_server_at_its_usual_port(self) -> None:
         url = f"postgresql+psycopg://zoe7:{QUOTED}@nowhere.invalid/orders"
-        assert failure_of(SQLAlchemyBackend(url)).endswith(" at nowhere.invalid/orders")
+        assert failure_of(SQLAlchemyBackend(url)).endswith(f" at nowhere.invalid/orders: {REACHED}")
 
     def test_file(self, tmp_path: Path) -> None:
         said = failure_of(SQLAlchemyBackend(f"sqlite:///{tmp_path}/nowhere/tokens.db"))

@@ -95,10 +95,10 @@ class File:
         folder = os.path.dirname(os.path.realpath(self._path))
         if not os.path.isdir(folder):
             return f"{self._path}; make the directory {folder}"
-        if os.path.isdir(self._path):
-            return f"{self._path}; pass the path of a file, not of a directory"
         if not os.access(folder, os.W_OK):
             return f"{self._path}; let the app's user write to {folder}"
+        if os.path.isdir(self._path):
+            return f"{self._path}; pass the path of a file, not of a directory"
         return self._path
 
     def close(self) -> None:
