@@ -189,10 +189,13 @@ class DjangoSession(FrameworkSession):
                 shown = reading(self._store, key)
             return self._chain.ask(request, shown, function, must_serve=must_serve)
 
-    def _current_with(self, key: str | None) -> Request | None:
-        """Return the current request, with another session's key or none."""
-        request = current_request()
-        return request and request.with_cookies({self.cookie_names[0]: key})
+    def _with_key(self, request: Request | None, key: str | None) -> Request | None:
+        """Return a request with another session's key or none, for the project's middleware."""
+        # Attack: a Cookie header of 64 kB, which would be copied three times. Without middleware of
+        # the project nothing reads the copies.
+        if request is None or self._chain is None:
+            return request
+        return request.with_cookies({self.cookie_names[0]: key})
 
     def expose(self, session: Session) -> Session:
         exposed = super().expose(replace(session, token=""))
@@ -227,7 +230,7 @@ class DjangoSession(FrameworkSession):
             return super().resolve(session)
 
     def alive(self, session: Session) -> Session | None:
-        request = self._current_with(session.token)
+        request = self._with_key(current_request(), session.token)
         if not self._same_store:
             return self._ask(request, lambda: self._alive_without_store(session))
         found = self._ask(request, lambda: self._load(session.token))
@@ -248,7 +251,7 @@ class DjangoSession(FrameworkSession):
 
     def run_locally(self, function: Callable[[], _T]) -> _T:
         # Attack: the session that the visitor had may be an attacker's, and choose what is asked.
-        return self._ask(self._current_with(None), function)
+        return self._ask(self._with_key(current_request(), None), function)
 
     def known(self, session: Session, person: Any) -> Session | None:
         return self.run_locally(lambda: self._known(session, person))
@@ -273,7 +276,7 @@ class DjangoSession(FrameworkSession):
         return [cookie, *renew_forms(request)]
 
     def begin(self, session: Session, request: Request) -> list[Cookie]:
-        alone = request.with_cookies({self.cookie_names[0]: None})
+        alone = self._with_key(request, None)
         return self._ask(alone, lambda: self._begin(session, request))
 
     def _begin(self, session: Session, request: Request) -> list[Cookie]:
