@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import logging
 import struct
 from collections.abc import Sequence
 
@@ -19,8 +18,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from .errors import ConfigurationError
-
-logger = logging.getLogger("ott_middleware")
 
 Secret = str | bytes | Sequence[str | bytes]
 
@@ -54,15 +51,6 @@ def parse_secrets(option: str, given: object) -> tuple[bytes, ...]:
             raise ConfigurationError(f"{option}: one of {len(raw)} bytes is too short; {_CURE}")
         secrets.append(raw)
     return tuple(secrets)
-
-
-def warn_of_weak_secrets(option: str, secrets: Sequence[bytes]) -> None:
-    """Log a warning where a secret has so few different characters that it can be guessed."""
-    # 16 bytes of `secrets.token_urlsafe()` or of `os.urandom()` have more than ten.
-    if any(len(set(secret)) < 8 for secret in secrets):
-        logger.warning(
-            "%s: has fewer than 8 different characters, and can be guessed; %s", option, _CURE
-        )
 
 
 NONCE_BYTES = 12

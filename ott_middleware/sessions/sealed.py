@@ -23,7 +23,6 @@ from ..crypto import (
     parse_secrets,
     seal_cookie,
     unseal_cookie,
-    warn_of_weak_secrets,
 )
 from ..errors import ConfigurationError, NoAccount, SessionExpired
 from ..hooks import WrongResult, WrongValue, naming
@@ -113,7 +112,6 @@ class SealedSession(SignInAdapter):
         **cookie: Unpack[CookieOptions],
     ) -> None:
         self._secrets = parse_secrets("secret", secret)
-        warn_of_weak_secrets("SealedSession: secret", self._secrets)
         if not is_cookie_name(name):
             raise ConfigurationError(f"name: {name!r} is not a cookie name")
         seconds = lifetime.total_seconds() if isinstance(lifetime, timedelta) else lifetime

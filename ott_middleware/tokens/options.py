@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, TypedDict, cast
 
-from ..crypto import Secret, parse_secrets, warn_of_weak_secrets
+from ..crypto import Secret, parse_secrets
 from ..errors import ConfigurationError
 from ..http.messages import Request
 from ..sessions.base import Session
@@ -145,7 +145,7 @@ class TokenOptions:
     def __post_init__(self) -> None:
         seconds_of("expires_in", self.expires_in)
         hasher_of(self.store_token)
-        warn_of_weak_secrets("secret", self.secrets)
+        _ = self.secrets
         if self.generate_token is not None and not callable(self.generate_token):
             raise ConfigurationError(
                 f"generate_token: {self.generate_token!r}; pass a function of session and context"

@@ -231,16 +231,6 @@ MISTAKES = (
         "at 127.0.0.1:1/shop: is it running, reachable from this host",
     ),
     Mistake(
-        "a secret of one repeated word",
-        lambda: read_start(lambda: OTTMiddleware(app, session="sid", secret="changeme" * 4)),
-        "can be guessed",
-    ),
-    Mistake(
-        "a `SealedSession` with such a secret",
-        lambda: read_start(lambda: SealedSession("x" * 32)),
-        "can be guessed",
-    ),
-    Mistake(
         "`probe=` with the path of no page",
         lambda: ask_for_token(probe="/gone"),
         "/gone responded with 404",
