@@ -63,7 +63,8 @@ class ASGIMiddleware(Checked):
         """Respond to one connection, or pass it to the app."""
         await self._respond(scope, receive, send)
 
-    if not TYPE_CHECKING:  # a type checker that saw it would accept every misspelt name
+    # A type checker that saw it would accept every misspelt name.
+    if not TYPE_CHECKING:  # pragma: no branch
 
         def __getattr__(self, name: str) -> NoReturn:
             raise explain_missing(self, name)

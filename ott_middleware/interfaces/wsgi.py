@@ -61,7 +61,8 @@ class WSGIMiddleware(Checked):
         """Respond to one request, or pass it to the app."""
         return self._respond(environ, start_response)
 
-    if not TYPE_CHECKING:  # a type checker that saw it would accept every misspelt name
+    # A type checker that saw it would accept every misspelt name.
+    if not TYPE_CHECKING:  # pragma: no branch
 
         def __getattr__(self, name: str) -> NoReturn:
             raise explain_missing(self, name)

@@ -82,6 +82,20 @@ class TestRunInPool:
         assert run_in_pool(pool, whole) == [(threading.get_ident(), False)] * 3
         pool.join()
 
+    def test_loop_that_cannot_start_is_an_error(
+        self, pool: Threads, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def whole() -> None: ...
+
+        def refuse(coroutine: Any) -> None:
+            coroutine.close()
+            raise OSError("no more descriptors")
+
+        monkeypatch.setattr(greenlets, "asyncio", types.SimpleNamespace(run=refuse))
+        with pytest.raises(OSError, match="descriptors"):
+            run_in_pool(pool, whole)
+        pool.join()
+
     def test_errors_come_out_of_both_threads(self, pool: Threads) -> None:
         def failing() -> None:
             raise KeyError("k")
