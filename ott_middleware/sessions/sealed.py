@@ -114,24 +114,7 @@ class SealedSession(SignInAdapter):
         self._secrets = parse_secrets("secret", secret)
         if not is_cookie_name(name):
             raise ConfigurationError(f"name: {name!r} is not a cookie name")
-        seconds = lifetime.total_seconds() if isinstance(lifetime, timedelta) else lifetime
-        # A century keeps every end within what dates and cookies can express.
-        if (
-            isinstance(seconds, bool)
-            or not isinstance(seconds, (int, float))
-            or not 1 <= seconds <= 100 * 366 * 86400
-        ):
-            raise ConfigurationError(
-                f"lifetime: {lifetime!r}; use seconds or a timedelta, from 1 s"
-            )
-        if seconds < 60 and not isinstance(lifetime, timedelta):
-            logger.warning(
-                "lifetime: %r is a number of seconds: users are signed out after that time. If "
-                "that is what you mean, write timedelta(seconds=%r); for days timedelta(days=%r)",
-                lifetime,
-                lifetime,
-                lifetime,
-            )
+        seconds = _parse_lifetime(lifetime)
         if remote_user is not None and (not callable(remote_user) or is_async(remote_user)):
             raise ConfigurationError(
                 f"remote_user: {remote_user!r}; pass a plain function of the session"
@@ -334,3 +317,27 @@ def _check_user(user: Mapping[str, Any] | str) -> dict[str, Any]:
     if not fields.get("id"):
         raise WrongValue("the user needs an id, as {'id': 'alice'}")
     return fields
+
+
+def _parse_lifetime(lifetime: float | timedelta) -> float:
+    """Return a lifetime in seconds.
+
+    :raises ConfigurationError: a lifetime of another type, or below a second or over a century.
+    """
+    seconds = lifetime.total_seconds() if isinstance(lifetime, timedelta) else lifetime
+    # A century keeps every end within what dates and cookies can express.
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, (int, float))
+        or not 1 <= seconds <= 100 * 366 * 86400
+    ):
+        raise ConfigurationError(f"lifetime: {lifetime!r}; use seconds or a timedelta, from 1 s")
+    if seconds < 60 and not isinstance(lifetime, timedelta):
+        logger.warning(
+            "lifetime: %r is a number of seconds: users are signed out after that time. If "
+            "that is what you mean, write timedelta(seconds=%r); for days timedelta(days=%r)",
+            lifetime,
+            lifetime,
+            lifetime,
+        )
+    return seconds
