@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, ParamSpec, TypeVar
 
@@ -40,7 +41,9 @@ class NotAwaited(Coroutine[Any, Any, T]):
 
     def __bool__(self) -> bool:
         # Attack: `if ott.asession():` lets each visitor in, signed in or not. Without this line, a
-        # coroutine is true.
+        # coroutine is true. (asyncio asks when it shows a task, since Python 3.12.)
+        if sys._getframe(1).f_globals.get("__name__") == "asyncio.base_tasks":
+            return True
         raise self._misuse()
 
     def __repr__(self) -> str:

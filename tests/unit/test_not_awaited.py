@@ -73,6 +73,19 @@ class TestNotAwaited:
         assert asyncio.run(Ott().alink("/e")) == "/e?ott=T"
         assert async_to_sync(Ott().alink)("/f") == "/f?ott=T"
 
+    def test_task_may_be_shown(self, link: Any) -> None:
+        async def use() -> str:
+            task = asyncio.ensure_future(link)
+            assert "Task" in repr(task)
+            return str(await task)
+
+        assert asyncio.run(use()) == "/a?ott=T"
+
+    def test_asyncio_may_ask(self, link: Any) -> None:
+        # As each version since Python 3.12 does where it shows a task.
+        assert eval("bool(it)", {"__name__": "asyncio.base_tasks", "it": link}) is True
+        link.close()
+
     def test_error_is_raised(self) -> None:
         async def use() -> None:
             await Ott().alink("")
