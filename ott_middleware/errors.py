@@ -30,6 +30,8 @@
 
 ``error.message`` goes to the client; ``str(error)`` is for the developer and may say more. Neither
 ever holds a token, a cookie value or a secret.
+
+One module, though it is long: the tree is read as a whole.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..http.cookies import Cookie
@@ -54,14 +54,22 @@ class CookieWatch:
             type(adapter).attributes_of is not SessionAdapter.attributes_of
         )
 
-    def look(self, carrier: Any, headers: Iterable[tuple[str, str]]) -> None:
+    def look(self, carrier: Any, headers: Any) -> None:
         """Look at the headers of a response.
 
         :param carrier: the scope or environ of its request.
+        :param headers: as the app gave them, bytes or text; of another form, they are left to the
+            server.
         """
         self._left -= 1
-        lines = [value for name, value in headers if name.lower() == "set-cookie"]
-        found = self._compare(carrier, lines) if lines and not self.over else []
+        try:
+            lines = [] if self.over else list(_set_cookie_lines(headers))
+            found = self._compare(carrier, lines) if lines else []
+        except Exception as error:
+            # The app's response goes out, whatever it holds. The error's text may quote a cookie.
+            kind = type(error).__name__
+            logger.debug("a response of the app could not be looked at for cookies (%s)", kind)
+            found = []
         if not (found or self._left <= 0) or not self._end.acquire(blocking=False):
             return
         self.over = True
@@ -110,6 +118,13 @@ class CookieWatch:
             for each in differing[:1]
         )
         return [f"{shown} for {cookie.name!r}" if self._has_several() else shown for shown in found]
+
+
+def _set_cookie_lines(headers: Any) -> Iterator[str]:
+    # An iterator could be read only once: the server would send no headers.
+    for name, value in headers if isinstance(headers, (list, tuple)) else ():
+        if name.lower() in ("set-cookie", b"set-cookie"):
+            yield value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 def _show(value: str | bool | None) -> str:

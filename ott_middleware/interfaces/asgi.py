@@ -120,12 +120,7 @@ class ASGIMiddleware(Checked):
         async def respond_and_look(scope: Scope, receive: Receive, send: Send) -> None:
             async def look(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    headers = message.get("headers", ())
-                    # An iterator could be read only once.
-                    pairs = headers if isinstance(headers, (list, tuple)) else ()
-                    watch.look(
-                        scope, [(k.decode("latin-1"), v.decode("latin-1")) for k, v in pairs]
-                    )
+                    watch.look(scope, message.get("headers", ()))
                 await send(message)
 
             watched = not watch.over and scope["type"] == "http"

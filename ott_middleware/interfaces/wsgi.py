@@ -113,9 +113,10 @@ class WSGIMiddleware(Checked):
         def respond_and_look(
             environ: WSGIEnvironment, start_response: StartResponse
         ) -> Iterable[bytes]:
-            def look(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            # Old apps pass `exc_info` by its name, which servers take.
+            def look(status: str, headers: Any, *more: Any, **named: Any) -> Any:
                 watch.look(environ, headers)
-                return start_response(status, headers, *exc_info)
+                return start_response(status, headers, *more, **named)
 
             return respond(environ, start_response if watch.over else look)
 

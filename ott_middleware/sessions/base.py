@@ -1,4 +1,7 @@
-"""Defines a session, and the contract of the adapters that find and establish sessions."""
+"""Defines a session, and the contract of the adapters that find and establish sessions.
+
+Longer than 300 lines, since the docstrings of the contract are its page of the documentation.
+"""
 
 from __future__ import annotations
 

@@ -227,6 +227,45 @@ class TestWarningOfAttributes:
         site = world.serve(setting("sid=x; Path=/app"), session=session)
         assert not cookie_watch.CookieWatch.is_needed(site.flow.services)
 
+    def test_start_response_is_called_as_the_app_calls_it(self) -> None:
+        pairs = [("Set-Cookie", "sid=1")]
+        calls = [
+            (("200 OK", pairs), {"exc_info": None}),
+            (("200 OK", pairs, None), {}),
+            # Whatever the server makes of these, it is the server that sees them.
+            (("200 OK", iter(pairs)), {}),
+            (("200 OK", [("Set-Cookie", "sid=1", "more")]), {}),
+            (("200 OK", [(b"Set-Cookie", b"sid=1")]), {}),
+            (("200 OK", [(1, None)]), {}),
+            (("200 OK", None), {}),
+        ]
+        for given, named in calls:
+            seen: list[Any] = []
+
+            def app(_: Any, start: Any, given: Any = given, named: Any = named) -> Any:
+                start(*given, **named)
+                return []
+
+            def server(*arguments: Any, seen: list[Any] = seen, **keywords: Any) -> Any:
+                seen.append((arguments, keywords))
+
+            list(WSGIMiddleware(app, session=adapter())(make_environ("GET", "/"), server))
+            assert seen == [(given, named)]
+            if not isinstance(given[1], (list, type(None))):
+                assert list(given[1]) == pairs
+
+    def test_response_that_cannot_be_looked_at_is_told(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def app(_: Any, start: Any) -> Any:
+            start("200 OK", [("Set-Cookie", "sid=hidden-value", "more")])
+            return []
+
+        with caplog.at_level(logging.DEBUG, "ott_middleware"):
+            list(WSGIMiddleware(app, session=adapter())(make_environ("GET", "/"), lambda *_: None))
+        assert "could not be looked at for cookies (ValueError)" in caplog.text
+        assert "hidden" not in caplog.text
+
     def test_headers_that_can_be_read_once_are_left(self) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             pairs = iter([(b"set-cookie", b"sid=x; Path=/app")])

@@ -8,6 +8,8 @@ before anything is sent.
 
 Nor does a connection go through a fork: two processes at one end of it would each read what the
 other has asked for. redis-py's synchronous pools see to that themselves, its asyncio ones do not.
+
+One module, though it is long: the sync and the async wire follow the same steps, side by side.
 """
 
 from __future__ import annotations
