@@ -18,6 +18,9 @@ from log_watch import log_watch as watched_log  # noqa: F401 - a fixture of ever
 # bytecode on the disk each of them would compile the package and these files again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# For eventlet, in this process and in servers: its DNS client imports trio in a way that fails on
+# Python 3.10 where all libraries of the tests are installed.
+os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
 
 # The helper that starts servers.
 sys.path.insert(0, str(Path(__file__).parent / "system" / "servers"))
