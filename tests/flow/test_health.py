@@ -36,6 +36,12 @@ class Evicting(MemoryBackend):
         return None
 
 
+class Changing(MemoryBackend):
+    def take(self, key: str) -> bytes | None:
+        value = super().take(key)
+        return value and value[:-1]
+
+
 class Full(MemoryBackend):
     def put(self, *_: Any, **__: Any) -> None:
         raise BackendFull("no room")
@@ -60,6 +66,7 @@ class TestCheck:
         ("backend", "problem"),
         [
             (Evicting, "BackendUnavailable: Evicting does not give back what was put into it"),
+            (Changing, "BackendUnavailable: Changing does not give back what was put into it"),
             (Full, "BackendFull: no room"),
             (Broken, "BackendUnavailable: the backend raised OSError"),
         ],

@@ -291,6 +291,12 @@ class TestStrictCookie:
         assert (second.status, second.location) == (303, "?a=1&b=%22")
         assert second.cookies == {"sid": "alice-cookie"}
 
+    @pytest.mark.parametrize("site_of", ["none", "same-origin", "same-site"])
+    def test_cookie_that_browsers_send_needs_no_page(self, world: World, site_of: str) -> None:
+        site = strict(world)
+        answer = site.open(f"/?ott={site.token()}", {"sec-fetch-site": site_of})
+        assert (answer.status, answer.cookies) == (303, {"sid": "alice-cookie"})
+
     def test_cookie_that_was_held_back_is_seen(self, world: World) -> None:
         site = strict(world)
         answer = site.open(f"/?ott={site.token()}", ARRIVING)

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from harness import FETCH, HOST, NAVIGATION, Members, Site, World, person
 
+from ott_middleware.flow.third_party import ThirdPartyWarning
+from ott_middleware.http.cookies import Cookie, deletion
+from ott_middleware.http.messages import Request
+
 FRONT = "https://front.example"
 CROSS_SITE = {**FETCH, "sec-fetch-site": "cross-site", "origin": FRONT}
 FULL = {"samesite": "None", "secure": True, "partitioned": True}
@@ -108,6 +112,11 @@ class TestCrossSiteVerify:
         assert site.verify(site.token(), CROSS_SITE).status == 200
         assert warnings_of(caplog) == []
 
+    def test_cookie_that_is_deleted_is_no_reason(self, caplog: pytest.LogCaptureFixture) -> None:
+        request = Request("POST", "https", "/", headers=CROSS_SITE)
+        ThirdPartyWarning().check(request, [deletion(Cookie("old", "", samesite="Lax"))])
+        assert warnings_of(caplog) == []
+
     def test_origin_that_is_not_trusted_is_refused_without_a_warning(
         self, world: World, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -153,4 +162,10 @@ class TestDroppedCookie:
     def test_secure_cookie_behind_tls_or_on_this_machine_is_no_reason(
         self, world: World, caplog: pytest.LogCaptureFixture, headers: dict[str, str]
     ) -> None:
+        assert warnings_of_navigation(caplog, world, headers, secure=True) == []
+
+    def test_secure_cookie_for_a_client_that_is_no_browser_is_no_reason(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        headers = {"accept": "application/json"}
         assert warnings_of_navigation(caplog, world, headers, secure=True) == []

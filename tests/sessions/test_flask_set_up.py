@@ -15,6 +15,7 @@ from flask.sessions import SecureCookieSessionInterface
 from werkzeug.test import Client, TestResponse
 
 from ott_middleware import CookieSession, FlaskSession, OTTMiddleware, SealedSession
+from ott_middleware.http import Request
 from ott_middleware.interfaces.wsgi_probe import WSGIProbe
 from ott_middleware.sessions.app_context import in_app_context
 from ott_middleware.sessions.base import UserSession
@@ -164,6 +165,23 @@ class TestBeforeRequest:
         caplog.set_level("DEBUG", "ott_middleware")
         assert site.generate().status_code == 401
         assert "a before_request function of the app responded" in caplog.text
+
+    def test_protection_of_forms_is_no_response(self) -> None:
+        app = make_app()
+
+        @app.before_request
+        def protect_forms() -> None:
+            if flask.request.method == "POST" and "csrf" not in flask.request.form:
+                flask.abort(400)
+
+        site = Site(app)
+        site.ask("/in/7")
+        cookie = site.client.get_cookie("session", domain="a.example")
+        assert cookie is not None
+        headers = {"host": "a.example", "cookie": f"session={cookie.value}"}
+        found = site.adapter.current(Request("POST", "http", "/", headers=headers))
+        assert found is not None
+        assert found.user_id == "7"
 
     def test_failure_is_none_of_the_session(self) -> None:
         app, broken = make_app(), []

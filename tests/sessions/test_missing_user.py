@@ -290,6 +290,15 @@ class TestPathOfTheCookie:
         assert f"its cookie 'sid' to paths below {path!r} alone" in message
         assert "pass base_path='/api'," in message
 
+    def test_path_that_only_begins_alike(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        session = CookieSession("sid", path="/api", validate=lambda values: {}, renews_key=True)
+        site = world.serve(session=session, base_path="/apis")
+        assert site.get("/apis/one-time-token/generate").status == 401
+        (message,) = warnings_of(caplog)
+        assert "its cookie 'sid' to paths below '/api' alone" in message
+
     @pytest.mark.parametrize("path", ["/api", "/api/", "/", "/api/one-time-token/generate"])
     def test_request_that_browsers_send_it_to(
         self, world: World, caplog: pytest.LogCaptureFixture, path: str

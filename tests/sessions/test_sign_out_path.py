@@ -54,6 +54,13 @@ ASKED = [
         "sec-fetch-site": "same-origin",
         "sec-fetch-user": "?1",
     },
+    # A script of this site, which takes images.
+    {
+        "sec-fetch-mode": "same-origin",
+        "sec-fetch-dest": "empty",
+        "sec-fetch-site": "same-origin",
+        "accept": "image/svg+xml",
+    },
 ]
 NOT_ASKED = [
     # Another site sends the visitor there, by a link, a form or a script.

@@ -61,6 +61,12 @@ class TestDescribeFailure:
         line = line_of(lambda: {}[self.data[key]])
         assert re.fullmatch(rf"match= raised KeyError at {HERE}", line)
 
+    def test_key_in_a_variable_of_the_module(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # A name in small letters: it holds what a request has sent.
+        monkeypatch.setitem(globals(), "latest", "ada")
+        line = line_of(lambda: {}[latest])  # type: ignore[name-defined]  # noqa: F821 - set above
+        assert re.fullmatch(rf"match= raised KeyError at {HERE}", line)
+
     def test_key_that_is_spelled_out_far_away(self) -> None:
         def first(key: str) -> Any:
             return second(key)
@@ -94,6 +100,10 @@ class TestDescribeFailure:
             raise ValueError(f"no user {MAIL}")
 
         assert re.fullmatch(rf"match= raised ValueError at {HERE}", line_of(fail))
+
+    def test_type_error_in_the_hook_keeps_its_place(self) -> None:
+        line = line_of(lambda: len(None))  # type: ignore[arg-type]  # it is the mistake
+        assert re.fullmatch(rf"match= raised TypeError at {HERE}", line)
 
     def test_own_text(self) -> None:
         line = line_of(lambda: Session(id="", token=""))
