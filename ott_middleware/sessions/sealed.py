@@ -19,10 +19,9 @@ from ..clock import system_clock
 from ..concurrency import Waiting, blocks, is_async
 from ..crypto import (
     NONCE_BYTES,
+    CookieSeal,
     Secret,
     parse_secrets,
-    seal_cookie,
-    unseal_cookie,
 )
 from ..errors import ConfigurationError, NoAccount, SessionExpired
 from ..hooks import WrongResult, WrongValue, naming
@@ -111,7 +110,7 @@ class SealedSession(SignInAdapter):
         clock: Callable[[], float] = system_clock,
         **cookie: Unpack[CookieOptions],
     ) -> None:
-        self._secrets = parse_secrets("secret", secret)
+        secrets = parse_secrets("secret", secret)
         if not is_cookie_name(name):
             raise ConfigurationError(f"name: {name!r} is not a cookie name")
         seconds = _parse_lifetime(lifetime)
@@ -137,6 +136,7 @@ class SealedSession(SignInAdapter):
         self.strict = self.attributes.strict
         self.remote_user = remote_user
         self.sign_out_path = sign_out_path
+        self._cookie_seal = CookieSeal(name, secrets)
         self._lifetime = timedelta(seconds=seconds)
         self._clock = clock
         self._exposed = None if expose is None else names_of("expose", expose)
@@ -272,7 +272,7 @@ class SealedSession(SignInAdapter):
 
     def _open(self, cookie: str) -> Session | None:
         """Return the session in a cookie; None unless this site has sealed the cookie."""
-        plain = unseal_cookie(cookie, name=self.name, secrets=self._secrets)
+        plain = self._cookie_seal.open(cookie)
         if plain is None:
             return None
         values = json.loads(plain)
@@ -288,12 +288,7 @@ class SealedSession(SignInAdapter):
     def _seal(self, session: Session) -> str:
         values = {**session.to_json(), _SEALED_AT: self._now().isoformat()}
         del values["token"]
-        value = seal_cookie(
-            to_json(values),
-            name=self.name,
-            secret=self._secrets[0],
-            nonce=randomness.token_bytes(NONCE_BYTES),
-        )
+        value = self._cookie_seal.seal(to_json(values), randomness.token_bytes(NONCE_BYTES))
         if len(self.name) + len(value) > _MAX_COOKIE - 128:  # room for the attributes
             raise WrongValue("the session is larger than a cookie can be: carry less in the user")
         return value

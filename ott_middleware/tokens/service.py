@@ -29,7 +29,7 @@ from ..concurrency import (
     on_loop,
 )
 from ..context import Bounds, current_attempt, current_request, using_bounds
-from ..crypto import NONCE_BYTES, Secret, seal, unseal
+from ..crypto import NONCE_BYTES, Secret, TokenSeal
 from ..errors import (
     BackendUnavailable,
     ConfigurationError,
@@ -138,6 +138,7 @@ class OneTimeTokens:
         self._options = options
         self._secrets = options.secrets
         self._secret = self._secrets[0] if self._secrets else None
+        self._seal = TokenSeal(self._secrets)
         if self._secret is None and backend.shared:
             # Without a secret a value is sealed under its token alone. An attacker who can write to
             # the store seals a session of any user under a token of their own, and redeems it.
@@ -315,14 +316,8 @@ class OneTimeTokens:
         for _ in range(1 if plug_ins.generate_token else _TRIES):
             token = await self._new_token(plug_ins, session, context)
             key = backend_key(context.channel, await self._stored_form(plug_ins, token))
-            value = seal(
-                plain,
-                token=token,
-                key=key,
-                expires_at=expires_at,
-                secret=self._secret,
-                nonce=randomness.token_bytes(NONCE_BYTES),
-            )
+            nonce = randomness.token_bytes(NONCE_BYTES)
+            value = self._seal.seal(plain, token=token, key=key, expires_at=expires_at, nonce=nonce)
             if len(value) > MAX_SEALED:
                 raise SessionUnavailable(
                     f"the session takes {len(value)} bytes, more than {MAX_SEALED}: "
@@ -454,7 +449,7 @@ class OneTimeTokens:
         recent.note_used(self.backend, token, channel, self.clock())
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise BackendUnavailable(f"take() returned a {type(value).__name__}, not bytes")
-        opened = unseal(bytes(value), token=token, key=key, secrets=self._secrets)
+        opened = self._seal.open(bytes(value), token=token, key=key)
         if opened is None:
             logger.error(
                 "a stored token could not be decrypted: pass the same secret= on all sites that "
