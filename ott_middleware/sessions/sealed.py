@@ -131,6 +131,7 @@ class SealedSession(SignInAdapter):
             )
         self.attributes = CookieAttributes(**cookie)
         self.attributes.check([name])
+        self._cookie = self.attributes.cookie(name, "")
         self.name = name
         self.cookie_names = (name,)
         self.strict = self.attributes.strict
@@ -236,7 +237,7 @@ class SealedSession(SignInAdapter):
         if end <= now or (session.persistent and left < 1):
             raise SessionExpired
         # Sealed again: the browser gets a cookie under this site's newest secret.
-        cookie = self.attributes.cookie(self.name, self._seal(session))
+        cookie = self._cookie.with_value(self._seal(session))
         return [cap_age(cookie, left) if session.persistent else cookie]
 
     def start(self, user: Mapping[str, Any] | str, *, remember: bool) -> Session:
@@ -260,7 +261,7 @@ class SealedSession(SignInAdapter):
 
     def end(self, request: Request) -> list[Cookie]:
         """Return the cookie that deletes the session in the browser."""
-        return [deletion(self.attributes.cookie(self.name, ""))]
+        return [deletion(self._cookie)]
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), timezone.utc)
