@@ -142,7 +142,7 @@ class Session:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Session:
         """Return the session that `to_json` of this version or another described."""
-        known = {name: values[name] for name in _FIELDS if name in values}
+        known = {name: values[name] for name in FIELDS if name in values}
         for name in ("created_at", "expires_at"):
             moment = known.get(name)
             known[name] = datetime.fromisoformat(moment) if moment else None
@@ -157,7 +157,8 @@ def _frozen(name: str, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     return MappingProxyType(dict(mapping))
 
 
-_FIELDS = tuple(each.name for each in fields(Session))
+#: The names of a session's fields.
+FIELDS = tuple(each.name for each in fields(Session))
 
 
 class SentFields(Mapping[str, Any]):
