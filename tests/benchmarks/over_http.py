@@ -16,7 +16,8 @@ below 100 % had to share its core, and its ratio by the processor's time is the 
 server for a moment, to see that the script works. Without Node.js there are no ratios: then both
 fail with CI=true. npm installs better-auth, unless `OTT_BENCH_BETTER_AUTH` names a folder with it.
 
-Linux only. The name is not `http.py`: a script's folder comes first in `sys.path`, before the standard library.
+Linux only. The name is not `http.py`: a script's folder comes first in `sys.path`, before the
+standard library.
 """
 
 from __future__ import annotations
