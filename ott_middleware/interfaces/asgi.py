@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..context import using_request
 from ..errors import BadRequest, PayloadTooLarge
@@ -147,16 +147,21 @@ class ASGIMiddleware(Checked):
         await self.app(scope, receive, _edit_response(send, outcome.edit) if outcome.edit else send)
 
 
-def _parse_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
+def _parse_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers = {str(name, "latin-1").lower(): str(value, "latin-1") for name, value in pairs}
+    if len(headers) == len(pairs):
+        return headers
     # Attack: thousands of headers of one name. Each value is appended to a list: a string would be
     # copied for each of them, in quadratic time.
     values: dict[str, list[str]] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name = raw_name.decode("latin-1").lower()
-        values.setdefault(name, []).append(raw_value.decode("latin-1"))
-    headers = {
+    for raw_name, raw_value in pairs:
+        values.setdefault(str(raw_name, "latin-1").lower(), []).append(str(raw_value, "latin-1"))
+    return {
         name: ("; " if name == "cookie" else ", ").join(several) for name, several in values.items()
     }
+
+
+def _parse_request(scope: Scope, links: tuple[str, ...] = (), **read: Any) -> Request:
     mount = scope.get("root_path", "")
     path = scope["path"] if scope["path"].startswith("/") else path_of(scope["path"])
     # Servers differ in whether the path includes the mount point; a prefix that ends inside a
@@ -175,8 +180,9 @@ def _parse_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
             path.encode("utf-8", "replace"),
         ),
         query=scope.get("query_string", b"").decode("latin-1"),
-        headers=headers,
+        headers=_parse_headers([*scope["headers"]]),
         links=links,
+        **read,
         carrier=scope,
         client=peer[0]
         if isinstance(peer, (list, tuple)) and peer and isinstance(peer[0], str)

@@ -157,7 +157,7 @@ class WSGIMiddleware(Checked):
         return start_edited
 
 
-def _parse_request(environ: WSGIEnvironment, links: tuple[str, ...] = ()) -> Request:
+def _parse_request(environ: WSGIEnvironment, links: tuple[str, ...] = (), **read: Any) -> Request:
     headers = {
         key[5:].replace("_", "-").lower(): value
         for key, value in environ.items()
@@ -183,6 +183,7 @@ def _parse_request(environ: WSGIEnvironment, links: tuple[str, ...] = ()) -> Req
         query=environ.get("QUERY_STRING", ""),
         headers=headers,
         links=links,
+        **read,
         carrier=environ,
         client=client if isinstance(client, str) else None,
     )

@@ -11,8 +11,8 @@ import logging
 import re
 import secrets as randomness
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from ..clock import system_clock
@@ -171,9 +171,9 @@ class SealedSession(SignInAdapter):
     def expose(self, session: Session) -> Session:
         user = session.user
         if user is not None and self._exposed is not None:
-            user = exposed_of(user, ("id", *self._exposed))
+            user = MappingProxyType(exposed_of(user, ("id", *self._exposed)))
         # The target site seals a cookie of its own. Without this one it cannot bring it back here.
-        return replace(session, token="", user=user)
+        return copy_unchecked(session, token="", user=user)
 
     def resolve(self, session: Session) -> Session:
         # The session is in the token's seal, which only this package writes; whether it has
