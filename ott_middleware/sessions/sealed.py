@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import operator
 import re
 import secrets as randomness
 from collections.abc import Callable, Iterable, Mapping
@@ -324,8 +325,9 @@ class _Sealed(str):
         return self._by is by and self._values == _values_of(session)
 
 
-def _values_of(session: Session) -> tuple[object, ...]:
-    return tuple(getattr(session, name) for name in FIELDS if name != "token")
+_values_of: Callable[[Session], tuple[object, ...]] = operator.attrgetter(
+    *(name for name in FIELDS if name != "token")
+)
 
 
 def _read_field(name: str) -> Callable[[UserSession], dict[str, Any] | None]:
