@@ -21,6 +21,7 @@ from ..http.cutting import cut_request
 from ..http.messages import Headers, Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, SEEN, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
+from ..tokens.revocations import revocations
 from .asgi_probe import ASGIProbe
 from .bridges import keep_scopes
 from .fast_path import call_directly, call_instead
@@ -73,8 +74,7 @@ class ASGIMiddleware(Checked):
         # Every request of the app pays for each line of the inner function: its names are looked up
         # once, here.
         app, decide, services, make = self.app, self._decide, self._services, Handle
-        # Every path contains the empty string: with it, each request takes the long way.
-        mark = "" if services.watches_responses else PATH_MARK
+        call_app, mark = self._watch(app), PATH_MARK
         name = self._param or NO_PARAM
         begins = f"&{name}".encode("ascii")
         names_it = re.compile(spellings_of(name, SEEN).encode("ascii")).search
@@ -109,9 +109,36 @@ class ASGIMiddleware(Checked):
             handle.services = services
             handle.carrier = scope.copy()
             scope["ott"] = handle
-            await app(scope, receive, send)
+            await call_app(scope, receive, send)
 
         return respond
+
+    def _watch(self, app: ASGIApp) -> ASGIApp:
+        """Return a function that calls the app, and watches for what the flow must see."""
+        watch, decide = self.flow.watch(_encode_text), self._decide
+        if watch is None:
+            return app
+        reads_cookies, reads_response = watch.reads_cookies, watch.reads_response
+        needs_flow, needs_edit = watch.needs_flow, watch.needs_edit
+
+        # Not `async def`, neither of the two: a coroutine more for each message would take longer
+        # than all that is looked at.
+        def call_app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            handle: Handle = scope["ott"]
+            handle.began = revocations.now()
+            if needs_flow(scope, scope["path"], _cookies(scope) if reads_cookies else ()):
+                return decide(scope, receive, send)
+
+            def send_watched(message: Message) -> Awaitable[None]:
+                if message["type"] == "http.response.start" and needs_edit(
+                    handle, message.get("headers", ())
+                ):
+                    return _edit_response(send, watch.edit(handle, scope))(message)
+                return send(message)
+
+            return app(scope, receive, send_watched if reads_response else send)
+
+        return call_app
 
     def _watch_cookies(self, respond: ASGIApp) -> ASGIApp:
         """Return a function that also looks at the first responses, until the watch is over."""
@@ -188,6 +215,16 @@ def _parse_request(scope: Scope, links: tuple[str, ...] = (), **read: Any) -> Re
         if isinstance(peer, (list, tuple)) and peer and isinstance(peer[0], str)
         else None,
     )
+
+
+def _cookies(scope: Scope) -> list[bytes]:
+    return [
+        value for name, value in scope["headers"] if len(name) == 6 and name.lower() == b"cookie"
+    ]
+
+
+def _encode_text(text: str) -> bytes:
+    return text.encode("latin-1")
 
 
 def _change_headers(scope: Scope, forward: Forward) -> None:
