@@ -133,6 +133,8 @@ def inline(function: Callable[..., Any]) -> Bound:
 
 def on_loop(function: Callable[..., Any]) -> Bound:
     """Bind `function` for a caller on an event loop."""
+    if inspect.iscoroutinefunction(function):
+        return function
     if is_async(function) or not blocks(function):
         return functools.partial(_call_and_await, function)
     return _in_thread(function, thread_sensitive=is_thread_sensitive(function))

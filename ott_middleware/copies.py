@@ -8,8 +8,10 @@ for several.
 from __future__ import annotations
 
 import dataclasses
+import operator
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -25,24 +27,35 @@ def copy_unchecked(value: _T, /, **changes: Any) -> _T:
     A subclass that a user derived is copied by its own constructor.
     """
     kind = type(value)
-    names, others = _fields(kind)
-    if not names:
+    slots = _slots(kind)
+    if slots is None:
         return dataclasses.replace(value, **changes)
     copy = object.__new__(kind)
-    for name in names:
-        _set(copy, name, changes[name] if name in changes else getattr(value, name))
-    for name, default in others:
-        _set(copy, name, default)
+    for set_slot, each in zip(slots.setters, slots.read(value), strict=True):
+        set_slot(copy, each)
+    for name, each in slots.defaults:
+        _set(copy, name, each)
+    for name, each in changes.items():
+        _set(copy, name, each)
     return copy
 
 
+class _Slots(NamedTuple):
+    """The fields of a class: those that a copy takes over, and those that begin anew."""
+
+    read: Callable[[Any], tuple[Any, ...]]
+    setters: tuple[Callable[[Any, Any], None], ...]
+    defaults: tuple[tuple[str, Any], ...]
+
+
 @lru_cache(maxsize=64)
-def _fields(kind: type[DataclassInstance]) -> tuple[tuple[str, ...], tuple[tuple[str, Any], ...]]:
-    """Return the fields that a copy takes over, and those that begin anew with their default."""
+def _slots(kind: type[DataclassInstance]) -> _Slots | None:
     if not kind.__module__.startswith("ott_middleware."):
-        return (), ()
+        return None
     fields = dataclasses.fields(kind)
-    return (
-        tuple(each.name for each in fields if each.init),
+    taken = [each.name for each in fields if each.init]
+    return _Slots(
+        operator.attrgetter(*taken),
+        tuple(getattr(kind, name).__set__ for name in taken),
         tuple((each.name, each.default) for each in fields if not each.init),
     )

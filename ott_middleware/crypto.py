@@ -10,12 +10,12 @@ from __future__ import annotations
 import base64
 import hmac
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from .errors import ConfigurationError
 
@@ -58,11 +58,25 @@ _VERSION = 1
 _HEADER = struct.Struct(">B4sQ12s")  # version, key id, expiry in ms, nonce
 _NO_SECRET = b"\0\0\0\0"
 _SHA256 = hashes.SHA256()
+_NO_SALT = bytes(32)
+_TOKEN_SEAL = b"ott_middleware token seal"
 
 
 def base64url(raw: bytes) -> str:
     """Return unpadded base64url (RFC 4648 section 5)."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def hmac_under(key: bytes) -> Callable[[bytes], bytes]:
+    """Return HMAC-SHA256 under a key (RFC 2104), which is set up once: that takes the longest."""
+    begun = hmac.new(key, digestmod="sha256")
+
+    def digest(message: bytes) -> bytes:
+        each = begun.copy()
+        each.update(message)
+        return each.digest()
+
+    return digest
 
 
 def key_id(secret: bytes | None) -> bytes:
@@ -93,8 +107,11 @@ class TokenSeal:
     """
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
-        # The id of a secret is derived once, when the site starts.
-        self._by_id = [(key_id(secret), secret) for secret in secrets or (None,)]
+        # What depends on a secret alone is computed once, when the site starts. The first step of
+        # HKDF is an HMAC under its salt, zeros by default (RFC 5869 section 2.2).
+        self._by_id = [
+            (key_id(secret), hmac_under(secret or _NO_SALT)) for secret in secrets or (None,)
+        ]
 
     def seal(self, plain: bytes, *, token: str, key: str, expires_at: float, nonce: bytes) -> bytes:
         """Seal a value for a backend, under `key` until `expires_at` (Unix seconds).
@@ -102,9 +119,9 @@ class TokenSeal:
         :param nonce: 12 random bytes. The sealing key is used once, so that a repeated nonce is
             safe.
         """
-        newest, secret = self._by_id[0]
+        newest, extract = self._by_id[0]
         header = _HEADER.pack(_VERSION, newest, int(expires_at * 1000), nonce)
-        return header + _cipher(token, secret).encrypt(nonce, plain, _associated_data(key, header))
+        return header + _cipher(token, extract).encrypt(nonce, plain, _associated_data(key, header))
 
     def open(self, value: bytes, *, token: str, key: str) -> tuple[bytes, float] | None:
         """Return the plain value and its expiry (Unix seconds), or None if no secret opens it."""
@@ -114,19 +131,23 @@ class TokenSeal:
         version, said, milliseconds, nonce = _HEADER.unpack(header)
         if version != _VERSION:
             return None
-        for each, secret in self._by_id:
+        for each, extract in self._by_id:
             if each != said:
                 continue
             try:
-                plain = _cipher(token, secret).decrypt(nonce, sealed, _associated_data(key, header))
+                plain = _cipher(token, extract).decrypt(
+                    nonce, sealed, _associated_data(key, header)
+                )
             except InvalidTag:
                 continue
             return plain, milliseconds / 1000
         return None
 
 
-def _cipher(token: str, secret: bytes | None) -> AESGCM:
-    return AESGCM(derive(token.encode("ascii"), secret, "token seal"))
+def _cipher(token: str, extract: Callable[[bytes], bytes]) -> AESGCM:
+    """Return the cipher under `derive(token, secret, "token seal")`."""
+    expand = HKDFExpand(_SHA256, length=32, info=_TOKEN_SEAL)
+    return AESGCM(expand.derive(extract(token.encode("ascii"))))
 
 
 class CookieSeal:

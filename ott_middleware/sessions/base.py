@@ -152,7 +152,7 @@ class Session:
 def _frozen(name: str, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     """:raises ValueError: it is no mapping."""
     # `isinstance` takes ten times as long, since the class is abstract.
-    if type(mapping) is not dict and not isinstance(mapping, Mapping):
+    if type(mapping) not in (dict, MappingProxyType) and not isinstance(mapping, Mapping):
         raise WrongValue(f"{name} must be a mapping, not a {type(mapping).__name__}")
     return MappingProxyType(dict(mapping))
 

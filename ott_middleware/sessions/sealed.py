@@ -8,11 +8,12 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import operator
 import re
 import secrets as randomness
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from ..clock import system_clock
@@ -48,6 +49,7 @@ from .base import (
     names_of,
     session_id,
 )
+from .by_cookies import by_cookies_alone
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -154,6 +156,7 @@ class SealedSession(SignInAdapter):
         if self._match is not None:
             self._match = in_app_context(self._match, call_app)
 
+    @by_cookies_alone
     def current(self, request: Request) -> Session | None:
         found: Session | None = None
         for value in request.cookies(self.name):
@@ -171,9 +174,9 @@ class SealedSession(SignInAdapter):
     def expose(self, session: Session) -> Session:
         user = session.user
         if user is not None and self._exposed is not None:
-            user = exposed_of(user, ("id", *self._exposed))
+            user = MappingProxyType(exposed_of(user, ("id", *self._exposed)))
         # The target site seals a cookie of its own. Without this one it cannot bring it back here.
-        return replace(session, token="", user=user)
+        return copy_unchecked(session, token="", user=user)
 
     def resolve(self, session: Session) -> Session:
         # The session is in the token's seal, which only this package writes; whether it has
@@ -324,8 +327,9 @@ class _Sealed(str):
         return self._by is by and self._values == _values_of(session)
 
 
-def _values_of(session: Session) -> tuple[object, ...]:
-    return tuple(getattr(session, name) for name in FIELDS if name != "token")
+_values_of: Callable[[Session], tuple[object, ...]] = operator.attrgetter(
+    *(name for name in FIELDS if name != "token")
+)
 
 
 def _read_field(name: str) -> Callable[[UserSession], dict[str, Any] | None]:
