@@ -10,12 +10,12 @@ from __future__ import annotations
 import base64
 import hmac
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from .errors import ConfigurationError
 
@@ -57,11 +57,26 @@ NONCE_BYTES = 12
 _VERSION = 1
 _HEADER = struct.Struct(">B4sQ12s")  # version, key id, expiry in ms, nonce
 _NO_SECRET = b"\0\0\0\0"
+_SHA256 = hashes.SHA256()
+_NO_SALT = bytes(32)
+_TOKEN_SEAL = b"ott_middleware token seal"
 
 
 def base64url(raw: bytes) -> str:
     """Return unpadded base64url (RFC 4648 section 5)."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def hmac_under(key: bytes) -> Callable[[bytes], bytes]:
+    """Return HMAC-SHA256 under a key (RFC 2104), which is set up once: that takes the longest."""
+    begun = hmac.new(key, digestmod="sha256")
+
+    def digest(message: bytes) -> bytes:
+        each = begun.copy()
+        each.update(message)
+        return each.digest()
+
+    return digest
 
 
 def key_id(secret: bytes | None) -> bytes:
@@ -74,7 +89,7 @@ def key_id(secret: bytes | None) -> bytes:
 def derive(material: bytes, secret: bytes | None, purpose: str) -> bytes:
     """Derive a 256-bit key by HKDF-SHA256 (RFC 5869); each `purpose` has another key."""
     info = f"ott_middleware {purpose}".encode("ascii")
-    return HKDF(hashes.SHA256(), length=32, salt=secret, info=info).derive(material)
+    return HKDF(_SHA256, length=32, salt=secret, info=info).derive(material)
 
 
 def _associated_data(key: str, header: bytes) -> bytes:
@@ -84,66 +99,122 @@ def _associated_data(key: str, header: bytes) -> bytes:
     return header + key.encode("utf-8")
 
 
+class TokenSeal:
+    """Seals values for a backend, each under a key that is derived from its token and the secret.
+
+    :param secrets: newest first, which seals; all of them open. Without any, values are sealed
+        under the token alone, and only such values open.
+    """
+
+    def __init__(self, secrets: Sequence[bytes]) -> None:
+        # What depends on a secret alone is computed once, when the site starts. The first step of
+        # HKDF is an HMAC under its salt, zeros by default (RFC 5869 section 2.2).
+        self._by_id = [
+            (key_id(secret), hmac_under(secret or _NO_SALT)) for secret in secrets or (None,)
+        ]
+
+    def seal(self, plain: bytes, *, token: str, key: str, expires_at: float, nonce: bytes) -> bytes:
+        """Seal a value for a backend, under `key` until `expires_at` (Unix seconds).
+
+        :param nonce: 12 random bytes. The sealing key is used once, so that a repeated nonce is
+            safe.
+        """
+        newest, extract = self._by_id[0]
+        header = _HEADER.pack(_VERSION, newest, int(expires_at * 1000), nonce)
+        return header + _cipher(token, extract).encrypt(nonce, plain, _associated_data(key, header))
+
+    def open(self, value: bytes, *, token: str, key: str) -> tuple[bytes, float] | None:
+        """Return the plain value and its expiry (Unix seconds), or None if no secret opens it."""
+        if len(value) < _HEADER.size:
+            return None
+        header, sealed = value[: _HEADER.size], value[_HEADER.size :]
+        version, said, milliseconds, nonce = _HEADER.unpack(header)
+        if version != _VERSION:
+            return None
+        for each, extract in self._by_id:
+            if each != said:
+                continue
+            try:
+                plain = _cipher(token, extract).decrypt(
+                    nonce, sealed, _associated_data(key, header)
+                )
+            except InvalidTag:
+                continue
+            return plain, milliseconds / 1000
+        return None
+
+
+def _cipher(token: str, extract: Callable[[bytes], bytes]) -> AESGCM:
+    """Return the cipher under `derive(token, secret, "token seal")`."""
+    expand = HKDFExpand(_SHA256, length=32, info=_TOKEN_SEAL)
+    return AESGCM(expand.derive(extract(token.encode("ascii"))))
+
+
+class CookieSeal:
+    """Seals values for a cookie; another cookie's name does not open them.
+
+    :param name: of the cookie.
+    :param secrets: newest first, which seals; all of them open.
+    """
+
+    def __init__(self, name: str, secrets: Sequence[bytes]) -> None:
+        self._name = name.encode("ascii")
+        # Derived once, when the site starts: a key depends on nothing but its secret.
+        self._keys = [
+            (bytes([_VERSION]) + key_id(secret), AESGCM(derive(secret, None, "cookie seal")))
+            for secret in secrets
+        ]
+
+    def seal(self, plain: bytes, nonce: bytes) -> str:
+        """Return a cookie's value.
+
+        :param nonce: 12 random bytes.
+        """
+        begins, cipher = self._keys[0]
+        header = begins + nonce
+        return base64url(header + cipher.encrypt(nonce, plain, header + self._name))
+
+    def open(self, value: str) -> bytes | None:
+        """Return what was sealed under the name with one of the secrets, or None."""
+        try:
+            raw = base64.urlsafe_b64decode(value + "==")
+        except ValueError:
+            return None
+        # A seal has one spelling, though decoders skip other characters, accept other alphabets
+        # and spare bits at the end.
+        if base64url(raw) != value:
+            return None
+        header, sealed = raw[:17], raw[17:]
+        for begins, cipher in self._keys:
+            if header[:5] != begins:
+                continue
+            try:
+                return cipher.decrypt(header[5:], sealed, header + self._name)
+            except (InvalidTag, ValueError):
+                continue
+        return None
+
+
 def seal(
     plain: bytes, *, token: str, key: str, expires_at: float, secret: bytes | None, nonce: bytes
 ) -> bytes:
-    """Seal a value for a backend, under `key` until `expires_at` (Unix seconds).
-
-    :param nonce: 12 random bytes. The sealing key is used once, so that a repeated nonce is safe.
-    """
-    header = _HEADER.pack(_VERSION, key_id(secret), int(expires_at * 1000), nonce)
-    cipher = AESGCM(derive(token.encode("ascii"), secret, "token seal"))
-    return header + cipher.encrypt(nonce, plain, _associated_data(key, header))
+    """Seal a single value as `TokenSeal` does."""
+    seals = TokenSeal(() if secret is None else (secret,))
+    return seals.seal(plain, token=token, key=key, expires_at=expires_at, nonce=nonce)
 
 
 def unseal(
     value: bytes, *, token: str, key: str, secrets: Sequence[bytes]
 ) -> tuple[bytes, float] | None:
-    """Return the plain value and its expiry (Unix seconds), or None if no secret opens it.
-
-    :param secrets: newest first; without any, only values sealed without a secret open.
-    """
-    if len(value) < _HEADER.size:
-        return None
-    header = value[: _HEADER.size]
-    version, said, milliseconds, nonce = _HEADER.unpack(header)
-    if version != _VERSION:
-        return None
-    for secret in secrets or (None,):
-        if key_id(secret) != said:
-            continue
-        cipher = AESGCM(derive(token.encode("ascii"), secret, "token seal"))
-        try:
-            plain = cipher.decrypt(nonce, value[_HEADER.size :], _associated_data(key, header))
-        except InvalidTag:
-            continue
-        return plain, milliseconds / 1000
-    return None
+    """Open a single value as `TokenSeal` does."""
+    return TokenSeal(secrets).open(value, token=token, key=key)
 
 
 def seal_cookie(plain: bytes, *, name: str, secret: bytes, nonce: bytes) -> str:
-    """Seal a session into a cookie's value; another cookie's name does not open it."""
-    header = bytes([_VERSION]) + key_id(secret) + nonce
-    cipher = AESGCM(derive(secret, None, "cookie seal"))
-    return base64url(header + cipher.encrypt(nonce, plain, header + name.encode("ascii")))
+    """Seal a single value as `CookieSeal` does."""
+    return CookieSeal(name, (secret,)).seal(plain, nonce)
 
 
 def unseal_cookie(value: str, *, name: str, secrets: Sequence[bytes]) -> bytes | None:
-    """Return what `seal_cookie` sealed under that name with one of the secrets, or None."""
-    try:
-        raw = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
-    except ValueError:
-        return None
-    # A seal has one spelling, though decoders accept other alphabets and spare bits at the end.
-    if base64url(raw) != value:
-        return None
-    header, sealed = raw[:17], raw[17:]
-    for secret in secrets:
-        if header[:5] != bytes([_VERSION]) + key_id(secret):
-            continue
-        cipher = AESGCM(derive(secret, None, "cookie seal"))
-        try:
-            return cipher.decrypt(header[5:], sealed, header + name.encode("ascii"))
-        except (InvalidTag, ValueError):
-            continue
-    return None
+    """Open a single value as `CookieSeal` does."""
+    return CookieSeal(name, secrets).open(value)

@@ -14,7 +14,6 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -62,19 +61,26 @@ def hook_failed(
     return kind(text)
 
 
-@contextmanager
-def naming(name: str, hint: Callable[[], str] = str) -> Iterator[None]:
+class naming:  # noqa: N801 - it is used as a function is, within a `with`
     """Turn a foreign exception of a hook into an error that names the hook.
 
     :param hint: tells what to do about it, once the hook has raised.
     :raises SessionUnavailable: the hook raised.
     """
-    try:
-        yield
-    except RequestError:
-        raise  # it has a response of its own
-    except Exception as error:
-        raise hook_failed(name, error, hint=hint()) from error
+
+    __slots__ = ("_hint", "_name")
+
+    def __init__(self, name: str, hint: Callable[[], str] = str) -> None:
+        self._name = name
+        self._hint = hint
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        # A request's error has a response of its own.
+        if isinstance(error, Exception) and not isinstance(error, RequestError):
+            raise hook_failed(self._name, error, hint=self._hint()) from error
 
 
 def describe_failure(name: str, error: BaseException) -> str:

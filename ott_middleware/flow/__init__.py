@@ -2,10 +2,13 @@
 
 A coroutine core without an event loop. An interface hands in a `Request`, a way to read its body,
 and its handle. The flow returns a `Response`, or a `Forward`, which tells the interface to call the
-app. The two paths are in `paths`, links on any URL in `links`, requests for the app in `forward`.
+app. The two paths are in `paths`, links on any URL in `links`, requests for the app in `forward`;
+`watch` tells an interface which requests need none of these.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from ..context import PROBE, using_attempt
 from ..http.messages import Request, Response
@@ -14,6 +17,7 @@ from .handle import Handle
 from .links import Links
 from .paths import Paths, Read
 from .services import Services
+from .watch import Text, Watch
 
 __all__ = ["Flow", "Handle"]
 
@@ -40,3 +44,12 @@ class Flow:
                 with using_attempt():
                     return await self._links.decide(request, handle)
         return await self._forwarding.plain(request, handle)
+
+    def watch(self, encode: Callable[[str], Text]) -> Watch[Text] | None:
+        """Return what tells the requests that `decide` must see from those that may pass.
+
+        :param encode: returns a text as the interface has the texts of headers.
+        :return: None if all requests may pass, but for links and the two paths.
+        """
+        services = self.services
+        return Watch(services, self._forwarding, encode) if services.watches_responses else None

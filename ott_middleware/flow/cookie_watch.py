@@ -95,7 +95,7 @@ class CookieWatch:
         ]
         if not names:
             return []
-        request = self._services.parse_request(carrier, ())
+        request = self._services.parse_request(carrier)
         found = []
         for name in names:
             attributes = self._adapter.attributes_of(name)

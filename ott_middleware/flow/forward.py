@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..context import PROBE, using_request
@@ -70,6 +70,35 @@ class Forwarding:
             # Before the app is called: signing in may end the session that was there.
             before = await self._guard.current_or_log(request)
         watched_session = before if revokes else None
+        watched = offers or watched_session or self._guard.signs_in
+        edit = self._edit(request, handle, before, watched_session, offers) if watched else None
+        return await self._forward(handle, request, {}, edit)
+
+    def edit_passed(self, handle: Handle, carrier: Any) -> Edit:
+        """Return the edit of `plain` for a request that passed the watch, without a session.
+
+        :param carrier: the scope or environ that the app was called with.
+        """
+        # From the handle's copy, since the app may have changed the original. Adapters get that
+        # one: they may look for what the app has put into it.
+        request = self._services.read_request(handle.carrier)
+        request = replace(request, carrier=carrier, began=handle.began)
+        return self._edit(request, handle, None, None, self._offers)
+
+    def _edit(
+        self,
+        request: Request,
+        handle: Handle,
+        before: Session | None,
+        watched_session: Session | None,
+        offers: bool,
+    ) -> Edit:
+        """Return what edits the response.
+
+        :param before: the session before the app was called.
+        :param watched_session: the same, if its tokens are revoked where the app ends it.
+        :param offers: whether a new session is offered a token.
+        """
         offered: tuple[Session, str] | None = None
 
         async def edit(status: int, headers: Headers) -> Headers:
@@ -85,8 +114,7 @@ class Forwarding:
                 )
             return headers if offered is None else response_headers.with_token(headers, offered[1])
 
-        watched = offers or watched_session or self._guard.signs_in
-        return await self._forward(handle, request, {}, edit if watched else None)
+        return edit
 
     async def redeemed(
         self, request: Request, handle: Handle, session: Session, cookies: Iterable[Cookie]

@@ -47,7 +47,7 @@ class Handle:
     services: Services
     #: A copy of the scope or environ; set by the interface.
     carrier: Any
-    #: `Request.began`, where the flow has read the request before the app was called.
+    #: `Request.began`, where the request was noted before the app was called.
     began: int | None
 
     @property

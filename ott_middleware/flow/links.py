@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..concurrency import call_hook
+from ..copies import copy_unchecked
 from ..errors import DeadToken, InvalidToken, RequestError, SessionUnavailable
 from ..http import response_headers
 from ..http.fetch_metadata import Kind, classify
@@ -41,7 +42,7 @@ class Links:
             services.reports.passed("link", Reason("prefetch", f"this request is {kind.value}"))
             return Response(503, PRIVATE)
         # Blank from here on: only that there was a link must be known, and requests may be kept.
-        links, request = request.links, replace(request, links=("",) * len(request.links))
+        links, request = request.links, copy_unchecked(request, links=("",) * len(request.links))
         if kind.never_redeems:
             services.reports.passed("link", Reason("not_opened", f"this request is {kind.value}"))
             return await self._forwarding.plain(request, handle)

@@ -107,7 +107,7 @@ class OwnSite:
         """Return whether the origin of a Host is an own one without `public_origin`."""
         # The app may see http where the browser sees https: a target in either scheme is a target.
         # Without this, a target on the same machine could come with its own Host and be this site.
-        seen_as = {origin, Origin.parse(f"https{str(origin).removeprefix(origin.scheme)}")} - {None}
+        seen_as = {origin, origin.secured()}
         if seen_as & self._target_origins:
             return False
         if not is_loopback(origin.host):
@@ -116,7 +116,7 @@ class OwnSite:
         # the server listens tells this site from the other ones.
         port = origin.port or _DEFAULT_PORTS.get(origin.scheme)
         return port == str(listening_port(request)) or not any(
-            target.origin.matches(each) for target in self._targets for each in seen_as if each
+            target.origin.matches(each) for target in self._targets for each in seen_as
         )
 
     def _is_named(self, origin: Origin) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..backends.base import Backend
@@ -17,6 +17,7 @@ from ..clock import system_clock
 from ..concurrency import Bound, Run, call_backend, check_service_call, choose_run, inline
 from ..concurrency import on_loop as bind_on_loop
 from ..context import ENVIRON_KEY, SCOPE_KEY, current_attempt
+from ..copies import copy_unchecked
 from ..errors import ConfigurationError, OTTError, Unauthorized
 from ..events import Events
 from ..http.messages import Request
@@ -33,7 +34,7 @@ from .session_guard import SessionGuard
 
 logger = logging.getLogger("ott_middleware")
 
-ParseRequest = Callable[[Any, tuple[str, ...]], Request]
+ParseRequest = Callable[..., Request]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -48,7 +49,7 @@ class Services:
     :ivar on_invalid: the callback for used and expired links, bound; None without one.
     :ivar reports: logs refusals, and sends events.
     :ivar run: runs a coroutine of the flow for a WSGI interface.
-    :ivar parse_request: builds a `Request` from a scope or environ.
+    :ivar parse_request: builds a `Request` from a scope or environ, its links and further fields.
     :ivar handle_key: the key of the handle in a scope or environ.
     """
 
@@ -135,11 +136,17 @@ class Services:
         :param links: the values of its link parameters, which were cut out.
         :param seen: the values of the parameter that a page of `PageFirst` added, cut out too.
         """
-        request = self.parse_request(carrier, links)
-        # The token service, which may have another adapter, counts tokens by what this one can do.
-        verifiable = bool(self.options.adapter.vouches)
-        request = replace(request, seen=seen, verifiable=verifiable, began=revocations.now())
-        return replace(request, scheme=self.site.scheme(request)) if self.options.own else request
+        request = self.parse_request(
+            carrier,
+            links,
+            seen=seen,
+            # The token service, which may have another adapter, counts tokens by what this one can
+            # do.
+            verifiable=bool(self.options.adapter.vouches),
+            began=revocations.now(),
+        )
+        scheme = self.site.scheme(request)
+        return request if request.scheme == scheme else copy_unchecked(request, scheme=scheme)
 
     async def redeem(self, token: str, request: Request, named: str | None = None) -> Session:
         """Redeem a token: to establish its session at this site, or for a server of another.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -194,7 +193,6 @@ class SessionGuard:
         if not isinstance(cookie, Cookie):
             kind = type(cookie).__name__
             raise WrongResult(f"{self._name}.establish returned a list with a {kind}: use Cookie")
-        secure = cookie.secure if cookie.secure is not None else request.scheme == "https"
         max_age = cookie.max_age
         if max_age == 0:
             pass  # a deletion
@@ -206,16 +204,16 @@ class SessionGuard:
                 # No cookie lives for less than a second: an age of 0 would delete it instead.
                 raise SessionExpired
             max_age = min(max_age, left)
-        return replace(cookie, secure=secure, max_age=max_age)
+        return cookie.limited(max_age, https=request.scheme == "https")
 
     def end(self, request: Request) -> tuple[Cookie, ...]:
         """Return the cookies that delete the session in the browser.
 
         :raises RuntimeError: the adapter is no `SignInAdapter`.
         """
-        secure = request.scheme == "https"
+        https = request.scheme == "https"
         return tuple(
-            replace(cookie, secure=secure if cookie.secure is None else cookie.secure)
+            cookie.limited(cookie.max_age, https=https)
             for cookie in self.require_sign_in_adapter().end(request)
         )
 

@@ -66,14 +66,23 @@ class DroppedCookieWarning:
 
     def check(self, request: Request, cookies: Iterable[Cookie]) -> None:
         """Warn of the cookies of a response that signs a browser in."""
-        host = Origin.parse(f"{request.scheme}://{request.header('host')}")
-        if self._is_over or host is None or is_loopback(host.host):
+        # Nearly all cookies have neither: the Host need not be parsed.
+        doubtful = [each for each in cookies if each.domain or (each.secure and _is_plain(request))]
+        if self._is_over or not doubtful:
             return
-        for cookie in cookies:
+        host = Origin.parse(f"{request.scheme}://{request.header('host')}")
+        if host is None or is_loopback(host.host):
+            return
+        for cookie in doubtful:
             if problem := _find_problem(cookie, request, host.host):
                 self._is_over = True
                 logger.warning("browsers drop the session cookie %r: %s", cookie.name, problem)
                 return
+
+
+def _is_plain(request: Request) -> bool:
+    # Browsers send Fetch Metadata over https alone: a proxy that ends TLS does not pass for http.
+    return request.scheme == "http" and not request.has_fetch_metadata
 
 
 def _find_problem(cookie: Cookie, request: Request, host: str) -> str | None:
@@ -84,9 +93,7 @@ def _find_problem(cookie: Cookie, request: Request, host: str) -> str | None:
             f"its Domain is {domain!r}, and the request's Host is {host!r}; leave domain= out, or "
             "let the proxy in front pass the Host on"
         )
-    # Browsers send Fetch Metadata over https alone: a proxy that ends TLS does not pass for http.
-    is_plain = request.scheme == "http" and not request.has_fetch_metadata
-    if cookie.secure and is_plain and "text/html" in (request.header("accept") or ""):
+    if cookie.secure and _is_plain(request) and "text/html" in (request.header("accept") or ""):
         return (
             "it is Secure, and the request came over http; serve the site by https, or, in "
             "development alone, use a cookie without Secure, or localhost"

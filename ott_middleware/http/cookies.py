@@ -9,9 +9,10 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
+from ..copies import copy_unchecked
 from ..errors import ConfigurationError, check_positive
 
 if TYPE_CHECKING:
@@ -67,10 +68,30 @@ class Cookie:
                 f"cookie name {self.name!r} is not a token (RFC 6265 section 4.1.1): "
                 "use letters, digits, - and _"
             )
-        if not is_cookie_value(self.value):
+        self._check_value(self.value)
+        self._check_attributes()
+
+    def _check_value(self, value: str) -> None:
+        if not is_cookie_value(value):
             # The error does not show the value, which may be a secret.
             raise ValueError(f"cookie {self.name!r} has a value that no Set-Cookie can carry")
-        self._check_attributes()
+
+    def with_value(self, value: str) -> Cookie:
+        """Return the cookie with another value.
+
+        :raises ValueError: no Set-Cookie can carry the value.
+        """
+        self._check_value(value)
+        return copy_unchecked(self, value=value)
+
+    def limited(self, max_age: int | None, *, https: bool) -> Cookie:
+        """Return the cookie with another `Max-Age`, and `Secure` as the request came by default.
+
+        :param max_age: seconds; None for a cookie that ends with the browser session.
+        """
+        # What demands `secure=True` was refused without it: only None is replaced here.
+        secure = https if self.secure is None else self.secure
+        return copy_unchecked(self, max_age=max_age, secure=secure)
 
     def _check_attributes(self) -> None:
         # RFC 6265bis sections 4.1.2 and 4.1.3: a cookie that browsers drop silently must fail here.
@@ -218,9 +239,9 @@ class CookieAttributes:
 def cap_age(cookie: Cookie, seconds: int) -> Cookie:
     """Return the cookie with a `Max-Age` of so many seconds at most, and never without one."""
     age = seconds if cookie.max_age is None else min(cookie.max_age, seconds)
-    return replace(cookie, max_age=age)
+    return copy_unchecked(cookie, max_age=age)
 
 
 def deletion(cookie: Cookie) -> Cookie:
     """Return the cookie that makes a browser forget `cookie`."""
-    return replace(cookie, value="", max_age=0)
+    return copy_unchecked(cookie, value="", max_age=0)

@@ -75,6 +75,10 @@ def kind_of_header(name: object) -> Kind:
 
 def kind_of_key(key: object) -> Kind:
     """Return the kind of what a scope or environ, or a mapping in one, holds under a key."""
+    return _KNOWN.get(key) or _kind_of_key(key)
+
+
+def _kind_of_key(key: object) -> Kind:
     folded = _fold(key)
     if folded.lower().startswith(_KEPT_NAMESPACES):
         return Kind.KEPT
@@ -92,3 +96,14 @@ def _fold(name: object) -> str:
     if isinstance(name, bytes):
         name = name.decode("latin-1")
     return name.upper().replace("-", "_") if isinstance(name, str) else ""
+
+
+# What nearly every scope and environ holds: the kind is worked out once.
+_KNOWN: dict[object, Kind] = {
+    key: _kind_of_key(key)
+    for key in (
+        *("asgi", "server", "client", "headers", "query_string", "raw_path", "state", "extensions"),
+        *("QUERY_STRING", "RAW_URI", "REQUEST_URI", "HTTP_REFERER", "HTTP_COOKIE", "HTTP_ACCEPT"),
+        *("wsgi.version", "wsgi.errors", "wsgi.input", "HTTP_USER_AGENT", "werkzeug.socket"),
+    )
+}

@@ -44,6 +44,8 @@ def cut_request(
         browser was shown a page first; each value once, in order. Where the query has neither
         parameter, nothing was changed.
     """
+    if name not in query and "%" not in query:
+        return (), ()
     rest, links, seen, others = divide(query, name)
     # Each value once: a client can repeat one thousands of times.
     links, seen = list(dict.fromkeys(links)), list(dict.fromkeys(seen))

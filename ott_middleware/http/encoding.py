@@ -23,8 +23,8 @@ def iso_milliseconds(moment: datetime) -> str:
 
     (ECMA-262, Date Time String Format; Better Auth's client misreads any other fraction.)
     """
-    utc = moment.astimezone(timezone.utc).replace(tzinfo=None)
-    return f"{utc.isoformat(timespec='milliseconds')}Z"
+    utc = moment if moment.tzinfo is timezone.utc else moment.astimezone(timezone.utc)
+    return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _json_default(value: object) -> object:

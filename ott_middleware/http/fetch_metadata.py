@@ -16,7 +16,7 @@ from .link_previews import is_link_preview
 from .messages import Request
 
 _SPECULATIVE = ("prefetch", "prerender", "preview")
-_PURPOSES = ("sec-purpose", "purpose", "x-moz", "x-purpose", "x-sec-purpose")
+_PURPOSES = frozenset({"sec-purpose", "purpose", "x-moz", "x-purpose", "x-sec-purpose"})
 _FRAMES = frozenset({"iframe", "frame", "embed", "object", "fencedframe"})
 # What a visitor opens, and what a script asks for. All others are parts of a page: images, fonts.
 _NO_PART = frozenset({None, "", "document", "empty", "websocket"})
@@ -91,6 +91,8 @@ def classify(request: Request) -> Kind:
 
 def is_speculative(request: Request) -> bool:
     """Return whether a browser or proxy fetches the URL before a visitor opens it."""
+    if _PURPOSES.isdisjoint(request.headers):
+        return False
     said = [(request.header(name) or "").lower() for name in _PURPOSES]
     return any(word in each for each in said if each for word in _SPECULATIVE)
 

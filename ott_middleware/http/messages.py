@@ -6,13 +6,13 @@ so that each byte stays as it was sent.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .client_text import cookie_values, cookies_named
+from ..copies import copy_unchecked
+from .client_text import cookies_named
 from .cookies import is_cookie_name, merge_cookies
 from .encoding import to_json, visible
 from .urls import relative_reference
@@ -63,6 +63,10 @@ class Request:
     client: str | None = field(default=None, repr=False)
     verifiable: bool | None = field(default=None, repr=False)
     began: int | None = field(default=None, repr=False, compare=False)
+    # The cookies that were asked for: each adapter's, several times a request.
+    _cookies: dict[tuple[str, ...], dict[str, list[str]]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def header(self, name: str) -> str | None:
         """Return the value of a header by its lower-case name, or None."""
@@ -74,11 +78,18 @@ class Request:
         The list is empty, too, if a value is over 8 KiB or there are more than 32: no browser sends
         these. (RFC 6265 section 5.4: a browser may send several cookies of one name.)
         """
-        return cookie_values(self.headers.get("cookie", ""), name)
+        return self.cookies_named((name,))[name]
 
     def cookies_named(self, names: Iterable[str]) -> dict[str, list[str]]:
         """Return `cookies` of several names, each by its name, by one pass over the header."""
-        return cookies_named(self.headers.get("cookie", ""), tuple(names))
+        names = tuple(names)
+        parsed = self._cookies
+        if parsed is None:
+            parsed = {}
+            object.__setattr__(self, "_cookies", parsed)
+        if names not in parsed:
+            parsed[names] = cookies_named(self.headers.get("cookie", ""), names)
+        return {name: list(values) for name, values in parsed[names].items()}
 
     @property
     def has_fetch_metadata(self) -> bool:
@@ -103,7 +114,7 @@ class Request:
         """Return the same request with some headers set, or removed where the value is None."""
         headers = {**self.headers, **changes}
         kept = {name: value for name, value in headers.items() if value is not None}
-        return dataclasses.replace(self, headers=kept)
+        return copy_unchecked(self, headers=kept)
 
     def with_cookies(self, values: Mapping[str, str | None]) -> Request:
         """Return the same request with some cookies set, or removed where the value is None."""
@@ -129,12 +140,18 @@ class Response:
             raise ValueError("Response.status: use a number from 100 to 999")
         if not isinstance(self.body, bytes):
             raise ValueError("Response.body: use bytes")
-        if not isinstance(self.headers, (tuple, list)) or not all(map(_is_header, self.headers)):
-            raise ValueError("Response.headers: use pairs of strings that HTTP can carry")
+        _check_headers(self.headers)
 
     def with_headers(self, *more: tuple[str, str]) -> Response:
         """Return the same response with headers added."""
-        return dataclasses.replace(self, headers=(*self.headers, *more))
+        _check_headers(more)
+        return copy_unchecked(self, headers=(*self.headers, *more))
+
+
+def _check_headers(headers: object) -> None:
+    """:raises ValueError: they are no pairs of strings that HTTP can carry."""
+    if not isinstance(headers, (tuple, list)) or not all(map(_is_header, headers)):
+        raise ValueError("Response.headers: use pairs of strings that HTTP can carry")
 
 
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -151,20 +168,25 @@ def _is_header(pair: object) -> bool:
     )
 
 
+_BLANK = Response(200)
+
+
 def private_response(
     status: int, content_type: str, body: bytes, *headers: tuple[str, str]
 ) -> Response:
     """Return a response that no cache may store and no browser may sniff."""
-    return Response(
-        status,
-        (
+    _check_headers(headers)
+    return copy_unchecked(
+        _BLANK,
+        status=status,
+        headers=(
             ("Content-Type", content_type),
             ("Content-Length", str(len(body))),
             *PRIVATE,
             ("X-Content-Type-Options", "nosniff"),
             *headers,
         ),
-        body,
+        body=body,
     )
 
 

@@ -62,8 +62,11 @@ class Origin:
         Behind a proxy that ends TLS, an app at `https://H` sees `http://H`: the same site. The
         reverse does not hold: text for `http://H` can be read by any attacker on the network.
         """
-        secured = Origin.parse(f"https{str(self)[4:]}") if self.scheme == "http" else None
-        return named in (self, secured)
+        return named == self or (self.scheme == "http" and named == self.secured())
+
+    def secured(self) -> Origin:
+        """Return the origin of the same host and port by https."""
+        return Origin("https", self.host, "" if self.port == "443" else self.port)
 
 
 class SeenOrigin(str):

@@ -157,6 +157,9 @@ def path_of(target: str) -> str:
     return target[match.end() if match else 0 :].partition("?")[0].partition("#")[0]
 
 
+_PLAIN_PATH = re.compile(rb"/[A-Za-z0-9/._~-]*")
+
+
 def browser_path(spelled: str | None, mount: bytes, path: bytes) -> str:
     """Return the path that the browser requested, percent-encoded.
 
@@ -167,6 +170,11 @@ def browser_path(spelled: str | None, mount: bytes, path: bytes) -> str:
     :param mount: the prefix that the application is mounted at, percent-decoded.
     :param path: the rest, percent-decoded.
     """
+    # Nearly every path needs no encoding, and was sent as it is.
+    if not mount and _PLAIN_PATH.fullmatch(path):
+        plain = path.decode("ascii")
+        if spelled is None or spelled == plain or spelled.startswith(f"{plain}?"):
+            return plain
     if spelled is not None:
         # No browser sends a "#", but servers differ in whether it ends the path.
         for raw in (path_of(spelled.replace("#", "%23")), path_of(spelled)):

@@ -68,13 +68,13 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 def _json(raw: bytes) -> Any:
     # Attack: thousands of nested arrays. How deep a parser can follow differs by Python's version,
     # and some versions crash in a thread with a small stack; this limit is the same for all.
-    if _depth(raw) > _MOST_DEPTH:
+    if raw.count(b"[") + raw.count(b"{") > _MOST_DEPTH and _depth(raw) > _MOST_DEPTH:
         raise BadRequest(why=f"the body is nested deeper than {_MOST_DEPTH} levels")
     try:
         # Parsed as `Request.json()` of browsers does: UTF-8 alone, a byte order mark skipped.
         # Attack: a number of thousands of digits, which takes `int` quadratic time. Numbers are not
         # used, so that each may be a float.
-        return json.loads(raw.decode("utf-8-sig"), parse_int=float, parse_constant=_refuse)
+        return _DECODER.decode(raw.decode("utf-8-sig"))
     except ValueError as error:
         raise BadRequest(why="the body is no JSON") from error
 
@@ -87,6 +87,9 @@ def _depth(raw: bytes) -> int:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON (RFC 8259 section 6)")
+
+
+_DECODER = json.JSONDecoder(parse_int=float, parse_constant=_refuse)
 
 
 # The JSON type of a value, as JavaScript calls it; all others are numbers.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..context import using_request
 from ..errors import BadRequest, PayloadTooLarge
@@ -21,6 +21,7 @@ from ..http.cutting import cut_request
 from ..http.messages import Headers, Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, SEEN, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
+from ..tokens.revocations import revocations
 from .asgi_probe import ASGIProbe
 from .bridges import keep_scopes
 from .fast_path import call_directly, call_instead
@@ -73,8 +74,7 @@ class ASGIMiddleware(Checked):
         # Every request of the app pays for each line of the inner function: its names are looked up
         # once, here.
         app, decide, services, make = self.app, self._decide, self._services, Handle
-        # Every path contains the empty string: with it, each request takes the long way.
-        mark = "" if services.watches_responses else PATH_MARK
+        call_app, mark = self._watch(app), PATH_MARK
         name = self._param or NO_PARAM
         begins = f"&{name}".encode("ascii")
         names_it = re.compile(spellings_of(name, SEEN).encode("ascii")).search
@@ -109,9 +109,36 @@ class ASGIMiddleware(Checked):
             handle.services = services
             handle.carrier = scope.copy()
             scope["ott"] = handle
-            await app(scope, receive, send)
+            await call_app(scope, receive, send)
 
         return respond
+
+    def _watch(self, app: ASGIApp) -> ASGIApp:
+        """Return a function that calls the app, and watches for what the flow must see."""
+        watch, decide = self.flow.watch(_encode_text), self._decide
+        if watch is None:
+            return app
+        reads_cookies, reads_response = watch.reads_cookies, watch.reads_response
+        needs_flow, needs_edit = watch.needs_flow, watch.needs_edit
+
+        # Not `async def`, neither of the two: a coroutine more for each message would take longer
+        # than all that is looked at.
+        def call_app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            handle: Handle = scope["ott"]
+            handle.began = revocations.now()
+            if needs_flow(scope, scope["path"], _cookies(scope) if reads_cookies else ()):
+                return decide(scope, receive, send)
+
+            def send_watched(message: Message) -> Awaitable[None]:
+                if message["type"] == "http.response.start" and needs_edit(
+                    handle, message.get("headers", ())
+                ):
+                    return _edit_response(send, watch.edit(handle, scope))(message)
+                return send(message)
+
+            return app(scope, receive, send_watched if reads_response else send)
+
+        return call_app
 
     def _watch_cookies(self, respond: ASGIApp) -> ASGIApp:
         """Return a function that also looks at the first responses, until the watch is over."""
@@ -147,16 +174,21 @@ class ASGIMiddleware(Checked):
         await self.app(scope, receive, _edit_response(send, outcome.edit) if outcome.edit else send)
 
 
-def _parse_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
+def _parse_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers = {str(name, "latin-1").lower(): str(value, "latin-1") for name, value in pairs}
+    if len(headers) == len(pairs):
+        return headers
     # Attack: thousands of headers of one name. Each value is appended to a list: a string would be
     # copied for each of them, in quadratic time.
     values: dict[str, list[str]] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name = raw_name.decode("latin-1").lower()
-        values.setdefault(name, []).append(raw_value.decode("latin-1"))
-    headers = {
+    for raw_name, raw_value in pairs:
+        values.setdefault(str(raw_name, "latin-1").lower(), []).append(str(raw_value, "latin-1"))
+    return {
         name: ("; " if name == "cookie" else ", ").join(several) for name, several in values.items()
     }
+
+
+def _parse_request(scope: Scope, links: tuple[str, ...] = (), **read: Any) -> Request:
     mount = scope.get("root_path", "")
     path = scope["path"] if scope["path"].startswith("/") else path_of(scope["path"])
     # Servers differ in whether the path includes the mount point; a prefix that ends inside a
@@ -175,13 +207,24 @@ def _parse_request(scope: Scope, links: tuple[str, ...] = ()) -> Request:
             path.encode("utf-8", "replace"),
         ),
         query=scope.get("query_string", b"").decode("latin-1"),
-        headers=headers,
+        headers=_parse_headers([*scope["headers"]]),
         links=links,
+        **read,
         carrier=scope,
         client=peer[0]
         if isinstance(peer, (list, tuple)) and peer and isinstance(peer[0], str)
         else None,
     )
+
+
+def _cookies(scope: Scope) -> list[bytes]:
+    return [
+        value for name, value in scope["headers"] if len(name) == 6 and name.lower() == b"cookie"
+    ]
+
+
+def _encode_text(text: str) -> bytes:
+    return text.encode("latin-1")
 
 
 def _change_headers(scope: Scope, forward: Forward) -> None:

@@ -22,6 +22,7 @@ from ..http.cutting import cut_request
 from ..http.messages import Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, SEEN, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
+from ..tokens.revocations import revocations
 from .fast_path import call_directly, call_instead
 from .missing import explain_missing
 from .wsgi_probe import WSGIProbe
@@ -69,11 +70,9 @@ class WSGIMiddleware(Checked):
 
     def _build_fast_path(self) -> WSGIApplication:
         services, decide = self._services, self._decide
-        if services.watches_responses:
-            return decide
         # Every request of the app pays for each line of the inner function: its names are looked up
         # once, here.
-        app, make, mark = self.app, Handle, PATH_MARK
+        make, mark, call_app = Handle, PATH_MARK, self._watch(self.app)
         name = self._param or NO_PARAM
         begins, names_it = f"&{name}", re.compile(spellings_of(name, SEEN)).search
 
@@ -102,9 +101,38 @@ class WSGIMiddleware(Checked):
             handle.services = services
             handle.carrier = environ.copy()
             environ["ott.handle"] = handle
-            return app(environ, start_response)
+            return call_app(environ, start_response)
 
         return respond
+
+    def _watch(self, app: WSGIApplication) -> WSGIApplication:
+        """Return a function that calls the app, and watches for what the flow must see."""
+        watch, decide = self.flow.watch(str), self._decide
+        if watch is None:
+            return app
+
+        def call_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            handle: Handle = environ["ott.handle"]
+            handle.began = revocations.now()
+            cookie = environ.get("HTTP_COOKIE")
+            if watch.needs_flow(environ, environ["PATH_INFO"], (cookie,) if cookie else ()):
+                return decide(environ, start_response)
+            if not watch.reads_response:
+                return app(environ, start_response)
+            start = start_response
+
+            def start_watched(status: str, headers: Any, exc_info: Any = None) -> Any:
+                nonlocal start
+                # One edit for a response that begins anew: it knows the token that it offered.
+                if watch.needs_edit(handle, headers) and start is start_response:
+                    start = self._edit_response(start_response, watch.edit(handle, environ))
+                if exc_info is None:
+                    return start(status, headers)
+                return start(status, headers, exc_info)
+
+            return app(environ, start_watched)
+
+        return call_app
 
     def _watch_cookies(self, respond: WSGIApplication) -> WSGIApplication:
         """Return a function that also looks at the first responses, until the watch is over."""
@@ -157,7 +185,7 @@ class WSGIMiddleware(Checked):
         return start_edited
 
 
-def _parse_request(environ: WSGIEnvironment, links: tuple[str, ...] = ()) -> Request:
+def _parse_request(environ: WSGIEnvironment, links: tuple[str, ...] = (), **read: Any) -> Request:
     headers = {
         key[5:].replace("_", "-").lower(): value
         for key, value in environ.items()
@@ -183,6 +211,7 @@ def _parse_request(environ: WSGIEnvironment, links: tuple[str, ...] = ()) -> Req
         query=environ.get("QUERY_STRING", ""),
         headers=headers,
         links=links,
+        **read,
         carrier=environ,
         client=client if isinstance(client, str) else None,
     )

@@ -37,6 +37,7 @@ from .base import (
     refuse_cookie_in_id,
     session_id,
 )
+from .by_cookies import by_cookies_alone
 from .cookie_names import attributes_by_name, delete_copies, fit_headers
 from .missing_user import describe_missing_user
 from .probe import AppProbe
@@ -160,6 +161,7 @@ class CookieSession(SessionAdapter):
         elif self._ask is not None:
             self._ask = in_app_context(self._ask, call_app)
 
+    @by_cookies_alone
     def current(self, request: Request) -> Session | Awaitable[Session | None] | None:
         values = self._values(request)
         # Attack: made-up cookies of the largest size fill the store. This line bounds a session

@@ -8,21 +8,22 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import operator
 import re
 import secrets as randomness
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from ..clock import system_clock
 from ..concurrency import Waiting, blocks, is_async
+from ..copies import copy_unchecked
 from ..crypto import (
     NONCE_BYTES,
+    CookieSeal,
     Secret,
     parse_secrets,
-    seal_cookie,
-    unseal_cookie,
 )
 from ..errors import ConfigurationError, NoAccount, SessionExpired
 from ..hooks import WrongResult, WrongValue, naming
@@ -38,6 +39,7 @@ from ..http.encoding import to_json
 from ..http.messages import Request
 from .app_context import in_app_context
 from .base import (
+    FIELDS,
     CallApp,
     Session,
     SignInAdapter,
@@ -47,6 +49,7 @@ from .base import (
     names_of,
     session_id,
 )
+from .by_cookies import by_cookies_alone
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -111,7 +114,7 @@ class SealedSession(SignInAdapter):
         clock: Callable[[], float] = system_clock,
         **cookie: Unpack[CookieOptions],
     ) -> None:
-        self._secrets = parse_secrets("secret", secret)
+        secrets = parse_secrets("secret", secret)
         if not is_cookie_name(name):
             raise ConfigurationError(f"name: {name!r} is not a cookie name")
         seconds = _parse_lifetime(lifetime)
@@ -132,11 +135,13 @@ class SealedSession(SignInAdapter):
             )
         self.attributes = CookieAttributes(**cookie)
         self.attributes.check([name])
+        self._cookie = self.attributes.cookie(name, "")
         self.name = name
         self.cookie_names = (name,)
         self.strict = self.attributes.strict
         self.remote_user = remote_user
         self.sign_out_path = sign_out_path
+        self._cookie_seal = CookieSeal(name, secrets)
         self._lifetime = timedelta(seconds=seconds)
         self._clock = clock
         self._exposed = None if expose is None else names_of("expose", expose)
@@ -151,6 +156,7 @@ class SealedSession(SignInAdapter):
         if self._match is not None:
             self._match = in_app_context(self._match, call_app)
 
+    @by_cookies_alone
     def current(self, request: Request) -> Session | None:
         found: Session | None = None
         for value in request.cookies(self.name):
@@ -168,9 +174,9 @@ class SealedSession(SignInAdapter):
     def expose(self, session: Session) -> Session:
         user = session.user
         if user is not None and self._exposed is not None:
-            user = exposed_of(user, ("id", *self._exposed))
+            user = MappingProxyType(exposed_of(user, ("id", *self._exposed)))
         # The target site seals a cookie of its own. Without this one it cannot bring it back here.
-        return replace(session, token="", user=user)
+        return copy_unchecked(session, token="", user=user)
 
     def resolve(self, session: Session) -> Session:
         # The session is in the token's seal, which only this package writes; whether it has
@@ -224,8 +230,9 @@ class SealedSession(SignInAdapter):
     def _reseal(self, session: Session) -> Session:
         # Sealed with its end, which may have passed: the redemption then responds so. The cookie
         # that the session brought may be one of another site, and is of no use here.
-        session = self._cap_end(session, self._now())
-        return replace(session, token=self._seal(session))
+        now = self._now()
+        capped = self._cap_end(session, now)
+        return copy_unchecked(capped, token=self._seal(capped, now))
 
     def establish(self, session: Session, request: Request) -> list[Cookie]:
         now = self._now()
@@ -235,8 +242,12 @@ class SealedSession(SignInAdapter):
         left = int((end - now).total_seconds())
         if end <= now or (session.persistent and left < 1):
             raise SessionExpired
-        # Sealed again: the browser gets a cookie under this site's newest secret.
-        cookie = self.attributes.cookie(self.name, self._seal(session))
+        # The browser gets a cookie under this site's newest secret: the one that `resolve` made of
+        # this very session just now, else it is sealed again.
+        value = session.token
+        if not (isinstance(value, _Sealed) and value.is_of(session, self._cookie_seal)):
+            value = self._seal(session, now)
+        cookie = self._cookie.with_value(value)
         return [cap_age(cookie, left) if session.persistent else cookie]
 
     def start(self, user: Mapping[str, Any] | str, *, remember: bool) -> Session:
@@ -256,11 +267,11 @@ class SealedSession(SignInAdapter):
             expires_at=now + self._lifetime,
             persistent=remember,
         )
-        return replace(session, token=self._seal(session))
+        return copy_unchecked(session, token=self._seal(session, now))
 
     def end(self, request: Request) -> list[Cookie]:
         """Return the cookie that deletes the session in the browser."""
-        return [deletion(self.attributes.cookie(self.name, ""))]
+        return [deletion(self._cookie)]
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), timezone.utc)
@@ -268,11 +279,13 @@ class SealedSession(SignInAdapter):
     def _cap_end(self, session: Session, since: datetime) -> Session:
         # A session may last for years where it comes from: here it lasts no longer than any other.
         latest = since + self._lifetime
-        return replace(session, expires_at=min(session.expires_at or latest, latest))
+        if session.expires_at is not None and session.expires_at <= latest:
+            return session
+        return copy_unchecked(session, expires_at=latest)
 
     def _open(self, cookie: str) -> Session | None:
         """Return the session in a cookie; None unless this site has sealed the cookie."""
-        plain = unseal_cookie(cookie, name=self.name, secrets=self._secrets)
+        plain = self._cookie_seal.open(cookie)
         if plain is None:
             return None
         values = json.loads(plain)
@@ -285,18 +298,38 @@ class SealedSession(SignInAdapter):
         session = Session.from_json({**values, "token": cookie})
         return self._cap_end(session, datetime.fromisoformat(sealed_at))
 
-    def _seal(self, session: Session) -> str:
-        values = {**session.to_json(), _SEALED_AT: self._now().isoformat()}
+    def _seal(self, session: Session, now: datetime) -> _Sealed:
+        values = {**session.to_json(), _SEALED_AT: now.isoformat()}
         del values["token"]
-        value = seal_cookie(
-            to_json(values),
-            name=self.name,
-            secret=self._secrets[0],
-            nonce=randomness.token_bytes(NONCE_BYTES),
-        )
+        value = self._cookie_seal.seal(to_json(values), randomness.token_bytes(NONCE_BYTES))
         if len(self.name) + len(value) > _MAX_COOKIE - 128:  # room for the attributes
             raise WrongValue("the session is larger than a cookie can be: carry less in the user")
-        return value
+        return _Sealed(value, session, self._cookie_seal)
+
+
+class _Sealed(str):
+    """A cookie's value with the session that was sealed in it, so that it is not sealed twice."""
+
+    __slots__ = ("_by", "_values")
+
+    _by: CookieSeal
+    _values: tuple[object, ...]
+
+    def __new__(cls, value: str, session: Session, by: CookieSeal) -> _Sealed:
+        sealed = super().__new__(cls, value)
+        sealed._values = _values_of(session)
+        sealed._by = by
+        return sealed
+
+    def is_of(self, session: Session, by: CookieSeal) -> bool:
+        """Return whether this seal is of all that a session holds, and has this name and secret."""
+        # Compared, not trusted: a copy with another user or end has the same token.
+        return self._by is by and self._values == _values_of(session)
+
+
+_values_of: Callable[[Session], tuple[object, ...]] = operator.attrgetter(
+    *(name for name in FIELDS if name != "token")
+)
 
 
 def _read_field(name: str) -> Callable[[UserSession], dict[str, Any] | None]:

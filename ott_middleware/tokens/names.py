@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 
-from ..crypto import base64url
+from ..crypto import base64url, hmac_under
 
 NAMESPACE = "one-time-token"
 CHANNELS = ("handoff",)
@@ -35,24 +34,38 @@ def backend_key(channel: str, stored: str) -> str:
     return f"{NAMESPACE}:{channel}:{stored}"
 
 
-def owner_of(channel: str, session_id: str, secret: bytes | None) -> str:
-    """Return the owner that a backend counts a session's tokens for: an HMAC, never the id itself.
+class Owners:
+    """Names the owners that a backend counts tokens for: HMACs, never the ids themselves.
 
     With a secret, a dump of the store does not tell which session or user a token belongs to.
     Without one, the HMAC's key is a constant of this package: an id that can be guessed (a user id
     of a few digits, an e-mail address) is found in a dump by trying all of them.
     """
-    return _owner((NAMESPACE, channel, session_id), secret)
+
+    def __init__(self, secret: bytes | None) -> None:
+        self._hmac = hmac_under(secret or NAMESPACE.encode())
+
+    def of_session(self, channel: str, session_id: str) -> str:
+        """Return the owner of a session's tokens."""
+        return self._name(f"{NAMESPACE}\0{channel}\0{session_id}")
+
+    def of_network(self, channel: str, network: str) -> str:
+        """Return the owner of a network's tokens."""
+        # Attack: a client chooses its cookies, and may so choose session ids. HMAC messages of
+        # sessions begin with the namespace and a zero byte, those of networks do not. Else an id
+        # could name a network's owner, and the tokens of all clients of the network be revoked or
+        # retired.
+        return self._name(f"{NAMESPACE} network\0{channel}\0{network}")
+
+    def _name(self, message: str) -> str:
+        return base64url(self._hmac(message.encode("utf-8", "surrogatepass")))
+
+
+def owner_of(channel: str, session_id: str, secret: bytes | None) -> str:
+    """Return the owner of a session's tokens, as `Owners` names it."""
+    return Owners(secret).of_session(channel, session_id)
 
 
 def network_owner_of(channel: str, network: str, secret: bytes | None) -> str:
-    """Return the owner that a backend counts a network's tokens for; see `owner_of`."""
-    # Attack: a client chooses its cookies, and may so choose session ids. HMAC messages of sessions
-    # begin with the namespace and a zero byte, those of networks do not. Else an id could name a
-    # network's owner, and the tokens of all clients of the network be revoked or retired.
-    return _owner((f"{NAMESPACE} network", channel, network), secret)
-
-
-def _owner(names: tuple[str, ...], secret: bytes | None) -> str:
-    message = "\0".join(names).encode("utf-8", "surrogatepass")
-    return base64url(hmac.digest(secret or NAMESPACE.encode(), message, "sha256"))
+    """Return the owner of a network's tokens, as `Owners` names it."""
+    return Owners(secret).of_network(channel, network)

@@ -6,8 +6,6 @@ stored after the token is gone. This memory is for the log alone, and decides no
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import threading
 from typing import NamedTuple
 
@@ -23,7 +21,7 @@ class _Seen(NamedTuple):
 
 
 class RecentTokens:
-    """Remembers tokens by a keyed hash, which tells nothing about a token to a reader of memory.
+    """Remembers tokens by a hash of 64 bits, from which none of their 192 can be computed.
 
     :param most: the number of tokens; the oldest is forgotten first.
     """
@@ -35,8 +33,7 @@ class RecentTokens:
     def renew_after_fork(self) -> None:
         """Forget all, and take a new lock: the inherited one may stay locked for ever."""
         self._lock = threading.Lock()
-        self._key = secrets.token_bytes(32)
-        self._seen: dict[bytes, _Seen] = {}
+        self._seen: dict[int, _Seen] = {}
 
     def note_generated(self, backend: Backend, token: str, channel: str, expires_at: float) -> None:
         """Note that a token was put into a backend."""
@@ -65,12 +62,11 @@ class RecentTokens:
             "max_per_session",
         )
 
-    def _name(self, backend: Backend, token: str) -> bytes:
+    def _name(self, backend: Backend, token: str) -> int:
         # Tokens of a `generate_token` may repeat themselves in another backend.
-        plain = f"{id(backend)}:{token}".encode("ascii")
-        return hashlib.blake2b(plain, key=self._key, digest_size=16).digest()
+        return hash((id(backend), token))
 
-    def _note(self, name: bytes, seen: _Seen) -> None:
+    def _note(self, name: int, seen: _Seen) -> None:
         with self._lock:
             self._seen.pop(name, None)  # a token that is seen again is the newest
             self._seen[name] = seen

@@ -29,7 +29,7 @@ from ..concurrency import (
     on_loop,
 )
 from ..context import Bounds, current_attempt, current_request, using_bounds
-from ..crypto import NONCE_BYTES, Secret, seal, unseal
+from ..crypto import NONCE_BYTES, Secret, TokenSeal
 from ..errors import (
     BackendUnavailable,
     ConfigurationError,
@@ -55,7 +55,7 @@ from ..sessions.base import (
     refuse_cookie_in_id,
 )
 from .fingerprint import fingerprint
-from .names import CHANNELS, NO_TOKEN, backend_key, hash_token, is_token, network_owner_of, owner_of
+from .names import CHANNELS, NO_TOKEN, Owners, backend_key, hash_token, is_token
 from .options import (
     GenerateToken,
     GenerationContext,
@@ -138,6 +138,8 @@ class OneTimeTokens:
         self._options = options
         self._secrets = options.secrets
         self._secret = self._secrets[0] if self._secrets else None
+        self._seal = TokenSeal(self._secrets)
+        self._owners = [Owners(secret) for secret in self._secrets or (None,)]
         if self._secret is None and backend.shared:
             # Without a secret a value is sealed under its token alone. An attacker who can write to
             # the store seals a session of any user under a token of their own, and redeems it.
@@ -315,14 +317,8 @@ class OneTimeTokens:
         for _ in range(1 if plug_ins.generate_token else _TRIES):
             token = await self._new_token(plug_ins, session, context)
             key = backend_key(context.channel, await self._stored_form(plug_ins, token))
-            value = seal(
-                plain,
-                token=token,
-                key=key,
-                expires_at=expires_at,
-                secret=self._secret,
-                nonce=randomness.token_bytes(NONCE_BYTES),
-            )
+            nonce = randomness.token_bytes(NONCE_BYTES)
+            value = self._seal.seal(plain, token=token, key=key, expires_at=expires_at, nonce=nonce)
             if len(value) > MAX_SEALED:
                 raise SessionUnavailable(
                     f"the session takes {len(value)} bytes, more than {MAX_SEALED}: "
@@ -352,8 +348,8 @@ class OneTimeTokens:
             # Each made-up cookie is a session of its own. Counted by session, an anonymous client
             # could have any number of tokens, fill the store, and so have all users refused.
             network = network_of(request.client)
-            return network_owner_of(channel, network, self._secret), MAX_PER_NETWORK
-        return owner_of(channel, session.id, self._secret), self._options.max_per_session
+            return self._owners[0].of_network(channel, network), MAX_PER_NETWORK
+        return self._owners[0].of_session(channel, session.id), self._options.max_per_session
 
     async def _refuse_ended(
         self, plug_ins: _PlugIns, session: Session, key: str, began: int
@@ -454,7 +450,7 @@ class OneTimeTokens:
         recent.note_used(self.backend, token, channel, self.clock())
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise BackendUnavailable(f"take() returned a {type(value).__name__}, not bytes")
-        opened = unseal(bytes(value), token=token, key=key, secrets=self._secrets)
+        opened = self._seal.open(bytes(value), token=token, key=key)
         if opened is None:
             logger.error(
                 "a stored token could not be decrypted: pass the same secret= on all sites that "
@@ -494,9 +490,9 @@ class OneTimeTokens:
         revocations.note_revoked(session_id)
         # The owner of a token from before a rotation was derived from the older secret.
         owners = [
-            owner_of(channel, session_id, secret)
+            owners.of_session(channel, session_id)
             for channel in CHANNELS
-            for secret in self._secrets or (None,)
+            for owners in self._owners
         ]
         return sum([await call_backend(plug_ins.revoke(owner)) for owner in owners])
 

@@ -44,6 +44,7 @@ LAYERS = (
         "reasons",
         "errors",
         "clock",
+        "copies",
         "lazy",
         "forks",
         "hooks",

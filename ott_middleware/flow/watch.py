@@ -1,0 +1,96 @@
+"""Watches requests that pass to the app, and tells the few that the flow must see.
+
+Under an option that watches responses, nearly every request needs nothing: nobody signs in or out.
+Building a `Request` to learn that would take ten times as long as the look at what the interface
+has in its hands. Each look here is a necessary condition of what `Forwarding` does: where a look
+says yes, the flow decides, by all that the request and the response hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from ..context import PROBE
+from ..sessions.base import SignInAdapter
+from ..sessions.by_cookies import finds_by_cookies_alone
+from .forward import Edit, Forwarding
+from .handle import Handle
+from .services import Services
+
+#: The text of an interface's headers.
+Text = TypeVar("Text", str, bytes)
+
+
+class Watch(Generic[Text]):
+    """Decides, for one middleware, which requests and responses the flow must see.
+
+    :param forwarding: edits the responses.
+    :param encode: returns a text as the interface has the texts of headers.
+    """
+
+    def __init__(
+        self, services: Services, forwarding: Forwarding, encode: Callable[[str], Text]
+    ) -> None:
+        options, guard = services.options, services.guard
+        adapter = options.adapter
+        self._forwarding = forwarding
+        self._offers = options.set_ott_header_on_new_session
+        self._set_cookie: Text = encode("set-cookie")
+        self._sets_remote_user = guard.sets_remote_user
+        self._signs_in = adapter if isinstance(adapter, SignInAdapter) else None
+        self._names: tuple[Text, ...] | None = None
+        if finds_by_cookies_alone(adapter):
+            self._names = tuple(map(encode, adapter.cookie_names))
+        #: Whether the request's cookies are looked at: the session that was there before the app
+        #: was called must be known.
+        self.reads_cookies = self._offers or options.revoke_on_sign_out
+        #: Whether the response of a request that passed may need an edit.
+        self.reads_response = self._offers or self._signs_in is not None
+
+    def needs_flow(self, carrier: Any, path: str, cookies: Iterable[Text]) -> bool:
+        """Return whether the flow must see a request before the app is called.
+
+        :param path: as the server gives it, with the mount point or without.
+        :param cookies: the values of its `Cookie` headers; read only if `reads_cookies`.
+        """
+        if self._signs_in is not None and self._signs_in.sign_out_path is not None:
+            sign_out = self._signs_in.sign_out_path.rstrip("/")
+            # Servers differ in how they decode other characters: the flow compares those.
+            if sign_out in path or not sign_out.isascii():
+                return True
+        # Each request is asked for the name that the app reads, and cleaned of what a client sent.
+        if self._sets_remote_user:
+            return True
+        if not self.reads_cookies:
+            return False
+        # The flow knows what a probe must not do: start or end a session.
+        if PROBE in carrier:
+            return True
+        if self._names is None:
+            # The adapter may find a session in a header: it is asked wherever the flow would.
+            return any(True for _ in cookies)
+        # A cookie of that name is somewhere in there, or nowhere.
+        return any(name in each for each in cookies for name in self._names)
+
+    def needs_edit(self, handle: Handle, headers: Any) -> bool:
+        """Return whether the flow must edit the response of a request that passed.
+
+        :param headers: of the response, as the app gave them.
+        """
+        # From here on, the handle refuses to sign in.
+        if handle.close():
+            return True
+        if not self._offers:
+            return False
+        # An iterator could be read only once; the flow reads it, and the server gets a list.
+        if not isinstance(headers, (list, tuple)):
+            return True
+        return any(name.lower() == self._set_cookie for name, _ in headers)
+
+    def edit(self, handle: Handle, carrier: Any) -> Edit:
+        """Return what edits the response of a request that passed, as the flow would have done.
+
+        :param carrier: the scope or environ that the app was called with.
+        """
+        return self._forwarding.edit_passed(handle, carrier)

@@ -1,0 +1,24 @@
+"""Marks adapters that find sessions by their cookies alone, so that other requests can pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .base import SessionAdapter
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_MARK = "_by_cookies_alone"
+
+
+def by_cookies_alone(current: _F) -> _F:
+    """Mark a `current` that returns None for a request without a cookie of `cookie_names`."""
+    setattr(current, _MARK, True)
+    return current
+
+
+def finds_by_cookies_alone(adapter: SessionAdapter) -> bool:
+    """Return whether a request without any of the adapter's cookies has no session."""
+    # The mark is the function's own: a derived adapter that defines another `current`, which may
+    # read a header as well, is without it.
+    return getattr(adapter.current, _MARK, False) is True
