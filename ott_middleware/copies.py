@@ -11,7 +11,7 @@ import dataclasses
 import operator
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -40,11 +40,26 @@ def copy_unchecked(value: _T, /, **changes: Any) -> _T:
     return copy
 
 
+def build_unchecked(kind: type[_T], /, **fields: Any) -> _T:
+    """Return a value of a class of this package, of fields that are valid by construction.
+
+    :param fields: all that the constructor takes.
+    """
+    slots = cast(_Slots, _slots(kind))
+    value = object.__new__(kind)
+    for name, set_slot in slots.by_name:
+        set_slot(value, fields[name])
+    for name, each in slots.defaults:
+        _set(value, name, each)
+    return value
+
+
 class _Slots(NamedTuple):
     """The fields of a class: those that a copy takes over, and those that begin anew."""
 
     read: Callable[[Any], tuple[Any, ...]]
     setters: tuple[Callable[[Any, Any], None], ...]
+    by_name: tuple[tuple[str, Callable[[Any, Any], None]], ...]
     defaults: tuple[tuple[str, Any], ...]
 
 
@@ -54,8 +69,10 @@ def _slots(kind: type[DataclassInstance]) -> _Slots | None:
         return None
     fields = dataclasses.fields(kind)
     taken = [each.name for each in fields if each.init]
+    setters = tuple(getattr(kind, name).__set__ for name in taken)
     return _Slots(
         operator.attrgetter(*taken),
-        tuple(getattr(kind, name).__set__ for name in taken),
+        setters,
+        tuple(zip(taken, setters, strict=True)),
         tuple((each.name, each.default) for each in fields if not each.init),
     )

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ..context import using_request
+from ..copies import build_unchecked
 from ..errors import BadRequest, PayloadTooLarge
 from ..flow import Flow
 from ..flow.cookie_watch import CookieWatch
@@ -24,6 +25,7 @@ from ..http.urls import NO_PARAM, PATH_MARK, SEEN, browser_path, path_of, spelli
 from ..options import Options, OptionValues
 from ..sessions.base import Session
 from ..tokens.revocations import revocations
+from .asgi_headers import LazyHeaders, parse_headers, raw_cookies
 from .asgi_probe import ASGIProbe
 from .bridges import keep_scopes
 from .fast_path import call_directly, call_instead
@@ -129,7 +131,9 @@ class ASGIMiddleware(Checked):
         def call_app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             handle: Handle = scope["ott"]
             handle.began = revocations.now()
-            if needs_flow(scope, scope["path"], _cookies(scope) if reads_cookies else ()):
+            if needs_flow(
+                scope, scope["path"], raw_cookies(scope["headers"]) if reads_cookies else ()
+            ):
                 return decide(scope, receive, send)
             if reads_response:
                 send = _watch_response(watch, scope, handle, send)
@@ -178,21 +182,14 @@ class ASGIMiddleware(Checked):
         await self.app(scope, receive, send)
 
 
-def _parse_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    headers = {str(name, "latin-1").lower(): str(value, "latin-1") for name, value in pairs}
-    if len(headers) == len(pairs):
-        return headers
-    # Attack: thousands of headers of one name. Each value is appended to a list: a string would be
-    # copied for each of them, in quadratic time.
-    values: dict[str, list[str]] = {}
-    for raw_name, raw_value in pairs:
-        values.setdefault(str(raw_name, "latin-1").lower(), []).append(str(raw_value, "latin-1"))
-    return {
-        name: ("; " if name == "cookie" else ", ").join(several) for name, several in values.items()
-    }
-
-
-def _parse_request(scope: Scope, links: tuple[str, ...] = (), **read: Any) -> Request:
+def _parse_request(
+    scope: Scope,
+    links: tuple[str, ...] = (),
+    *,
+    seen: tuple[str, ...] = (),
+    verifiable: bool | None = None,
+    began: int | None = None,
+) -> Request:
     mount = scope.get("root_path", "")
     path = scope["path"] if scope["path"].startswith("/") else path_of(scope["path"])
     # Servers differ in whether the path includes the mount point; a prefix that ends inside a
@@ -201,7 +198,10 @@ def _parse_request(scope: Scope, links: tuple[str, ...] = (), **read: Any) -> Re
         path = path[len(mount.rstrip("/")) :]
     raw = scope.get("raw_path")
     peer = scope.get("client")
-    return Request(
+    # On other paths than these, nearly every request has its cookie read and no more.
+    lazily = not links and PATH_MARK not in path and type(scope["headers"]) is list
+    return build_unchecked(
+        Request,
         method=scope["method"].upper(),
         scheme=scope.get("scheme", "http"),
         path=path,
@@ -211,20 +211,16 @@ def _parse_request(scope: Scope, links: tuple[str, ...] = (), **read: Any) -> Re
             path.encode("utf-8", "replace"),
         ),
         query=scope.get("query_string", b"").decode("latin-1"),
-        headers=_parse_headers([*scope["headers"]]),
+        headers=LazyHeaders(scope["headers"]) if lazily else parse_headers([*scope["headers"]]),
         links=links,
-        **read,
+        seen=seen,
+        verifiable=verifiable,
+        began=began,
         carrier=scope,
         client=peer[0]
         if isinstance(peer, (list, tuple)) and peer and isinstance(peer[0], str)
         else None,
     )
-
-
-def _cookies(scope: Scope) -> list[bytes]:
-    return [
-        value for name, value in scope["headers"] if len(name) == 6 and name.lower() == b"cookie"
-    ]
 
 
 def _encode_text(text: str) -> bytes:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..clock import system_clock
 from ..concurrency import Waiting, blocks, is_async
-from ..copies import copy_unchecked
+from ..copies import build_unchecked, copy_unchecked
 from ..crypto import (
     NONCE_BYTES,
     CookieSeal,
@@ -63,7 +63,6 @@ _SEALED_AT = "sealed_at"
 _PATH = re.compile(r"(?!//)/[^?#\x00-\x1f\x7f\\]+")
 
 _read_json = json.JSONDecoder().raw_decode
-_BLANK = Session(id="blank", token="")
 
 Match = str | Callable[[UserSession], Any]
 
@@ -299,16 +298,21 @@ class SealedSession(SignInAdapter):
         # The end is capped again, since the lifetime may have been longer when the cookie was
         # sealed: it would go on signing in for all of that time after the lifetime was shortened.
         latest = datetime.fromisoformat(sealed_at) + self._lifetime
-        began, end, user = (values.get(name) for name in ("created_at", "expires_at", "user"))
+        get = values.get
+        began, end, user = get("created_at"), get("expires_at"), get("user")
         # Not checked as values of users are: only `_seal`, here or in an earlier release, has
         # written what the key opens, and it has written a session that was checked.
-        known = {name: values[name] for name in FIELDS if name in values}
-        known["token"] = cookie
-        known["user"] = None if user is None else MappingProxyType(user)
-        known["data"] = MappingProxyType(values.get("data", {}))
-        known["created_at"] = datetime.fromisoformat(began) if began else None
-        known["expires_at"] = min(datetime.fromisoformat(end), latest) if end else latest
-        return copy_unchecked(_BLANK, **known)
+        return build_unchecked(
+            Session,
+            id=values["id"],
+            token=cookie,
+            user_id=get("user_id"),
+            user=None if user is None else MappingProxyType(user),
+            created_at=datetime.fromisoformat(began) if began else None,
+            expires_at=min(datetime.fromisoformat(end), latest) if end else latest,
+            persistent=get("persistent", True),
+            data=MappingProxyType(get("data", {})),
+        )
 
     def _seal(self, session: Session, now: datetime) -> _Sealed:
         values = {**session.to_json(), _SEALED_AT: now.isoformat()}
