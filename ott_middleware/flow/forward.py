@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..context import PROBE, using_request
+from ..copies import copy_unchecked
 from ..errors import OTTError, SessionExpired, Unauthorized
 from ..http import response_headers
 from ..http.cookies import Cookie
@@ -81,8 +82,8 @@ class Forwarding:
         """
         # From the handle's copy, since the app may have changed the original. Adapters get that
         # one: they may look for what the app has put into it.
-        request = self._services.read_request(handle.carrier)
-        request = replace(request, carrier=carrier, began=handle.began)
+        request = self._services.read_request(handle.carrier, began=handle.began)
+        request = copy_unchecked(request, carrier=carrier)
         return self._edit(request, handle, None, None, self._offers)
 
     def _edit(

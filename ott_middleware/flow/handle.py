@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -106,10 +105,9 @@ class Handle:
         if request is None:
             # By the handle in it, adapters can tell that the app is at work, and asks.
             self.carrier[self.services.handle_key] = self
-            request = self.services.read_request(self.carrier)
             # The request came in before it is read again here: a sign-out in between counts.
-            request = replace(request, began=getattr(self, "began", request.began))
-            self._request = request
+            began: int | None = getattr(self, "began", None)
+            request = self._request = self.services.read_request(self.carrier, began=began)
         return request
 
     def generate(

@@ -63,6 +63,8 @@ class SessionGuard:
         #: Warns of cookies that a browser drops.
         self.third_party = ThirdPartyWarning()
         self._dropped = DroppedCookieWarning()
+        self._current_name = f"{self._name}.current"
+        self._suspends = is_async(adapter.current)
         self._current = bind(adapter.current)
         self._current_now = inline(adapter.current)
         self._establish = bind(adapter.establish)
@@ -82,7 +84,7 @@ class SessionGuard:
 
         :raises SessionUnavailable: the adapter failed.
         """
-        session = await call_hook(f"{self._name}.current", (look or self._current)(request))
+        session = await call_hook(self._current_name, (look or self._current)(request))
         if session is None or (isinstance(session, Session) and session.expired(self.now())):
             return None
         if not isinstance(session, Session):
@@ -138,8 +140,9 @@ class SessionGuard:
         """
         if self._run is not None:
             return self._run(self.current(request))
-        waits = blocks(self.adapter.current) and on_running_loop()
-        if waits or is_async(self.adapter.current):
+        # Asked once, but for the marks, which an adapter may set once it is bound to an app.
+        suspends = self._suspends or self.adapter.suspends is True
+        if suspends or (blocks(self.adapter.current) and on_running_loop()):
             raise RuntimeError(f"{self._name} must wait for its result: use `await asession()`")
         return drive(self.current(request, self._current_now))
 

@@ -242,8 +242,7 @@ def test_connection_is_looked_at_after_silence_only(
             asked.clear()
             now[0] += seconds
             await backend.atake("one")
-            # asyncpg has no descriptor to look at: it is asked each time.
-            assert len(asked) == (silent or driver == "asyncpg")
+            assert len(asked) == silent
         await backend.aclose()
 
     asyncio.run(main())

@@ -45,12 +45,25 @@ def watch(engine: Engine) -> None:
 
 def _quiet(connection: Any) -> bool:
     """Whether it is known that the server has said nothing: neither a word, nor farewell."""
-    fileno = getattr(connection, "fileno", None)  # as psycopg has it
-    if fileno is None or not hasattr(select, "poll"):
-        return False
     try:
         waiting = select.poll()
-        waiting.register(fileno(), select.POLLIN)
+        waiting.register(_descriptor(connection), select.POLLIN)
         return not waiting.poll(0)
     except Exception:
-        return False  # closed on this side, or no descriptor: the ping will tell
+        # Closed on this side, a driver or a system without a descriptor: the ping will tell.
+        return False
+
+
+def _descriptor(connection: Any) -> int:
+    """Return the file descriptor of a driver's connection.
+
+    :raises Exception: it has none, or is closed.
+    """
+    transport = getattr(connection, "_transport", None)  # asyncpg, asyncmy
+    if transport is not None:
+        # The event loop may have read the farewell already, and then closes the transport.
+        if transport.is_closing():
+            raise ConnectionError
+        connection = transport.get_extra_info("socket")
+    # PyMySQL keeps its socket; psycopg's connections have the method themselves.
+    return int(getattr(connection, "_sock", connection).fileno())

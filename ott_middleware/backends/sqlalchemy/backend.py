@@ -33,6 +33,7 @@ from ...errors import (
 from ...forks import prepare_for_forks
 from ..base import Backend
 from .engine import engine_of, failures, refuse_memory
+from .pooler import SWITCH
 from .table import Statements, token_table
 
 __all__ = ["SQLAlchemyBackend", "token_table"]
@@ -55,7 +56,7 @@ class SQLAlchemyBackend(Backend):
     The table is made by `create_table()`, or by your migrations: see `token_table`.
 
     :param store: a URL of SQLAlchemy, or an engine. A URL works through PgBouncer and other
-        poolers; `?prepared_statements=true` in a URL of PostgreSQL is faster without one. An engine
+        poolers; `?prepared_statements=true` in a URL of PostgreSQL is for one without. An engine
         stays open: close it yourself; its timeouts are yours to set, and `pool_pre_ping=True` is
         what keeps the first call after a restart of the server from failing. It is used in
         autocommit mode. After a fork its connections are given up in the child. (Those to an SQLite
@@ -97,7 +98,8 @@ class SQLAlchemyBackend(Backend):
         self._refused = False
         self.clock = clock
         self.table = token_table(MetaData(), table) if isinstance(table, str) else table
-        self._statements = Statements(self.table, self._engine.dialect.name)
+        prepared = self._engine.url.query.get(SWITCH) == "true"
+        self._statements = Statements(self.table, self._engine.dialect.name, prepared=prepared)
         self._timeout = timeout
         self._pid = os.getpid()
         self._at_work: set[object] = set()

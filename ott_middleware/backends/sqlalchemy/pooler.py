@@ -30,11 +30,9 @@ LIBPQ = ("psycopg", "psycopg_async", "psycopg2")
 _UNPREPARED: dict[str, dict[str, Any]] = {
     "psycopg": {"prepare_threshold": None},
     "psycopg_async": {"prepare_threshold": None},
-    "asyncpg": {
-        "statement_cache_size": 0,
-        "prepared_statement_cache_size": 0,
-        "prepared_statement_name_func": str,
-    },
+    # SQLAlchemy keeps the objects that stand for statements, with the types of their arguments:
+    # the server is asked for those once, and not in a round trip before each statement.
+    "asyncpg": {"statement_cache_size": 0, "prepared_statement_name_func": str},
 }
 
 

@@ -1,7 +1,8 @@
 """The table of `SQLAlchemyBackend`, and what is asked of it.
 
-Every statement stands for itself and is committed by itself, so that no lock is held from one to
-the next: there is nothing to wait for, and no deadlock between two calls.
+A take is one statement, and a put one message where the engine has a form for that: see `one_trip`.
+Otherwise every statement stands for itself and is committed by itself, so that no lock is held from
+one to the next: there is nothing to wait for, and no deadlock between two calls.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from contextlib import suppress
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import (
@@ -30,9 +32,10 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 
 from ...errors import KeyTaken
+from .one_trip import Put, put_of
 
 # Keys and owners are stored by their SHA-256: of one length, and compared byte by byte, whatever
 # the engine's collations make of capitals and trailing blanks.
@@ -66,16 +69,27 @@ def token_table(metadata: MetaData, name: str = "ott_tokens") -> Table:
     )
 
 
+class _Unknown(Enum):
+    UNKNOWN = 0
+
+
+_UNKNOWN = _Unknown.UNKNOWN
+
+
 class Statements:
     """The operations of a backend, on a connection in autocommit mode.
 
     :param backend_name: the name of the dialect.
+    :param prepared: whether the driver prepares what it is given.
     """
 
-    def __init__(self, table: Table, backend_name: str = "") -> None:
+    def __init__(self, table: Table, backend_name: str = "", *, prepared: bool = False) -> None:
         columns = table.c
         self._table = table
         self._turn = itertools.count()
+        # What the server is decides, which is known once a connection is there. (What is to be
+        # prepared goes by steps: neither a simple query nor a compound statement can be.)
+        self._one_trip: Put | _Unknown | None = None if prepared else _UNKNOWN
         key: BindParameter[bytes] = bindparam("key")
         owner: BindParameter[bytes] = bindparam("owner")
         now: BindParameter[float] = bindparam("now")
@@ -156,20 +170,53 @@ class Statements:
         now: float,
     ) -> None:
         """Keep a value."""
-        if next(self._turn) % _SWEEP_EVERY == 0:
+        sweep = next(self._turn) % _SWEEP_EVERY == 0
+        row = {
+            "key": _digest(key),
+            "owner": _digest(owner),
+            "value_": value,
+            "expiry": expires_at,
+            "now": now,
+        }
+        if self._one_trip is _UNKNOWN:
+            self._one_trip = self._find_one_trip(connection)
+        if self._one_trip is None:
+            self._put_by_steps(connection, row, limit, sweep)
+            return
+        try:
+            self._one_trip(connection, row, limit, sweep)
+        except IntegrityError:
+            self._put_by_steps(connection, row, limit, sweep)
+        except (ProgrammingError, NotSupportedError):
+            # The server, or a pooler before it, refused it as a whole. If it takes the steps, it is
+            # not asked again.
+            self._put_by_steps(connection, row, limit, sweep)
+            self._one_trip = None
+
+    def _find_one_trip(self, connection: Connection) -> Put | None:
+        dialect = connection.dialect
+        name = dialect.identifier_preparer.format_table(self._table)
+        return put_of(dialect, name, _RETIRED, _SWEEP)
+
+    def _put_by_steps(
+        self, connection: Connection, row: dict[str, Any], limit: int | None, sweep: bool
+    ) -> None:
+        """Keep a value, by a statement for each step."""
+        now = row["now"]
+        if sweep:
             # Others may be at the same rows. They are dropped sooner or later, by one of us.
             with suppress(DBAPIError):
                 self._drop(connection, self._expired, {"now": now})
-        row = {"key": _digest(key), "owner": _digest(owner), "value_": value, "expiry": expires_at}
+        values = {name: row[name] for name in ("key", "owner", "value_", "expiry")}
         try:
             # The unique key decides, and so no live value is ever overwritten.
-            connection.execute(self._insert, row)
+            connection.execute(self._insert, values)
         except IntegrityError:
             expired = {"key": row["key"], "now": now}
             if not connection.execute(self._drop_expired, expired).rowcount:
                 raise KeyTaken("a live token has that key") from None
             try:
-                connection.execute(self._insert, row)
+                connection.execute(self._insert, values)
             except IntegrityError:
                 raise KeyTaken("a live token has that key") from None
         if limit is not None:
