@@ -33,6 +33,7 @@ from ..sessions.base import (
     cookie_values,
     refuse_cookie_in_id,
 )
+from ..sessions.by_cookies import is_stateless
 from .third_party import DroppedCookieWarning, ThirdPartyWarning
 
 logger = logging.getLogger("ott_middleware")
@@ -60,6 +61,8 @@ class SessionGuard:
         self.now = clock
         self._name = type(adapter).__name__
         self._knows_users = False
+        #: Whether nothing but its cookie and its end decides about a session.
+        self.is_stateless = is_stateless(adapter)
         #: Warns of cookies that a browser drops.
         self.third_party = ThirdPartyWarning()
         self._dropped = DroppedCookieWarning()

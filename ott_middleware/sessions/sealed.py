@@ -49,7 +49,7 @@ from .base import (
     names_of,
     session_id,
 )
-from .by_cookies import by_cookies_alone
+from .by_cookies import stateless
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -159,7 +159,7 @@ class SealedSession(SignInAdapter):
         if self._match is not None:
             self._match = in_app_context(self._match, call_app)
 
-    @by_cookies_alone
+    @stateless
     def current(self, request: Request) -> Session | None:
         found: Session | None = None
         for value in request.cookies(self.name):
