@@ -24,8 +24,8 @@ WORKERS = {
     "checks_preload": BEGIN.format(
         PRELOAD, "const p = await e.preloadResponse; return p && p.ok ? p : fetch(e.request)"
     ),
-    # Until the preload is there: with its event a browser ends the preload as well, and the cookie of
-    # a token that was redeemed for it is lost. That is a limit, in docs/security.md.
+    # It awaits the preload: with its event a browser ends the preload as well, and the cookie of a
+    # token that was redeemed for it is lost. That is a limit, in docs/security.md.
     "ignores_preload": BEGIN.format(
         PRELOAD, "const r = await fetch(e.request); await e.preloadResponse; return r"
     ),
