@@ -117,18 +117,26 @@ def inline(function: Callable[..., Any]) -> Bound:
         if waits or getattr(owner, "suspends", False) is True:
             whole = functools.partial(_call_and_await, function, *args, **keywords)
             return await whole() if on_running_loop() else run_on_own_loop(whole)
-        result = function(*args, **keywords)
-        if hasattr(result, "__await__"):
-            # No caller could await it here; without the close, Python would warn at another place.
-            if inspect.iscoroutine(result):
-                result.close()
-            raise TypeError(
-                f"{name_of(function)} gave an awaitable to a synchronous caller: "
-                "make it `async def`, or return the value itself"
-            )
-        return result
+        return call_plain(function, *args, **keywords)
 
     return call
+
+
+def call_plain(function: Callable[..., Any], /, *args: Any, **keywords: Any) -> Any:
+    """Call a plain function for a synchronous caller.
+
+    :raises TypeError: it returned an awaitable.
+    """
+    result = function(*args, **keywords)
+    if hasattr(result, "__await__"):
+        # No caller could await it here; without the close, Python would warn at another place.
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError(
+            f"{name_of(function)} gave an awaitable to a synchronous caller: "
+            "make it `async def`, or return the value itself"
+        )
+    return result
 
 
 def on_loop(function: Callable[..., Any]) -> Bound:

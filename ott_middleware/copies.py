@@ -2,16 +2,14 @@
 
 The constructors of these values check what users of the package hand in. What the package makes of
 a value that was checked, in a way that leaves it valid, needs no second check: a request would pay
-for several.
+for several. The classes have no `__slots__`, so that all fields of a copy can be set at once.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import operator
-from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -27,35 +25,29 @@ def copy_unchecked(value: _T, /, **changes: Any) -> _T:
     A subclass that a user derived is copied by its own constructor.
     """
     kind = type(value)
-    slots = _slots(kind)
-    if slots is None:
+    anew = _begin_anew(kind)
+    if anew is None:
         return dataclasses.replace(value, **changes)
     copy = object.__new__(kind)
-    for set_slot, each in zip(slots.setters, slots.read(value), strict=True):
-        set_slot(copy, each)
-    for name, each in slots.defaults:
-        _set(copy, name, each)
-    for name, each in changes.items():
-        _set(copy, name, each)
+    # All fields at once: a frozen value's own constructor sets them one by one.
+    _set(copy, "__dict__", {**value.__dict__, **anew, **changes})
     return copy
 
 
-class _Slots(NamedTuple):
-    """The fields of a class: those that a copy takes over, and those that begin anew."""
+def build_unchecked(kind: type[_T], /, **fields: Any) -> _T:
+    """Return a value of a class of this package, of fields that are valid by construction.
 
-    read: Callable[[Any], tuple[Any, ...]]
-    setters: tuple[Callable[[Any, Any], None], ...]
-    defaults: tuple[tuple[str, Any], ...]
+    :param fields: all that the constructor takes.
+    """
+    value = object.__new__(kind)
+    value.__dict__.update(fields)
+    value.__dict__.update(_begin_anew(kind) or {})
+    return value
 
 
 @lru_cache(maxsize=64)
-def _slots(kind: type[DataclassInstance]) -> _Slots | None:
+def _begin_anew(kind: type[DataclassInstance]) -> dict[str, Any] | None:
+    """Return the fields that no copy takes over; None for a class that is not this package's."""
     if not kind.__module__.startswith("ott_middleware."):
         return None
-    fields = dataclasses.fields(kind)
-    taken = [each.name for each in fields if each.init]
-    return _Slots(
-        operator.attrgetter(*taken),
-        tuple(getattr(kind, name).__set__ for name in taken),
-        tuple((each.name, each.default) for each in fields if not each.init),
-    )
+    return {each.name: each.default for each in dataclasses.fields(kind) if not each.init}

@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 from ..context import PROBE, using_attempt
 from ..http.messages import Request, Response
-from .forward import Forward, Forwarding
+from .forward import Forward, Forwarding, Text
 from .handle import Handle
 from .links import Links
 from .paths import Paths, Read
 from .services import Services
-from .watch import Text, Watch
+from .watch import Watch
 
 __all__ = ["Flow", "Handle"]
 

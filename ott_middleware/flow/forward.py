@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from ..context import PROBE, using_request
+from ..copies import copy_unchecked
 from ..errors import OTTError, SessionExpired, Unauthorized
 from ..http import response_headers
 from ..http.cookies import Cookie
@@ -15,10 +16,12 @@ from ..http.messages import Headers, Request
 from ..sessions.base import Session
 from .handle import Handle
 from .services import Services
-from .sign_out import asks_to_sign_out
+from .sign_out import asks_to_sign_out, is_sign_out_path
 
 logger = logging.getLogger("ott_middleware")
 
+#: The text of an interface's headers.
+Text = TypeVar("Text", str, bytes)
 Edit = Callable[[int, Headers], Coroutine[Any, Any, Headers]]
 
 # A response to part of a document, or "not modified", would refer to another user's copy of it.
@@ -31,6 +34,14 @@ _CONDITIONAL = (
     "if-unmodified-since",
 )
 
+#: The headers of a response by which a browser's cookies change.
+COOKIE_HEADERS = ("set-cookie", "clear-site-data")
+
+
+def names_one_of(headers: Iterable[tuple[Text, Any]], names: tuple[Text, ...]) -> bool:
+    """Return whether one of the headers has one of the (lower-case) names."""
+    return any(name.lower() in names for name, _ in headers)
+
 
 @dataclass(frozen=True, slots=True)
 class Forward:
@@ -38,11 +49,15 @@ class Forward:
 
     :ivar headers: request headers to set, or with None to remove, by lower-case name.
     :ivar edit: maps the response's status and headers to its new headers; None to leave them.
+    :ivar always: whether `edit` must be called for any response; if not, `Watch.needs_edit` tells.
+    :ivar before: the session of the request, for the watch.
     :ivar remote_user: the value of `REMOTE_USER`; None to remove it.
     """
 
     headers: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     edit: Edit | None = None
+    always: bool = True
+    before: Session | None = field(default=None, repr=False)
     remote_user: str | None = field(default=None, repr=False)
 
 
@@ -69,10 +84,20 @@ class Forwarding:
         if (offers or revokes) and request.header("cookie"):
             # Before the app is called: signing in may end the session that was there.
             before = await self._guard.current_or_log(request)
+        stateless = self._guard.is_stateless
+        if before is not None and stateless:
+            handle.found(before)
         watched_session = before if revokes else None
         watched = offers or watched_session or self._guard.signs_in
         edit = self._edit(request, handle, before, watched_session, offers) if watched else None
-        return await self._forward(handle, request, {}, edit)
+        # A session that the server keeps may end without a change of any cookie.
+        always = watched_session is not None and not stateless
+        return Forward(
+            edit=edit,
+            always=always or is_sign_out_path(request, self._services),
+            before=watched_session,
+            remote_user=await self._remote_user(handle, request),
+        )
 
     def edit_passed(self, handle: Handle, carrier: Any) -> Edit:
         """Return the edit of `plain` for a request that passed the watch, without a session.
@@ -81,8 +106,8 @@ class Forwarding:
         """
         # From the handle's copy, since the app may have changed the original. Adapters get that
         # one: they may look for what the app has put into it.
-        request = self._services.read_request(handle.carrier)
-        request = replace(request, carrier=carrier, began=handle.began)
+        request = self._services.read_request(handle.carrier, began=handle.began)
+        request = copy_unchecked(request, carrier=carrier)
         return self._edit(request, handle, None, None, self._offers)
 
     def _edit(
@@ -137,21 +162,17 @@ class Forwarding:
 
         changes: dict[str, str | None] = dict.fromkeys(_CONDITIONAL)
         changes["cookie"] = changed.header("cookie")
-        return await self._forward(handle, changed, changes, edit)
+        name = await self._remote_user(handle, changed)
+        return Forward(changes, edit, remote_user=name)
 
-    async def _forward(
-        self,
-        handle: Handle,
-        request: Request,
-        changes: Mapping[str, str | None],
-        edit: Edit | None,
-    ) -> Forward:
+    async def _remote_user(self, handle: Handle, request: Request) -> str | None:
+        """Return the value of `REMOTE_USER`; None to remove it."""
         if not self._guard.sets_remote_user:
-            return Forward(changes, edit)
+            return None
         session = handle.known_session()
         if session is None:
             session = await self._guard.current_or_log(request)
-        return Forward(changes, edit, await self._guard.remote_user(session))
+        return await self._guard.remote_user(session)
 
     async def _add_sign_in_cookies(
         self, request: Request, handle: Handle, headers: Headers
@@ -188,6 +209,11 @@ class Forwarding:
         """Revoke the tokens of the session that was there before, if the app ended it."""
         if before is None or before.id in {each.id for each in handle.ended}:
             return  # no session, or `sign_out` revoked its tokens
+        if self._guard.is_stateless and not names_one_of(headers, COOKIE_HEADERS):
+            # No cookie changes, and nothing else decides but the end.
+            if before.expired(self._guard.now()):
+                await self._services.revoke_tokens(before)
+            return
         try:
             # Asked again even if no cookie changes: a session that the server keeps ends there.
             changed = response_headers.next_request(request, headers, self._guard.now())

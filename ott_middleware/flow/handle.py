@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -34,6 +33,7 @@ class Handle:
         "_changed",
         "_closed",
         "_ended",
+        "_found",
         "_redeemed",
         "_replaced",
         "_request",
@@ -63,10 +63,13 @@ class Handle:
             return self._session
         except AttributeError:
             pass
-        request = self.request
-        with using_request(request):
-            self._session: Session | None = self.services.guard.current_now(request)
-        return self._session
+        session = self._found_before()
+        if session is None:
+            request = self.request
+            with using_request(request):
+                session = self.services.guard.current_now(request)
+        self._session: Session | None = session
+        return session
 
     @must_be_awaited
     async def asession(self) -> Session | None:
@@ -75,10 +78,25 @@ class Handle:
             return self._session
         except AttributeError:
             pass
-        request = self.request
-        with using_request(request):
-            self._session = await self.services.guard.current(request)
-        return self._session
+        session = self._found_before()
+        if session is None:
+            request = self.request
+            with using_request(request):
+                session = await self.services.guard.current(request)
+        self._session = session
+        return session
+
+    def found(self, session: Session) -> None:
+        """Note the session that the flow has found, before the app was called.
+
+        :param session: of an adapter that would say the same again.
+        """
+        self._found = session
+
+    def _found_before(self) -> Session | None:
+        session: Session | None = getattr(self, "_found", None)
+        # The app may ask late: by then the session may have expired.
+        return None if session is None or session.expired(self.services.guard.now()) else session
 
     def known_session(self) -> Session | None:
         """The session, if it was resolved already; None otherwise."""
@@ -106,10 +124,9 @@ class Handle:
         if request is None:
             # By the handle in it, adapters can tell that the app is at work, and asks.
             self.carrier[self.services.handle_key] = self
-            request = self.services.read_request(self.carrier)
             # The request came in before it is read again here: a sign-out in between counts.
-            request = replace(request, began=getattr(self, "began", request.began))
-            self._request = request
+            began: int | None = getattr(self, "began", None)
+            request = self._request = self.services.read_request(self.carrier, began=began)
         return request
 
     def generate(

@@ -129,12 +129,17 @@ class Services:
         return self.options.revoke_on_sign_out and guard.adapter.vouches and not guard.signs_in
 
     def read_request(
-        self, carrier: Any, links: tuple[str, ...] = (), seen: tuple[str, ...] = ()
+        self,
+        carrier: Any,
+        links: tuple[str, ...] = (),
+        seen: tuple[str, ...] = (),
+        began: int | None = None,
     ) -> Request:
         """Return the request that a scope or environ describes.
 
         :param links: the values of its link parameters, which were cut out.
         :param seen: the values of the parameter that a page of `PageFirst` added, cut out too.
+        :param began: the count of revocations when the request came in; None for now.
         """
         request = self.parse_request(
             carrier,
@@ -143,7 +148,7 @@ class Services:
             # The token service, which may have another adapter, counts tokens by what this one can
             # do.
             verifiable=bool(self.options.adapter.vouches),
-            began=revocations.now(),
+            began=revocations.now() if began is None else began,
         )
         scheme = self.site.scheme(request)
         return request if request.scheme == scheme else copy_unchecked(request, scheme=scheme)

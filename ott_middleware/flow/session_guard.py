@@ -13,9 +13,8 @@ from ..concurrency import (
     Run,
     blocks,
     call_hook,
-    drive,
+    call_plain,
     in_own_thread,
-    inline,
     is_async,
     is_thread_sensitive,
     on_running_loop,
@@ -33,6 +32,7 @@ from ..sessions.base import (
     cookie_values,
     refuse_cookie_in_id,
 )
+from ..sessions.by_cookies import is_stateless
 from .third_party import DroppedCookieWarning, ThirdPartyWarning
 
 logger = logging.getLogger("ott_middleware")
@@ -60,11 +60,14 @@ class SessionGuard:
         self.now = clock
         self._name = type(adapter).__name__
         self._knows_users = False
+        #: Whether nothing but its cookie and its end decides about a session.
+        self.is_stateless = is_stateless(adapter)
         #: Warns of cookies that a browser drops.
         self.third_party = ThirdPartyWarning()
         self._dropped = DroppedCookieWarning()
+        self._current_name = f"{self._name}.current"
+        self._suspends = is_async(adapter.current)
         self._current = bind(adapter.current)
-        self._current_now = inline(adapter.current)
         self._establish = bind(adapter.establish)
         self._sign_in_adapter = adapter if isinstance(adapter, SignInAdapter) else None
         remote_user = adapter.remote_user if isinstance(adapter, SignInAdapter) else None
@@ -77,12 +80,15 @@ class SessionGuard:
             return in_own_thread(function, adapter.leave_thread)
         return function
 
-    async def current(self, request: Request, look: Bound | None = None) -> Session | None:
+    async def current(self, request: Request) -> Session | None:
         """Return the live session that the request carries, or None.
 
         :raises SessionUnavailable: the adapter failed.
         """
-        session = await call_hook(f"{self._name}.current", (look or self._current)(request))
+        return self._check(await call_hook(self._current_name, self._current(request)), request)
+
+    def _check(self, session: object, request: Request) -> Session | None:
+        """Return what the adapter found in a request, if it is live and safe to use."""
         if session is None or (isinstance(session, Session) and session.expired(self.now())):
             return None
         if not isinstance(session, Session):
@@ -138,10 +144,13 @@ class SessionGuard:
         """
         if self._run is not None:
             return self._run(self.current(request))
-        waits = blocks(self.adapter.current) and on_running_loop()
-        if waits or is_async(self.adapter.current):
+        # Asked once, but for the marks, which an adapter may set once it is bound to an app.
+        suspends = self._suspends or self.adapter.suspends is True
+        if suspends or (blocks(self.adapter.current) and on_running_loop()):
             raise RuntimeError(f"{self._name} must wait for its result: use `await asession()`")
-        return drive(self.current(request, self._current_now))
+        with naming(self._current_name):
+            session = call_plain(self.adapter.current, request)
+        return self._check(session, request)
 
     async def current_if_verifiable(self, request: Request) -> Session | None:
         """Return the session if the adapter can verify sessions; else None."""

@@ -14,10 +14,15 @@ from .services import Services
 logger = logging.getLogger("ott_middleware")
 
 
+def is_sign_out_path(request: Request, services: Services) -> bool:
+    """Return whether a request is for the page at `sign_out_path` of the adapter."""
+    path = services.guard.sign_out_path
+    return path is not None and request.path.rstrip("/") == path.rstrip("/")
+
+
 def asks_to_sign_out(request: Request, services: Services) -> bool:
     """Return whether a visitor asks for the page at `sign_out_path` of the adapter."""
-    path = services.guard.sign_out_path
-    if path is None or request.path.rstrip("/") != path.rstrip("/"):
+    if not is_sign_out_path(request, services):
         return False
     # A HEAD or OPTIONS request shows no page, and a prefetch perhaps never does. A probe is sent by
     # a middleware of this package, not by the visitor.

@@ -9,17 +9,14 @@ says yes, the flow decides, by all that the request and the response hold.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from ..context import PROBE
-from ..sessions.base import SignInAdapter
+from ..sessions.base import Session, SignInAdapter
 from ..sessions.by_cookies import finds_by_cookies_alone
-from .forward import Edit, Forwarding
+from .forward import COOKIE_HEADERS, Edit, Forwarding, Text, names_one_of
 from .handle import Handle
 from .services import Services
-
-#: The text of an interface's headers.
-Text = TypeVar("Text", str, bytes)
 
 
 class Watch(Generic[Text]):
@@ -36,7 +33,8 @@ class Watch(Generic[Text]):
         adapter = options.adapter
         self._forwarding = forwarding
         self._offers = options.set_ott_header_on_new_session
-        self._set_cookie: Text = encode("set-cookie")
+        self._cookie_headers: tuple[Text, ...] = tuple(map(encode, COOKIE_HEADERS))
+        self._now = guard.now
         self._sets_remote_user = guard.sets_remote_user
         self._signs_in = adapter if isinstance(adapter, SignInAdapter) else None
         self._names: tuple[Text, ...] | None = None
@@ -73,20 +71,21 @@ class Watch(Generic[Text]):
         # A cookie of that name is somewhere in there, or nowhere.
         return any(name in each for each in cookies for name in self._names)
 
-    def needs_edit(self, handle: Handle, headers: Any) -> bool:
+    def needs_edit(self, handle: Handle, headers: Any, before: Session | None = None) -> bool:
         """Return whether the flow must edit the response of a request that passed.
 
         :param headers: of the response, as the app gave them.
+        :param before: the session whose tokens are revoked where the app ends it, if there is one.
         """
         # From here on, the handle refuses to sign in.
         if handle.close():
             return True
-        if not self._offers:
+        if before is None and not self._offers:
             return False
         # An iterator could be read only once; the flow reads it, and the server gets a list.
-        if not isinstance(headers, (list, tuple)):
+        if not isinstance(headers, (list, tuple)) or names_one_of(headers, self._cookie_headers):
             return True
-        return any(name.lower() == self._set_cookie for name, _ in headers)
+        return before is not None and before.expired(self._now())
 
     def edit(self, handle: Handle, carrier: Any) -> Edit:
         """Return what edits the response of a request that passed, as the flow would have done.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import islice
 
 #: The longest `Accept` header that is parsed; those of browsers have about 200 characters.
 MAX_ACCEPT = 1024
@@ -47,7 +46,10 @@ def cookie_values(header: str, name: str) -> list[str]:
 def cookies_named(header: str, names: tuple[str, ...]) -> dict[str, list[str]]:
     """Return the `cookie_values` of several names, each by its name."""
     found: dict[str, list[str]] = {name: [] for name in names}
-    if not any(name in header for name in names):
+    for name in names:
+        if name in header:
+            break
+    else:
         return found
     # Attack: sixteen numbered cookies, and 64 kB of `;`. One pass reads all names: with one for
     # each, a request would take 150 ms.
@@ -55,16 +57,17 @@ def cookies_named(header: str, names: tuple[str, ...]) -> dict[str, list[str]]:
     # Attack: a cookie of 64 kB, or ten thousand short ones, each of which an adapter would decrypt
     # or look up. Browsers send neither. All count as absent: if only the long ones did, a client
     # could choose one cookie for the middleware to see, and another for the app.
-    most = MAX_SAME_NAME * len(names)
-    for count, pair in enumerate(islice(pairs, most + 1)):
-        if count == most:
+    left = MAX_SAME_NAME * len(names)
+    for pair in pairs:
+        if not left:
             return {name: [] for name in names}
-        found[pair[1]].append(pair[2] or "")
+        left -= 1
+        name, value = pair.groups("")
+        found[name].append(value)
     for name, values in found.items():
-        if len(values) > MAX_SAME_NAME or any(len(each) > MAX_COOKIE_VALUE for each in values):
-            found[name] = []
-        else:
-            found[name] = [each.strip(" \t") for each in values]
+        if values:
+            is_usual = len(values) <= MAX_SAME_NAME and max(map(len, values)) <= MAX_COOKIE_VALUE
+            found[name] = [each.strip(" \t") for each in values] if is_usual else []
     return found
 
 

@@ -36,7 +36,7 @@ def _json_default(value: object) -> object:
 
 
 _encode_json = json.JSONEncoder(
-    default=_json_default, allow_nan=False, separators=(",", ":")
+    default=_json_default, allow_nan=False, check_circular=False, separators=(",", ":")
 ).encode
 
 
@@ -44,6 +44,10 @@ def to_json(value: object) -> bytes:
     """Return compact JSON in ASCII; dates as `iso_milliseconds` writes them.
 
     :raises TypeError: the value holds something that is no JSON value.
-    :raises ValueError: the value holds a number that JSON does not have (NaN, an infinity).
+    :raises ValueError: the value holds a number that JSON does not have (NaN, an infinity), or it
+        holds itself.
     """
-    return _encode_json(value).encode("ascii")
+    try:
+        return _encode_json(value).encode("ascii")
+    except RecursionError as error:
+        raise ValueError("the value holds itself, or is nested too deeply") from error

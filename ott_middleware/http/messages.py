@@ -25,7 +25,7 @@ _FETCH_METADATA = ("sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-fe
 PRIVATE: Headers = (("Cache-Control", "no-store"), ("Referrer-Policy", "no-referrer"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """One incoming request, the same for ASGI and WSGI.
 
@@ -121,7 +121,7 @@ class Request:
         return self.with_headers({"cookie": merge_cookies(self.headers.get("cookie", ""), values)})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Response:
     """A response: status, headers in order, body.
 

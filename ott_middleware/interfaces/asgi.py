@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ..context import using_request
+from ..copies import build_unchecked
 from ..errors import BadRequest, PayloadTooLarge
 from ..flow import Flow
 from ..flow.cookie_watch import CookieWatch
@@ -17,11 +18,14 @@ from ..flow.forward import Edit, Forward
 from ..flow.handle import Handle, attach, new_handle
 from ..flow.health import Checked
 from ..flow.services import Services
+from ..flow.watch import Watch
 from ..http.cutting import cut_request
 from ..http.messages import Headers, Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, SEEN, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
+from ..sessions.base import Session
 from ..tokens.revocations import revocations
+from .asgi_headers import LazyHeaders, parse_headers, raw_cookies
 from .asgi_probe import ASGIProbe
 from .bridges import keep_scopes
 from .fast_path import call_directly, call_instead
@@ -52,6 +56,7 @@ class ASGIMiddleware(Checked):
         services = Services.build(built, parse_request=_parse_request, asynchronous=True)
         self.flow = Flow(services)
         self._ask_flow = services.guard.in_own_thread(self.flow.decide)
+        self._watch = self.flow.watch(_encode_text)
         self._services = probe.services = services
         self._warn_of_second_layer(app)
         self._param = built.query_param
@@ -74,7 +79,7 @@ class ASGIMiddleware(Checked):
         # Every request of the app pays for each line of the inner function: its names are looked up
         # once, here.
         app, decide, services, make = self.app, self._decide, self._services, Handle
-        call_app, mark = self._watch(app), PATH_MARK
+        call_app, mark = self._call_watched(app), PATH_MARK
         name = self._param or NO_PARAM
         begins = f"&{name}".encode("ascii")
         names_it = re.compile(spellings_of(name, SEEN).encode("ascii")).search
@@ -113,30 +118,26 @@ class ASGIMiddleware(Checked):
 
         return respond
 
-    def _watch(self, app: ASGIApp) -> ASGIApp:
+    def _call_watched(self, app: ASGIApp) -> ASGIApp:
         """Return a function that calls the app, and watches for what the flow must see."""
-        watch, decide = self.flow.watch(_encode_text), self._decide
+        watch, decide = self._watch, self._decide
         if watch is None:
             return app
         reads_cookies, reads_response = watch.reads_cookies, watch.reads_response
-        needs_flow, needs_edit = watch.needs_flow, watch.needs_edit
+        needs_flow = watch.needs_flow
 
-        # Not `async def`, neither of the two: a coroutine more for each message would take longer
-        # than all that is looked at.
+        # Not `async def`: a coroutine more for each request would take longer than what is looked
+        # at.
         def call_app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             handle: Handle = scope["ott"]
             handle.began = revocations.now()
-            if needs_flow(scope, scope["path"], _cookies(scope) if reads_cookies else ()):
+            if needs_flow(
+                scope, scope["path"], raw_cookies(scope["headers"]) if reads_cookies else ()
+            ):
                 return decide(scope, receive, send)
-
-            def send_watched(message: Message) -> Awaitable[None]:
-                if message["type"] == "http.response.start" and needs_edit(
-                    handle, message.get("headers", ())
-                ):
-                    return _edit_response(send, watch.edit(handle, scope))(message)
-                return send(message)
-
-            return app(scope, receive, send_watched if reads_response else send)
+            if reads_response:
+                send = _watch_response(watch, scope, handle, send)
+            return app(scope, receive, send)
 
         return call_app
 
@@ -171,24 +172,24 @@ class ASGIMiddleware(Checked):
         if outcome.headers:
             _change_headers(scope, outcome)
         attach(handle, scope)
-        await self.app(scope, receive, _edit_response(send, outcome.edit) if outcome.edit else send)
+        if outcome.edit is not None:
+            if self._watch is None or outcome.always:
+                send = _edit_response(send, outcome.edit)
+            else:
+                send = _watch_response(
+                    self._watch, scope, handle, send, outcome.edit, outcome.before
+                )
+        await self.app(scope, receive, send)
 
 
-def _parse_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    headers = {str(name, "latin-1").lower(): str(value, "latin-1") for name, value in pairs}
-    if len(headers) == len(pairs):
-        return headers
-    # Attack: thousands of headers of one name. Each value is appended to a list: a string would be
-    # copied for each of them, in quadratic time.
-    values: dict[str, list[str]] = {}
-    for raw_name, raw_value in pairs:
-        values.setdefault(str(raw_name, "latin-1").lower(), []).append(str(raw_value, "latin-1"))
-    return {
-        name: ("; " if name == "cookie" else ", ").join(several) for name, several in values.items()
-    }
-
-
-def _parse_request(scope: Scope, links: tuple[str, ...] = (), **read: Any) -> Request:
+def _parse_request(
+    scope: Scope,
+    links: tuple[str, ...] = (),
+    *,
+    seen: tuple[str, ...] = (),
+    verifiable: bool | None = None,
+    began: int | None = None,
+) -> Request:
     mount = scope.get("root_path", "")
     path = scope["path"] if scope["path"].startswith("/") else path_of(scope["path"])
     # Servers differ in whether the path includes the mount point; a prefix that ends inside a
@@ -197,7 +198,10 @@ def _parse_request(scope: Scope, links: tuple[str, ...] = (), **read: Any) -> Re
         path = path[len(mount.rstrip("/")) :]
     raw = scope.get("raw_path")
     peer = scope.get("client")
-    return Request(
+    # On other paths than these, nearly every request has its cookie read and no more.
+    lazily = not links and PATH_MARK not in path and type(scope["headers"]) is list
+    return build_unchecked(
+        Request,
         method=scope["method"].upper(),
         scheme=scope.get("scheme", "http"),
         path=path,
@@ -207,20 +211,16 @@ def _parse_request(scope: Scope, links: tuple[str, ...] = (), **read: Any) -> Re
             path.encode("utf-8", "replace"),
         ),
         query=scope.get("query_string", b"").decode("latin-1"),
-        headers=_parse_headers([*scope["headers"]]),
+        headers=LazyHeaders(scope["headers"]) if lazily else parse_headers([*scope["headers"]]),
         links=links,
-        **read,
+        seen=seen,
+        verifiable=verifiable,
+        began=began,
         carrier=scope,
         client=peer[0]
         if isinstance(peer, (list, tuple)) and peer and isinstance(peer[0], str)
         else None,
     )
-
-
-def _cookies(scope: Scope) -> list[bytes]:
-    return [
-        value for name, value in scope["headers"] if len(name) == 6 and name.lower() == b"cookie"
-    ]
 
 
 def _encode_text(text: str) -> bytes:
@@ -250,6 +250,25 @@ def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
                 return bytes(body)
 
     return read
+
+
+def _watch_response(
+    watch: Watch[bytes],
+    scope: Scope,
+    handle: Handle,
+    send: Send,
+    edit: Edit | None = None,
+    before: Session | None = None,
+) -> Send:
+    # Not `async def`, see `call_app`.
+    def send_watched(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start" and watch.needs_edit(
+            handle, message.get("headers", ()), before
+        ):
+            return _edit_response(send, edit or watch.edit(handle, scope))(message)
+        return send(message)
+
+    return send_watched
 
 
 def _edit_response(send: Send, edit: Edit) -> Send:

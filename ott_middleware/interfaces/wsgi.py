@@ -18,10 +18,12 @@ from ..flow.forward import Edit
 from ..flow.handle import Handle, attach, new_handle
 from ..flow.health import Checked
 from ..flow.services import Services
+from ..flow.watch import Watch
 from ..http.cutting import cut_request
 from ..http.messages import Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, SEEN, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
+from ..sessions.base import Session
 from ..tokens.revocations import revocations
 from .fast_path import call_directly, call_instead
 from .missing import explain_missing
@@ -50,6 +52,7 @@ class WSGIMiddleware(Checked):
         built.adapter.bind(self._probe.call_app)
         services = Services.build(built, parse_request=_parse_request, asynchronous=False)
         self.flow = Flow(services)
+        self._watch = self.flow.watch(str)
         self._services = self._probe.services = services
         self._warn_of_second_layer(app)
         self._param = built.query_param
@@ -72,7 +75,7 @@ class WSGIMiddleware(Checked):
         services, decide = self._services, self._decide
         # Every request of the app pays for each line of the inner function: its names are looked up
         # once, here.
-        make, mark, call_app = Handle, PATH_MARK, self._watch(self.app)
+        make, mark, call_app = Handle, PATH_MARK, self._call_watched(self.app)
         name = self._param or NO_PARAM
         begins, names_it = f"&{name}", re.compile(spellings_of(name, SEEN)).search
 
@@ -105,9 +108,9 @@ class WSGIMiddleware(Checked):
 
         return respond
 
-    def _watch(self, app: WSGIApplication) -> WSGIApplication:
+    def _call_watched(self, app: WSGIApplication) -> WSGIApplication:
         """Return a function that calls the app, and watches for what the flow must see."""
-        watch, decide = self.flow.watch(str), self._decide
+        watch, decide = self._watch, self._decide
         if watch is None:
             return app
 
@@ -117,20 +120,9 @@ class WSGIMiddleware(Checked):
             cookie = environ.get("HTTP_COOKIE")
             if watch.needs_flow(environ, environ["PATH_INFO"], (cookie,) if cookie else ()):
                 return decide(environ, start_response)
-            if not watch.reads_response:
-                return app(environ, start_response)
-            start = start_response
-
-            def start_watched(status: str, headers: Any, exc_info: Any = None) -> Any:
-                nonlocal start
-                # One edit for a response that begins anew: it knows the token that it offered.
-                if watch.needs_edit(handle, headers) and start is start_response:
-                    start = self._edit_response(start_response, watch.edit(handle, environ))
-                if exc_info is None:
-                    return start(status, headers)
-                return start(status, headers, exc_info)
-
-            return app(environ, start_watched)
+            if watch.reads_response:
+                start_response = self._watch_response(watch, environ, handle, start_response)
+            return app(environ, start_response)
 
         return call_app
 
@@ -172,8 +164,35 @@ class WSGIMiddleware(Checked):
             _set_remote_user(environ, outcome.remote_user)
         attach(handle, environ)
         if outcome.edit is not None:
-            start_response = self._edit_response(start_response, outcome.edit)
+            if self._watch is None or outcome.always:
+                start_response = self._edit_response(start_response, outcome.edit)
+            else:
+                start_response = self._watch_response(
+                    self._watch, environ, handle, start_response, outcome.edit, outcome.before
+                )
         return self.app(environ, start_response)
+
+    def _watch_response(
+        self,
+        watch: Watch[str],
+        environ: WSGIEnvironment,
+        handle: Handle,
+        start_response: StartResponse,
+        edit: Edit | None = None,
+        before: Session | None = None,
+    ) -> StartResponse:
+        start = start_response
+
+        def start_watched(status: str, headers: Any, exc_info: Any = None) -> Any:
+            nonlocal start
+            # One edit for a response that begins anew: it knows the token that it offered.
+            if watch.needs_edit(handle, headers, before) and start is start_response:
+                start = self._edit_response(start_response, edit or watch.edit(handle, environ))
+            if exc_info is None:
+                return start(status, headers)
+            return start(status, headers, exc_info)
+
+        return start_watched
 
     def _edit_response(self, start_response: StartResponse, edit: Edit) -> StartResponse:
         def start_edited(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:

@@ -73,7 +73,7 @@ def cookie_values(token: str, *, several: bool = True) -> list[str]:
     return [token]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Session:
     """A signed-in session, as an adapter sees it.
 
@@ -111,10 +111,10 @@ class Session:
             if not isinstance(moment, datetime) or moment.tzinfo is None:
                 raise WrongValue(f"{name} must be a datetime with a time zone, like timezone.utc")
             if moment.tzinfo is not timezone.utc:
-                object.__setattr__(self, name, moment.astimezone(timezone.utc))
+                self.__dict__[name] = moment.astimezone(timezone.utc)
         if self.user is not None:
-            object.__setattr__(self, "user", _frozen("user", self.user or {}))
-        object.__setattr__(self, "data", _frozen("data", self.data))
+            self.__dict__["user"] = _frozen("user", self.user or {})
+        self.__dict__["data"] = _frozen("data", self.data)
 
     def expired(self, now: float) -> bool:
         """Whether the session has ended by `now` (Unix seconds)."""
@@ -142,11 +142,15 @@ class Session:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Session:
         """Return the session that `to_json` of this version or another described."""
-        known = {name: values[name] for name in FIELDS if name in values}
+        fields = {**_DEFAULTS, **{name: values[name] for name in FIELDS if name in values}}
         for name in ("created_at", "expires_at"):
-            moment = known.get(name)
-            known[name] = datetime.fromisoformat(moment) if moment else None
-        return cls(**known)
+            moment = fields[name]
+            fields[name] = datetime.fromisoformat(moment) if moment else None
+        session = object.__new__(cls)
+        object.__setattr__(session, "__dict__", fields)
+        # The values come from outside: they are checked as those of a constructor.
+        session.__post_init__()
+        return session
 
 
 def _frozen(name: str, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -159,6 +163,8 @@ def _frozen(name: str, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
 
 #: The names of a session's fields.
 FIELDS = tuple(each.name for each in fields(Session))
+# What a session that an older version described may lack.
+_DEFAULTS: dict[str, Any] = dict.fromkeys(FIELDS) | {"persistent": True, "data": {}}
 
 
 class SentFields(Mapping[str, Any]):
@@ -215,7 +221,7 @@ class SentFields(Mapping[str, Any]):
         return f"the source sent no {fields} {listed}: add expose={names!r} there"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class UserSession(Session):
     """A session as `match` and `remote_user` get it: its `user` is always a mapping.
 

@@ -1,4 +1,4 @@
-"""Marks adapters that find sessions by their cookies alone, so that other requests can pass."""
+"""Marks adapters that find sessions by their cookies alone, so that they are asked less often."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .base import SessionAdapter
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _MARK = "_by_cookies_alone"
+_STATELESS = "_stateless"
 
 
 def by_cookies_alone(current: _F) -> _F:
@@ -22,3 +23,14 @@ def finds_by_cookies_alone(adapter: SessionAdapter) -> bool:
     # The mark is the function's own: a derived adapter that defines another `current`, which may
     # read a header as well, is without it.
     return getattr(adapter.current, _MARK, False) is True
+
+
+def stateless(current: _F) -> _F:
+    """Mark a `current` that says the same of the same cookies until the session expires."""
+    setattr(current, _STATELESS, True)
+    return by_cookies_alone(current)
+
+
+def is_stateless(adapter: SessionAdapter) -> bool:
+    """Return whether a session that was found lives until it expires, or its cookie changes."""
+    return getattr(adapter.current, _STATELESS, False) is True

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..clock import system_clock
 from ..concurrency import Waiting, blocks, is_async
-from ..copies import copy_unchecked
+from ..copies import build_unchecked, copy_unchecked
 from ..crypto import (
     NONCE_BYTES,
     CookieSeal,
@@ -49,7 +49,7 @@ from .base import (
     names_of,
     session_id,
 )
-from .by_cookies import by_cookies_alone
+from .by_cookies import stateless
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -61,6 +61,8 @@ _MAX_COOKIE = 4096
 # When a cookie was sealed; `created_at` tells when the session began, at another site perhaps.
 _SEALED_AT = "sealed_at"
 _PATH = re.compile(r"(?!//)/[^?#\x00-\x1f\x7f\\]+")
+
+_read_json = json.JSONDecoder().raw_decode
 
 Match = str | Callable[[UserSession], Any]
 
@@ -156,7 +158,7 @@ class SealedSession(SignInAdapter):
         if self._match is not None:
             self._match = in_app_context(self._match, call_app)
 
-    @by_cookies_alone
+    @stateless
     def current(self, request: Request) -> Session | None:
         found: Session | None = None
         for value in request.cookies(self.name):
@@ -288,15 +290,29 @@ class SealedSession(SignInAdapter):
         plain = self._cookie_seal.open(cookie)
         if plain is None:
             return None
-        values = json.loads(plain)
+        values, _ = _read_json(plain.decode("ascii"))
         sealed_at = values.get(_SEALED_AT) or values.get("created_at")
         # A cookie that says neither may be of any age.
         if sealed_at is None:
             return None
         # The end is capped again, since the lifetime may have been longer when the cookie was
         # sealed: it would go on signing in for all of that time after the lifetime was shortened.
-        session = Session.from_json({**values, "token": cookie})
-        return self._cap_end(session, datetime.fromisoformat(sealed_at))
+        latest = datetime.fromisoformat(sealed_at) + self._lifetime
+        get = values.get
+        began, end, user = get("created_at"), get("expires_at"), get("user")
+        # Not checked as values of users are: only `_seal`, here or in an earlier release, has
+        # written what the key opens, and it has written a session that was checked.
+        return build_unchecked(
+            Session,
+            id=values["id"],
+            token=cookie,
+            user_id=get("user_id"),
+            user=None if user is None else MappingProxyType(user),
+            created_at=datetime.fromisoformat(began) if began else None,
+            expires_at=min(datetime.fromisoformat(end), latest) if end else latest,
+            persistent=get("persistent", True),
+            data=MappingProxyType(get("data", {})),
+        )
 
     def _seal(self, session: Session, now: datetime) -> _Sealed:
         values = {**session.to_json(), _SEALED_AT: now.isoformat()}

@@ -24,9 +24,10 @@ from typing import Any
 
 from ott_middleware import OTTMiddleware
 
-RATIOS = 15
-TURNS = 60
-REQUESTS = 50  # in one turn
+TINY = "--tiny" in sys.argv[1:]  # to see that the script works
+RATIOS = 1 if TINY else 15
+TURNS = 1 if TINY else 60
+REQUESTS = 2 if TINY else 50  # in one turn
 
 PLAIN = (
     "utm_source=newsletter&utm_medium=email&utm_campaign=spring-sale-2026&q=green+tea&category=food"
@@ -264,7 +265,7 @@ def main() -> int:
                 f"({nothing:.0f} -> {ours:.0f} ns), bound {bound}: {_word(ratio <= bound)}; "
                 f"bare {barest:.2f} ({bare_nothing:.0f} -> {bare_ours:.0f} ns)"
             )
-    return 1 if check and missed else 0
+    return 1 if check and missed and not TINY else 0
 
 
 if __name__ == "__main__":

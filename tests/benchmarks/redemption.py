@@ -30,8 +30,8 @@ from ott_middleware import OTTMiddleware, SealedSession
 SECRET = "a secret of the benchmark, 32 bytes"
 TINY = "--tiny" in sys.argv[1:]
 RATIOS = 1 if TINY else 25
-TURNS = 1 if TINY else 10
-REQUESTS = 2 if TINY else 20  # in one turn
+TURNS = 1 if TINY else 20
+REQUESTS = 2 if TINY else 10  # in one turn: no more than `max_per_session`
 USER = {"id": "4711", "name": "Ada Lovelace", "email": "ada@example.com"}
 
 HEADERS = {

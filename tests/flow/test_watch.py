@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from ott_middleware import (
     WSGIMiddleware,
 )
 from ott_middleware.context import PROBE
+from ott_middleware.crypto import CookieSeal
 from ott_middleware.flow import Flow
 from ott_middleware.http import Request
 
@@ -226,3 +228,101 @@ class OwnSignIn(SignInAdapter):
 def test_log_out_page_at_the_root_ends_the_session(world: World) -> None:
     answer = world.serve(session=OwnSignIn()).get("/", {"cookie": "sid=x"})
     assert answer.cookies == {"sid": ""}
+
+
+# A session that is found before the app is called, by an adapter that would say the same again.
+
+
+class Counting(MemoryBackend):
+    """Counts the calls of `revoke`."""
+
+    revoked = 0
+
+    def revoke(self, owner: str) -> int:
+        self.revoked += 1
+        return super().revoke(owner)
+
+
+class Club:
+    """A site with sealed sessions of a minute, which revokes tokens at sign-out."""
+
+    def __init__(self, world: World, app: Any, **options: Any) -> None:
+        adapter = SealedSession(SECRET, lifetime=timedelta(minutes=1), clock=world.clock)
+        self.backend = Counting(clock=world.clock)
+        self.site = world.serve(app, session=adapter, backend=self.backend, **REVOKES, **options)
+        self.alice = {"cookie": f"ott_session={adapter.start('alice', remember=True).token}"}
+
+
+async def read(seen: Seen) -> Reply:
+    session = await seen.ott.asession()
+    return Reply(body=session.user_id.encode() if session else b"nobody")
+
+
+def test_cookie_is_opened_once_a_request(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    opens = CookieSeal.open
+
+    def noting(self: CookieSeal, value: str) -> Any:
+        opened.append(value)
+        return opens(self, value)
+
+    monkeypatch.setattr(CookieSeal, "open", noting)
+    club = Club(world, read)
+    assert club.site.get("/", club.alice).body == b"alice"
+    assert len(opened) == 1
+
+
+def test_response_that_changes_no_cookie_is_sent_as_it_is(world: World) -> None:
+    headers = [("X-Mine", "1"), ("Content-Type", "text/plain")]
+    club = Club(world, lambda seen: Reply(200, headers))
+    answer = club.site.get("/", club.alice)
+    assert answer.headers == [(name.lower(), value) for name, value in headers]
+    assert club.backend.revoked == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "ends"),
+    [
+        (("Set-Cookie", "ott_session=; Max-Age=0"), True),
+        (("set-cookie", "theme=light"), False),
+        (("Clear-Site-Data", '"cookies"'), True),
+        (("Clear-Site-Data", '"cache"'), False),
+    ],
+)
+def test_response_that_changes_a_cookie_is_looked_at(
+    world: World, header: tuple[str, str], ends: bool
+) -> None:
+    club = Club(world, lambda seen: Reply(200, [header]))
+    club.site.get("/", club.alice)
+    assert club.backend.revoked == ends
+
+
+@pytest.mark.parametrize("headers", [[], [("Set-Cookie", "theme=light")]])
+def test_session_that_expires_meanwhile_is_over(world: World, headers: Any) -> None:
+    def app(seen: Seen) -> Reply:
+        world.clock.forward(61)
+        return Reply(200, headers)
+
+    club = Club(world, app)
+    club.site.get("/", club.alice)
+    assert club.backend.revoked == 1
+
+
+def test_app_that_asks_after_the_end_finds_no_session(world: World) -> None:
+    async def app(seen: Seen) -> Reply:
+        world.clock.forward(61)
+        sync = seen.ott.session
+        later = await read(seen)
+        return Reply(body=later.body + str(sync).encode())
+
+    club = Club(world, app)
+    assert club.site.get("/", club.alice).body == b"nobodyNone"
+
+
+def test_sign_out_page_is_watched_as_well(world: World) -> None:
+    adapter = SealedSession(SECRET, clock=world.clock, sign_out_path="/out")
+    site = world.serve(session=adapter, **REVOKES)
+    alice = {"cookie": f"ott_session={adapter.start('alice', remember=True).token}"}
+    token = site.generate(alice).json()["token"]
+    assert site.get("/out", alice).cookies == {"ott_session": ""}
+    assert site.verify(token).code == "INVALID_TOKEN"

@@ -46,12 +46,19 @@ def environment(name: str, requirements: Iterable[str]) -> Path:
         with log.open("wb") as output:
             for command in (
                 [_interpreter(), "-m", "venv", str(place)],
-                [str(python), "-m", "pip", "install", "-q", "--no-compile", *wanted],
+                [*_installer(python), *wanted],
             ):
                 if subprocess.run(command, stdout=output, stderr=output, check=False).returncode:
                     absent(f"{', '.join(wanted)}: cannot be installed; see {log}")
         (place / "complete").touch()
     return python
+
+
+def _installer(python: Path) -> list[str]:
+    """Return the command that installs into the environment: uv's, which is quicker, or pip's."""
+    if uv := shutil.which("uv"):
+        return [uv, "pip", "install", "-q", "--python", str(python)]
+    return [str(python), "-m", "pip", "install", "-q", "--no-compile"]
 
 
 def _interpreter() -> str:

@@ -1,0 +1,69 @@
+"""The headers of an ASGI scope: parsed all at once, or one by one as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar, overload
+
+_T = TypeVar("_T")
+
+
+def parse_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the headers by lower-case name; repeated ones are joined."""
+    headers = {str(name, "latin-1").lower(): str(value, "latin-1") for name, value in pairs}
+    if len(headers) == len(pairs):
+        return headers
+    # Attack: thousands of headers of one name. Each value is appended to a list: a string would be
+    # copied for each of them, in quadratic time.
+    values: dict[str, list[str]] = {}
+    for raw_name, raw_value in pairs:
+        values.setdefault(str(raw_name, "latin-1").lower(), []).append(str(raw_value, "latin-1"))
+    return {
+        name: ("; " if name == "cookie" else ", ").join(several) for name, several in values.items()
+    }
+
+
+def raw_cookies(pairs: list[tuple[bytes, bytes]]) -> list[bytes]:
+    """Return the values of the `Cookie` headers, as they were sent."""
+    # By the length first, which leaves nearly no name to be lowered.
+    return [value for name, value in pairs if len(name) == 6 and name.lower() == b"cookie"]
+
+
+class LazyHeaders(Mapping[str, str]):
+    """`parse_headers`, called once a header other than the cookie is asked for.
+
+    An adapter reads the cookie of nearly each request, and nothing else of it.
+
+    :param pairs: of the scope; its list may be changed, and is copied.
+    """
+
+    __slots__ = ("_pairs", "_parsed")
+
+    def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
+        self._pairs = pairs.copy()
+        self._parsed: dict[str, str] | None = None
+
+    def _all(self) -> dict[str, str]:
+        if self._parsed is None:
+            self._parsed = parse_headers(self._pairs)
+        return self._parsed
+
+    @overload
+    def get(self, key: str, /) -> str | None: ...
+    @overload
+    def get(self, key: str, /, default: str | _T) -> str | _T: ...
+    def get(self, key: str, /, default: Any = None) -> Any:
+        """Return a header by its lower-case name."""
+        if key != "cookie" or self._parsed is not None:
+            return self._all().get(key, default)
+        found = raw_cookies(self._pairs)
+        return str(b"; ".join(found), "latin-1") if found else default
+
+    def __getitem__(self, key: str) -> str:
+        return self._all()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
