@@ -296,6 +296,12 @@ def test_asyncpg_whose_put_gets_no_reply_reads_it_never(
     how: str, request: pytest.FixtureRequest, loop: Loop
 ) -> None:
     with place_of("postgresql+asyncpg", request) as (backend, line):
+        assert isinstance(backend, SQLAlchemyBackend)
+        engine: Any = backend._engine
+        opened: list[int] = []
+        sqlalchemy.event.listen(
+            engine.sync_engine, "connect", lambda *_: opened.append(len(opened) + 1)
+        )
 
         async def main() -> None:
             async def put(key: str) -> None:
@@ -315,6 +321,8 @@ def test_asyncpg_whose_put_gets_no_reply_reads_it_never(
             line.losing = False
             assert line.inserts == 1  # (asyncpg also asks the server to cancel it)
             await put("after")
+            # A reply may still have come over the first connection: no caller is given it again.
+            assert opened == [1, 2]
             assert await backend.atake("after") == b"value"
             assert await backend.atake("before") in (b"value", None)
             await backend.aclose()

@@ -36,13 +36,13 @@ def put_of(dialect: Dialect, table: str, retired: int, swept: int) -> Put | None
         # The lock below keeps others out of the snapshots that follow it. Under an isolation with
         # one snapshot for all, taken before the lock, the limit would not hold.
         if dialect.default_isolation_level == "READ COMMITTED":
-            return _Postgres(table, retired, swept)
+            return PostgresPut(table, retired, swept)
     elif getattr(dialect, "is_mariadb", False) and dialect.driver in _MARIADB:
-        return _MariaDB(table, retired, swept)
+        return MariaDBPut(table, retired, swept)
     return None
 
 
-class _Postgres:
+class PostgresPut:
     """A simple query of several statements, which the server runs as one transaction.
 
     It takes no parameters. All that is written into it are digits and the hexadecimal digits of
@@ -53,6 +53,15 @@ class _Postgres:
         self._table, self._retired, self._swept = table, retired, swept
 
     def __call__(self, connection: Connection, row: Row, limit: int | None, sweep: bool) -> None:
+        script = self.script(row, limit, sweep)
+        if connection.dialect.driver == "asyncpg":
+            _send_by_asyncpg(connection, script)
+        else:
+            options = {"no_parameters": True}
+            connection.exec_driver_sql(script, execution_options=options).close()
+
+    def script(self, row: Row, limit: int | None, sweep: bool) -> str:
+        """Return the query that puts a row."""
         table, owner, now = self._table, _bytes(row["owner"]), _number(row["now"])
         values = (_bytes(row["key"]), owner, _bytes(row["value_"]), _number(row["expiry"]))
         statements = [
@@ -75,12 +84,7 @@ class _Postgres:
                 f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE expires_at <= "
                 f"{now} ORDER BY expires_at LIMIT {self._swept} FOR UPDATE SKIP LOCKED)"
             )
-        script = "; ".join(statements)
-        if connection.dialect.driver == "asyncpg":
-            _send_by_asyncpg(connection, script)
-        else:
-            options = {"no_parameters": True}
-            connection.exec_driver_sql(script, execution_options=options).close()
+        return "; ".join(statements)
 
 
 def _bytes(value: bytes) -> str:
@@ -115,7 +119,7 @@ def _send_by_asyncpg(connection: Connection, script: str) -> None:
         raise
 
 
-class _MariaDB:
+class MariaDBPut:
     """A compound statement. Each statement in it is committed by itself, in this order.
 
     So of several puts of one owner at once, the last to look sees the rows of all. Rows are looked
