@@ -166,9 +166,9 @@ def _decode_base64url(value: str) -> bytes | None:
         raw = binascii.a2b_base64(spelled.translate(_FROM_URL) + b"==")
     except ValueError:
         return None
-    spare = len(raw) % 3
-    ends = base64url(raw[-spare:]) if spare else ""
-    return raw if value[len(value) // 4 * 4 :] == ends else None
+    # A group of four characters spells three bytes; only a shorter last one has spare bits.
+    ends = spelled[len(spelled) // 4 * 4 :]
+    return None if ends and base64url(raw[-(len(raw) % 3) :]) != ends.decode("ascii") else raw
 
 
 class CookieSeal:
