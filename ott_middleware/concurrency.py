@@ -51,7 +51,7 @@ Bind = Callable[[Callable[..., Any]], Bound]
 Run = Callable[[Coroutine[Any, Any, T]], T]
 
 
-def _owner(function: Callable[..., Any]) -> Any:
+def owner_of(function: Callable[..., Any]) -> Any:
     """Return what carries the marks of a function: the object of a method, else the function."""
     while isinstance(function, functools.partial):
         function = function.func
@@ -64,7 +64,7 @@ def is_async(function: Callable[..., Any]) -> bool:
     True for coroutine functions, for objects with such a `__call__`, and for methods of an object
     that says ``suspends = True`` because its plain functions return awaitables.
     """
-    owner = _owner(function)
+    owner = owner_of(function)
     while isinstance(function, functools.partial):
         function = function.func
     return (
@@ -76,7 +76,7 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 def blocks(function: Callable[..., Any]) -> bool:
     """Return whether a sync `function` may wait: true unless it says ``blocks = False``."""
-    return getattr(_owner(function), "blocks", True) is not False
+    return getattr(owner_of(function), "blocks", True) is not False
 
 
 class Waiting:
@@ -95,7 +95,7 @@ class Waiting:
     @property
     def thread_sensitive(self) -> bool:
         """Whether the method must run in the thread for thread-sensitive code."""
-        return self._sensitive or getattr(_owner(self._method), "thread_sensitive", False)
+        return self._sensitive or getattr(owner_of(self._method), "thread_sensitive", False)
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         return self._method(*args, **keywords)
@@ -110,7 +110,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 def inline(function: Callable[..., Any]) -> Bound:
     """Bind `function` for a synchronous caller."""
-    waits, owner = is_async(function), _owner(function)
+    waits, owner = is_async(function), owner_of(function)
 
     async def call(*args: Any, **keywords: Any) -> Any:
         # An adapter may learn only when it is bound to an app whether it suspends.
@@ -150,7 +150,7 @@ def on_loop(function: Callable[..., Any]) -> Bound:
 
 def is_thread_sensitive(function: Callable[..., Any]) -> bool:
     """Return whether a sync `function` must run in the thread for thread-sensitive code."""
-    return getattr(_owner(function), "thread_sensitive", False) is True
+    return getattr(owner_of(function), "thread_sensitive", False) is True
 
 
 def in_own_thread(function: Bound, close: Callable[[], None]) -> Bound:

@@ -40,8 +40,8 @@ def build_unchecked(kind: type[_T], /, **fields: Any) -> _T:
     :param fields: all that the constructor takes.
     """
     value = object.__new__(kind)
-    value.__dict__.update(fields)
-    value.__dict__.update(_begin_anew(kind) or {})
+    fields.update(_begin_anew(kind) or ())
+    _set(value, "__dict__", fields)
     return value
 
 

@@ -63,7 +63,8 @@ _NO_SALT = bytes(32)
 _TOKEN_SEAL = b"ott_middleware token seal"
 
 
-_TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
 
 
 def base64url(raw: bytes) -> str:
@@ -154,6 +155,22 @@ def _cipher(token: str, extract: Callable[[bytes], bytes]) -> AESGCM:
     return AESGCM(expand.derive(extract(token.encode("ascii"))))
 
 
+def _decode_base64url(value: str) -> bytes | None:
+    """Return the bytes that `base64url` spells so, or None."""
+    # A seal has one spelling, though decoders skip other characters, accept other alphabets and
+    # spare bits at the end. (To spell it all again takes longer than to decrypt it.)
+    try:
+        spelled = value.encode("ascii")
+        if spelled.translate(None, _ALPHABET):
+            return None
+        raw = binascii.a2b_base64(spelled.translate(_FROM_URL) + b"==")
+    except ValueError:
+        return None
+    # A group of four characters spells three bytes; only a shorter last one has spare bits.
+    ends = spelled[len(spelled) // 4 * 4 :]
+    return None if ends and base64url(raw[-(len(raw) % 3) :]) != ends.decode("ascii") else raw
+
+
 class CookieSeal:
     """Seals values for a cookie; another cookie's name does not open them.
 
@@ -180,15 +197,8 @@ class CookieSeal:
 
     def open(self, value: str) -> bytes | None:
         """Return what was sealed under the name with one of the secrets, or None."""
-        # As `base64url` spells it, without the functions that check and copy in between.
-        try:
-            spelled = value.encode("ascii")
-            raw = binascii.a2b_base64(spelled.translate(_FROM_URL) + b"==")
-        except ValueError:
-            return None
-        # A seal has one spelling, though decoders skip other characters, accept other alphabets
-        # and spare bits at the end.
-        if binascii.b2a_base64(raw, newline=False).translate(_TO_URL).rstrip(b"=") != spelled:
+        raw = _decode_base64url(value)
+        if raw is None:
             return None
         header, sealed = raw[:17], raw[17:]
         for begins, cipher in self._keys:

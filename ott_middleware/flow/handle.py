@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from ..concurrency import refuse_on_loop
 from ..context import using_request
@@ -19,6 +19,9 @@ from ..http.urls import add_parameter
 from ..not_awaited import must_be_awaited
 from ..sessions.base import Session
 from .services import Services, is_gone
+
+# A session that was not asked for yet; None stands for no session.
+_UNKNOWN = object()
 
 
 class Handle:
@@ -59,10 +62,9 @@ class Handle:
         :raises RuntimeError: the adapter must wait for its result: use `await asession()`.
         :raises SessionUnavailable: the adapter failed.
         """
-        try:
-            return self._session
-        except AttributeError:
-            pass
+        known: Session | object | None = getattr(self, "_session", _UNKNOWN)
+        if known is not _UNKNOWN:
+            return cast("Session | None", known)
         session = self._found_before()
         if session is None:
             request = self.request
@@ -74,10 +76,9 @@ class Handle:
     @must_be_awaited
     async def asession(self) -> Session | None:
         """`session`, awaited."""
-        try:
-            return self._session
-        except AttributeError:
-            pass
+        known: Session | object | None = getattr(self, "_session", _UNKNOWN)
+        if known is not _UNKNOWN:
+            return cast("Session | None", known)
         session = self._found_before()
         if session is None:
             request = self.request

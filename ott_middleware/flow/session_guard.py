@@ -11,16 +11,16 @@ from ..concurrency import (
     Bind,
     Bound,
     Run,
-    blocks,
     call_hook,
     call_plain,
     in_own_thread,
     is_async,
     is_thread_sensitive,
     on_running_loop,
+    owner_of,
 )
-from ..errors import OTTError, SessionExpired, SessionUnavailable
-from ..hooks import WrongResult, naming
+from ..errors import OTTError, RequestError, SessionExpired, SessionUnavailable
+from ..hooks import WrongResult, hook_failed, naming
 from ..http.cookies import Cookie
 from ..http.messages import Request
 from ..sessions.base import (
@@ -67,6 +67,7 @@ class SessionGuard:
         self._dropped = DroppedCookieWarning()
         self._current_name = f"{self._name}.current"
         self._suspends = is_async(adapter.current)
+        self._owner = owner_of(adapter.current)
         self._current = bind(adapter.current)
         self._establish = bind(adapter.establish)
         self._sign_in_adapter = adapter if isinstance(adapter, SignInAdapter) else None
@@ -101,7 +102,7 @@ class SessionGuard:
         if not self.adapter.vouches and sum(map(len, self._values(session))) > MAX_UNVERIFIED:
             return None
         # An adapter may keep the value out of `token`: the request's own cookies count as well.
-        sent = request.cookies_named(self.adapter.cookie_names).values()
+        sent = request.parse_cookies(tuple(self.adapter.cookie_names)).values()
         self.check_id(session, chain.from_iterable(sent), "current")
         self._knows_users = True
         return session
@@ -129,7 +130,7 @@ class SessionGuard:
         """
         refuse_cookie_in_id(
             session.id,
-            (session.token, *self._values(session), *values),
+            {session.token, *self._values(session), *values},
             where=f"{self._name}.{method}",
         )
 
@@ -146,10 +147,16 @@ class SessionGuard:
             return self._run(self.current(request))
         # Asked once, but for the marks, which an adapter may set once it is bound to an app.
         suspends = self._suspends or self.adapter.suspends is True
-        if suspends or (blocks(self.adapter.current) and on_running_loop()):
+        may_wait = getattr(self._owner, "blocks", True) is not False
+        if suspends or (may_wait and on_running_loop()):
             raise RuntimeError(f"{self._name} must wait for its result: use `await asession()`")
-        with naming(self._current_name):
+        # As within `naming`, which each request that has its session read would pay for.
+        try:
             session = call_plain(self.adapter.current, request)
+        except RequestError:
+            raise
+        except Exception as error:
+            raise hook_failed(self._current_name, error) from error
         return self._check(session, request)
 
     async def current_if_verifiable(self, request: Request) -> Session | None:

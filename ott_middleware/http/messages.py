@@ -7,7 +7,7 @@ so that each byte stays as it was sent.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,18 +78,21 @@ class Request:
         The list is empty, too, if a value is over 8 KiB or there are more than 32: no browser sends
         these. (RFC 6265 section 5.4: a browser may send several cookies of one name.)
         """
-        return self.cookies_named((name,))[name]
+        return list(self.parse_cookies((name,))[name])
 
     def cookies_named(self, names: Iterable[str]) -> dict[str, list[str]]:
         """Return `cookies` of several names, each by its name, by one pass over the header."""
-        names = tuple(names)
+        return {name: list(each) for name, each in self.parse_cookies(tuple(names)).items()}
+
+    def parse_cookies(self, names: tuple[str, ...]) -> Mapping[str, Sequence[str]]:
+        """Return `cookies_named` itself, of which the others return copies."""
         parsed = self._cookies
         if parsed is None:
             parsed = {}
             object.__setattr__(self, "_cookies", parsed)
         if names not in parsed:
             parsed[names] = cookies_named(self.headers.get("cookie", ""), names)
-        return {name: list(values) for name, values in parsed[names].items()}
+        return parsed[names]
 
     @property
     def has_fetch_metadata(self) -> bool:

@@ -207,7 +207,7 @@ def _parse_request(
         path=path,
         target=browser_path(
             raw.decode("latin-1") if raw is not None else None,
-            mount.rstrip("/").encode("utf-8", "replace"),
+            mount.rstrip("/").encode("utf-8", "replace") if mount else b"",
             path.encode("utf-8", "replace"),
         ),
         query=scope.get("query_string", b"").decode("latin-1"),

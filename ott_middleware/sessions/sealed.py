@@ -297,7 +297,8 @@ class SealedSession(SignInAdapter):
             return None
         # The end is capped again, since the lifetime may have been longer when the cookie was
         # sealed: it would go on signing in for all of that time after the lifetime was shortened.
-        latest = datetime.fromisoformat(sealed_at) + self._lifetime
+        sealed = datetime.fromisoformat(sealed_at)
+        latest = sealed + self._lifetime
         get = values.get
         began, end, user = get("created_at"), get("expires_at"), get("user")
         # Not checked as values of users are: only `_seal`, here or in an earlier release, has
@@ -308,7 +309,7 @@ class SealedSession(SignInAdapter):
             token=cookie,
             user_id=get("user_id"),
             user=None if user is None else MappingProxyType(user),
-            created_at=datetime.fromisoformat(began) if began else None,
+            created_at=sealed if began == sealed_at else began and datetime.fromisoformat(began),
             expires_at=min(datetime.fromisoformat(end), latest) if end else latest,
             persistent=get("persistent", True),
             data=MappingProxyType(get("data", {})),

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ott_middleware.crypto import (
+    _decode_base64url,
     base64url,
     derive,
     key_id,
@@ -310,3 +311,21 @@ def test_seals_of_cookies_and_backends_do_not_open_each_other() -> None:
     raw = base64.urlsafe_b64decode(cookie() + "==")
     assert opened(raw, OLD, token=OLD.decode().replace(" ", "-"), key="sid") is None
     assert read(base64url(sealed())) is None
+
+
+@given(st.binary(max_size=40))
+def test_what_the_encoder_spells_is_decoded(raw: bytes) -> None:
+    assert _decode_base64url(base64url(raw)) == raw
+
+
+@given(st.text(ALPHABET + "+/= \n.\u00e9", max_size=12))
+@example("AA")
+@example("AB")
+@example("AAB")
+@example("A")
+@example("AA==")
+@example("AA\n")
+@example("A+/A")
+def test_no_other_spelling_is_decoded(text: str) -> None:
+    raw = _decode_base64url(text)
+    assert raw is None or base64url(raw) == text
