@@ -272,6 +272,11 @@ def test_cookie_is_opened_once_a_request(world: World, monkeypatch: pytest.Monke
     assert len(opened) == 1
 
 
+def test_session_that_was_found_is_read_without_waiting(world: World) -> None:
+    club = Club(world, lambda seen: Reply(body=seen.ott.session.user_id.encode()))
+    assert club.site.get("/", club.alice).body == b"alice"
+
+
 def test_response_that_changes_no_cookie_is_sent_as_it_is(world: World) -> None:
     headers = [("X-Mine", "1"), ("Content-Type", "text/plain")]
     club = Club(world, lambda seen: Reply(200, headers))
@@ -326,3 +331,12 @@ def test_sign_out_page_is_watched_as_well(world: World) -> None:
     token = site.generate(alice).json()["token"]
     assert site.get("/out", alice).cookies == {"ott_session": ""}
     assert site.verify(token).code == "INVALID_TOKEN"
+
+
+def test_head_of_the_sign_out_page_ends_nothing(world: World) -> None:
+    adapter = SealedSession(SECRET, clock=world.clock, sign_out_path="/out")
+    backend = Counting(clock=world.clock)
+    site = world.serve(session=adapter, backend=backend, **REVOKES)
+    alice = {"cookie": f"ott_session={adapter.start('alice', remember=True).token}"}
+    assert site.send("HEAD", "/out", alice).cookies == {}
+    assert backend.revoked == 0

@@ -32,9 +32,9 @@ from ott_middleware.tokens.recent import recent
 pytestmark = pytest.mark.usefixtures("untraced")
 
 # Of each adapter under each interface; of Django, which takes ten times as long, a quarter.
-REDEMPTIONS = int(os.environ.get("OTT_TEST_REDEMPTIONS", "300"))
+REDEMPTIONS = int(os.environ.get("OTT_TEST_REDEMPTIONS", "160"))
 SPANS = 4
-MOST = 4096  # bytes, in the least of all spans: 55 for each redemption of a short run
+MOST = 4096  # bytes, in the least of all spans: 102 for each redemption of a short run
 
 
 def flask_session() -> FlaskSession:

@@ -48,6 +48,19 @@ def test_current_is_who_the_adapter_says() -> None:
     assert guard.current_now(request()) is ALICE
 
 
+@pytest.mark.parametrize("error", [SessionExpired("as it is"), SessionUnavailable("as it is")])
+def test_error_of_this_package_passes_a_synchronous_caller(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught:
+        keep(Says(error)).current_now(request())
+    assert caught.value is error
+
+
+def test_error_of_the_adapter_is_named_for_a_synchronous_caller() -> None:
+    with pytest.raises(SessionUnavailable, match=r"Says.current raised ValueError at") as caught:
+        keep(Says(ValueError("alice-cookie"))).current_now(request())
+    assert "alice-cookie" not in str(caught.value)
+
+
 def test_an_expired_session_is_nobody_s_whatever_the_adapter_says() -> None:
     guard = keep(Says(person("alice", expires_at=moment(NOW))))
     assert drive(guard.current(request())) is None
