@@ -26,6 +26,9 @@ _ANOTHER_USER = Reason(
 )
 
 
+_SEE_OTHER = Response(303)
+
+
 class Links:
     """Decides requests that carried a link parameter, which the interface has cut out."""
 
@@ -114,9 +117,9 @@ class Links:
 
 
 def _redirect_to_clean_url(request: Request, *headers: tuple[str, str]) -> Response:
-    return Response(
-        303, (("Location", request.location), ("Content-Length", "0"), *PRIVATE, *headers)
-    )
+    # Both the location and the headers of cookies are of a form that HTTP can carry.
+    headers = (("Location", request.location), ("Content-Length", "0"), *PRIVATE, *headers)
+    return copy_unchecked(_SEE_OTHER, headers=headers)
 
 
 def _single_token(links: tuple[str, ...]) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Literal
 
+from ..copies import copy_unchecked
 from ..errors import (
     ClientRequestsDisabled,
     MethodNotAllowed,
@@ -62,7 +63,8 @@ class Paths:
         except RequestError as error:
             self._services.reports.refused(entry, error)
             response = json_error_response(error)
-        return response.with_headers(*cors(request, self._services.options.trusted, method))
+        added = cors(request, self._services.options.trusted, method)
+        return copy_unchecked(response, headers=(*response.headers, *added))
 
     def _check_origin(self, request: Request) -> None:
         services = self._services
@@ -118,7 +120,8 @@ class Paths:
         cookies = await services.guard.establish(session, request)
         services.reports.redeemed(session)
         services.guard.third_party.check(request, cookies)
-        return response.with_headers(*(cookie.header() for cookie in cookies))
+        added = (cookie.header() for cookie in cookies)
+        return copy_unchecked(response, headers=(*response.headers, *added))
 
     async def _verify_for_server(self, token: str, audience: str, request: Request) -> Response:
         """Redeem a token for another origin: the response describes a session, and sets none."""

@@ -21,6 +21,9 @@ class Kind(enum.Enum):
     OTHER = "anything else"
     SHARED = "anything else, in what all requests of a server share"
 
+    # Members are compared by identity; that of `Enum` is a function in Python.
+    __hash__ = object.__hash__
+
 
 # Names are folded before they are matched: upper case, with underscores for dashes.
 

@@ -48,7 +48,8 @@ def cut_request(
         return (), ()
     rest, links, seen, others = divide(query, name)
     # Each value once: a client can repeat one thousands of times.
-    links, seen = list(dict.fromkeys(links)), list(dict.fromkeys(seen))
+    if len(links) + len(seen) > 1:
+        links, seen = list(dict.fromkeys(links)), list(dict.fromkeys(seen))
     values = tuple(map(value_of, links)), tuple(map(value_of, seen))
     if rest != query:
         # A parser that splits at `;` finds further values inside of a link's.
@@ -65,6 +66,7 @@ class _Walk:
 
     def __init__(self, texts: TextCutter) -> None:
         self._texts = texts
+        self._mentions = texts.mentions
         self._pending: list[list[tuple[Any, Kind]]] = [[] for _ in range(_DEEPEST + 1)]
         self._seen: set[tuple[int, Kind]] = set()
         # The originals stay referenced: an id of one that was freed could be another's.
@@ -94,10 +96,8 @@ class _Walk:
                     self._cut_mapping(container, kind, depth)
 
     def _cut_mapping(self, mapping: MutableMapping[Any, Any], kind: Kind, depth: int) -> None:
-        for key, value in list(mapping.items()):
-            # Most values don't name the parameter, and their own name needs no look.
-            if not self._is_worth_a_look(value):
-                continue
+        # Most values don't name the parameter, and their own name needs no look.
+        for key, value in [each for each in mapping.items() if self._is_worth_a_look(each[1])]:
             inner = kind_of_key(key)
             if inner is Kind.KEPT:
                 continue
@@ -111,9 +111,9 @@ class _Walk:
                 mapping[key] = replaced
 
     def _is_worth_a_look(self, value: object) -> bool:
-        if isinstance(value, (str, bytes)):
-            return self._texts.mentions(value)
-        return type(value) in _CONTAINERS
+        if type(value) in _CONTAINERS:
+            return True
+        return isinstance(value, (str, bytes)) and self._mentions(value)
 
     def _may_enter(self, container: Any, kind: Kind) -> bool:
         if kind is not Kind.SHARED:

@@ -132,7 +132,7 @@ def with_token(headers: Headers, token: str) -> Headers:
 def cors(request: Request, trusted: Sequence[OriginPattern], method: str) -> Headers:
     """Return the CORS headers of a response on the two paths (Fetch standard, CORS protocol)."""
     vary = ("Vary", "Origin")
-    origin = Origin.parse(request.header("origin"))
+    origin = Origin.parse(request.header("origin")) if trusted else None
     if origin is None or not is_among(origin, trusted):
         return (vary,)
     # With credentials the standard demands the exact origin. It matched a pattern, so that it is no

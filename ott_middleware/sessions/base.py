@@ -41,13 +41,14 @@ def refuse_cookie_in_id(
     :param shortest: characters; shorter values are left out.
     :raises SessionUnavailable: the id tells a cookie's value.
     """
-    plain = unquote(session_id).strip(_AROUND)
+    plain = None
     for each in values:
         value = each.strip(_AROUND)
         # A value that is longer than the id with each character percent-encoded cannot be in it:
         # decoded all the same, a long cookie would cost time.
         if not shortest <= len(value) <= 3 * len(session_id):
             continue
+        plain = plain or unquote(session_id).strip(_AROUND)
         value = unquote(value)
         # Attack: ids go to scripts in verify's response, to hooks and to logs. An id that tells the
         # cookie's value is refused; else each reader of one could send the cookie, and be the user.

@@ -31,7 +31,6 @@ from ..http.cookies import (
     Cookie,
     CookieAttributes,
     CookieOptions,
-    cap_age,
     deletion,
     is_cookie_name,
 )
@@ -249,8 +248,11 @@ class SealedSession(SignInAdapter):
         value = session.token
         if not (isinstance(value, _Sealed) and value.is_of(session, self._cookie_seal)):
             value = self._seal(session, now)
-        cookie = self._cookie.with_value(value)
-        return [cap_age(cookie, left) if session.persistent else cookie]
+        age = self._cookie.max_age
+        if session.persistent:
+            age = left if age is None else min(age, left)
+        # What is sealed has the characters of base64url alone.
+        return [copy_unchecked(self._cookie, value=value, max_age=age)]
 
     def start(self, user: Mapping[str, Any] | str, *, remember: bool) -> Session:
         """Create a session for a user.
@@ -316,8 +318,10 @@ class SealedSession(SignInAdapter):
         )
 
     def _seal(self, session: Session, now: datetime) -> _Sealed:
-        values = {**session.to_json(), _SEALED_AT: now.isoformat()}
+        # Under `token`, which is not known yet, stands nothing.
+        values = session.to_json()
         del values["token"]
+        values[_SEALED_AT] = now.isoformat()
         value = self._cookie_seal.seal(to_json(values), randomness.token_bytes(NONCE_BYTES))
         if len(self.name) + len(value) > _MAX_COOKIE - 128:  # room for the attributes
             raise WrongValue("the session is larger than a cookie can be: carry less in the user")

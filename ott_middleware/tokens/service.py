@@ -315,7 +315,11 @@ class OneTimeTokens:
         plain = _pack(exposed, bound_to)
         owner, limit = self._owner_and_limit(context.channel, session)
         for _ in range(1 if plug_ins.generate_token else _TRIES):
-            token = await self._new_token(plug_ins, session, context)
+            token = (
+                randomness.token_urlsafe(24)
+                if plug_ins.generate_token is None
+                else await self._call_generate_token(plug_ins.generate_token, session, context)
+            )
             key = backend_key(context.channel, await self._stored_form(plug_ins, token))
             nonce = randomness.token_bytes(NONCE_BYTES)
             value = self._seal.seal(plain, token=token, key=key, expires_at=expires_at, nonce=nonce)
@@ -408,12 +412,10 @@ class OneTimeTokens:
             shortest=SECRET_LENGTH,
         )
 
-    async def _new_token(
-        self, plug_ins: _PlugIns, session: Session, context: GenerationContext
+    async def _call_generate_token(
+        self, hook: Bound, session: Session, context: GenerationContext
     ) -> str:
-        if plug_ins.generate_token is None:
-            return randomness.token_urlsafe(24)
-        token = await call_hook("generate_token=", plug_ins.generate_token(session, context))
+        token = await call_hook("generate_token=", hook(session, context))
         if not is_token(token):
             raise SessionUnavailable(
                 f"generate_token returned a {type(token).__name__} that is no token: "

@@ -140,7 +140,12 @@ class Site:
     def __init__(self, app: Any = plain_app, **options: Any) -> None:
         self.adapter = SealedSession(SECRET)
         self.app = OTTMiddleware(
-            app, session=self.adapter, secret=SECRET, store_token="hashed", **options
+            app,
+            session=self.adapter,
+            secret=SECRET,
+            public_origin="https://app.example",
+            store_token="hashed",
+            **options,
         )
         value = self.adapter.start(USER, remember=True).token
         self.cookie = f"theme=dark; {self.adapter.name}={value}"
