@@ -55,7 +55,9 @@ def parse_secrets(option: str, given: object) -> tuple[bytes, ...]:
 
 
 NONCE_BYTES = 12
-_VERSION = 1
+_VERSION = 2
+# Version 1 has the dates of a session as text. A browser keeps such a cookie for two weeks.
+_OPENED = (1, _VERSION)
 _HEADER = struct.Struct(">B4sQ12s")  # version, key id, expiry in ms, nonce
 _NO_SECRET = b"\0\0\0\0"
 _SHA256 = hashes.SHA256()
@@ -134,7 +136,7 @@ class TokenSeal:
             return None
         header, sealed = value[: _HEADER.size], value[_HEADER.size :]
         version, said, milliseconds, nonce = _HEADER.unpack(header)
-        if version != _VERSION:
+        if version not in _OPENED:
             return None
         for each, extract in self._by_id:
             if each != said:
@@ -182,8 +184,7 @@ class CookieSeal:
         self._name = name.encode("ascii")
         # Derived once, when the site starts: a key depends on nothing but its secret.
         self._keys = [
-            (bytes([_VERSION]) + key_id(secret), AESGCM(derive(secret, None, "cookie seal")))
-            for secret in secrets
+            (key_id(secret), AESGCM(derive(secret, None, "cookie seal"))) for secret in secrets
         ]
 
     def seal(self, plain: bytes, nonce: bytes) -> str:
@@ -191,18 +192,18 @@ class CookieSeal:
 
         :param nonce: 12 random bytes.
         """
-        begins, cipher = self._keys[0]
-        header = begins + nonce
+        newest, cipher = self._keys[0]
+        header = bytes([_VERSION]) + newest + nonce
         return base64url(header + cipher.encrypt(nonce, plain, header + self._name))
 
     def open(self, value: str) -> bytes | None:
         """Return what was sealed under the name with one of the secrets, or None."""
         raw = _decode_base64url(value)
-        if raw is None:
+        if not raw or raw[0] not in _OPENED:
             return None
         header, sealed = raw[:17], raw[17:]
-        for begins, cipher in self._keys:
-            if header[:5] != begins:
+        for each, cipher in self._keys:
+            if header[1:5] != each:
                 continue
             try:
                 return cipher.decrypt(header[5:], sealed, header + self._name)

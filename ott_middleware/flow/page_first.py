@@ -58,6 +58,10 @@ class PageFirst:
         :param kind: one that is a navigation.
         :param token: of the link.
         """
+        # The adapter is asked late, since the app may be configured after it is wrapped.
+        held_back = request.header("sec-fetch-site") == "cross-site" and self._adapter.strict
+        if kind is Kind.NAVIGATION and not held_back and not request.seen:
+            return None
         # Attack: a subdomain sets a cookie of that name, and frames the link with the same value.
         # Over https the prefix makes a browser refuse the cookie. Over http nothing can: there a
         # subdomain can set the session cookie itself.
@@ -69,8 +73,6 @@ class PageFirst:
             why = f"the browser sent no cookie {cookie_name} back"
             self._reports.passed("link", Reason("cookies_blocked", why))
             return cookies_blocked_page(request, self._location(request, token))
-        # The adapter is asked late, since the app may be configured after it is wrapped.
-        held_back = request.header("sec-fetch-site") == "cross-site" and self._adapter.strict
         if kind is Kind.NAVIGATION and not held_back:
             return None
         if len(request.seen) == 1 and request.seen[0] in nonces:

@@ -200,10 +200,10 @@ class SessionGuard:
     async def _cookies(self, session: Session, request: Request) -> tuple[Cookie, ...]:
         # Iterated in here, where failures are caught: an iterable may fail late, or hold no cookie.
         cookies = await self._establish(session, request)
-        if not isinstance(cookies, Iterable):
+        if type(cookies) is not list and not isinstance(cookies, Iterable):
             kind = type(cookies).__name__
             raise WrongResult(f"{self._name}.establish returned a {kind}: return a list of Cookie")
-        return tuple(self._cap_max_age(cookie, session, request) for cookie in cookies)
+        return tuple([self._cap_max_age(cookie, session, request) for cookie in cookies])
 
     def _cap_max_age(self, cookie: object, session: Session, request: Request) -> Cookie:
         if not isinstance(cookie, Cookie):

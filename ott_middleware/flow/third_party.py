@@ -67,7 +67,8 @@ class DroppedCookieWarning:
     def check(self, request: Request, cookies: Iterable[Cookie]) -> None:
         """Warn of the cookies of a response that signs a browser in."""
         # Nearly all cookies have neither: the Host need not be parsed.
-        doubtful = [each for each in cookies if each.domain or (each.secure and _is_plain(request))]
+        plain = request.scheme == "http"
+        doubtful = [each for each in cookies if each.domain or (each.secure and plain)]
         if self._is_over or not doubtful:
             return
         host = Origin.parse(f"{request.scheme}://{request.header('host')}")

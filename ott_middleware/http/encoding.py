@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from urllib.parse import quote
@@ -11,8 +12,14 @@ from urllib.parse import quote
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F))).replace("#", "")
 
 
+# Most of what is sent needs no encoding.
+_PLAIN = re.compile(r"[A-Za-z0-9&=_.-]{,200}")
+
+
 def visible(text: str) -> str:
     """Percent-encode all but visible ASCII, so that no header can be injected."""
+    if _PLAIN.fullmatch(text):
+        return text
     # Attack: a query of 64 kB of blanks. quote() encodes it twenty times as fast as a call for each
     # match of a pattern would.
     return quote(text.encode("latin-1", "replace"), safe=_VISIBLE)

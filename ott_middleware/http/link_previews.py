@@ -30,10 +30,13 @@ LINK_PREVIEWS = {
 
 # No token is looked for behind that many characters; those of the table have less than 300.
 _LONGEST = 1024
-_words = "|".join(re.escape(token) for tokens in LINK_PREVIEWS.values() for token in tokens)
+_tokens = tuple(token for tokens in LINK_PREVIEWS.values() for token in tokens)
+_words = "|".join(map(re.escape, _tokens))
 _find = re.compile(f"(?<![A-Za-z0-9_-])(?:{_words})(?![A-Za-z0-9_-])").search
 
 
 def is_link_preview(user_agent: str) -> bool:
     """Return whether a `User-Agent` is that of a program which shows previews of links."""
-    return _find(user_agent[:_LONGEST]) is not None
+    begins = user_agent[:_LONGEST]
+    # Nearly no request has one of the words: to look for them takes a third of the pattern's time.
+    return any(each in begins for each in _tokens) and _find(begins) is not None

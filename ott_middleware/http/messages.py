@@ -19,7 +19,9 @@ from .urls import relative_reference
 
 Headers = tuple[tuple[str, str], ...]
 
-_FETCH_METADATA = ("sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user")
+_FETCH_METADATA = frozenset(
+    {"sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user"}
+)
 
 # The headers of every response of the middleware, since each concerns a token or a session.
 PRIVATE: Headers = (("Cache-Control", "no-store"), ("Referrer-Policy", "no-referrer"))
@@ -97,7 +99,7 @@ class Request:
     @property
     def has_fetch_metadata(self) -> bool:
         """Whether a browser told what the request is for (W3C Fetch Metadata Request Headers)."""
-        return any(name in self.headers for name in _FETCH_METADATA)
+        return not _FETCH_METADATA.isdisjoint(self.headers)
 
     @property
     def location(self) -> str:

@@ -46,7 +46,9 @@ from .base import (
     copy_as,
     exposed_of,
     names_of,
+    read_moment,
     session_id,
+    to_microseconds,
 )
 from .by_cookies import stateless
 
@@ -144,6 +146,7 @@ class SealedSession(SignInAdapter):
         self.sign_out_path = sign_out_path
         self._cookie_seal = CookieSeal(name, secrets)
         self._lifetime = timedelta(seconds=seconds)
+        self._microseconds = self._lifetime // timedelta(microseconds=1)
         self._clock = clock
         self._exposed = None if expose is None else names_of("expose", expose)
         self._match = _read_field(match) if isinstance(match, str) else match
@@ -292,17 +295,18 @@ class SealedSession(SignInAdapter):
         plain = self._cookie_seal.open(cookie)
         if plain is None:
             return None
-        values, _ = _read_json(plain.decode("ascii"))
-        sealed_at = values.get(_SEALED_AT) or values.get("created_at")
-        # A cookie that says neither may be of any age.
-        if sealed_at is None:
-            return None
-        # The end is capped again, since the lifetime may have been longer when the cookie was
-        # sealed: it would go on signing in for all of that time after the lifetime was shortened.
-        sealed = datetime.fromisoformat(sealed_at)
-        latest = sealed + self._lifetime
+        values: dict[str, Any] = _read_json(plain.decode("ascii"))[0]
         get = values.get
         began, end, user = get("created_at"), get("expires_at"), get("user")
+        sealed = get(_SEALED_AT) or began
+        # A cookie that says neither may be of any age.
+        if sealed is None:
+            return None
+        if isinstance(sealed, str):  # version 1 of the seal
+            began, end, sealed = map(_from_text, (began, end, sealed))
+        # The end is capped again, since the lifetime may have been longer when the cookie was
+        # sealed: it would go on signing in for all of that time after the lifetime was shortened.
+        latest = sealed + self._microseconds
         # Not checked as values of users are: only `_seal`, here or in an earlier release, has
         # written what the key opens, and it has written a session that was checked.
         return build_unchecked(
@@ -311,8 +315,8 @@ class SealedSession(SignInAdapter):
             token=cookie,
             user_id=get("user_id"),
             user=None if user is None else MappingProxyType(user),
-            created_at=sealed if began == sealed_at else began and datetime.fromisoformat(began),
-            expires_at=min(datetime.fromisoformat(end), latest) if end else latest,
+            created_at=read_moment(began),
+            expires_at=read_moment(latest if end is None else min(end, latest)),
             persistent=get("persistent", True),
             data=MappingProxyType(get("data", {})),
         )
@@ -321,11 +325,15 @@ class SealedSession(SignInAdapter):
         # Under `token`, which is not known yet, stands nothing.
         values = session.to_json()
         del values["token"]
-        values[_SEALED_AT] = now.isoformat()
+        values[_SEALED_AT] = to_microseconds(now)
         value = self._cookie_seal.seal(to_json(values), randomness.token_bytes(NONCE_BYTES))
         if len(self.name) + len(value) > _MAX_COOKIE - 128:  # room for the attributes
             raise WrongValue("the session is larger than a cookie can be: carry less in the user")
         return _Sealed(value, session, self._cookie_seal)
+
+
+def _from_text(moment: str | None) -> int | None:
+    return to_microseconds(datetime.fromisoformat(moment)) if moment else None
 
 
 class _Sealed(str):

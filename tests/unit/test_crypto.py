@@ -144,15 +144,15 @@ def test_derive_by_the_standard(material: bytes, secret: bytes | None, purpose: 
 
 def test_seal_keeps_its_form() -> None:
     # Values wait in stores and browsers while versions change: their form may not.
-    header = "01" + "497383e8" + "000001a207bf75cd" + "000102030405060708090a0b"
+    header = "02" + "497383e8" + "000001a207bf75cd" + "000102030405060708090a0b"
     assert sealed().hex() == (
-        header + "1b4853685e4838386f700acd99b95a18278b31225dc9d211a9ed3d27a6c0"
+        header + "1b4853685e4838386f700acd99b9d7f31a247f88973a8da6cae56d435e83"
     )
     # The same by hand: RFC 5869, AES-256-GCM, the header and the key as associated data.
     raw = bytes.fromhex(header)
     cipher = AESGCM(hkdf(b"T", OLD, b"ott_middleware token seal"))
     assert sealed() == raw + cipher.encrypt(NONCE, PLAIN, raw + b"k")
-    assert cookie() == "AUlzg-gAAQIDBAUGBwgJCguBaQngjZ1vj2Y82tg3ejVkUDJCyOI3r9fw6w4UwxE"
+    assert cookie() == "Aklzg-gAAQIDBAUGBwgJCguBaQngjZ1vj2Y82tg3ehg3ymP-HIwoQCZPUTs5wSA"
 
 
 @given(
@@ -233,12 +233,20 @@ def test_seal_beside_a_secret_with_the_same_id(
     assert unseal_cookie(value, name="sid", secrets=(NEW, OLD)) == PLAIN
 
 
+def test_seals_of_version_1_still_open() -> None:
+    # A session lives for two weeks in the cookie of an earlier release.
+    header = "01" + "497383e8" + "000001a207bf75cd" + "000102030405060708090a0b"
+    value = bytes.fromhex(header + "1b4853685e4838386f700acd99b95a18278b31225dc9d211a9ed3d27a6c0")
+    assert opened(value, OLD) == (PLAIN, EXPIRES)
+    assert read("AUlzg-gAAQIDBAUGBwgJCguBaQngjZ1vj2Y82tg3ejVkUDJCyOI3r9fw6w4UwxE") == PLAIN
+    # The version is sealed as well: a value of one does not pass for one of the other.
+    assert opened(b"\2" + value[1:], OLD) is None
+
+
 def test_seal_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as later:
-        later.setattr("ott_middleware.crypto._VERSION", 2)
+        later.setattr("ott_middleware.crypto._VERSION", 3)
         token, session = sealed(), cookie()
-        assert opened(token, OLD) == (PLAIN, EXPIRES)
-        assert read(session) == PLAIN
     assert opened(token, OLD) is None
     assert read(session) is None
 
@@ -302,7 +310,7 @@ def test_cookie_seal_has_one_spelling() -> None:
 def test_cookie_unseal_of_any_text(text: str) -> None:
     assert read(text) is None
     # Nor after a beginning that promises something.
-    begun = bytes([1]) + key_id(OLD)
+    begun = bytes([2]) + key_id(OLD)
     assert read(base64url(begun)) is None
     assert read(base64url(begun + text.encode("utf-8", "replace"))) is None
 
