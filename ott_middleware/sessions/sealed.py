@@ -303,7 +303,8 @@ class SealedSession(SignInAdapter):
         if sealed is None:
             return None
         if isinstance(sealed, str):  # version 1 of the seal
-            began, end, sealed = map(_from_text, (began, end, sealed))
+            began, end = _from_text(began), _from_text(end)
+            sealed = to_microseconds(datetime.fromisoformat(sealed))
         # The end is capped again, since the lifetime may have been longer when the cookie was
         # sealed: it would go on signing in for all of that time after the lifetime was shortened.
         latest = sealed + self._microseconds
