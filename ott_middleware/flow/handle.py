@@ -329,3 +329,12 @@ def attach(handle: Handle, carrier: dict[str, Any]) -> None:
     """
     handle.carrier = carrier.copy()
     carrier[handle.services.handle_key] = handle
+
+
+def detach(handle: Handle, carrier: dict[str, Any]) -> None:
+    """Undo `attach`: what was there before, another layer's handle perhaps, is there again."""
+    key = handle.services.handle_key
+    if key in handle.carrier:
+        carrier[key] = handle.carrier[key]
+    else:
+        del carrier[key]

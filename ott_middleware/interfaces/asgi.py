@@ -15,7 +15,7 @@ from ..errors import BadRequest, PayloadTooLarge
 from ..flow import Flow
 from ..flow.cookie_watch import CookieWatch
 from ..flow.forward import Edit, Forward
-from ..flow.handle import Handle, attach, new_handle
+from ..flow.handle import Handle, attach, detach, new_handle
 from ..flow.health import Checked
 from ..flow.services import Services
 from ..flow.watch import Watch
@@ -134,6 +134,9 @@ class ASGIMiddleware(Checked):
             if needs_flow(
                 scope, scope["path"], raw_cookies(scope["headers"]) if reads_cookies else ()
             ):
+                # Adapters tell by the handle that the app is at work, which it is not yet: Django's
+                # would leave the project's middleware, and lost connections, as they are.
+                detach(handle, scope)
                 return decide(scope, receive, send)
             if reads_response:
                 send = _watch_response(watch, scope, handle, send)

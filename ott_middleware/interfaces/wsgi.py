@@ -15,7 +15,7 @@ from ..errors import BadRequest, LengthRequired, PayloadTooLarge
 from ..flow import Flow
 from ..flow.cookie_watch import CookieWatch
 from ..flow.forward import Edit
-from ..flow.handle import Handle, attach, new_handle
+from ..flow.handle import Handle, attach, detach, new_handle
 from ..flow.health import Checked
 from ..flow.services import Services
 from ..flow.watch import Watch
@@ -119,6 +119,9 @@ class WSGIMiddleware(Checked):
             handle.began = revocations.now()
             cookie = environ.get("HTTP_COOKIE")
             if watch.needs_flow(environ, environ["PATH_INFO"], (cookie,) if cookie else ()):
+                # Adapters tell by the handle that the app is at work, which it is not yet: Django's
+                # would leave the project's middleware, and lost connections, as they are.
+                detach(handle, environ)
                 return decide(environ, start_response)
             if watch.reads_response:
                 start_response = self._watch_response(watch, environ, handle, start_response)

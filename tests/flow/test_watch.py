@@ -33,7 +33,7 @@ from ott_middleware import (
     SignInAdapter,
     WSGIMiddleware,
 )
-from ott_middleware.context import PROBE
+from ott_middleware.context import PROBE, handle_in
 from ott_middleware.crypto import CookieSeal
 from ott_middleware.flow import Flow
 from ott_middleware.http import Request
@@ -112,6 +112,25 @@ def test_probe_is_seen_where_it_could_be_taken_for_a_visit(
     site = world.serve(session=SealedSession(SECRET), **options)
     site.get("/", carrier={PROBE: True})
     assert bool(decided) == sees
+
+
+@pytest.mark.parametrize("outer", [None, "the handle of another layer"])
+@pytest.mark.parametrize("options", [OFFERS, REVOKES])
+def test_adapter_sees_no_handle_before_the_app_is_called(
+    world: World, options: dict[str, Any], outer: str | None
+) -> None:
+    seen: list[Any] = []
+
+    class Noting(Members):
+        def current(self, request: Request) -> Session | None:
+            seen.append(handle_in(request.carrier))
+            return super().current(request)
+
+    site = world.serve(session=Noting(), **options)
+    carrier = {"ott": outer, "ott.handle": outer} if outer else {}
+    assert site.get("/", {"cookie": "sid=alice-cookie"}, carrier=carrier).status == 200
+    # By the handle, adapters tell that a view asks: its connections and middleware are at work.
+    assert seen[0] == outer
 
 
 def test_session_by_a_header_is_revoked_where_the_adapter_knows_it(world: World) -> None:
