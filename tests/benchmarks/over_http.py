@@ -11,13 +11,16 @@ the cookie, and starts again. Each response is checked. The servers take turns i
 are restarted for each. The medians of the rounds are printed: ratios first, then pairs a second,
 and how much of its core each side used (a client near 100 % would be what is measured).
 
-A ratio is one of pairs in a second of the server's own processor time. Where a server has its core
-for itself it is that of pairs a second, by the clock, which stands beside it; where another program
-shares the core, the clock tells more about that program.
+Two ratios are printed. The one that is judged is of pairs a second by the clock, which is what
+clients see. The one beside it is of pairs in a second of the server's own processor time. Where
+each server has its core for itself, the two are nearly the same. Where they differ, another program
+took a part of the core, or a server waited for the clients: then the clock tells more about the
+machine, and a run on a machine at rest decides.
 
-`--check` fails where the better of uvicorn and granian is under the bound. `--tiny` runs each
-server for a moment, to see that the script works. Without Node.js there are no ratios: then both
-fail with CI=true. npm installs better-auth, unless `OTT_BENCH_BETTER_AUTH` names a folder with it.
+`--check` fails where the better of uvicorn and granian is under the bound by the clock. `--tiny`
+runs each server for a moment, to see that the script works. Without Node.js there are no ratios:
+then both fail with CI=true. npm installs better-auth, unless `OTT_BENCH_BETTER_AUTH` names a folder
+with it.
 
 Linux only. The name is not `http.py`: a script's folder comes first in `sys.path`, before the
 standard library.
@@ -324,7 +327,7 @@ def main() -> int:
         pairs, server, client = (statistics.median(each) for each in zip(*rounds, strict=True))
         cpu = statistics.median(each.per_cpu_second for each in rounds)
         print(
-            f"{name:40}: {cpu:5.0f} pairs in a second of its own, {pairs:.0f} by the clock; "
+            f"{name:40}: {pairs:5.0f} pairs a second, {cpu:.0f} in one of its processor time; "
             f"of their cores, the server used {server:.0%}, the clients {client:.0%}"
         )
     if len(CORES) == 1:
@@ -333,15 +336,15 @@ def main() -> int:
 
 
 def show_ratios(found: dict[str, list[Found]], base: str) -> bool:
-    """Print the ratios; return whether the better one of ours is under the bound."""
+    """Print the ratios; return whether the better one of ours is under the bound by the clock."""
     best = 0.0
     for name, rounds in found.items():
         if name == base:
             continue
         both = list(zip(rounds, found[base], strict=True))
-        ratio = statistics.median(ours.per_cpu_second / its.per_cpu_second for ours, its in both)
-        wall = statistics.median(ours.pairs / its.pairs for ours, its in both)
-        print(f"{name:40}: {ratio:5.2f} times {base} ({wall:.2f} by the clock)")
+        ratio = statistics.median(ours.pairs / its.pairs for ours, its in both)
+        cpu = statistics.median(ours.per_cpu_second / its.per_cpu_second for ours, its in both)
+        print(f"{name:40}: {ratio:5.2f} times {base} ({cpu:.2f} by processor time)")
         if name.startswith("ours"):
             best = max(best, ratio)
     held = "not judged" if TINY else "held" if best >= BOUND else "MISSED"
