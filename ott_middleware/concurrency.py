@@ -33,7 +33,7 @@ from asgiref.sync import SyncToAsync, ThreadSensitiveContext, async_to_sync, syn
 
 from .errors import BackendUnavailable, OTTError, RequestError
 from .greenlets import greenlet_pool, run_in_pool
-from .hooks import hook_failed, naming
+from .hooks import hook_failed
 
 
 def _renew_executor() -> None:
@@ -318,8 +318,13 @@ async def call_backend(awaitable: Awaitable[T]) -> T:
 
 async def call_hook(name: str, awaitable: Awaitable[T]) -> T:
     """Await an adapter or a hook; a foreign exception becomes `SessionUnavailable`."""
-    with naming(name):
+    # As within `naming`, which takes longer.
+    try:
         return await awaitable
+    except RequestError:
+        raise
+    except Exception as error:
+        raise hook_failed(name, error) from error
 
 
 def check_service_call(function: Bound, returns: type) -> Bound:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from .http.messages import Request
 
@@ -81,8 +81,7 @@ def using_attempt() -> _Using[Attempt]:
     return _Using(_attempt, Attempt())
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """The bounds of the token for which `expose` or `resolve` is called.
 
     :ivar audience: the origin that alone may redeem the token, or None.

@@ -132,6 +132,7 @@ class OneTimeTokens:
             max_per_session=max_per_session,
         )
         warn_of_unit(expires_in)
+        self._lifetime = seconds_of("expires_in", expires_in)
         self.backend = backend = backend_of(backend)
         # One clock both sets an expiry and decides whether it has passed.
         self.clock = clock or backend.clock
@@ -293,9 +294,9 @@ class OneTimeTokens:
         audience = audience and encode_host(audience)
         if audience is not None and Origin.parse(audience) is None:
             raise ValueError(f"audience: {audience!r}; use an origin, as 'https://app.example.com'")
-        lifetime = seconds_of(
-            "expires_in", self._options.expires_in if expires_in is None else expires_in
-        )
+        lifetime = self._lifetime
+        if expires_in is not None:
+            lifetime = seconds_of("expires_in", expires_in)
         return GenerationContext(
             request=current_request(),
             channel=channel,
