@@ -32,6 +32,8 @@ class _Using(Generic[_T]):
 
 
 _current: ContextVar[Request | None] = ContextVar("ott_request", default=None)
+#: `using_request` in two calls, for what each request does: `reset_request(set_request(...))`.
+set_request, reset_request = _current.set, _current.reset
 
 
 def current_request() -> Request | None:
@@ -69,16 +71,13 @@ class Attempt:
 
 
 _attempt: ContextVar[Attempt | None] = ContextVar("ott_attempt", default=None)
+#: An attempt begins, and ends.
+set_attempt, reset_attempt = _attempt.set, _attempt.reset
 
 
 def current_attempt() -> Attempt:
     """Return the attempt of this context; outside of one, an empty value."""
     return _attempt.get() or Attempt()
-
-
-def using_attempt() -> _Using[Attempt]:
-    """Begin an attempt, within a `with`."""
-    return _Using(_attempt, Attempt())
 
 
 class Bounds(NamedTuple):

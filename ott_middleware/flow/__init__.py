@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..context import PROBE, using_attempt
+from ..context import PROBE, Attempt, reset_attempt, set_attempt
 from ..http.messages import Request, Response
 from .forward import Forward, Forwarding, Text
 from .handle import Handle
@@ -36,14 +36,16 @@ class Flow:
     async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
         """Decide one request: return the response, or how to call the app."""
         # A probe is another layer's question to the app inside: it neither issues nor redeems.
-        if PROBE not in request.carrier:
-            if request.path in self._paths.methods:
-                with using_attempt():
-                    return await self._paths.respond(request, read)
-            if request.links:
-                with using_attempt():
-                    return await self._links.decide(request, handle)
-        return await self._forwarding.plain(request, handle)
+        is_path = request.path in self._paths.methods
+        if PROBE in request.carrier or not (is_path or request.links):
+            return await self._forwarding.plain(request, handle)
+        reset = set_attempt(Attempt())
+        try:
+            if is_path:
+                return await self._paths.respond(request, read)
+            return await self._links.decide(request, handle)
+        finally:
+            reset_attempt(reset)
 
     def watch(self, encode: Callable[[str], Text]) -> Watch[Text] | None:
         """Return what tells the requests that `decide` must see from those that may pass.

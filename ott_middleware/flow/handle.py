@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 from ..concurrency import refuse_on_loop
-from ..context import using_request
+from ..context import reset_request, set_request, using_request
 from ..errors import Unauthorized
 from ..http.messages import Request
 from ..http.urls import add_parameter
@@ -68,8 +68,11 @@ class Handle:
         session = self._found_before()
         if session is None:
             request = self.request
-            with using_request(request):
+            reset = set_request(request)
+            try:
                 session = self.services.guard.current_now(request)
+            finally:
+                reset_request(reset)
         self._session: Session | None = session
         return session
 

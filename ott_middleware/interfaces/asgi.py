@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from ..context import using_request
+from ..context import reset_request, set_request
 from ..copies import build_unchecked
 from ..errors import BadRequest, PayloadTooLarge
 from ..flow import Flow
@@ -166,8 +166,11 @@ class ASGIMiddleware(Checked):
         request = self._services.read_request(scope, links, seen)
         del links, seen
         handle = new_handle(self._services)
-        with using_request(request):
+        reset = set_request(request)
+        try:
             outcome = await self._ask_flow(request, _reader(receive), handle)
+        finally:
+            reset_request(reset)
         if isinstance(outcome, Response):
             await _send(outcome, request, send)
             return
