@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -84,6 +85,20 @@ def test_cookie_tells_nothing(sealed: SealedSession) -> None:
     session = sealed.current(request(value))
     assert value not in repr(session)
     assert "Liddell" not in repr(session)
+
+
+@pytest.mark.parametrize("field", ["user", "data"])
+def test_role_that_is_withdrawn_before_the_response_is_in_no_cookie(
+    sealed: SealedSession, field: str
+) -> None:
+    roles = ["admin"]
+    arrived = replace(person("alice"), **{field: {"id": "alice", "roles": roles}})
+    session = sealed.resolve(arrived)
+    roles.clear()
+    (cookie,) = sealed.establish(session, request())
+    found = sealed.current(request(cookie.value))
+    assert found is not None
+    assert getattr(found, field)["roles"] == []
 
 
 def test_sessions_of_one_user_differ(sealed: SealedSession) -> None:
