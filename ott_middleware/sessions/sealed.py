@@ -351,6 +351,10 @@ class _Sealed(str):
         sealed._by = by
         return sealed
 
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        # Copied or pickled, as an app's cache does it, this is the value alone: no key, no user.
+        return str, (str(self),)
+
     def is_of(self, session: Session, by: CookieSeal) -> bool:
         """Return whether this seal is of all that a session holds, and has this name and secret."""
         # Compared, not trusted: a copy with another user or end has the same token. A list within
