@@ -99,14 +99,16 @@ class Forwarding:
             remote_user=await self._remote_user(handle, request),
         )
 
-    def edit_passed(self, handle: Handle, carrier: Any) -> Edit:
+    def edit_passed(self, handle: Handle, carrier: Any, came: Mapping[str, Any]) -> Edit:
         """Return the edit of `plain` for a request that passed the watch, without a session.
 
         :param carrier: the scope or environ that the app was called with.
+        :param came: what of it the app may have changed in place, as it was before.
         """
-        # From the handle's copy, since the app may have changed the original. Adapters get that
-        # one: they may look for what the app has put into it.
-        request = self._services.read_request(handle.carrier, began=handle.began)
+        # From a copy, since the app may have changed the original: a cookie that the app adds for
+        # itself is none that the response signs a visitor in by. Adapters get the original: they
+        # may look for what the app has put into it.
+        request = self._services.read_request({**handle.carrier, **came}, began=handle.began)
         request = copy_unchecked(request, carrier=carrier)
         return self._edit(request, handle, None, None, self._offers)
 

@@ -87,9 +87,10 @@ class Watch(Generic[Text]):
             return True
         return before is not None and before.expired(self._now())
 
-    def edit(self, handle: Handle, carrier: Any) -> Edit:
+    def edit(self, handle: Handle, carrier: Any, **came: Any) -> Edit:
         """Return what edits the response of a request that passed, as the flow would have done.
 
         :param carrier: the scope or environ that the app was called with.
+        :param came: what of it the app may have changed in place, as it was before.
         """
-        return self._forwarding.edit_passed(handle, carrier)
+        return self._forwarding.edit_passed(handle, carrier, came)

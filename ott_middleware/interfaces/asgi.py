@@ -139,7 +139,8 @@ class ASGIMiddleware(Checked):
                 detach(handle, scope)
                 return decide(scope, receive, send)
             if reads_response:
-                send = _watch_response(watch, scope, handle, send)
+                # The app may add to the very list that is in the handle's copy of the scope.
+                send = _watch_response(watch, scope, handle, send, came=[*scope["headers"]])
             return app(scope, receive, send)
 
         return call_app
@@ -265,13 +266,14 @@ def _watch_response(
     send: Send,
     edit: Edit | None = None,
     before: Session | None = None,
+    came: object = (),
 ) -> Send:
     # Not `async def`, see `call_app`.
     def send_watched(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start" and watch.needs_edit(
             handle, message.get("headers", ()), before
         ):
-            return _edit_response(send, edit or watch.edit(handle, scope))(message)
+            return _edit_response(send, edit or watch.edit(handle, scope, headers=came))(message)
         return send(message)
 
     return send_watched

@@ -74,6 +74,9 @@ def cookie_values(token: str, *, several: bool = True) -> list[str]:
     return [token]
 
 
+_set = object.__setattr__
+
+
 @dataclass(frozen=True)
 class Session:
     """A signed-in session, as an adapter sees it.
@@ -112,10 +115,11 @@ class Session:
             if not isinstance(moment, datetime) or moment.tzinfo is None:
                 raise WrongValue(f"{name} must be a datetime with a time zone, like timezone.utc")
             if moment.tzinfo is not timezone.utc:
-                self.__dict__[name] = moment.astimezone(timezone.utc)
+                _set(self, name, moment.astimezone(timezone.utc))
+        # Not through `__dict__`: a class that a user derived may have slots for these.
         if self.user is not None:
-            self.__dict__["user"] = _frozen("user", self.user or {})
-        self.__dict__["data"] = _frozen("data", self.data)
+            _set(self, "user", _frozen("user", self.user or {}))
+        _set(self, "data", _frozen("data", self.data))
 
     def expired(self, now: float) -> bool:
         """Whether the session has ended by `now` (Unix seconds)."""
@@ -146,8 +150,10 @@ class Session:
         fields = {**_DEFAULTS, **{name: values[name] for name in FIELDS if name in values}}
         for name in ("created_at", "expires_at"):
             fields[name] = read_moment(fields[name])
+        if cls is not Session:  # it may have fields of its own
+            return cls(**fields)
         session = object.__new__(cls)
-        object.__setattr__(session, "__dict__", fields)
+        _set(session, "__dict__", fields)
         # The values come from outside: they are checked as those of a constructor.
         session.__post_init__()
         return session

@@ -351,12 +351,24 @@ class _Sealed(str):
         sealed._by = by
         return sealed
 
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        # Copied or pickled, as an app's cache does it, this is the value alone: no key, no user.
+        return str, (str(self),)
+
     def is_of(self, session: Session, by: CookieSeal) -> bool:
         """Return whether this seal is of all that a session holds, and has this name and secret."""
-        # Compared, not trusted: a copy with another user or end has the same token.
-        return self._by is by and self._values == _values_of(session)
+        # Compared, not trusted: a copy with another user or end has the same token. A list within
+        # the user equals itself whatever the app has changed in it since: such a session is sealed
+        # again, else a role that was withdrawn would stand in the cookie.
+        return (
+            self._by is by
+            and self._values == _values_of(session)
+            and _UNCHANGEABLE.issuperset(map(type, (session.user or {}).values()))
+            and _UNCHANGEABLE.issuperset(map(type, session.data.values()))
+        )
 
 
+_UNCHANGEABLE = frozenset({str, int, float, bool, type(None)})
 _values_of: Callable[[Session], tuple[object, ...]] = operator.attrgetter(
     *(name for name in FIELDS if name != "token")
 )

@@ -133,6 +133,20 @@ def test_adapter_sees_no_handle_before_the_app_is_called(
     assert seen[0] == outer
 
 
+def test_cookie_that_the_app_adds_for_itself_signs_nobody_in() -> None:
+    adapter = SealedSession(SECRET)
+    cookie = f"ott_session={adapter.start('alice', remember=True).token}".encode()
+
+    async def bridge(scope: Any, receive: Any, send: Any) -> None:
+        scope["headers"].append((b"cookie", cookie))
+        headers = [(b"set-cookie", b"theme=dark")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body"})
+
+    site = ASGIMiddleware(bridge, session=adapter, **OFFERS)
+    assert run(call_asgi(site, make_scope("GET", "/"))).header("set-ott") is None
+
+
 def test_session_by_a_header_is_revoked_where_the_adapter_knows_it(world: World) -> None:
     def app(seen: Seen) -> Reply:
         seen.ott.sign_in("bob")

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import logging
+import pickle
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -84,6 +87,26 @@ def test_cookie_tells_nothing(sealed: SealedSession) -> None:
     session = sealed.current(request(value))
     assert value not in repr(session)
     assert "Liddell" not in repr(session)
+
+
+@pytest.mark.parametrize("field", ["user", "data"])
+def test_role_that_is_withdrawn_before_the_response_is_in_no_cookie(
+    sealed: SealedSession, field: str
+) -> None:
+    roles = ["admin"]
+    arrived = replace(person("alice"), **{field: {"id": "alice", "roles": roles}})
+    session = sealed.resolve(arrived)
+    roles.clear()
+    (cookie,) = sealed.establish(session, request())
+    found = sealed.current(request(cookie.value))
+    assert found is not None
+    assert getattr(found, field)["roles"] == []
+
+
+@pytest.mark.parametrize("again", [copy.copy, lambda token: pickle.loads(pickle.dumps(token))])
+def test_cookie_s_value_can_be_copied_and_pickled(sealed: SealedSession, again: Any) -> None:
+    token = signed_in(sealed)
+    assert (type(again(token)), again(token)) == (str, token)
 
 
 def test_sessions_of_one_user_differ(sealed: SealedSession) -> None:

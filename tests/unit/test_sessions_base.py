@@ -77,6 +77,22 @@ def test_dates_are_kept_in_utc() -> None:
     assert session.expires_at.hour == 10
 
 
+def test_a_derived_session_with_slots_is_frozen_all_through() -> None:
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class Tenant(Session):
+        tenant: str = "first"
+        tags: list[str] = dataclasses.field(default_factory=list)
+
+    user, east = {"id": "alice"}, timezone(timedelta(hours=3))
+    session = Tenant("id", "token", user=user, expires_at=moment(NOW).astimezone(east))
+    user["id"] = "bob"
+    assert session.user == {"id": "alice"}
+    assert session.expires_at is not None
+    assert session.expires_at.tzinfo is timezone.utc
+    back = Tenant.from_json(json.loads(json.dumps(session.to_json())))
+    assert (back, back.tenant, back.tags) == (session, "first", [])
+
+
 def test_a_session_ends_at_its_end() -> None:
     session = whole(expires_at=moment(NOW))
     assert not session.expired(NOW - 1)
