@@ -326,6 +326,8 @@ class SealedSession(SignInAdapter):
         # Under `token`, which is not known yet, stands nothing.
         values = session.to_json()
         del values["token"]
+        if not session.data:
+            del values["data"]
         values[_SEALED_AT] = to_microseconds(now)
         value = self._cookie_seal.seal(to_json(values), randomness.token_bytes(NONCE_BYTES))
         if len(self.name) + len(value) > _MAX_COOKIE - 128:  # room for the attributes
