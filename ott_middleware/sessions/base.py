@@ -147,7 +147,9 @@ class Session:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Session:
         """Return the session that `to_json` of this version or another described."""
-        fields = {**_DEFAULTS, **{name: values[name] for name in FIELDS if name in values}}
+        fields = {**_DEFAULTS, **values}
+        if len(fields) > len(FIELDS):  # a later version has more
+            fields = {name: fields[name] for name in FIELDS}
         for name in ("created_at", "expires_at"):
             fields[name] = read_moment(fields[name])
         if cls is not Session:  # it may have fields of its own

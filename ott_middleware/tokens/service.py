@@ -28,7 +28,7 @@ from ..concurrency import (
     is_async,
     on_loop,
 )
-from ..context import Bounds, current_attempt, current_request, using_bounds
+from ..context import Bounds, current_attempt, current_request, reset_bounds, set_bounds
 from ..crypto import NONCE_BYTES, Secret, TokenSeal
 from ..errors import (
     BackendUnavailable,
@@ -311,8 +311,11 @@ class OneTimeTokens:
             raise TypeError(f"session: {full_name(session)}; pass a Session, as handle.session is")
         began = revocations.now()
         bound_to, expires_at = Origin.parse(context.audience), context.expires_at
-        with using_bounds(Bounds(_text(bound_to), expires_at)):
+        reset = set_bounds(Bounds(_text(bound_to), expires_at))
+        try:
             exposed = self._expose(session)
+        finally:
+            reset_bounds(reset)
         plain = _pack(exposed, bound_to)
         owner, limit = self._owner_and_limit(context.channel, session)
         for _ in range(1 if plug_ins.generate_token else _TRIES):
@@ -476,8 +479,11 @@ class OneTimeTokens:
             # A probe of `doctor`: it names no session, and so no user can be signed in by it.
             raise SessionExpired(why="a probe of doctor, which holds no session")
         name = f"{type(self._sessions).__name__}.resolve"
-        with using_bounds(Bounds(_text(bound_to), self.clock())):
+        reset = set_bounds(Bounds(_text(bound_to), self.clock()))
+        try:
             found = await call_hook(name, plug_ins.resolve(session))
+        finally:
+            reset_bounds(reset)
         if found is None:
             raise SessionNotFound(why=f"{name} found no live session for the token")
         alive = _require_session(found, name)
@@ -543,7 +549,11 @@ def _pack(session: Session, audience: Origin | None) -> bytes:
         ) from error
 
 
+# What is sealed has been written by `_pack`: there is nothing around the JSON.
+_read_json = json.JSONDecoder().raw_decode
+
+
 def _unpack(plain: bytes) -> tuple[Session | None, Origin | None]:
-    values = json.loads(plain)
+    values: dict[str, Any] = _read_json(plain.decode("ascii"))[0]
     session, audience = values["session"], Origin.parse(values["audience"])
     return None if session is None else Session.from_json(session), audience
