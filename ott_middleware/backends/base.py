@@ -126,6 +126,15 @@ class Backend:
         return method(*arguments, **keywords)
 
 
+def awaited(backend: Backend, name: str) -> Callable[..., Any]:
+    """Return the method to call for `name` from an event loop: its awaited twin, or itself."""
+    twin = f"a{name}"
+    # The base's twin of a method that never waits only calls the method.
+    own_twin = getattr(type(backend), twin) is not getattr(Backend, twin)
+    method: Callable[..., Any] = getattr(backend, twin if own_twin or backend.blocks else name)
+    return method
+
+
 def _needs_await(backend: Backend, name: str) -> NotSupported:
     return NotSupported(
         f"{backend.name} has no {name}() for synchronous callers: await a{name}() (of a "

@@ -60,15 +60,6 @@ class MemoryBackend(Backend):
         self._workers.check()
         self._tokens().put(key, (value, owner, expires_at), limit)
 
-    # The awaited methods of the base would ask whether these wait.
-    async def aput(
-        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
-    ) -> None:
-        self.put(key, value, expires_at=expires_at, owner=owner, limit=limit)
-
-    async def atake(self, key: str) -> bytes | None:
-        return self.take(key)
-
     def take(self, key: str) -> bytes | None:
         self._workers.check()
         return self._tokens().take(key)

@@ -68,21 +68,10 @@ class Cookie:
                 f"cookie name {self.name!r} is not a token (RFC 6265 section 4.1.1): "
                 "use letters, digits, - and _"
             )
-        self._check_value(self.value)
-        self._check_attributes()
-
-    def _check_value(self, value: str) -> None:
-        if not is_cookie_value(value):
+        if not is_cookie_value(self.value):
             # The error does not show the value, which may be a secret.
             raise ValueError(f"cookie {self.name!r} has a value that no Set-Cookie can carry")
-
-    def with_value(self, value: str) -> Cookie:
-        """Return the cookie with another value.
-
-        :raises ValueError: no Set-Cookie can carry the value.
-        """
-        self._check_value(value)
-        return copy_unchecked(self, value=value)
+        self._check_attributes()
 
     def limited(self, max_age: int | None, *, https: bool) -> Cookie:
         """Return the cookie with another `Max-Age`, and `Secure` as the request came by default.

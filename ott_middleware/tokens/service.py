@@ -12,8 +12,10 @@ import secrets as randomness
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+from ..backends.base import awaited
 from ..backends.private_store import warn_of_unknown_token
 from ..backends.registry import AnyBackend, backend_of
 from ..concurrency import (
@@ -275,11 +277,11 @@ class OneTimeTokens:
 
     def _plug_ins(self, bind: Bind, *, asynchronous: bool) -> _PlugIns:
         backend, hooks = self.backend, self._options
-        prefix = "a" if asynchronous else ""
+        method = partial(awaited if asynchronous else getattr, backend)
         return _PlugIns(
-            put=bind(getattr(backend, prefix + "put")),
-            take=bind(getattr(backend, prefix + "take")),
-            revoke=bind(getattr(backend, prefix + "revoke")),
+            put=bind(method("put")),
+            take=bind(method("take")),
+            revoke=bind(method("revoke")),
             resolve=bind(self._sessions.resolve),
             generate_token=bind(hooks.generate_token) if hooks.generate_token else None,
             hasher=bind(self._hasher) if self._hasher else None,

@@ -188,7 +188,10 @@ class TestTraceback:
         def fall() -> None:
             fall()
 
-        assert format_frames(raised_by(fall)).count("in fall") == 40
+        # The innermost frame may be one of the interpreter's own, which was called for a moment.
+        frames = format_frames(raised_by(fall))
+        assert frames.count("  File ") == 40
+        assert frames.count("in fall") >= 39
 
     def test_error_with_a_response_is_passed_on(self, caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(NoAccount), naming("match="):
