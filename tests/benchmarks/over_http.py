@@ -224,7 +224,12 @@ def serving(site: Site) -> Iterator[tuple[int, int]]:
         process = subprocess.Popen(
             [part.replace("{port}", str(port)) for part in site.command],
             cwd=site.folder,
-            env={**os.environ, "OTT_BENCH_SECRET": SECRET, "NODE_ENV": "production"},
+            env={
+                **os.environ,
+                "OTT_BENCH_SECRET": SECRET,
+                "OTT_BENCH_ORIGIN": f"http://127.0.0.1:{port}",
+                "NODE_ENV": "production",
+            },
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -62,6 +62,8 @@ ours = OTTMiddleware(
     session=SealedSession(SECRET),
     backend=MemoryBackend(),
     secret=SECRET,
+    # As Better Auth has its `baseURL`.
+    public_origin=os.environ["OTT_BENCH_ORIGIN"],
     store_token="hashed",
 )
 
