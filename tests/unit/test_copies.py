@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 
 import pytest
 
 from ott_middleware.copies import copy_unchecked
 from ott_middleware.http import Cookie, Request, Response
-from ott_middleware.sessions import Session
+from ott_middleware.sessions import SealedSession, Session
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,33 @@ def test_session_of_a_later_version_is_read_without_what_is_new() -> None:
     read = Session.from_json({**session.to_json(), "later": "red"})
     assert read == session
     assert "red" not in str(vars(read))
+
+
+def test_dates_are_written_as_unix_microseconds() -> None:
+    # Cookies keep them for two weeks, and other releases read them.
+    moment = datetime(2026, 11, 27, 12, 0, 0, 123456, tzinfo=timezone.utc)
+    session = Session("s", "t", created_at=moment, expires_at=moment)
+    assert session.to_json()["created_at"] == 1_795_780_800_123_456
+    assert Session.from_json(session.to_json()).expires_at == moment
+    assert Session.from_json({**session.to_json(), "created_at": moment.isoformat()}) == session
+
+
+def test_seal_of_a_session_is_given_to_no_other() -> None:
+    adapter, other = SealedSession("a secret of 16 bytes"), SealedSession("another secret, of 16")
+    request = Request("GET", "http", "/")
+
+    def opened(by: SealedSession, value: str) -> Session | None:
+        return by.current(Request("GET", "http", "/", headers={"cookie": f"ott_session={value}"}))
+
+    arrived = adapter.resolve(Session("s", "", user_id="1", user={"id": "1"}))
+    (cookie,) = adapter.establish(arrived, request)
+    assert cookie.value == arrived.token
+    # A copy with another user has the same token, which must not sign in the first one.
+    (cookie,) = adapter.establish(replace(arrived, user_id="2", user={"id": "2"}), request)
+    found = opened(adapter, cookie.value)
+    assert found is not None
+    assert found.user_id == "2"
+    # Under the secret of this adapter alone.
+    (cookie,) = other.establish(arrived, request)
+    assert opened(adapter, cookie.value) is None
+    assert opened(other, cookie.value) is not None
