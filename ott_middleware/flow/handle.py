@@ -335,7 +335,11 @@ def attach(handle: Handle, carrier: dict[str, Any]) -> None:
 
 
 def detach(handle: Handle, carrier: dict[str, Any]) -> None:
-    """Undo `attach`: what was there before, another layer's handle perhaps, is there again."""
+    """Undo `attach`: what was there before, another layer's handle perhaps, is there again.
+
+    Adapters tell by the handle that the app is at work. Where it is not yet, Django's would leave
+    the project's middleware, and lost connections, as they are.
+    """
     key = handle.services.handle_key
     if key in handle.carrier:
         carrier[key] = handle.carrier[key]

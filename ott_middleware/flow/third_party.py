@@ -81,11 +81,6 @@ class DroppedCookieWarning:
                 return
 
 
-def _is_plain(request: Request) -> bool:
-    # Browsers send Fetch Metadata over https alone: a proxy that ends TLS does not pass for http.
-    return request.scheme == "http" and not request.has_fetch_metadata
-
-
 def _find_problem(cookie: Cookie, request: Request, host: str) -> str | None:
     """Return why a browser drops a cookie, and the cure; None where it keeps the cookie."""
     domain = (cookie.domain or "").lstrip(".").lower()
@@ -94,7 +89,9 @@ def _find_problem(cookie: Cookie, request: Request, host: str) -> str | None:
             f"its Domain is {domain!r}, and the request's Host is {host!r}; leave domain= out, or "
             "let the proxy in front pass the Host on"
         )
-    if cookie.secure and _is_plain(request) and "text/html" in (request.header("accept") or ""):
+    # Browsers send Fetch Metadata over https alone: a proxy that ends TLS does not pass for http.
+    is_plain = request.scheme == "http" and not request.has_fetch_metadata
+    if cookie.secure and is_plain and "text/html" in (request.header("accept") or ""):
         return (
             "it is Secure, and the request came over http; serve the site by https, or, in "
             "development alone, use a cookie without Secure, or localhost"

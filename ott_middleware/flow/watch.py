@@ -14,6 +14,7 @@ from typing import Any, Generic
 from ..context import PROBE
 from ..sessions.base import Session, SignInAdapter
 from ..sessions.by_cookies import finds_by_cookies_alone
+from ..tokens.revocations import revocations
 from .forward import COOKIE_HEADERS, Edit, Forwarding, Text, names_one_of
 from .handle import Handle
 from .services import Services
@@ -46,12 +47,13 @@ class Watch(Generic[Text]):
         #: Whether the response of a request that passed may need an edit.
         self.reads_response = self._offers or self._signs_in is not None
 
-    def needs_flow(self, carrier: Any, path: str, cookies: Iterable[Text]) -> bool:
-        """Return whether the flow must see a request before the app is called.
+    def needs_flow(self, handle: Handle, carrier: Any, path: str, cookies: Iterable[Text]) -> bool:
+        """Note when a request came in; return whether the flow must see it before the app does.
 
         :param path: as the server gives it, with the mount point or without.
         :param cookies: the values of its `Cookie` headers; read only if `reads_cookies`.
         """
+        handle.began = revocations.now()
         if self._signs_in is not None and self._signs_in.sign_out_path is not None:
             sign_out = self._signs_in.sign_out_path.rstrip("/")
             # Servers differ in how they decode other characters: the flow compares those.

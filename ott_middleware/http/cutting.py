@@ -97,12 +97,7 @@ class _Walk:
 
     def _cut_mapping(self, mapping: MutableMapping[Any, Any], kind: Kind, depth: int) -> None:
         # Most values don't name the parameter, and their own name needs no look.
-        for key, value in [
-            each
-            for each in mapping.items()
-            if type(each[1]) in _CONTAINERS
-            or (isinstance(each[1], (str, bytes)) and self._mentions(each[1]))
-        ]:
+        for key, value in [each for each in mapping.items() if self._is_worth_a_look(each[1])]:
             inner = kind_of_key(key)
             if inner is Kind.KEPT:
                 continue

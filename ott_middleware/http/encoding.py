@@ -47,6 +47,10 @@ _encode_json = json.JSONEncoder(
 ).encode
 
 
+#: Reads what `to_json` wrote, to which nothing was added; returns the value and where it ends.
+read_json = json.JSONDecoder().raw_decode
+
+
 def to_json(value: object) -> bytes:
     """Return compact JSON in ASCII; dates as `iso_milliseconds` writes them.
 

@@ -20,12 +20,11 @@ from ..flow.health import Checked
 from ..flow.services import Services
 from ..flow.watch import Watch
 from ..http.cutting import cut_request
-from ..http.messages import Headers, Request, Response
+from ..http.messages import Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, SEEN, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
 from ..sessions.base import Session
-from ..tokens.revocations import revocations
-from .asgi_headers import LazyHeaders, parse_headers, raw_cookies
+from .asgi_headers import LazyHeaders, encode_headers, encode_text, parse_headers, raw_cookies
 from .asgi_probe import ASGIProbe
 from .bridges import keep_scopes
 from .fast_path import call_directly, call_instead
@@ -56,7 +55,7 @@ class ASGIMiddleware(Checked):
         services = Services.build(built, parse_request=_parse_request, asynchronous=True)
         self.flow = Flow(services)
         self._ask_flow = services.guard.in_own_thread(self.flow.decide)
-        self._watch = self.flow.watch(_encode_text)
+        self._watch = self.flow.watch(encode_text)
         self._services = probe.services = services
         self._warn_of_second_layer(app)
         self._param = built.query_param
@@ -130,12 +129,9 @@ class ASGIMiddleware(Checked):
         # at.
         def call_app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             handle: Handle = scope["ott"]
-            handle.began = revocations.now()
             if needs_flow(
-                scope, scope["path"], raw_cookies(scope["headers"]) if reads_cookies else ()
+                handle, scope, scope["path"], raw_cookies(scope["headers"]) if reads_cookies else ()
             ):
-                # Adapters tell by the handle that the app is at work, which it is not yet: Django's
-                # would leave the project's middleware, and lost connections, as they are.
                 detach(handle, scope)
                 return decide(scope, receive, send)
             if reads_response:
@@ -230,10 +226,6 @@ def _parse_request(
     )
 
 
-def _encode_text(text: str) -> bytes:
-    return text.encode("latin-1")
-
-
 def _change_headers(scope: Scope, forward: Forward) -> None:
     changed = {name.encode("latin-1"): value for name, value in forward.headers.items()}
     scope["headers"] = [
@@ -287,19 +279,14 @@ def _edit_response(send: Send, edit: Edit) -> Send:
                 for name, value in message.get("headers", ())
             )
             headers = await edit(message["status"], headers)
-            message = {**message, "headers": _encode(headers)}
+            message = {**message, "headers": encode_headers(headers)}
         await send(message)
 
     return send_edited
 
 
-def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:
-    # In lower case, as ASGI wants names: HTTP/2 has no others.
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-
 async def _send(response: Response, request: Request, send: Send) -> None:
-    headers = _encode(response.headers)
+    headers = encode_headers(response.headers)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     body = b"" if request.method == "HEAD" else response.body
     await send({"type": "http.response.body", "body": body})

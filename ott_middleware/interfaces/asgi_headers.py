@@ -1,9 +1,11 @@
-"""The headers of an ASGI scope: parsed all at once, or one by one as they are asked for."""
+"""The headers of ASGI: a scope's, parsed when they are asked for, and those of a response."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, overload
+
+from ..http.messages import Headers
 
 _T = TypeVar("_T")
 
@@ -17,10 +19,22 @@ def parse_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
     # copied for each of them, in quadratic time.
     values: dict[str, list[str]] = {}
     for raw_name, raw_value in pairs:
-        values.setdefault(str(raw_name, "latin-1").lower(), []).append(str(raw_value, "latin-1"))
+        name = raw_name.decode("latin-1").lower()
+        values.setdefault(name, []).append(raw_value.decode("latin-1"))
     return {
         name: ("; " if name == "cookie" else ", ").join(several) for name, several in values.items()
     }
+
+
+def encode_text(text: str) -> bytes:
+    """Return a text as a scope has the texts of headers."""
+    return text.encode("latin-1")
+
+
+def encode_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a response for its message."""
+    # In lower case, as ASGI wants names: HTTP/2 has no others.
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 def raw_cookies(pairs: list[tuple[bytes, bytes]]) -> list[bytes]:

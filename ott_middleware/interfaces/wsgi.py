@@ -24,7 +24,6 @@ from ..http.messages import Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, SEEN, browser_path, path_of, spellings_of
 from ..options import Options, OptionValues
 from ..sessions.base import Session
-from ..tokens.revocations import revocations
 from .fast_path import call_directly, call_instead
 from .missing import explain_missing
 from .wsgi_probe import WSGIProbe
@@ -116,11 +115,8 @@ class WSGIMiddleware(Checked):
 
         def call_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             handle: Handle = environ["ott.handle"]
-            handle.began = revocations.now()
             cookie = environ.get("HTTP_COOKIE")
-            if watch.needs_flow(environ, environ["PATH_INFO"], (cookie,) if cookie else ()):
-                # Adapters tell by the handle that the app is at work, which it is not yet: Django's
-                # would leave the project's middleware, and lost connections, as they are.
+            if watch.needs_flow(handle, environ, environ["PATH_INFO"], (cookie,) if cookie else ()):
                 detach(handle, environ)
                 return decide(environ, start_response)
             if watch.reads_response:

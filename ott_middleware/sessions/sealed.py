@@ -6,7 +6,6 @@ Longer than 300 lines, since the docstring of `SealedSession` is its page of the
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import operator
 import re
@@ -34,7 +33,7 @@ from ..http.cookies import (
     deletion,
     is_cookie_name,
 )
-from ..http.encoding import to_json
+from ..http.encoding import read_json, to_json
 from ..http.messages import Request
 from .app_context import in_app_context
 from .base import (
@@ -62,8 +61,6 @@ _MAX_COOKIE = 4096
 # When a cookie was sealed; `created_at` tells when the session began, at another site perhaps.
 _SEALED_AT = "sealed_at"
 _PATH = re.compile(r"(?!//)/[^?#\x00-\x1f\x7f\\]+")
-
-_read_json = json.JSONDecoder().raw_decode
 
 Match = str | Callable[[UserSession], Any]
 
@@ -295,7 +292,7 @@ class SealedSession(SignInAdapter):
         plain = self._cookie_seal.open(cookie)
         if plain is None:
             return None
-        values: dict[str, Any] = _read_json(plain.decode("ascii"))[0]
+        values: dict[str, Any] = read_json(plain.decode("ascii"))[0]
         get = values.get
         began, end, user = get("created_at"), get("expires_at"), get("user")
         sealed = get(_SEALED_AT) or began

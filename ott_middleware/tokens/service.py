@@ -6,7 +6,6 @@ One module, though it is long: of a token's life each step relies on what the st
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import secrets as randomness
 from collections.abc import Callable, Coroutine
@@ -46,7 +45,7 @@ from ..errors import (
 )
 from ..hooks import naming
 from ..http.addresses import network_of
-from ..http.encoding import to_json
+from ..http.encoding import read_json, to_json
 from ..http.idn import encode_host
 from ..http.origins import NamedOrigin, Origin, SeenOrigin
 from ..sessions.base import (
@@ -551,11 +550,7 @@ def _pack(session: Session, audience: Origin | None) -> bytes:
         ) from error
 
 
-# What is sealed has been written by `_pack`: there is nothing around the JSON.
-_read_json = json.JSONDecoder().raw_decode
-
-
 def _unpack(plain: bytes) -> tuple[Session | None, Origin | None]:
-    values: dict[str, Any] = _read_json(plain.decode("ascii"))[0]
+    values: dict[str, Any] = read_json(plain.decode("ascii"))[0]
     session, audience = values["session"], Origin.parse(values["audience"])
     return None if session is None else Session.from_json(session), audience
