@@ -155,7 +155,7 @@ def test_ctrl_c_ends_it_without_a_traceback() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        # A shell lets what it starts in the background ignore the signal, and children inherit that.
+        # What a shell starts in the background ignores the signal, and so do its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
