@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..context import PROBE, Attempt, reset_attempt, set_attempt
+from ..copies import copy_unchecked
 from ..http.messages import Request, Response
+from ..http.response_headers import with_cors
 from .forward import Forward, Forwarding, Text
 from .handle import Handle
 from .links import Links
@@ -43,9 +45,15 @@ class Flow:
         try:
             if is_path:
                 return await self._paths.respond(request, read)
-            return await self._links.decide(request, handle)
+            outcome = await self._links.decide(request, handle)
         finally:
             reset_attempt(reset)
+        if isinstance(outcome, Forward) or request.header("origin") is None:
+            return outcome
+        # A page that may read the app's responses must be able to read why its call was refused.
+        # Preflight requests for such a URL are the app's to respond to.
+        headers = with_cors(outcome.headers, request, self.options.trusted, request.method)
+        return copy_unchecked(outcome, headers=headers)
 
     def watch(self, encode: Callable[[str], Text]) -> Watch[Text] | None:
         """Return what tells the requests that `decide` must see from those that may pass.

@@ -50,12 +50,20 @@ class Links:
             services.reports.passed("link", Reason("not_opened", f"this request is {kind.value}"))
             return await self._forwarding.plain(request, handle)
         navigation, token = kind.is_navigation, _single_token(links)
-        if navigation and token and (page := self._page_first.respond(request, kind, token)):
+        uses_cookies = services.options.adapter.uses_cookies
+        if (
+            navigation
+            and token
+            and uses_cookies
+            and (page := self._page_first.respond(request, kind, token))
+        ):
             return page
         present: Session | None = None
         try:
             if not navigation:
                 check_origin(request, services.site.same_origin(request), services.options.trusted)
+            elif not uses_cookies:
+                services.guard.refuse_browser_link()
             # Asked before the token is consumed: if the adapter fails, the link is still good.
             present = await services.guard.current_if_verifiable(request)
             if token is None:
