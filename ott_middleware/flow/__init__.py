@@ -12,12 +12,14 @@ from collections.abc import Callable
 
 from ..context import PROBE, Attempt, reset_attempt, set_attempt
 from ..copies import copy_unchecked
+from ..http.fetch_metadata import classify
 from ..http.messages import Request, Response
 from ..http.response_headers import with_cors
+from .forms import Read
 from .forward import Forward, Forwarding, Text
 from .handle import Handle
 from .links import Links
-from .paths import Paths, Read
+from .paths import Paths
 from .services import Services
 from .watch import Watch
 
@@ -45,13 +47,18 @@ class Flow:
         try:
             if is_path:
                 return await self._paths.respond(request, read)
-            outcome = await self._links.decide(request, handle)
+            outcome = await self._links.decide(request, read, handle)
         finally:
             reset_attempt(reset)
-        if isinstance(outcome, Forward) or request.header("origin") is None:
+        if (
+            isinstance(outcome, Forward)
+            or request.header("origin") is None
+            or classify(request).is_navigation
+        ):
             return outcome
-        # A page that may read the app's responses must be able to read why its call was refused.
-        # Preflight requests for such a URL are the app's to respond to.
+        # A page of a trusted origin must be able to read why its call was refused. The app's own
+        # responses keep the app's headers, and preflight requests for any other path are its to
+        # respond to.
         headers = with_cors(outcome.headers, request, self.options.trusted, request.method)
         return copy_unchecked(outcome, headers=headers)
 

@@ -233,12 +233,10 @@ class SessionGuard:
             for cookie in self.require_sign_in_adapter().end(request)
         )
 
-    def refuse_browser_link(self) -> None:
-        """Refuse a link that a browser opened, where the adapter sets no cookies (`uses_cookies`).
+    def refuse_browser_link(self) -> InvalidToken:
+        """Return why a link in a browser is refused where the adapter sets no cookies; warn once.
 
         Called before the token is consumed.
-
-        :raises InvalidToken: always.
         """
         if not self._warned_of_links:
             self._warned_of_links = True
@@ -248,7 +246,7 @@ class SessionGuard:
                 "in cookies, or combine the two in an adapter of your own",
                 self._name,
             )
-        raise InvalidToken(
+        return InvalidToken(
             why=f"{self._name} sets no cookies, so that a link can sign no browser in; nothing was "
             "taken",
             word="no_cookies",
