@@ -1,7 +1,8 @@
 """Encodes international host names (IDN): `bücher.example` is `xn--bcher-kva.example`.
 
-Encoded are the names that developers write (options, the arguments of `link()` and `generate()`), and
-those in the targets of handoffs. What clients send in `Host` and `Origin` is ASCII, or no origin.
+Encoded are the names that developers write (options, the arguments of `link()` and `generate()`),
+and those in the targets of handoffs. What clients send in `Host` and `Origin` is ASCII, or no
+origin.
 """
 
 from __future__ import annotations
