@@ -138,8 +138,8 @@ _warned_of_cookies: list[str] = []
 _TOKEN_OPTIONS = frozenset(f.name for f in dataclasses.fields(TokenOptions))
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 # `audience` is refused: the generate path has a parameter of that name. It would be cut out as the
-# token of a link, and the new token would be bound to no site. So is `channel`.
-_QUERY_PARAM = re.compile(r"(?!(?:audience|channel)\Z)[A-Za-z0-9._~-]{1,64}")
+# token of a link, and the new token would be bound to no site. So are the path's other parameters.
+_QUERY_PARAM = re.compile(r"(?!(?:audience|channel|to|code_challenge)\Z)[A-Za-z0-9._~-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

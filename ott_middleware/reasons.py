@@ -34,6 +34,7 @@ Word = Literal[
     "body_size",
     "content_type",
     "target",
+    "links_disabled",
     "client_requests_disabled",
     "prefetch",
     "not_opened",

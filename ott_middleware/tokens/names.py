@@ -11,6 +11,10 @@ NAMESPACE = "one-time-token"
 #: What a token is for: a link or a call, a link with a page to confirm, a WebSocket. The channel is
 #: part of the backend's key: a token that is presented for another channel is not found, and stays.
 CHANNELS = ("handoff", "confirm", "websocket")
+#: What a session's tokens are counted by: a channel, and apart from them the tokens of navigation
+#: handoffs, which any page can have a visitor's browser ask for.
+NAVIGATION = "navigation"
+COUNTED = (*CHANNELS, NAVIGATION)
 
 _BEGUN = hashlib.sha256()
 _SYNTAX = re.compile(r"[A-Za-z0-9_-]{1,512}")

@@ -29,7 +29,14 @@ from ..concurrency import (
     is_async,
     on_loop,
 )
-from ..context import Bounds, current_attempt, current_request, reset_bounds, set_bounds
+from ..context import (
+    Bounds,
+    current_attempt,
+    current_request,
+    is_navigation_handoff,
+    reset_bounds,
+    set_bounds,
+)
 from ..crypto import NONCE_BYTES, Secret, TokenSeal
 from ..errors import (
     BackendUnavailable,
@@ -57,7 +64,16 @@ from ..sessions.base import (
 )
 from .challenges import find_verifier, is_challenge
 from .fingerprint import fingerprint
-from .names import CHANNELS, NO_TOKEN, Owners, backend_key, hash_token, is_token
+from .names import (
+    CHANNELS,
+    COUNTED,
+    NAVIGATION,
+    NO_TOKEN,
+    Owners,
+    backend_key,
+    hash_token,
+    is_token,
+)
 from .options import (
     GenerateToken,
     GenerationContext,
@@ -352,7 +368,10 @@ class OneTimeTokens:
         finally:
             reset_bounds(reset)
         plain = _pack(exposed, bound_to, context.code_challenge)
-        owner, limit = self._owner_and_limit(context.channel, session)
+        # Attack: a page makes its visitors' browsers ask for many handoffs. Their tokens are
+        # counted apart; else they would retire the links that the app has sent.
+        counted = NAVIGATION if is_navigation_handoff() else context.channel
+        owner, limit = self._owner_and_limit(counted, session)
         for _ in range(1 if plug_ins.generate_token else _TRIES):
             token = (
                 randomness.token_urlsafe(24)
@@ -379,8 +398,11 @@ class OneTimeTokens:
             "generate_token made a token that is live already: return a random token each time"
         )
 
-    def _owner_and_limit(self, channel: str, session: Session) -> tuple[str, int | None]:
-        """Return the owner that a session's tokens are counted for, and the owner's cap."""
+    def _owner_and_limit(self, counted: str, session: Session) -> tuple[str, int | None]:
+        """Return the owner that a session's tokens are counted for, and the owner's cap.
+
+        :param counted: what the tokens are counted by, one of `COUNTED`.
+        """
         request = current_request()
         # The middleware's adapter found the session. The service's own adapter, which may be
         # another, counts only where no middleware read the request.
@@ -391,8 +413,8 @@ class OneTimeTokens:
             # Each made-up cookie is a session of its own. Counted by session, an anonymous client
             # could have any number of tokens, fill the store, and so have all users refused.
             network = network_of(request.client)
-            return self._owners[0].of_network(channel, network), MAX_PER_NETWORK
-        return self._owners[0].of_session(channel, session.id), self._options.max_per_session
+            return self._owners[0].of_network(counted, network), MAX_PER_NETWORK
+        return self._owners[0].of_session(counted, session.id), self._options.max_per_session
 
     async def _refuse_ended(
         self, plug_ins: _PlugIns, session: Session, key: str, began: int
@@ -544,9 +566,7 @@ class OneTimeTokens:
         revocations.note_revoked(session_id)
         # The owner of a token from before a rotation was derived from the older secret.
         owners = [
-            owners.of_session(channel, session_id)
-            for channel in CHANNELS
-            for owners in self._owners
+            owners.of_session(counted, session_id) for counted in COUNTED for owners in self._owners
         ]
         return sum([await call_backend(plug_ins.revoke(owner)) for owner in owners])
 
