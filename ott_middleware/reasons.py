@@ -19,6 +19,7 @@ Word = Literal[
     "other_channel",
     "other_audience",
     "other_browser",
+    "no_challenge",
     "unreadable_token",
     # Its session, and the user.
     "no_account",
@@ -38,6 +39,7 @@ Word = Literal[
     "prefetch",
     "not_opened",
     "cookies_blocked",
+    "handoff_loop",
     # This site.
     "backend_full",
     "backend_failed",

@@ -30,6 +30,7 @@ from ..tokens.protocol import TokenService
 from ..tokens.revocations import revocations
 from ..tokens.service import BoundElsewhere, OneTimeTokens
 from .own_site import OwnSite
+from .pull_start import PullStart
 from .reports import Reports
 from .session_guard import SessionGuard
 
@@ -48,6 +49,7 @@ class Services:
     :ivar tokens: the token service, as the options give it.
     :ivar generate, verify, revoke: its methods, bound to the interface.
     :ivar on_invalid: the callback for used and expired links, bound; None without one.
+    :ivar pull: starts pull handoffs; None without `issuer`.
     :ivar reports: logs refusals, and sends events.
     :ivar run: runs a coroutine of the flow for a WSGI interface.
     :ivar parse_request: builds a `Request` from a scope or environ, its links and further fields.
@@ -62,6 +64,7 @@ class Services:
     verify: Bound
     revoke: Bound
     on_invalid: Bound | None
+    pull: PullStart | None
     reports: Reports
     run: Run[Any]
     parse_request: ParseRequest
@@ -95,13 +98,13 @@ class Services:
         )
         _check(options, guard, own.backend if own else None, asynchronous)
         _log_start(options, own)
-        secrets = options.token_options.secrets
+        secrets = options.token_options.secrets or (own.secrets if own is not None else ())
         events = (
             Events(options.on_event, guard.now, secrets[0] if secrets else None)
             if options.on_event is not None
             else None
         )
-        return cls(
+        built = cls(
             options=options,
             site=site,
             guard=guard,
@@ -110,18 +113,35 @@ class Services:
             verify=check_service_call(verify, Session),
             revoke=revoke,
             on_invalid=bind(hook) if hook else None,
+            pull=(
+                PullStart(options.pull_issuer, options, site, secrets, guard.now)
+                if options.pull_issuer is not None
+                else None
+            ),
             reports=Reports(events),
             run=run,
             parse_request=parse_request,
             handle_key=SCOPE_KEY if asynchronous else ENVIRON_KEY,
         )
+        if built.pull is not None and not built.binds_browsers:
+            raise ConfigurationError(
+                f"issuer: {type(tokens).__name__} cannot bind tokens to browsers; give its "
+                "generate() the argument code_challenge, and its verify() the argument "
+                "code_verifiers, as those of OneTimeTokens, or leave issuer out"
+            )
+        return built
 
     @property
     def watches_responses(self) -> bool:
         """Whether the flow must see each request and its response, even without a token."""
         options, guard = self.options, self.guard
         offers, revokes = options.set_ott_header_on_new_session, options.revoke_on_sign_out
-        return guard.signs_in or guard.sets_remote_user or offers or revokes
+        return self.handle_sets_cookies or guard.sets_remote_user or offers or revokes
+
+    @property
+    def handle_sets_cookies(self) -> bool:
+        """Whether the app may call a method of its handle that adds cookies to the response."""
+        return self.guard.signs_in or self.pull is not None
 
     @property
     def asks_again(self) -> bool:

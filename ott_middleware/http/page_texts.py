@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-PageName = Literal["used", "no_account", "session_ended", "refused", "unavailable"]
+PageName = Literal[
+    "used", "no_account", "session_ended", "refused", "unavailable", "handoff_failed"
+]
 
 
 class PageTexts(TypedDict, total=False):
@@ -24,6 +26,9 @@ class PageTexts(TypedDict, total=False):
 
     unavailable: tuple[str, str]
     """The store or the sessions cannot be reached just now."""
+
+    handoff_failed: tuple[str, str]
+    """The visitor came back from the site of `issuer`, and could not be signed in."""
 
     cookies_blocked: tuple[str, str]
     """The browser did not send back a cookie that this site had set just before."""
@@ -75,6 +80,13 @@ ENGLISH: PageTexts = {
         (
             "Signing you in did not work just now. Please wait a moment and reload this page. "
             "If that does not help, ask for a new link."
+        ),
+    ),
+    "handoff_failed": (
+        "You were not signed in",
+        (
+            "Signing you in through another site did not work. Please try again. If that does "
+            "not help, allow cookies for this site in your browser, or contact its support."
         ),
     ),
     "cookies_blocked": (
@@ -130,6 +142,14 @@ GERMAN: PageTexts = {
             "Link an."
         ),
     ),
+    "handoff_failed": (
+        "Sie wurden nicht angemeldet",
+        (
+            "Die Anmeldung über eine andere Website hat nicht funktioniert. Bitte versuchen Sie "
+            "es noch einmal. Wenn das nicht hilft, erlauben Sie in Ihrem Browser Cookies für "
+            "diese Website, oder wenden Sie sich an ihren Support."
+        ),
+    ),
     "cookies_blocked": (
         "Cookies sind blockiert",
         (
@@ -180,6 +200,14 @@ FRENCH: PageTexts = {
         (
             "La connexion n’a pas fonctionné cette fois-ci. Veuillez patienter un instant, "
             "puis recharger cette page. Si cela ne suffit pas, demandez un nouveau lien."
+        ),
+    ),
+    "handoff_failed": (
+        "La connexion n’a pas abouti",
+        (
+            "La connexion par l’intermédiaire d’un autre site n’a pas fonctionné. Veuillez "
+            "réessayer. Si cela ne suffit pas, autorisez les cookies de ce site dans votre "
+            "navigateur, ou contactez son assistance."
         ),
     ),
     "cookies_blocked": (
@@ -233,6 +261,14 @@ SPANISH: PageTexts = {
             "cargar esta página. Si no funciona, solicite un enlace nuevo."
         ),
     ),
+    "handoff_failed": (
+        "No se ha iniciado la sesión",
+        (
+            "No se ha podido iniciar la sesión a través de otro sitio. Inténtelo de nuevo. Si no "
+            "funciona, permita las cookies de este sitio en su navegador o póngase en contacto con "
+            "su servicio de asistencia."
+        ),
+    ),
     "cookies_blocked": (
         "Las cookies están bloqueadas",
         (
@@ -278,6 +314,14 @@ JAPANESE: PageTexts = {
         (
             "ただいまログインできませんでした。少し待ってから、このページを再読み込みしてください。"
             "それでもうまくいかない場合は、新しいリンクを取得してください。"
+        ),
+    ),
+    "handoff_failed": (
+        "ログインできませんでした",
+        (
+            "別のサイトを通じたログインができませんでした。もう一度お試しください。"
+            "それでもうまくいかない場合は、ブラウザーでこのサイトの Cookie を許可するか、"
+            "このサイトのサポートにお問い合わせください。"
         ),
     ),
     "cookies_blocked": (

@@ -61,6 +61,7 @@ LAYERS = (
     *(
         "tokens",
         "page_options",
+        "issuer_options",
         "apps",
         "options",
         "flow",
