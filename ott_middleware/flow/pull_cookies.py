@@ -137,12 +137,12 @@ class PullCookies:
     def returns(self, request: Request) -> Returns:
         """Return what is known of the browser's last returns."""
         name = _prefixed(request, _RETURNS)
-        for value in request.cookies(name)[:1]:
-            values = self._open(name, value)
-            if values is not None:
-                times = (each for each in values["times"] if self._is_recent(each, COUNTED))
-                return Returns(tuple(times), values["wanted"])
-        return Returns()
+        sent = request.cookies(name)
+        values = self._open(name, sent[0]) if sent else None
+        if values is None:
+            return Returns()
+        times = (each for each in values["times"] if self._is_recent(each, COUNTED))
+        return Returns(tuple(times), values["wanted"])
 
     def count_return(self, request: Request, wanted: str, *, more: int = 1) -> Cookie:
         """Return the cookie that counts one more return.

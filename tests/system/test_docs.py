@@ -41,6 +41,7 @@ def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
     assert pages == {
         *("adapters.md", "backends.md", "doctor.md", "events.md", "front_end.md", "pages.md"),
+        "pull_handoff.md",
         "quickstart.md",
         "sessions.md",
     }
@@ -331,6 +332,17 @@ def test_table_of_pages_has_each_page() -> None:
         name: page_texts.ENGLISH[name][0]  # type: ignore[literal-required]  # the names are its keys
         for name in get_args(page_texts.PageName)
     }
+
+
+def test_pull_handoff() -> None:
+    page = run(DOCS / "pull_handoff.md")
+    answer = ask(page["b"], "GET", "/account", NAVIGATION, **B)
+    location = dict(answer.headers)["location"]
+    assert answer.status == 303
+    assert location.startswith(
+        "https://a.example/one-time-token/generate?to=https%3A%2F%2Fb.example%2Fone-time-token"
+    )
+    assert ask(page["b"], "GET", "/", NAVIGATION, **B).body == b"Your account"
 
 
 def leaves(error: type[RequestError]) -> list[type[RequestError]]:
