@@ -40,6 +40,7 @@ Word = Literal[
     "not_opened",
     "cookies_blocked",
     "handoff_loop",
+    "no_cookies",
     # This site.
     "backend_full",
     "backend_failed",
