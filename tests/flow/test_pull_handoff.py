@@ -25,7 +25,14 @@ from harness import (
     person,
 )
 
-from ott_middleware import ConfigurationError, MemoryBackend, OneTimeTokens, SealedSession, Session
+from ott_middleware import (
+    BearerSession,
+    ConfigurationError,
+    MemoryBackend,
+    OneTimeTokens,
+    SealedSession,
+    Session,
+)
 from ott_middleware.crypto import seal_cookie
 from ott_middleware.errors import NoAccount
 from ott_middleware.flow.pull_cookies import MAX_WANTED
@@ -741,6 +748,11 @@ class TestConstruction:
     def test_secret(self, world: World) -> None:
         with pytest.raises(ConfigurationError, match="issuer: given without secret"):
             serve(world, secret=None)
+
+    def test_adapter_without_cookies(self, world: World) -> None:
+        adapter = BearerSession(validate=lambda token: None)
+        with pytest.raises(ConfigurationError, match="issuer: the sessions of BearerSession"):
+            serve(world, session=adapter)
 
     def test_token_service_with_a_secret(self, world: World) -> None:
         members = Members(person("alice"))
