@@ -64,9 +64,9 @@ def check_issuer_options(
     """
     if issuer is None:
         if protected is not None or not issuer_only:
-            name = "issuer_only=False" if protected is None else "protected"
+            name = "issuer_only: False," if protected is None else "protected:"
             raise ConfigurationError(
-                f"{name}: given without issuer, and has no effect then; pass issuer= with the site "
+                f"{name} given without issuer, and has no effect then; pass issuer= with the site "
                 "that signs users in, or leave it out"
             )
         return

@@ -300,7 +300,7 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("issuer", "https://a.example/a?b", "issuer: 'https://a.", "use the origin of the site"),
     ("issuer", "https://a.example//b", "issuer: 'https://a.", "use the origin of the site"),
     ("issuer", "http://a.example", "issuer: 'http://a.example'", "use https, or a loopback host"),
-    ("issuer_only", False, "issuer_only=False: given without issuer", "leave it out"),
+    ("issuer_only", False, "issuer_only: False, given without issuer", "leave it out"),
     ("protected", bool, "protected: given without issuer", "leave it out"),
     ("pages", {"use": str}, "pages: 'use' is no page", "did you mean 'used'?"),
 ]
