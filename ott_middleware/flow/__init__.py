@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..access_logs import hide_parameter, reach_servers
 from ..context import PROBE, Attempt, reset_attempt, set_attempt
 from ..http.messages import Request, Response
 from .forward import Forward, Forwarding, Text
@@ -32,6 +33,8 @@ class Flow:
         self._forwarding = Forwarding(services)
         self._paths = Paths(services)
         self._links = Links(services, self._forwarding)
+        if services.options.query_param is not None:
+            hide_parameter(services.options.query_param)
 
     async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
         """Decide one request: return the response, or how to call the app."""
@@ -39,6 +42,8 @@ class Flow:
         is_path = request.path in self._paths.methods
         if PROBE in request.carrier or not (is_path or request.links):
             return await self._forwarding.plain(request, handle)
+        # Servers may have been imported since the app was wrapped; they log this request later.
+        reach_servers()
         reset = set_attempt(Attempt())
         try:
             if is_path:
