@@ -2,8 +2,9 @@
 
 A coroutine core without an event loop. An interface hands in a `Request`, a way to read its body,
 and its handle. The flow returns a `Response`, or a `Forward`, which tells the interface to call the
-app. The two paths are in `paths`, links on any URL in `links`, requests for the app in `forward`;
-`watch` tells an interface which requests need none of these.
+app. The two paths are in `paths`, links on any URL in `links`, requests for the app in `forward`,
+handshakes of WebSockets in `websocket`; `watch` tells an interface which requests need none of
+these.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from collections.abc import Callable
 from ..access_logs import hide_parameter, reach_servers
 from ..context import PROBE, Attempt, reset_attempt, set_attempt
 from ..http.messages import Request, Response
+from ..http.subprotocols import Offer
+from .forms import Read
 from .forward import Forward, Forwarding, Text
 from .handle import Handle
 from .links import Links
-from .paths import Paths, Read
+from .paths import Paths
 from .services import Services
 from .watch import Watch
+from .websocket import CHANNEL, Denial, WebSockets
 
 __all__ = ["Flow", "Handle"]
 
@@ -33,6 +37,7 @@ class Flow:
         self._forwarding = Forwarding(services)
         self._paths = Paths(services)
         self._links = Links(services, self._forwarding)
+        self._sockets = WebSockets(services)
         if services.options.query_param is not None:
             hide_parameter(services.options.query_param)
 
@@ -48,7 +53,20 @@ class Flow:
         try:
             if is_path:
                 return await self._paths.respond(request, read)
-            return await self._links.decide(request, handle)
+            return await self._links.decide(request, read, handle)
+        finally:
+            reset_attempt(reset)
+
+    async def decide_socket(
+        self, request: Request, offer: Offer, handle: Handle
+    ) -> Denial | Forward:
+        """Decide the handshake of a WebSocket that may carry a token.
+
+        :param offer: what the client offers of the middleware's sub-protocols.
+        """
+        reset = set_attempt(Attempt(channel=CHANNEL))
+        try:
+            return await self._sockets.decide(request, offer, handle)
         finally:
             reset_attempt(reset)
 

@@ -19,7 +19,7 @@ from ..sessions.base import Session
 
 logger = logging.getLogger("ott_middleware")
 
-Entry = Literal["generate", "verify", "link", "on_invalid"]
+Entry = Literal["generate", "verify", "link", "websocket", "on_invalid"]
 
 
 class Reports:
@@ -50,7 +50,7 @@ class Reports:
                 "redeemed",
                 token=attempt.token,
                 session_id=session.id,
-                channel="handoff",
+                channel=attempt.channel,
                 audience=attempt.audience,
             )
 
@@ -85,7 +85,7 @@ class Reports:
                 "refused",
                 token=attempt.token,
                 session_id=attempt.session_id,
-                channel="handoff",
+                channel=attempt.channel,
                 audience=attempt.audience,
                 reason=reason,
             )

@@ -123,6 +123,24 @@ def add_parameter(url: str, name: str, value: str) -> str:
     return f"{before}{joint}{name}={value}{hash_mark}{fragment}"
 
 
+# Characters. An origin has at most 253 of host; a query with this much beside it is no accident.
+_MAX_QUERY = 4096
+
+
+def values_named(query: str, name: str) -> set[str] | None:
+    """Return the distinct values of a parameter of the generate path; None if it is not named.
+
+    Empty where the parameter stands in a place, or in a query of a length, that leaves it open what
+    is meant: refuse such a request. If the parameter were ignored, the token would be for something
+    else than what was asked for.
+    """
+    # Searched first: splitting every query would take a long time for a long one. Behind a `;` the
+    # name is found as well, though that is no parameter.
+    if re.search(spellings_of(name), f"&{query}".replace(";", "&")) is None:
+        return None
+    return set(cut(query, name)[1]) if len(query) <= _MAX_QUERY else set()
+
+
 #: A part of the package's own paths, which may have any prefix.
 PATH_MARK = "/one-time-token/"
 #: Stands for the link parameter's name where links are off: no server lets it into a query.

@@ -29,12 +29,15 @@ class GenerationContext:
     :ivar channel: the purpose of the token; a token of one channel is invalid in every other.
     :ivar audience: the only origin that may redeem the token, or None.
     :ivar expires_at: Unix seconds, when the token expires.
+    :ivar code_challenge: the challenge whose verifier a browser must show to redeem the token, or
+        None.
     """
 
     request: Request | None
     channel: str
     audience: str | None
     expires_at: float
+    code_challenge: str | None = field(default=None, repr=False)
 
 
 GenerateToken = Callable[[Session, GenerationContext], "str | Awaitable[str]"]
@@ -52,7 +55,8 @@ class TokenOptionValues(TypedDict, total=False):
 
     expires_in: float | timedelta
     """Minutes until a token expires, or a `timedelta`. Numbers over 60 or below 1 cause a warning;
-    a `timedelta` does not. Default: `3`."""
+    a `timedelta` does not. Tokens of WebSockets expire after 30 seconds, if that is sooner.
+    Default: `3`."""
 
     generate_token: GenerateToken | None
     """A function `(session, context) -> str`, sync or async, that makes a token of 1 to 512
