@@ -69,8 +69,8 @@ def cut_tokens(value: Any) -> Any:
 class TokenFilter(logging.Filter):
     """Cuts link parameters from log records, and lets every record pass.
 
-    A record without a link parameter is not changed. In a `dictConfig`, name the class for a logger
-    or a handler of yours: `"filters": {"tokens": {"()": "ott_middleware.access_logs.TokenFilter"}}`.
+    A record without a link parameter is not changed. A `dictConfig` names the class, for a logger
+    or a handler: `"filters": {"tokens": {"()": "ott_middleware.access_logs.TokenFilter"}}`.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

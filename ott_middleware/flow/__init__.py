@@ -64,6 +64,7 @@ class Flow:
 
         :param offer: what the client offers of the middleware's sub-protocols.
         """
+        reach_servers()
         reset = set_attempt(Attempt(channel=CHANNEL))
         try:
             return await self._sockets.decide(request, offer, handle)

@@ -30,6 +30,9 @@ class LinkText:
         self.names = tuple(sorted(names))
         spelled = "|".join(map(letters_of, self.names)) or r"(?!)"
         parameter = rf"(?:{spelled})(?:{letters_of(SEEN)})?{_EQUALS}{_VALUE}"
+        # A WebSocket's token may be a sub-protocol: `ott.TOKEN` in a list, but not a file's name.
+        plain = "|".join(map(re.escape, self.names)) or r"(?!)"
+        self._protocol = re.compile(rf"(?<![^\s,:'\"])({plain})\.[A-Za-z0-9_-]{{16,512}}")
         # Neighbours are cut at once.
         self._parameters = re.compile(
             rf"({_SEPARATOR}|{_ALONE}){parameter}(?:(?:{_SEPARATOR}){parameter})*({_SEPARATOR})?"
@@ -39,7 +42,7 @@ class LinkText:
         """Return a text without the parameters; the same object if it has none."""
         # The quick look: nearly every line has neither a name nor an escape.
         if "%" in text or any(map(text.__contains__, self.names)):
-            cut = self._parameters.sub(_keep_separator, text)
+            cut = self._protocol.sub(r"\1", self._parameters.sub(_keep_separator, text))
             return cut if cut != text else text
         return text
 

@@ -116,7 +116,9 @@ def table() -> str:
         "|---|---|---|",
     ]
     for server in SERVERS:
-        shows = ", ".join(server.shows) or ("none; it has no access log" if server.quiet else "none")
+        shows = ", ".join(server.shows) or (
+            "none; it has no access log" if server.quiet else "none"
+        )
         lines.append(f"| {server.name} | {shows} | {server.setting or 'nothing'} |")
     return "\n".join(lines) + "\n"
 

@@ -77,7 +77,7 @@ def ask_all(server: Server, row: Row) -> dict[str, str]:
 def shown(server: Server, tokens: dict[str, str]) -> set[str]:
     """Where the log has one of the tokens."""
     log = server.log.read_text("utf-8", "replace")
-    places = {name: LINE for name in LINKS}
+    places = dict.fromkeys(LINKS, LINE)
     return {places.get(name, name) for name, token in tokens.items() if token in log}
 
 
@@ -91,7 +91,9 @@ def row(request: pytest.FixtureRequest) -> Row:
 class TestServerLog:
     def test_token_is_shown_where_the_table_says(self, row: Row, tmp_path: Path) -> None:
         command = (*row.command, *row.cured)
-        with running(row.name, command, tmp_path / "log", leaks="the table's third column") as server:
+        with running(
+            row.name, command, tmp_path / "log", leaks="the table's third column"
+        ) as server:
             # As the package is, with the setting of the table.
             assert shown(server, ask_all(server, row)) == set()
             if row.quiet:
