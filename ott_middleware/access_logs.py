@@ -39,7 +39,7 @@ METHODS = (
 # Attributes of each record that hold no URL.
 _OWN_ATTRIBUTES = frozenset(
     {
-        *("args", "name", "levelname", "pathname", "filename", "module", "funcName"),
+        *("msg", "args", "name", "levelname", "pathname", "filename", "module", "funcName"),
         *("threadName", "processName", "taskName"),
     }
 )
@@ -74,7 +74,8 @@ class TokenFilter(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        # The message itself, what `extra=` added, and a traceback that is formatted already.
+        # What `extra=` added, and a traceback that is formatted already. The message may be a
+        # template with the parameter in it, `?ott=%s`: it is formatted first.
         for key, value in record.__dict__.items():
             if key not in _OWN_ATTRIBUTES and type(value) is str:
                 cut = _links.text.cut(value)

@@ -13,7 +13,10 @@ from collections.abc import Callable
 
 from ..access_logs import hide_parameter, reach_servers
 from ..context import PROBE, Attempt, reset_attempt, set_attempt
+from ..copies import copy_unchecked
+from ..http.fetch_metadata import classify
 from ..http.messages import Request, Response
+from ..http.response_headers import with_cors
 from ..http.subprotocols import Offer
 from .forms import Read
 from .forward import Forward, Forwarding, Text
@@ -53,9 +56,20 @@ class Flow:
         try:
             if is_path:
                 return await self._paths.respond(request, read)
-            return await self._links.decide(request, read, handle)
+            outcome = await self._links.decide(request, read, handle)
         finally:
             reset_attempt(reset)
+        if (
+            isinstance(outcome, Forward)
+            or request.header("origin") is None
+            or classify(request).is_navigation
+        ):
+            return outcome
+        # A page of a trusted origin must be able to read why its call was refused. The app's own
+        # responses keep the app's headers, and preflight requests for any other path are its to
+        # respond to.
+        headers = with_cors(outcome.headers, request, self.options.trusted, request.method)
+        return copy_unchecked(outcome, headers=headers)
 
     async def decide_socket(
         self, request: Request, offer: Offer, handle: Handle

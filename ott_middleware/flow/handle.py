@@ -111,8 +111,8 @@ class Handle:
         """Make this the handle of a request that redeemed a token."""
         self._redeemed, self._request = channel, request
         # A session without a cookie value was created by `establish` just now: left unset, it is
-        # read from the new cookies on first use.
-        if session.token:
+        # read from the new cookies on first use. Where there are no cookies, this is all of it.
+        if session.token or not self.services.guard.adapter.uses_cookies:
             self._session = session
 
     @property

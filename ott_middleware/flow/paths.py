@@ -21,7 +21,7 @@ from ..http.encoding import iso_milliseconds
 from ..http.fetch_metadata import is_speculative
 from ..http.messages import PRIVATE, Request, Response, json_response
 from ..http.origins import check_origin
-from ..http.response_headers import cors
+from ..http.response_headers import with_cors
 from ..http.urls import values_named
 from ..http.verify_body import MAX_BODY, check_length, parse_body
 from ..reasons import Reason, quote
@@ -64,8 +64,8 @@ class Paths:
         except RequestError as error:
             self._services.reports.refused(entry, error)
             response = json_error_response(error)
-        added = cors(request, self._services.options.trusted, method)
-        return copy_unchecked(response, headers=(*response.headers, *added))
+        headers = with_cors(response.headers, request, self._services.options.trusted, method)
+        return copy_unchecked(response, headers=headers)
 
     def _check_origin(self, request: Request) -> None:
         services = self._services
@@ -176,4 +176,4 @@ def _session_response(session: Session, **token: str) -> Response:
 def _token_of(cookies: tuple[Cookie, ...]) -> str:
     """The cookies' values, as a session's `token` has them."""
     values = {cookie.name: cookie.value for cookie in cookies if cookie.value}
-    return next(iter(values.values())) if len(values) == 1 else json.dumps(values)
+    return json.dumps(values) if len(values) > 1 else next(iter(values.values()), "")

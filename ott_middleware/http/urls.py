@@ -271,18 +271,23 @@ def resolved_path(url: str) -> str | None:
 
     :param url: without a backslash, and without what browsers drop (tabs, newlines).
     """
+    path = resolve_dots(path_of(url).split("/")[1:])
+    return None if _hides_dots(path) else path
+
+
+def resolve_dots(parts: list[str]) -> str:
+    """Return the path of these segments without dot segments (WHATWG URL, path state)."""
     segments: list[str] = []
-    parts = path_of(url).split("/")[1:] or [""]
+    dots = ""
     for part in parts:
         dots = part.lower().replace("%2e", ".")
-        if dots == ".." and segments:
-            segments.pop()
-        elif dots not in (".", ".."):
+        if dots == "..":
+            del segments[-1:]
+        elif dots != ".":
             segments.append(part)
-    if parts[-1].lower().replace("%2e", ".") in (".", ".."):
+    if dots in (".", ".."):
         segments.append("")
-    path = "/" + "/".join(segments)
-    return None if _hides_dots(path) else path
+    return "/" + "/".join(segments)
 
 
 def _hides_dots(path: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import logging.config
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,11 +19,11 @@ def recipes(heading: str) -> list[str]:
 
 
 @pytest.fixture
-def written(logging_set_up: None) -> Iterator[io.StringIO]:
+def written(logging_set_up: None) -> io.StringIO:
     """What the root logger's handler writes; the only one for a while."""
     root, stream = logging.getLogger(), io.StringIO()
     root.handlers[:] = [logging.StreamHandler(stream)]
-    yield stream
+    return stream
 
 
 class TestLoggersOfYourOwn:

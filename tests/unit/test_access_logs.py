@@ -73,9 +73,11 @@ class TestTokenFilter:
         logger.warning('%s - "%s" %d', "1.2.3.4", URL, 200)
         logger.warning("%(r)s %(x)s", Atoms(r=URL, n=3))
         logger.warning("%s", Target())
+        logger.warning("/page?a=1&ott=%s", "x")
         assert stream.getvalue().splitlines() == [
             '1.2.3.4 - "/page?a=1" 200',
             "/page?a=1 -",
+            "/page?a=1",
             "/page?a=1",
         ]
 
