@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..access_logs import hide_parameter, reach_servers
 from ..context import PROBE, Attempt, reset_attempt, set_attempt
 from ..copies import copy_unchecked
 from ..http.fetch_metadata import classify
@@ -43,6 +44,8 @@ class Flow:
         pull = services.pull
         self._pull = PullHandoff(services, self._forwarding, pull) if pull is not None else None
         self._sockets = WebSockets(services)
+        if services.options.query_param is not None:
+            hide_parameter(services.options.query_param)
 
     async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
         """Decide one request: return the response, or how to call the app."""
@@ -55,6 +58,8 @@ class Flow:
                 if started is not None:
                     return started
             return await self._forwarding.plain(request, handle)
+        # Servers may have been imported since the app was wrapped; they log this request later.
+        reach_servers()
         reset = set_attempt(Attempt())
         try:
             if is_path:
@@ -83,6 +88,7 @@ class Flow:
 
         :param offer: what the client offers of the middleware's sub-protocols.
         """
+        reach_servers()
         reset = set_attempt(Attempt(channel=CHANNEL))
         try:
             return await self._sockets.decide(request, offer, handle)
