@@ -59,15 +59,21 @@ def handle_in(carrier: Mapping[str, Any]) -> Any:
 
 @dataclass(slots=True)
 class Attempt:
-    """What becomes known of a token while a request redeems it; for events alone.
+    """What becomes known of a token while a request redeems it.
 
+    :ivar channel: the channel that the token was presented for.
     :ivar session_id: of the session that the token holds.
     :ivar audience: the origin that the token is bound to.
+    :ivar code_challenge: the challenge whose verifier the browser has shown, or None.
+    :ivar expires_at: the end of the token in Unix seconds; None until it is taken.
     """
 
     token: str | None = field(default=None, repr=False)
+    channel: str = "handoff"
     session_id: str | None = None
     audience: str | None = None
+    code_challenge: str | None = field(default=None, repr=False)
+    expires_at: float | None = None
 
 
 _attempt: ContextVar[Attempt | None] = ContextVar("ott_attempt", default=None)

@@ -18,6 +18,7 @@ Word = Literal[
     "expired_token",
     "other_channel",
     "other_audience",
+    "other_browser",
     "unreadable_token",
     # Its session, and the user.
     "no_account",

@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 from ..context import PROBE, Attempt, reset_attempt, set_attempt
 from ..http.messages import Request, Response
+from .forms import Read
 from .forward import Forward, Forwarding, Text
 from .handle import Handle
 from .links import Links
-from .paths import Paths, Read
+from .paths import Paths
 from .services import Services
 from .watch import Watch
 
@@ -43,7 +44,7 @@ class Flow:
         try:
             if is_path:
                 return await self._paths.respond(request, read)
-            return await self._links.decide(request, handle)
+            return await self._links.decide(request, read, handle)
         finally:
             reset_attempt(reset)
 

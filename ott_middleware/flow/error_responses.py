@@ -1,4 +1,4 @@
-"""The responses to refused requests. `Reports` logs them."""
+"""The responses to refused requests, and the pages of the middleware. `Reports` logs refusals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import RequestError
 from ..hooks import hook_failed
 from ..http.fetch_metadata import accepts_html
 from ..http.messages import Request, Response, json_response
-from ..http.pages import error_page, render, render_own
+from ..http.pages import Page, error_page, render, render_own
 from ..options import Options
 
 logger = logging.getLogger("ott_middleware")
@@ -25,12 +25,17 @@ def error_response(request: Request, error: RequestError, options: Options) -> R
     if not accepts_html(request):
         return json_error_response(error)
     page = error_page(error, request, site_name=options.site_name, login_url=options.login_url)
+    return show_page(page, options, *error.headers)
+
+
+def show_page(page: Page, options: Options, *headers: tuple[str, str]) -> Response:
+    """Return a page as a response: the one of `pages=`, else the built-in one."""
     show = options.pages.get(page.name) if options.pages else None
     if show is not None:
         try:
-            return render_own(page, error, show)
+            return render_own(page, show, *headers)
         except Exception as failure:
             # The visitor sees the built-in page: an error page that fails would tell nothing.
             failed = hook_failed(f"pages[{page.name!r}]", failure)
             logger.error("%s; the built-in page was shown", failed)
-    return render(page, error)
+    return render(page, *headers)

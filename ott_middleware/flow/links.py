@@ -15,9 +15,12 @@ from ..reasons import Reason
 from ..sessions.base import Session
 from ..tokens.names import NO_TOKEN, is_token
 from .error_responses import error_response
+from .forms import Read
 from .forward import Forward, Forwarding
 from .handle import Handle
-from .page_first import PageFirst, new_nonce
+from .nonces import new_nonce
+from .page_first import PageFirst
+from .redemption import OtherUser, Redemption
 from .services import Services
 
 _ANOTHER_USER = Reason(
@@ -36,9 +39,13 @@ class Links:
         self._services = services
         self._forwarding = forwarding
         self._page_first = PageFirst(services, new_nonce)
+        self._redemption = Redemption(services)
 
-    async def decide(self, request: Request, handle: Handle) -> Response | Forward:
-        """Redeem the token of a link: return the response, or how to call the app."""
+    async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
+        """Redeem the token of a link: return the response, or how to call the app.
+
+        :param read: reads the body of a form.
+        """
         services = self._services
         kind = classify(request)
         if kind is Kind.PREFETCH:
@@ -61,24 +68,21 @@ class Links:
             if token is None:
                 why = NO_TOKEN if len(set(links)) == 1 else "the URL holds two different tokens"
                 raise InvalidToken(why=why, word="malformed_token")
-            session = await services.redeem(token, request)
-            keeps = services.options.on_switch == "keep"
-            if present and not present.is_same_person(session) and keeps:
-                # Attack: an attacker's own link signs the visitor in as the attacker. The link is
-                # consumed, and the visitor's session stays.
-                services.reports.passed("link", _ANOTHER_USER)
-                return await self._continue(request, handle, navigation)
-            cookies = await services.guard.establish(session, request)
+            outcome = await self._redemption.sign_in(token, request, present)
         except DeadToken as error:
             services.reports.refused("link", error)
             return await self._refuse(request, handle, error, navigation, present)
         except RequestError as error:
             services.reports.refused("link", error)
             return error_response(request, error, services.options)
-        services.reports.redeemed(session)
+        if isinstance(outcome, OtherUser):
+            services.reports.passed("link", _ANOTHER_USER)
+            return await self._continue(request, handle, navigation)
+        services.reports.redeemed(outcome.session)
         if navigation:
-            return _redirect_to_clean_url(request, *(cookie.header() for cookie in cookies))
-        return await self._forwarding.redeemed(request, handle, session, cookies)
+            added = (cookie.header() for cookie in outcome.cookies)
+            return _redirect_to_clean_url(request, *added)
+        return await self._forwarding.redeemed(request, handle, outcome.session, outcome.cookies)
 
     async def _continue(
         self, request: Request, handle: Handle, navigation: bool

@@ -12,16 +12,14 @@ of another site is opened, and sends it with the load by this site's own page.
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable
 
-from ..http.cookies import Cookie
 from ..http.fetch_metadata import Kind
 from ..http.messages import Request, Response
 from ..http.pages import cookies_blocked_page, page_first
 from ..http.urls import SEEN
 from ..reasons import Reason
-from ..tokens.names import is_token
+from .nonces import Nonces
 from .services import Services
 
 logger = logging.getLogger("ott_middleware")
@@ -32,12 +30,6 @@ _HINT = (
 )
 # Seconds: a page loads the next one at once.
 _LIFETIME = 60
-_SHORTEST = 16
-
-
-def new_nonce() -> str:
-    """Return 192 random bits, as characters that are safe in a cookie and in a query."""
-    return secrets.token_urlsafe(24)
 
 
 class PageFirst:
@@ -49,7 +41,7 @@ class PageFirst:
     def __init__(self, services: Services, new_nonce: Callable[[], str]) -> None:
         self._param = str(services.options.query_param)
         self._adapter = services.options.adapter
-        self._new_nonce = new_nonce
+        self._nonces = Nonces(f"{self._param}{SEEN}", lifetime=_LIFETIME, new_nonce=new_nonce)
         self._reports = services.reports
 
     def respond(self, request: Request, kind: Kind, token: str) -> Response | None:
@@ -62,32 +54,21 @@ class PageFirst:
         held_back = request.header("sec-fetch-site") == "cross-site" and self._adapter.strict
         if kind is Kind.NAVIGATION and not held_back and not request.seen:
             return None
-        # Attack: a subdomain sets a cookie of that name, and frames the link with the same value.
-        # Over https the prefix makes a browser refuse the cookie. Over http nothing can: there a
-        # subdomain can set the session cookie itself.
-        secure = request.scheme == "https"
-        cookie_name = f"{'__Host-' if secure else ''}{self._param}{SEEN}"
-        nonces = [value for value in request.cookies(cookie_name) if _is_nonce(value)]
+        nonces = self._nonces.held(request)
         if request.seen and not nonces:
             # Not the page again: a browser that keeps no cookies would load it for ever.
-            why = f"the browser sent no cookie {cookie_name} back"
+            why = f"the browser sent no cookie {self._nonces.cookie_name(request)} back"
             self._reports.passed("link", Reason("cookies_blocked", why))
             return cookies_blocked_page(request, self._location(request, token))
         if kind is Kind.NAVIGATION and not held_back:
             return None
-        if len(request.seen) == 1 and request.seen[0] in nonces:
+        if self._nonces.are_equal(request, request.seen):
             return None
-        # A nonce that is there is kept: another tab may be about to load its URL.
-        nonce = nonces[0] if nonces else self._new_nonce()
         why = "the browser held the SameSite=Strict cookie back" if held_back else kind.value
         logger.debug("link not redeemed yet, a page is shown first: %s; %s", why, _HINT)
-        cookie = Cookie(cookie_name, nonce, max_age=_LIFETIME, secure=secure)
-        seen = f"{self._param}{SEEN}={nonce}"
+        cookie = self._nonces.cookie(request)
+        seen = f"{self._param}{SEEN}={cookie.value}"
         return page_first(request, self._location(request, token, seen), cookie.header())
 
     def _location(self, request: Request, token: str, *more: str) -> str:
         return request.location_with(f"{self._param}={token}", *more)
-
-
-def _is_nonce(value: str) -> bool:
-    return len(value) >= _SHORTEST and is_token(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -28,9 +27,8 @@ from ..reasons import Reason, quote
 from ..sessions.base import Session
 from ..tokens.revocations import revocations
 from .error_responses import json_error_response
+from .forms import Read
 from .services import Services
-
-Read = Callable[[int], Awaitable[bytes]]
 
 # Headers that tell that a browser sent the request. Not Sec-Fetch-Mode: the fetch() of Node.js
 # sends it.

@@ -50,7 +50,7 @@ class Reports:
                 "redeemed",
                 token=attempt.token,
                 session_id=session.id,
-                channel="handoff",
+                channel=attempt.channel,
                 audience=attempt.audience,
             )
 
@@ -85,7 +85,7 @@ class Reports:
                 "refused",
                 token=attempt.token,
                 session_id=attempt.session_id,
-                channel="handoff",
+                channel=attempt.channel,
                 audience=attempt.audience,
                 reason=reason,
             )

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,19 +154,44 @@ class Services:
         scheme = self.site.scheme(request)
         return request if request.scheme == scheme else copy_unchecked(request, scheme=scheme)
 
-    async def redeem(self, token: str, request: Request, named: str | None = None) -> Session:
+    @property
+    def binds_browsers(self) -> bool:
+        """Whether the token service takes a `code_challenge`, and `code_verifiers`."""
+        # A service of the app's own need not: the two are no part of `TokenService`.
+        return all(
+            name in inspect.signature(method).parameters
+            for method, name in (
+                (self.tokens.generate, "code_challenge"),
+                (self.tokens.verify, "code_verifiers"),
+            )
+        )
+
+    async def redeem(
+        self,
+        token: str,
+        request: Request,
+        named: str | None = None,
+        *,
+        channel: str = "handoff",
+        code_verifiers: Sequence[str] = (),
+    ) -> Session:
         """Redeem a token: to establish its session at this site, or for a server of another.
 
         :param named: the audience that the server named. Never one of a browser's request.
+        :param channel: the one that the token was presented for.
+        :param code_verifiers: secrets that the browser holds, for tokens with a code challenge.
         :raises RequestError: the token cannot be redeemed, or a service failed.
         """
         # Attack: the site that a link was meant for keeps the token, and claims here, by an Origin
         # or a Host, to be that site. This line takes the site's own configured origin; else the
         # claim would be given this site's cookie.
         own = self.site.configured(request) if named is None else NamedOrigin(named)
-        current_attempt().token = token if is_token(token) else None
+        attempt = current_attempt()
+        attempt.token, attempt.channel = token if is_token(token) else None, channel
+        # A service of the app's own may not know the argument, and has no such tokens then.
+        more = {"code_verifiers": code_verifiers} if code_verifiers else {}
         try:
-            session: Session = await self.verify(token, audience=own, channel="handoff")
+            session: Session = await self.verify(token, audience=own, channel=channel, **more)
         except BoundElsewhere as error:
             if named is None:
                 self.site.warn_of_set_up(error.bound_to, own)

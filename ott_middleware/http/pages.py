@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from urllib.parse import quote
 
+from ..copies import copy_unchecked
 from ..errors import RequestError
 from ..hooks import WrongResult
 from .encoding import visible
@@ -24,17 +25,18 @@ _STYLE = (
     "padding:3rem 1.25rem;color:#1c1c1e;background:#fff;overflow-wrap:anywhere}"
     "h1{font-size:1.5rem;line-height:1.25}.site{font-weight:600}"
     # 2.75rem are 44 pixels: what a thumb can hit.
-    "a{display:inline-block;box-sizing:border-box;min-width:2.75rem;min-height:2.75rem;"
+    "a,button{display:inline-block;box-sizing:border-box;min-width:2.75rem;min-height:2.75rem;"
     "padding:.5rem 1.25rem;margin:0 0 .5rem;margin-inline-end:.5rem;border:1px solid #1a56db;"
-    "border-radius:.5rem;background:#1a56db;color:#fff;text-decoration:none}"
-    "a+a{background:none;color:inherit;border-color:#767680}"
+    "border-radius:.5rem;background:#1a56db;color:#fff;text-decoration:none;font:inherit;"
+    "cursor:pointer}"
+    "a+a,form+form button{background:none;color:inherit;border-color:#767680}"
     "@media(prefers-color-scheme:dark){body{color:#f2f2f7;background:#1c1c1e}}"
 )
 
 
-def _policy(style: str) -> tuple[str, str]:
+def _policy(style: str, form_action: str = "'none'") -> tuple[str, str]:
     # The URL of a page may still hold a token: nothing on the page may read or send it.
-    text = f"default-src 'none'; {style}; base-uri 'none'; form-action 'none'"
+    text = f"default-src 'none'; {style}; base-uri 'none'; form-action {form_action}"
     return ("Content-Security-Policy", f"{text}; frame-ancestors 'none'")
 
 
@@ -43,13 +45,13 @@ def _policy(style: str) -> tuple[str, str]:
 _NO_FRAME = ("X-Frame-Options", "DENY")
 
 
-_POLICY = _policy(
+_STYLE_SOURCE = (
     f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
 )
 # For pages of the site's own: its style sheets and pictures too, and still no script.
-_OWN_POLICY = _policy(
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:"
-)
+_OWN_SOURCES = "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:"
+# With a Referrer-Policy of `no-referrer`, browsers would post a form with `Origin: null`.
+_FORM_REFERRER = ("Referrer-Policy", "strict-origin")
 
 _NAMES: dict[str, PageName] = {
     "INVALID_TOKEN": "used",
@@ -60,14 +62,33 @@ _NAMES: dict[str, PageName] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageForm:
+    """A form of a page: one button, which posts hidden fields.
+
+    A page of your own has the same forms: `<form method="post">`, with `action` where it is not
+    None, an `<input type="hidden">` for each field, and a `<button>`.
+
+    :ivar label: of the button.
+    :ivar fields: the hidden fields, by name.
+    :ivar action: the URL, a relative one; None for the URL of the page itself.
+    """
+
+    label: str
+    # A nonce is in there: nothing that a log should have.
+    fields: Mapping[str, str] = field(repr=False)
+    action: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What an error page shows: the argument of a function in `pages=`.
+    """What a page shows: the argument of a function in `pages=`.
 
     Its texts are plain: escape them where they go into HTML.
 
     :ivar name: which page this is, as in `pages=`.
     :ivar status: the status of the response.
-    :ivar code: the code of the error, for example `INVALID_TOKEN`.
+    :ivar code: the code of the error, for example `INVALID_TOKEN`; empty on a page that is none of
+        an error.
     :ivar language: the tag of the texts' language, for `lang`.
     :ivar direction: `ltr` or `rtl`, for `dir`.
     :ivar title: one line.
@@ -77,6 +98,7 @@ class Page:
     :ivar continue_label: the label of the button that leads to it.
     :ivar sign_in_url: `login_url` with `next=`, or None.
     :ivar sign_in_label: the label of the button that leads to it.
+    :ivar forms: the forms that the visitor chooses from; none on a page of an error.
     """
 
     name: PageName
@@ -92,6 +114,7 @@ class Page:
     continue_label: str
     sign_in_url: str | None = field(repr=False)
     sign_in_label: str
+    forms: tuple[PageForm, ...] = ()
 
 
 ShowPage = Callable[[Page], "str | Response"]
@@ -135,43 +158,105 @@ def _with_next(login_url: str, request: Request) -> str:
     return add_parameter(login_url, "next", quote(on_this_host(request.target) + query, safe="/"))
 
 
-def render(page: Page, error: RequestError) -> Response:
+def form_page(
+    name: PageName,
+    request: Request,
+    forms: Callable[[Language], Iterable[PageForm]],
+    *,
+    status: int = 200,
+    site_name: str | None = None,
+    needed: tuple[str, ...] = (),
+) -> Page:
+    """Return a page that lets a visitor choose.
+
+    :param name: of the page, whose texts are its title and text.
+    :param request: without the link parameter.
+    :param forms: builds the forms, with labels in a language.
+    :param needed: the names of the texts that these labels need.
+    """
+    accepted = request.header("accept-language")
+    language = language_for(accepted, name, "without_link", "sign_in", *needed)
+    title, text = language.texts[name]
+    return Page(
+        name=name,
+        status=status,
+        code="",
+        language=language.tag,
+        direction=language.direction,
+        title=title,
+        text=text,
+        site_name=site_name,
+        continue_url=request.location,
+        continue_label=language.texts["without_link"],
+        sign_in_url=None,
+        sign_in_label=language.texts["sign_in"],
+        forms=tuple(forms(language)),
+    )
+
+
+def render(page: Page, *headers: tuple[str, str]) -> Response:
     """Return the built-in page as a response."""
-    links = [(page.continue_url, page.continue_label)]
+    links: list[tuple[str, str]] = []
+    if not page.forms:
+        links.append((page.continue_url, page.continue_label))
     if page.sign_in_url is not None:
         links.insert(0, (page.sign_in_url, page.sign_in_label))
     return _document(
         page.status,
         Language(page.language, page.direction),
         page.title,
-        f"<p>{escape(page.text)}</p>",
+        f"<p>{escape(page.text)}</p>{''.join(map(_form, page.forms))}",
         links,
-        *error.headers,
+        *headers,
         site_name=page.site_name,
+        forms=bool(page.forms),
     )
 
 
-def render_own(page: Page, error: RequestError, show: ShowPage) -> Response:
+def _form(form: PageForm) -> str:
+    action = "" if form.action is None else f' action="{escape(form.action)}"'
+    fields = "".join(
+        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
+        for name, value in form.fields.items()
+    )
+    return f'<form method="post"{action}>{fields}<button>{escape(form.label)}</button></form>'
+
+
+def render_own(page: Page, show: ShowPage, *headers: tuple[str, str]) -> Response:
     """Return the page that a function of `pages=` makes, with the status of the page.
 
     :raises Exception: whatever the function raises.
     :raises TypeError: the function returned neither text nor a `Response`.
     """
     made: object = show(page)
+    own = (_policy(_OWN_SOURCES, _form_action(page.forms)), _NO_FRAME)
     vary = ("Vary", "Accept-Language")
     if isinstance(made, str):
         html, kind = made.encode(), "text/html; charset=utf-8"
-        own = (_OWN_POLICY, _NO_FRAME, vary)
-        return private_response(page.status, kind, html, *own, *error.headers)
+        response = private_response(page.status, kind, html, *own, vary, *headers)
+        return _keep_origin(response) if page.forms else response
     if not isinstance(made, Response):
         raise WrongResult(
             f"pages[{page.name!r}] returned a {type(made).__name__}: return HTML or a Response"
         )
     names = {name.lower() for name, _ in made.headers}
-    defaults = (_OWN_POLICY, ("X-Content-Type-Options", "nosniff"), *error.headers)
+    defaults = (own[0], ("X-Content-Type-Options", "nosniff"), *headers)
     added = (pair for pair in defaults if pair[0].lower() not in names)
-    headers = (*protect_used_link(tuple(made.headers)), *added, vary)
-    return Response(page.status, headers, made.body)
+    # A page with a form is never shown in a frame: a visitor would press its button unseen.
+    framed = (_NO_FRAME,) if page.forms else ()
+    kept = (*protect_used_link(tuple(made.headers)), *added, *framed, vary)
+    response = Response(page.status, kept, made.body)
+    return _keep_origin(response) if page.forms else response
+
+
+def _form_action(forms: object) -> str:
+    return "'self'" if forms else "'none'"
+
+
+def _keep_origin(response: Response) -> Response:
+    """Return a page with a form, such that browsers post it with its `Origin`."""
+    kept = (pair for pair in response.headers if pair[0].lower() != "referrer-policy")
+    return copy_unchecked(response, headers=(*kept, _FORM_REFERRER))
 
 
 def page_first(request: Request, url: str, *headers: tuple[str, str]) -> Response:
@@ -203,17 +288,21 @@ def _document(
     *headers: tuple[str, str],
     head: str = "",
     site_name: str | None = None,
+    forms: bool = False,
 ) -> Response:
     """Return a whole page: `head` and `body` are HTML, the other texts are plain."""
     site = f'<p class="site">{escape(site_name)}</p>' if site_name else ""
     whole_title = f"{title} - {site_name}" if site_name else title
     buttons = "".join(f'<a href="{escape(url)}">{escape(label)}</a>' for url, label in links)
+    buttons = f"<p>{buttons}</p>" if buttons else ""
     html = (
         f'<!doctype html><html lang="{escape(language.tag)}" dir="{language.direction}"><head>'
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
         f"{head}<title>{escape(whole_title)}</title><style>{_STYLE}</style></head><body><main>"
-        f"{site}<h1>{escape(title)}</h1>{body}<p>{buttons}</p></main></body></html>"
+        f"{site}<h1>{escape(title)}</h1>{body}{buttons}</main></body></html>"
     ).encode()
     about = (("Content-Language", language.tag), ("Vary", "Accept-Language"))
     kind = "text/html; charset=utf-8"
-    return private_response(status, kind, html, _POLICY, _NO_FRAME, *about, *headers)
+    policy = _policy(_STYLE_SOURCE, _form_action(forms))
+    response = private_response(status, kind, html, policy, _NO_FRAME, *about, *headers)
+    return _keep_origin(response) if forms else response

@@ -8,7 +8,9 @@ import re
 from ..crypto import base64url, hmac_under
 
 NAMESPACE = "one-time-token"
-CHANNELS = ("handoff",)
+#: What a token is for: a link or a call, a link with a page to confirm, a WebSocket. The channel is
+#: part of the backend's key: a token that is presented for another channel is not found, and stays.
+CHANNELS = ("handoff", "confirm", "websocket")
 
 _BEGUN = hashlib.sha256()
 _SYNTAX = re.compile(r"[A-Za-z0-9_-]{1,512}")

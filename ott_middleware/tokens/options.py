@@ -29,12 +29,15 @@ class GenerationContext:
     :ivar channel: the purpose of the token; a token of one channel is invalid in every other.
     :ivar audience: the only origin that may redeem the token, or None.
     :ivar expires_at: Unix seconds, when the token expires.
+    :ivar code_challenge: the challenge whose verifier a browser must show to redeem the token, or
+        None.
     """
 
     request: Request | None
     channel: str
     audience: str | None
     expires_at: float
+    code_challenge: str | None = field(default=None, repr=False)
 
 
 GenerateToken = Callable[[Session, GenerationContext], "str | Awaitable[str]"]

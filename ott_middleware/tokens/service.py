@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 import secrets as randomness
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import partial
@@ -55,6 +55,7 @@ from ..sessions.base import (
     cookie_values,
     refuse_cookie_in_id,
 )
+from .challenges import find_verifier, is_challenge
 from .fingerprint import fingerprint
 from .names import CHANNELS, NO_TOKEN, Owners, backend_key, hash_token, is_token
 from .options import (
@@ -202,19 +203,23 @@ class OneTimeTokens:
         expires_in: float | timedelta | None = None,
         audience: str | None = None,
         channel: str = "handoff",
+        code_challenge: str | None = None,
     ) -> str:
         """Put a new token for a session into the backend, and return the token.
 
         :param expires_in: minutes, or a `timedelta`; default: the service's.
         :param audience: the only origin at which the token can be redeemed; None for any.
         :param channel: what the token is for; it can be redeemed through that channel only.
-        :raises ValueError: the audience is no origin, or there is no such channel.
+        :param code_challenge: unpadded base64url of the SHA-256 of a secret that the browser holds
+            (S256, RFC 7636 section 4.2): the token is invalid without it. None for any browser.
+        :raises ValueError: the audience is no origin, there is no such channel, or the challenge is
+            no SHA-256.
         :raises Unauthorized: the session ended while the token was generated.
         :raises BackendFull: the backend is full of live tokens of other sessions.
         :raises BackendUnavailable: the backend does not respond.
         :raises SessionUnavailable: a hook failed, or the session is too large to carry.
         """
-        context = self._context(expires_in, audience, channel)
+        context = self._context(expires_in, audience, channel, code_challenge)
         token: str = self._run(self._hooks_wait, self._generate, session, context)
         return token
 
@@ -225,20 +230,28 @@ class OneTimeTokens:
         expires_in: float | timedelta | None = None,
         audience: str | None = None,
         channel: str = "handoff",
+        code_challenge: str | None = None,
     ) -> str:
         """`generate`, awaited."""
-        context = self._context(expires_in, audience, channel)
+        context = self._context(expires_in, audience, channel, code_challenge)
         return await self._generate(self._async, session, context)
 
     def verify(
-        self, token: str, *, audience: str | None = None, channel: str = "handoff"
+        self,
+        token: str,
+        *,
+        audience: str | None = None,
+        channel: str = "handoff",
+        code_verifiers: Iterable[str] = (),
     ) -> Session:
         """Redeem a token and return its session. An error, too, uses up a token that was found.
 
         :param audience: the origin for which it is redeemed. A token that is bound to an origin is
             invalid without that very origin; one that is bound to none is valid with any.
         :param channel: the channel that the token was generated for.
-        :raises InvalidToken: unknown, used, expired, or meant for another site.
+        :param code_verifiers: the secrets that the browser holds. A token with a code challenge is
+            invalid unless one of them is its verifier; for one without, they mean nothing.
+        :raises InvalidToken: unknown, used, expired, or meant for another site or browser.
         :raises NoAccount: this site has no user for the session.
         :raises SessionNotFound: the session ended meanwhile.
         :raises SessionExpired: the session expired meanwhile.
@@ -247,14 +260,19 @@ class OneTimeTokens:
         """
         # An adapter may learn only when it is bound to an app whether it suspends.
         waits = self._hooks_wait or self._resolve_waits or self._sessions.suspends
-        session: Session = self._run(waits, self._verify, token, audience, channel)
+        session: Session = self._run(waits, self._verify, token, audience, channel, code_verifiers)
         return session
 
     async def averify(
-        self, token: str, *, audience: str | None = None, channel: str = "handoff"
+        self,
+        token: str,
+        *,
+        audience: str | None = None,
+        channel: str = "handoff",
+        code_verifiers: Iterable[str] = (),
     ) -> Session:
         """`verify`, awaited."""
-        return await self._verify(self._async, token, audience, channel)
+        return await self._verify(self._async, token, audience, channel, code_verifiers)
 
     def revoke(self, session_id: str) -> int:
         """Delete the live tokens of a session, by its `id`, and return how many there were.
@@ -287,7 +305,11 @@ class OneTimeTokens:
         )
 
     def _context(
-        self, expires_in: float | timedelta | None, audience: str | None, channel: str
+        self,
+        expires_in: float | timedelta | None,
+        audience: str | None,
+        channel: str,
+        code_challenge: str | None,
     ) -> GenerationContext:
         """Return what `generate` was asked for, checked."""
         if channel not in CHANNELS:
@@ -295,6 +317,12 @@ class OneTimeTokens:
         audience = audience and encode_host(audience)
         if audience is not None and Origin.parse(audience) is None:
             raise ValueError(f"audience: {audience!r}; use an origin, as 'https://app.example.com'")
+        # The text is not shown: a verifier may have been passed in its place.
+        if code_challenge is not None and not is_challenge(code_challenge):
+            raise ValueError(
+                "code_challenge: it is no SHA-256 in unpadded base64url, 43 characters (RFC 7636 "
+                "section 4.2)"
+            )
         lifetime = self._lifetime
         if expires_in is not None:
             lifetime = seconds_of("expires_in", expires_in)
@@ -303,6 +331,7 @@ class OneTimeTokens:
             channel=channel,
             audience=audience,
             expires_at=self.clock() + lifetime,
+            code_challenge=code_challenge,
         )
 
     async def _generate(
@@ -317,7 +346,7 @@ class OneTimeTokens:
             exposed = self._expose(session)
         finally:
             reset_bounds(reset)
-        plain = _pack(exposed, bound_to)
+        plain = _pack(exposed, bound_to, context.code_challenge)
         owner, limit = self._owner_and_limit(context.channel, session)
         for _ in range(1 if plug_ins.generate_token else _TRIES):
             token = (
@@ -438,7 +467,12 @@ class OneTimeTokens:
         return stored
 
     async def _verify(
-        self, plug_ins: _PlugIns, token: str, audience: str | None, channel: str
+        self,
+        plug_ins: _PlugIns,
+        token: str,
+        audience: str | None,
+        channel: str,
+        code_verifiers: Iterable[str],
     ) -> Session:
         # Text that has not the form of a token reaches neither a hook nor the backend.
         if not is_token(token):
@@ -470,12 +504,17 @@ class OneTimeTokens:
         # The backend should have deleted an expired token; its clock may be wrong.
         if expires_at <= self.clock():
             raise InvalidToken(why=expired_ago(expires_at, self.clock()), word="expired_token")
-        session, bound_to = _unpack(plain)
+        session, bound_to, code_challenge = _unpack(plain)
         attempt = current_attempt()
         attempt.session_id = None if session is None else session.id
         attempt.audience = _text(bound_to)
-        # Checked after the take: a token that arrives at another site has leaked, and is used up.
+        attempt.expires_at = expires_at
+        # Checked after the take: a token that arrives at another site or in another browser has
+        # leaked, and is used up.
         _check_audience(bound_to, audience)
+        if code_challenge is not None:
+            _check_challenge(code_challenge, code_verifiers)
+            attempt.code_challenge = code_challenge
         if session is None:
             # A probe of `doctor`: it names no session, and so no user can be signed in by it.
             raise SessionExpired(why="a probe of doctor, which holds no session")
@@ -530,6 +569,21 @@ def _check_audience(bound_to: Origin | None, audience: str | None) -> None:
         )
 
 
+def _check_challenge(code_challenge: str, code_verifiers: Iterable[str]) -> None:
+    """Compare a token's code challenge with the secrets that a browser holds.
+
+    :raises InvalidToken: none of them is the verifier.
+    """
+    # Attack: an attacker starts a handoff, and has the victim open the link that it ends with, or
+    # takes a victim's link from a log. Only the browser that the link was made for holds the
+    # verifier; without this line, the link would work in any browser.
+    if find_verifier(code_challenge, code_verifiers) is None:
+        raise InvalidToken(
+            why="made for a browser that holds the verifier of its challenge; this one does not",
+            word="other_browser",
+        )
+
+
 def _require_session(value: object, name: str) -> Session:
     """:raises SessionUnavailable: the method of that name returned something else."""
     if not isinstance(value, Session):
@@ -541,16 +595,18 @@ def _text(origin: Origin | None) -> str | None:
     return None if origin is None else str(origin)
 
 
-def _pack(session: Session, audience: Origin | None) -> bytes:
+def _pack(session: Session, audience: Origin | None, code_challenge: str | None) -> bytes:
+    challenge = {} if code_challenge is None else {"code_challenge": code_challenge}
     try:
-        return to_json({"session": session.to_json(), "audience": _text(audience)})
+        return to_json({"session": session.to_json(), "audience": _text(audience), **challenge})
     except (TypeError, ValueError, RecursionError) as error:
         raise SessionUnavailable(
             "the session's user and data must be JSON values to be carried"
         ) from error
 
 
-def _unpack(plain: bytes) -> tuple[Session | None, Origin | None]:
+def _unpack(plain: bytes) -> tuple[Session | None, Origin | None, str | None]:
     values: dict[str, Any] = read_json(plain.decode("ascii"))[0]
     session, audience = values["session"], Origin.parse(values["audience"])
-    return None if session is None else Session.from_json(session), audience
+    session = None if session is None else Session.from_json(session)
+    return session, audience, values.get("code_challenge")

@@ -37,6 +37,7 @@ from ott_middleware.context import PROBE, handle_in
 from ott_middleware.crypto import CookieSeal
 from ott_middleware.flow import Flow
 from ott_middleware.http import Request
+from ott_middleware.tokens.names import CHANNELS
 
 SECRET = "a secret of thirty-two characters"
 SEALED = {"cookie": "theme=dark; ott_session=x"}
@@ -332,7 +333,7 @@ def test_response_that_changes_a_cookie_is_looked_at(
 ) -> None:
     club = Club(world, lambda seen: Reply(200, [header]))
     club.site.get("/", club.alice)
-    assert club.backend.revoked == ends
+    assert bool(club.backend.revoked) is ends
 
 
 @pytest.mark.parametrize("headers", [[], [("Set-Cookie", "theme=light")]])
@@ -343,7 +344,7 @@ def test_session_that_expires_meanwhile_is_over(world: World, headers: Any) -> N
 
     club = Club(world, app)
     club.site.get("/", club.alice)
-    assert club.backend.revoked == 1
+    assert club.backend.revoked == len(CHANNELS)
 
 
 def test_app_that_asks_after_the_end_finds_no_session(world: World) -> None:

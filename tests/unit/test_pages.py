@@ -27,11 +27,14 @@ from ott_middleware.errors import (
 )
 from ott_middleware.http import languages
 from ott_middleware.http.encoding import visible
+from ott_middleware.http.languages import Language
 from ott_middleware.http.messages import Request, Response
 from ott_middleware.http.pages import (
     Page,
+    PageForm,
     cookies_blocked_page,
     error_page,
+    form_page,
     page_first,
     render,
     render_own,
@@ -74,7 +77,7 @@ def page_of(
 def shown(
     error: RequestError, asked: Request | None = None, login_url: str | None = None, **more: Any
 ) -> Response:
-    return render(page_of(error, asked, login_url, **more), error)
+    return render(page_of(error, asked, login_url, **more), *error.headers)
 
 
 PAGES = [
@@ -258,7 +261,7 @@ class TestOwnPage:
 
         error = BackendUnavailable()
         page = page_of(error, request("/shop", "a=1"), "/login", site_name="Shop")
-        response = render_own(page, error, show)
+        response = render_own(page, show, *error.headers)
         headers = dict(response.headers)
         assert seen == [page]
         assert response.status == 503
@@ -283,7 +286,7 @@ class TestOwnPage:
             ("X-Shop", "1"),
         )
         page = page_of(InvalidToken())
-        response = render_own(page, InvalidToken(), lambda page: Response(200, own, b"sorry"))
+        response = render_own(page, lambda page: Response(200, own, b"sorry"))
         assert (response.status, response.body) == (400, b"sorry")
         assert response.headers == (
             ("Content-Type", "text/plain"),
@@ -296,13 +299,13 @@ class TestOwnPage:
         )
 
     def test_response_without_a_policy_gets_one(self) -> None:
-        response = render_own(page_of(InvalidToken()), InvalidToken(), lambda page: Response(200))
+        response = render_own(page_of(InvalidToken()), lambda page: Response(200))
         assert "frame-ancestors 'none'" in dict(response.headers)["Content-Security-Policy"]
 
     def test_other_types_are_refused(self) -> None:
         show: Any = lambda page: b"bytes"  # noqa: E731 - a function of the wrong type
         with pytest.raises(TypeError, match="returned a bytes: return HTML or a Response"):
-            render_own(page_of(InvalidToken()), InvalidToken(), show)
+            render_own(page_of(InvalidToken()), show)
 
     def test_page_is_frozen_and_shows_no_url(self) -> None:
         page = page_of(InvalidToken(), request("/x", "mail=ada%40example.com"), "/login")
@@ -357,3 +360,40 @@ def test_page_escapes_any_url(url: str) -> None:
 def lines(text: str) -> str:
     """The text with the line ends that HTML knows."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def choice(**more: Any) -> Page:
+    def forms(language: Language) -> list[PageForm]:
+        yes = PageForm(label=language.texts["proceed"], fields={"nonce": "N<"}, action="?a=1&b=2")
+        return [yes, PageForm(label="No", fields={})]
+
+    return form_page("used", request(), forms, needed=("proceed",), **more)
+
+
+class TestFormPage:
+    def test_forms_post_hidden_fields(self) -> None:
+        document = Document(render(choice(site_name="Shop")))
+        assert document.all("form") == [
+            {"method": "post", "action": "?a=1&b=2"},
+            {"method": "post"},
+        ]
+        assert document.all("input") == [{"type": "hidden", "name": "nonce", "value": "N<"}]
+        assert document.texts["button"] == "ContinueNo"
+        assert document.all("a") == []
+
+    @pytest.mark.parametrize(
+        "show", [None, lambda page: "<form>", lambda page: Response(200, (), b"<form>")]
+    )
+    def test_browser_posts_it_with_its_origin_and_shows_no_frame(self, show: Any) -> None:
+        page = choice()
+        response = render(page) if show is None else render_own(page, show)
+        headers = dict(response.headers)
+        assert len(headers) == len(response.headers)
+        assert headers["Referrer-Policy"] == "strict-origin"
+        assert "form-action 'self';" in headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["Cache-Control"] == "no-store"
+
+    def test_fields_stay_out_of_a_repr(self) -> None:
+        assert "N<" not in repr(choice())

@@ -1,0 +1,74 @@
+"""Redeems a token for a browser: what a link, a form, a return path and a socket have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..http.cookies import Cookie
+from ..http.messages import Request
+from ..sessions.base import Session
+from .services import Services
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """A token was redeemed.
+
+    :ivar session: the session that it established.
+    :ivar cookies: what the browser must be given.
+    """
+
+    session: Session
+    cookies: tuple[Cookie, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class OtherUser:
+    """A token was used up, and nothing established: another user is signed in in the browser.
+
+    :ivar session: of the token.
+    :ivar present: of the signed-in user.
+    """
+
+    session: Session
+    present: Session
+
+
+class Redemption:
+    """Redeems tokens at one site, as `on_switch` says."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def sign_in(
+        self,
+        token: str,
+        request: Request,
+        present: Session | None,
+        *,
+        channel: str = "handoff",
+        code_verifiers: Sequence[str] = (),
+    ) -> SignedIn | OtherUser:
+        """Redeem a token, and establish its session unless another user is signed in.
+
+        :param present: the session that the request carries, if the adapter can verify sessions.
+            Ask for it first: if the adapter fails, the token is still good.
+        :param channel: the one that the token was presented for.
+        :param code_verifiers: secrets that the browser holds, for tokens with a code challenge.
+        :raises RequestError: the token cannot be redeemed, or a service failed.
+        """
+        services = self._services
+        session = await services.redeem(
+            token, request, channel=channel, code_verifiers=code_verifiers
+        )
+        # Attack: an attacker's own link signs the visitor in as the attacker, and what the visitor
+        # enters then is the attacker's to read. Without this line it would.
+        if (
+            present is not None
+            and services.options.on_switch != "replace"
+            and not present.is_same_person(session)
+        ):
+            return OtherUser(session, present)
+        cookies = await services.guard.establish(session, request)
+        return SignedIn(session, cookies)
