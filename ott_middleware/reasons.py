@@ -35,6 +35,7 @@ Word = Literal[
     "content_type",
     "target",
     "client_requests_disabled",
+    "rate_limited",
     "prefetch",
     "not_opened",
     "cookies_blocked",

@@ -28,6 +28,7 @@ FOREIGN = [
     "hypercorn",
     "httpx",
     "itsdangerous",
+    "limits",
     "psycopg",
     "pydantic",
     "redis",
@@ -61,6 +62,7 @@ LAYERS = (
     *(
         "tokens",
         "page_options",
+        "rate_options",
         "apps",
         "options",
         "flow",
@@ -191,6 +193,7 @@ def test_nothing_else_is_imported_than_what_is_declared() -> None:
         "flask_login",
         "gevent",
         "itsdangerous",
+        "limits",
         "redis",
         "sqlalchemy",
         "starlette",
