@@ -39,6 +39,7 @@ Word = Literal[
     "prefetch",
     "not_opened",
     "cookies_blocked",
+    "no_cookies",
     # This site.
     "backend_full",
     "backend_failed",

@@ -57,6 +57,10 @@ class Links:
             services.reports.passed("link", Reason("not_opened", f"this request is {kind.value}"))
             return await self._forwarding.plain(request, handle)
         navigation, token = kind.is_navigation, _single_token(links)
+        if navigation and not services.options.adapter.uses_cookies:
+            error = services.guard.refuse_browser_link()
+            services.reports.refused("link", error)
+            return await self._refuse(request, handle, error, navigation, None)
         if navigation and token and (page := self._page_first.respond(request, kind, token)):
             return page
         present: Session | None = None
