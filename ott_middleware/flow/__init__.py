@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..access_logs import hide_parameter, reach_servers
 from ..context import PROBE, Attempt, reset_attempt, set_attempt
 from ..copies import copy_unchecked
 from ..http.fetch_metadata import classify
@@ -40,6 +41,8 @@ class Flow:
         self._paths = Paths(services)
         self._links = Links(services, self._forwarding)
         self._sockets = WebSockets(services)
+        if services.options.query_param is not None:
+            hide_parameter(services.options.query_param)
 
     async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
         """Decide one request: return the response, or how to call the app."""
@@ -47,6 +50,8 @@ class Flow:
         is_path = request.path in self._paths.methods
         if PROBE in request.carrier or not (is_path or request.links):
             return await self._forwarding.plain(request, handle)
+        # Servers may have been imported since the app was wrapped; they log this request later.
+        reach_servers()
         reset = set_attempt(Attempt())
         try:
             if is_path:
@@ -73,6 +78,7 @@ class Flow:
 
         :param offer: what the client offers of the middleware's sub-protocols.
         """
+        reach_servers()
         reset = set_attempt(Attempt(channel=CHANNEL))
         try:
             return await self._sockets.decide(request, offer, handle)

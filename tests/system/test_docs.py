@@ -41,7 +41,7 @@ def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
     assert pages == {
         *("adapters.md", "backends.md", "deployment.md", "doctor.md", "events.md"),
-        *("front_end.md", "pages.md"),
+        *("front_end.md", "logs.md", "pages.md"),
         "quickstart.md",
         "sessions.md",
     }

@@ -51,6 +51,7 @@ LAYERS = (
         "hooks",
         "crypto",
         "http",
+        "access_logs",
         "context",
         "greenlets",
         "concurrency",
