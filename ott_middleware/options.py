@@ -19,6 +19,7 @@ from .apps import check_app
 from .backends.registry import AnyBackend, backend_of
 from .errors import ConfigurationError, RequestError
 from .events import OnEvent
+from .http.addresses import Network, TrustedProxies
 from .http.messages import Request, Response
 from .http.origin_options import parse_list, parse_public_origins
 from .http.origins import HandoffTarget, Origin, OriginPattern
@@ -26,6 +27,7 @@ from .http.page_texts import PageName
 from .http.pages import ShowPage
 from .issuer_options import Issuer, Protected, check_issuer_options
 from .page_options import check_page_options
+from .rate_options import Rate, parse_rates
 from .sessions.base import SessionAdapter
 from .sessions.cookie import CookieSession
 from .sessions.detect import adapter_of
@@ -109,6 +111,18 @@ class OptionValues(TokenOptionValues, total=False):
     app, without a sign-in; or the response of a function `(request, error) -> Response`, sync or
     async. `error.code` and `error.reason` say why. Default: `"error"`."""
 
+    rate_limit: str | None
+    """How often a client may try to redeem a token: `"20/minute"`, `"5/10 minutes"`, or several of
+    these with `;` between. Above it a request gets 429 with `Retry-After`, and no token is used.
+    Clients are told apart by their address, IPv6 by /64. Needs the extra `limits`. Default: `None`,
+    no limit."""
+
+    trusted_proxies: Iterable[str | Network]
+    """The networks of this site's proxies, whose `X-Forwarded-For` tells the address of the client:
+    `["10.0.0.0/8"]`; `"unix"` stands for a proxy at a Unix socket. Leave it out where a layer
+    outside (`ProxyFix`, `--proxy-headers`) tells the client already. Default: `()`, the peer is the
+    client."""
+
     on_event: OnEvent | None
     """A function of an `Event` (a token was generated or redeemed, a request was refused, a
     session's tokens were revoked), sync or async, for audits and metrics. It is called in a thread
@@ -182,6 +196,8 @@ class Options:
     handoff_targets: Iterable[str] = ()
     public_origin: str | Iterable[str] | None = None
     on_invalid: Literal["error", "continue"] | OnInvalid = "error"
+    rate_limit: str | None = None
+    trusted_proxies: Iterable[str | Network] = ()
     on_event: OnEvent | None = None
     on_switch: Literal["keep", "replace"] = "keep"
     site_name: str | None = None
@@ -196,6 +212,8 @@ class Options:
     targets: tuple[HandoffTarget, ...] = field(init=False)
     own: tuple[Origin, ...] = field(init=False)
     pull_issuer: Issuer | None = field(init=False)
+    rates: tuple[Rate, ...] = field(init=False)
+    proxies: TrustedProxies = field(init=False)
     host_layers: tuple[Any, ...] = field(init=False, default=(), repr=False)
 
     @classmethod
@@ -238,6 +256,8 @@ class Options:
             "targets": parse_list("handoff_targets", self.handoff_targets, HandoffTarget.parse),
             "own": parse_public_origins(self.public_origin),
             "pull_issuer": None if self.issuer is None else Issuer.parse(self.issuer),
+            "rates": parse_rates(self.rate_limit),
+            "proxies": TrustedProxies.parse(self.trusted_proxies),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)

@@ -36,6 +36,7 @@ Word = Literal[
     "content_type",
     "target",
     "client_requests_disabled",
+    "rate_limited",
     "prefetch",
     "not_opened",
     "cookies_blocked",

@@ -19,7 +19,7 @@ from ..concurrency import Bound, Run, call_backend, check_service_call, choose_r
 from ..concurrency import on_loop as bind_on_loop
 from ..context import ENVIRON_KEY, SCOPE_KEY, current_attempt
 from ..copies import copy_unchecked
-from ..errors import ConfigurationError, OTTError, Unauthorized
+from ..errors import ConfigurationError, InvalidToken, OTTError, Unauthorized
 from ..events import Events
 from ..http.messages import Request
 from ..http.origins import NamedOrigin
@@ -29,8 +29,11 @@ from ..tokens.names import is_token
 from ..tokens.protocol import TokenService
 from ..tokens.revocations import revocations
 from ..tokens.service import BoundElsewhere, OneTimeTokens
+from .attempt_windows import windows_of
+from .clients import Clients
 from .own_site import OwnSite
 from .pull_start import PullStart
+from .rate_limit import RateLimit
 from .reports import Reports
 from .session_guard import SessionGuard
 
@@ -50,6 +53,8 @@ class Services:
     :ivar generate, verify, revoke: its methods, bound to the interface.
     :ivar on_invalid: the callback for used and expired links, bound; None without one.
     :ivar pull: starts pull handoffs; None without `issuer`.
+    :ivar clients: tells the clients of requests; None where each is the peer.
+    :ivar rate_limit: counts attempts to redeem tokens; None without the option.
     :ivar reports: logs refusals, and sends events.
     :ivar run: runs a coroutine of the flow for a WSGI interface.
     :ivar parse_request: builds a `Request` from a scope or environ, its links and further fields.
@@ -65,6 +70,8 @@ class Services:
     revoke: Bound
     on_invalid: Bound | None
     pull: PullStart | None
+    clients: Clients | None
+    rate_limit: RateLimit | None
     reports: Reports
     run: Run[Any]
     parse_request: ParseRequest
@@ -118,7 +125,20 @@ class Services:
                 if options.pull_issuer is not None
                 else None
             ),
-            reports=Reports(events),
+            clients=(
+                Clients(options.proxies, limits=bool(options.rates))
+                if options.proxies or options.rates
+                else None
+            ),
+            rate_limit=RateLimit(
+                options.rates,
+                windows_of(own.backend if own else None, guard.now),
+                secret=secrets[0] if secrets else None,
+                bind=bind,
+            )
+            if options.rates
+            else None,
+            reports=Reports(events, limits=bool(options.rates)),
             run=run,
             parse_request=parse_request,
             handle_key=SCOPE_KEY if asynchronous else ENVIRON_KEY,
@@ -171,6 +191,8 @@ class Services:
             verifiable=bool(self.options.adapter.vouches),
             began=revocations.now() if began is None else began,
         )
+        if self.clients is not None:
+            request = copy_unchecked(request, client=self.clients.find(request))
         scheme = self.site.scheme(request)
         return request if request.scheme == scheme else copy_unchecked(request, scheme=scheme)
 
@@ -207,7 +229,11 @@ class Services:
         # claim would be given this site's cookie.
         own = self.site.configured(request) if named is None else NamedOrigin(named)
         attempt = current_attempt()
-        attempt.token, attempt.channel = token if is_token(token) else None, channel
+        well_formed = is_token(token)
+        attempt.token, attempt.channel = token if well_formed else None, channel
+        limit = self.rate_limit if well_formed else None
+        if limit is not None:
+            await limit.check(request, token)
         # A service of the app's own may not know the argument, and has no such tokens then.
         more = {"code_verifiers": code_verifiers} if code_verifiers else {}
         try:
@@ -215,6 +241,10 @@ class Services:
         except BoundElsewhere as error:
             if named is None:
                 self.site.warn_of_set_up(error.bound_to, own)
+            raise
+        except InvalidToken:
+            if limit is not None:
+                await limit.note_miss(request, token)
             raise
         # The adapter or a user's own token service may give the session another id, and verify's
         # response shows the id.

@@ -44,7 +44,7 @@ class Request:
     :ivar carrier: the ASGI scope or WSGI environ, for adapters that need more; it holds the handle
         where the app made the call.
     :ivar client: the client's address: the peer's, or the one that a layer outside (ProxyFix,
-        `--proxy-headers`) set; None where there is none.
+        `--proxy-headers`) set, or that a trusted proxy tells; None where there is none.
     :ivar verifiable: whether the adapter of the middleware that read the request can verify
         sessions; None for a request that no middleware read.
     :ivar began: the count of revocations when the request came in; None for a request that no

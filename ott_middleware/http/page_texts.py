@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 PageName = Literal[
-    "used", "no_account", "session_ended", "refused", "unavailable", "handoff_failed"
+    "used", "no_account", "session_ended", "refused", "too_many", "unavailable", "handoff_failed"
 ]
 
 
@@ -23,6 +23,9 @@ class PageTexts(TypedDict, total=False):
 
     refused: tuple[str, str]
     """The request was not allowed: by the Origin rule, say."""
+
+    too_many: tuple[str, str]
+    """The client tried more often than `rate_limit` allows."""
 
     unavailable: tuple[str, str]
     """The store or the sessions cannot be reached just now."""
@@ -74,6 +77,13 @@ ENGLISH: PageTexts = {
     "refused": (
         "This request was refused",
         ("For your security, this site did not accept the request, and you were not signed in."),
+    ),
+    "too_many": (
+        "Too many attempts",
+        (
+            "Too many links have been opened from your network within a short time. Please wait a "
+            "moment and reload this page. Your link has not been used."
+        ),
     ),
     "unavailable": (
         "Please try again shortly",
@@ -132,6 +142,13 @@ GERMAN: PageTexts = {
         (
             "Zu Ihrer Sicherheit hat diese Website die Anfrage nicht angenommen. Sie wurden "
             "nicht angemeldet."
+        ),
+    ),
+    "too_many": (
+        "Zu viele Versuche",
+        (
+            "Aus Ihrem Netz wurden in kurzer Zeit zu viele Links geöffnet. Bitte warten Sie einen "
+            "Moment und laden Sie diese Seite neu. Ihr Link wurde nicht verwendet."
         ),
     ),
     "unavailable": (
@@ -195,6 +212,13 @@ FRENCH: PageTexts = {
             "été effectuée."
         ),
     ),
+    "too_many": (
+        "Trop de tentatives",
+        (
+            "Trop de liens ont été ouverts depuis votre réseau en peu de temps. Veuillez patienter "
+            "un instant, puis recharger cette page. Votre lien n’a pas été utilisé."
+        ),
+    ),
     "unavailable": (
         "Veuillez réessayer dans un instant",
         (
@@ -254,6 +278,13 @@ SPANISH: PageTexts = {
             "ninguna sesión."
         ),
     ),
+    "too_many": (
+        "Demasiados intentos",
+        (
+            "Se han abierto demasiados enlaces desde su red en poco tiempo. Espere un poco y "
+            "vuelva a cargar esta página. Su enlace no se ha utilizado."
+        ),
+    ),
     "unavailable": (
         "Inténtelo de nuevo en unos instantes",
         (
@@ -308,6 +339,13 @@ JAPANESE: PageTexts = {
     "refused": (
         "リクエストは拒否されました",
         "安全のため、このサイトはリクエストを受け付けませんでした。ログインは行われていません。",
+    ),
+    "too_many": (
+        "試行回数が多すぎます",
+        (
+            "お使いのネットワークから、短時間に多くのリンクが開かれました。少し待ってから、"
+            "このページを再読み込みしてください。リンクはまだ使用されていません。"
+        ),
     ),
     "unavailable": (
         "しばらくしてからもう一度お試しください",

@@ -57,6 +57,7 @@ _NAMES: dict[str, PageName] = {
     "NO_ACCOUNT": "no_account",
     "SESSION_NOT_FOUND": "session_ended",
     "SESSION_EXPIRED": "session_ended",
+    "TOO_MANY_REQUESTS": "too_many",
 }
 
 
