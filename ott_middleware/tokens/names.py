@@ -12,6 +12,9 @@ NAMESPACE = "one-time-token"
 #: part of the backend's key: a token that is presented for another channel is not found, and stays.
 CHANNELS = ("handoff", "confirm", "websocket")
 
+#: Characters; 22 hold 132 bits. A token with fewer may be found by guessing.
+SHORT = 22
+
 _BEGUN = hashlib.sha256()
 _SYNTAX = re.compile(r"[A-Za-z0-9_-]{1,512}")
 
