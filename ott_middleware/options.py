@@ -119,7 +119,8 @@ class OptionValues(TokenOptionValues, total=False):
     can verify the present session. Default: `"keep"`."""
 
     site_name: str | None
-    """Name of this site, shown on the error pages of the middleware. Default: `None`."""
+    """Name of this site, shown on the pages of the middleware. Default: `None`; the page of a
+    confirm link then shows the host name."""
 
     login_url: str | None
     """Where users of this site sign in: a path as browsers see it (`"/login"`), or a URL. Pages
@@ -128,7 +129,7 @@ class OptionValues(TokenOptionValues, total=False):
 
     pages: Mapping[PageName, ShowPage] | None
     """Functions that build pages in place of the built-in ones, by the page's name: `used`,
-    `no_account`, `session_ended`, `refused`, `unavailable`. A function takes a `Page` and returns
+    `no_account`, `session_ended`, `refused`, `unavailable`, `confirm`. A function takes a `Page` and returns
     HTML or a `Response`; it is sync, and must not wait. Default: `None`,
     the built-in pages."""
 

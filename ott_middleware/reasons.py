@@ -38,6 +38,7 @@ Word = Literal[
     "prefetch",
     "not_opened",
     "cookies_blocked",
+    "other_page",
     # This site.
     "backend_full",
     "backend_failed",
