@@ -80,8 +80,8 @@ class OptionValues(TokenOptionValues, total=False):
     `"/api/auth"`. Default: `""`."""
 
     query_param: str | None
-    """Name of the link parameter, which carries the token in a URL. `None` turns links off.
-    Default: `"ott"`."""
+    """Name of the link parameter, which carries the token in a URL, and of the sub-protocol of
+    WebSockets. `None` turns links off, and tokens of WebSockets. Default: `"ott"`."""
 
     trusted_origins: Iterable[str]
     """Origins of this site's own front ends. Their pages may call the two paths, and may do
@@ -129,9 +129,9 @@ class OptionValues(TokenOptionValues, total=False):
 
     pages: Mapping[PageName, ShowPage] | None
     """Functions that build pages in place of the built-in ones, by the page's name: `used`,
-    `no_account`, `session_ended`, `refused`, `unavailable`, `confirm`. A function takes a `Page` and returns
-    HTML or a `Response`; it is sync, and must not wait. Default: `None`,
-    the built-in pages."""
+    `no_account`, `session_ended`, `refused`, `unavailable`, `confirm`. A function takes a `Page`
+    and returns HTML or a `Response`; it is sync, and must not wait. Default: `None`, the built-in
+    pages."""
 
 
 # Targets that were warned of in this process.
@@ -139,8 +139,8 @@ _warned_of_cookies: list[str] = []
 _TOKEN_OPTIONS = frozenset(f.name for f in dataclasses.fields(TokenOptions))
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 # `audience` is refused: the generate path has a parameter of that name. It would be cut out as the
-# token of a link, and the new token would be bound to no site.
-_QUERY_PARAM = re.compile(r"(?!audience\Z)[A-Za-z0-9._~-]{1,64}")
+# token of a link, and the new token would be bound to no site. So is `channel`.
+_QUERY_PARAM = re.compile(r"(?!(?:audience|channel)\Z)[A-Za-z0-9._~-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

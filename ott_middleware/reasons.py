@@ -39,6 +39,7 @@ Word = Literal[
     "not_opened",
     "cookies_blocked",
     "other_page",
+    "no_cookies",
     # This site.
     "backend_full",
     "backend_failed",

@@ -112,8 +112,8 @@ class Handle:
         """Make this the handle of a request that redeemed a token."""
         self._redeemed, self._request = channel, request
         # A session without a cookie value was created by `establish` just now: left unset, it is
-        # read from the new cookies on first use.
-        if session.token:
+        # read from the new cookies on first use. Where there are no cookies, this is all of it.
+        if session.token or not self.services.guard.adapter.uses_cookies:
             self._session = session
 
     @property
@@ -148,6 +148,8 @@ class Handle:
         :param expires_in: minutes, or a `timedelta`; default: the option's.
         :param audience: the origin that alone may redeem it.
         :param channel: what the token is for; a token of one channel is no token of another.
+            `"websocket"`: for a socket that is opened at once, 30 seconds unless `expires_in` says
+            otherwise.
         :raises Unauthorized: there is no session, or it ended meanwhile.
         :raises RuntimeError: an event loop runs in this thread, which the call would hold up: use
             `await agenerate()`, or call it in a worker thread.
@@ -239,7 +241,7 @@ class Handle:
         :raises RuntimeError: an event loop runs in this thread: use `await alink()`.
         """
         refuse_on_loop("link")
-        url, target = self.services.site.link_target(url, self.request, audience)
+        url, target = self.services.site.link_target(url, self.request, audience, channel)
         token = self._generate("link", session, expires_in, str(target), channel)
         return self._add_token(url, channel, token)
 
@@ -254,7 +256,7 @@ class Handle:
         channel: str = "handoff",
     ) -> str:
         """`link`, awaited."""
-        url, target = self.services.site.link_target(url, self.request, audience)
+        url, target = self.services.site.link_target(url, self.request, audience, channel)
         token = await self.agenerate(
             session, expires_in=expires_in, audience=str(target), channel=channel
         )
@@ -273,6 +275,7 @@ class Handle:
         :raises RuntimeError: the response has begun, or the session adapter is no `SignInAdapter`
             (`SealedSession` is one).
         """
+        self._refuse_on_socket()
         adapter = self.services.guard.require_sign_in_adapter()
         self._check_open()
         session = adapter.start(user, remember=remember)
@@ -287,6 +290,7 @@ class Handle:
         :raises RuntimeError: the response has begun, or the session adapter is no `SignInAdapter`
             (`SealedSession` is one).
         """
+        self._refuse_on_socket()
         self.services.guard.require_sign_in_adapter()
         self._check_open()
         self._ended = self._sessions_to_end()
@@ -315,6 +319,13 @@ class Handle:
         """Note that the response begins; return whether the app signed a user in or out before."""
         self._closed = True
         return getattr(self, "_changed", False)
+
+    def _refuse_on_socket(self) -> None:
+        if self.carrier.get("type") == "websocket":
+            raise RuntimeError(
+                "a WebSocket sets no cookie, and its session ends with it: sign in or out by an "
+                "HTTP request"
+            )
 
     def _check_open(self) -> None:
         if getattr(self, "_closed", False):

@@ -59,12 +59,17 @@ class Links:
             services.reports.passed("link", Reason("not_opened", f"this request is {kind.value}"))
             return await self._forwarding.plain(request, handle)
         navigation, link = kind.is_navigation, _single_link(links)
-        if link is None:
-            return await self._redeem(request, handle, links, navigation=navigation)
-        channel, token = link
-        if channel == "confirm" and not navigation and is_form(request):
+        channel, token = link or ("handoff", "")
+        confirms = channel == "confirm" and not navigation and is_form(request)
+        if confirms:
+            request = as_navigation(request)
+        if (navigation or confirms) and not services.options.adapter.uses_cookies:
+            error = services.guard.refuse_browser_link()
+            services.reports.refused("link", error)
+            return await self._refuse(request, handle, error, True, None)
+        if confirms:
             return await self._redeem_form(request, read, handle, token)
-        if navigation:
+        if navigation and link is not None:
             page = (
                 self._confirm.show(request, token)
                 if channel == "confirm"
@@ -78,7 +83,6 @@ class Links:
         self, request: Request, read: Read, handle: Handle, token: str
     ) -> Response | Forward:
         """Respond to the form of a confirm link's page, which posts the token of its URL."""
-        request = as_navigation(request)
         try:
             page = await self._confirm.check(request, read, token)
         except RequestError as error:

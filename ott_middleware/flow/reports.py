@@ -19,7 +19,7 @@ from ..sessions.base import Session
 
 logger = logging.getLogger("ott_middleware")
 
-Entry = Literal["generate", "verify", "link", "on_invalid"]
+Entry = Literal["generate", "verify", "link", "websocket", "on_invalid"]
 
 
 class Reports:

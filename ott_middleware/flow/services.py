@@ -270,6 +270,14 @@ def _check(
     if asynchronous and guard.sets_remote_user:
         raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
     revokes = options.revoke_on_sign_out
+    for option in ("revoke_on_sign_out", "set_ott_header_on_new_session"):
+        # Both look at the cookies of responses: accepted, neither would ever do anything.
+        if getattr(options, option) and not options.adapter.uses_cookies:
+            raise ConfigurationError(
+                f"{option}: True, but the sessions of {type(options.adapter).__name__} are in no "
+                "cookies, so that no response shows a sign-in or a sign-out; leave it out, and "
+                "where the app withdraws an access token, call revoke() of its OneTimeTokens"
+            )
     if revokes and backend is not None and not backend.can_revoke:
         raise ConfigurationError(
             f"revoke_on_sign_out: True, but {backend.name} can't revoke tokens; "

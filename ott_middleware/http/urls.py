@@ -125,6 +125,24 @@ def add_parameter(url: str, name: str, value: str) -> str:
     return f"{before}{joint}{name}={value}{hash_mark}{fragment}"
 
 
+# Characters. An origin has at most 253 of host; a query with this much beside it is no accident.
+_MAX_QUERY = 4096
+
+
+def values_named(query: str, name: str) -> set[str] | None:
+    """Return the distinct values of a parameter of the generate path; None if it is not named.
+
+    Empty where the parameter stands in a place, or in a query of a length, that leaves it open what
+    is meant: refuse such a request. If the parameter were ignored, the token would be for something
+    else than what was asked for.
+    """
+    # Searched first: splitting every query would take a long time for a long one. Behind a `;` the
+    # name is found as well, though that is no parameter.
+    if re.search(spellings_of(name), f"&{query}".replace(";", "&")) is None:
+        return None
+    return set(cut(query, name)[1]) if len(query) <= _MAX_QUERY else set()
+
+
 #: A part of the package's own paths, which may have any prefix.
 PATH_MARK = "/one-time-token/"
 #: Stands for the link parameter's name where links are off: no server lets it into a query.
@@ -255,18 +273,23 @@ def resolved_path(url: str) -> str | None:
 
     :param url: without a backslash, and without what browsers drop (tabs, newlines).
     """
+    path = resolve_dots(path_of(url).split("/")[1:])
+    return None if _hides_dots(path) else path
+
+
+def resolve_dots(parts: list[str]) -> str:
+    """Return the path of these segments without dot segments (WHATWG URL, path state)."""
     segments: list[str] = []
-    parts = path_of(url).split("/")[1:] or [""]
+    dots = ""
     for part in parts:
         dots = part.lower().replace("%2e", ".")
-        if dots == ".." and segments:
-            segments.pop()
-        elif dots not in (".", ".."):
+        if dots == "..":
+            del segments[-1:]
+        elif dots != ".":
             segments.append(part)
-    if parts[-1].lower().replace("%2e", ".") in (".", ".."):
+    if dots in (".", ".."):
         segments.append("")
-    path = "/" + "/".join(segments)
-    return None if _hides_dots(path) else path
+    return "/" + "/".join(segments)
 
 
 def _hides_dots(path: str) -> bool:

@@ -297,6 +297,9 @@ class SessionAdapter:
     thread_sensitive: bool = False
     #: Whether the app itself cannot see a session of the adapter's after the session has ended.
     bounds_app: bool = True
+    #: Whether `establish` sets cookies, which sign a browser in. If not, a link that is opened in a
+    #: browser is refused before its token is taken.
+    uses_cookies: bool = True
     #: The names of the cookies that `establish` sets.
     cookie_names: tuple[str, ...] = ()
 

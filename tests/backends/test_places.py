@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+import redis.asyncio.retry
+import redis.retry
 import redis.sentinel
 import sqlalchemy
 from harness import SECRET, World
+from redis.backoff import NoBackoff
 
 from ott_middleware import RedisBackend, SQLAlchemyBackend, SQLiteBackend
 from ott_middleware.errors import BackendUnavailable
@@ -63,15 +66,18 @@ class TestRedis:
         assert f" at {tmp_path}/redis.sock: is it running" in failure_of(backend)
 
     def test_client(self, port: int) -> None:
-        client = redis.Redis(port=port, password=PASSWORD, socket_timeout=1)
+        once = {"retry": redis.retry.Retry(NoBackoff(), 0)}
+        client = redis.Redis(port=port, password=PASSWORD, socket_timeout=1, **once)
         assert f" at localhost:{port}: is" in failure_of(RedisBackend(client))
-        other = redis.asyncio.Redis(port=port, password=PASSWORD, socket_timeout=1)
+        once = {"retry": redis.asyncio.retry.Retry(NoBackoff(), 0)}
+        other = redis.asyncio.Redis(port=port, password=PASSWORD, socket_timeout=1, **once)
         said = asyncio.run(later_failure_of(RedisBackend(other)))
         assert f" at localhost:{port}: is" in said
 
     def test_client_of_sentinel(self, port: int) -> None:
-        sentinel = redis.sentinel.Sentinel([("127.0.0.1", port)], socket_timeout=1)
-        client = sentinel.master_for("orders", socket_timeout=1)
+        once = {"retry": redis.retry.Retry(NoBackoff(), 0), "socket_timeout": 1}
+        sentinel = redis.sentinel.Sentinel([("127.0.0.1", port)], sentinel_kwargs=once)
+        client = sentinel.master_for("orders", **once)
         assert " at orders: is it running" in failure_of(RedisBackend(client))
 
 

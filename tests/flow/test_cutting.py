@@ -304,11 +304,9 @@ class TestCopiesOfTheTarget:
         ],
     )
     def test_value_of_a_confirm_link(self, world: World, query: str, value: str, left: str) -> None:
-        headers = {**FRAME, "x-custom": value, "x-original-uri": value}
+        headers = {**FRAME, "x-custom": value}
         seen = seen_by_the_app(world, f"a=1&ott={query}{T}", headers)
-        assert seen.query == "a=1"
         assert header_of(world, seen, "x-custom") == left
-        assert "ott=" not in header_of(world, seen, "x-original-uri") or " " in value
 
     @pytest.mark.parametrize("length", [15, 513])
     def test_confirm_link_of_no_likely_token_is_cut_by_names_only(self, length: int) -> None:

@@ -40,7 +40,8 @@ def quickstart() -> dict[str, Any]:
 def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
     assert pages == {
-        *("adapters.md", "backends.md", "doctor.md", "events.md", "front_end.md", "pages.md"),
+        *("adapters.md", "backends.md", "doctor.md", "events.md", "front_end.md", "logs.md"),
+        "pages.md",
         "quickstart.md",
         "sessions.md",
     }

@@ -50,6 +50,7 @@ LAYERS = (
         "hooks",
         "crypto",
         "http",
+        "access_logs",
         "context",
         "greenlets",
         "concurrency",
