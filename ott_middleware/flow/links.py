@@ -24,12 +24,14 @@ from .page_first import PageFirst
 from .redemption import OtherUser, Redemption
 from .services import Services
 
-_ANOTHER_USER = Reason(
+ANOTHER_USER = Reason(
     "other_user",
     "another user is signed in, and stays so by on_switch='keep'; the token is used up",
 )
-
-
+_NO_CHALLENGE = (
+    "issuer is set, so that this site redeems no link that any browser could open; with "
+    "issuer_only=False it would"
+)
 _SEE_OTHER = Response(303)
 
 
@@ -114,12 +116,12 @@ class Links:
                 check_origin(request, services.site.same_origin(request), services.options.trusted)
             # Asked before the token is consumed: if the adapter fails, the link is still good.
             present = await services.guard.current_if_verifiable(request)
-            if len(set(links)) > 1:
-                why = "the URL holds two different tokens"
-                raise InvalidToken(why=why, word="malformed_token")
-            if not is_token(links[0]):
-                raise malformed_token(links[0])
-            outcome = await self._redemption.sign_in(links[0], request, present, channel=channel)
+            token = links[0]
+            if len(set(links)) > 1 or not is_token(token):
+                raise malformed_link(links)
+            if channel == "handoff" and services.options.refuses_links:
+                raise InvalidToken(why=_NO_CHALLENGE, word="no_challenge")
+            outcome = await self._redemption.sign_in(token, request, present, channel=channel)
         except DeadToken as error:
             services.reports.refused("link", error)
             return await self._refuse(request, handle, error, navigation, present)
@@ -127,7 +129,7 @@ class Links:
             services.reports.refused("link", error)
             return error_response(request, error, services.options)
         if isinstance(outcome, OtherUser):
-            services.reports.passed("link", _ANOTHER_USER)
+            services.reports.passed("link", ANOTHER_USER)
             return await self._continue(request, handle, navigation)
         services.reports.redeemed(outcome.session)
         if navigation:
@@ -179,6 +181,19 @@ def _redirect_to_clean_url(request: Request, *headers: tuple[str, str]) -> Respo
 
 
 def _single_link(links: tuple[str, ...]) -> tuple[str, str] | None:
-    """Return the channel and the token of a link, or None."""
+    """Return the channel and the token of a link; None for no token, and for two."""
     # The same value twice is a clumsy copy; two values leave it open which one is meant.
     return parse_link_value(links[0]) if len(set(links)) == 1 else None
+
+
+def single_token(links: tuple[str, ...]) -> str | None:
+    """Return the token of a link that works without a page of its own, or None."""
+    link = _single_link(links)
+    return link[1] if link is not None and link[0] == "handoff" else None
+
+
+def malformed_link(links: tuple[str, ...]) -> InvalidToken:
+    """Return the error of a link for which `single_token` gave None."""
+    if len(set(links)) == 1:
+        return malformed_token(links[0])
+    return InvalidToken(why="the URL holds two different tokens", word="malformed_token")

@@ -6,8 +6,9 @@ The strings are those of `ott_middleware.http.messages`: one character a byte.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from .client_text import MAX_SPELLED_PATH
@@ -259,6 +260,19 @@ def _quote(path: bytes) -> str:
     if len(path) > MAX_SPELLED_PATH and not path.isalnum():
         return f"%{path.hex('%').upper()}".replace("%2F", "/")
     return quote(path, safe=_SAFE)
+
+
+def mount_of(carrier: Mapping[str, Any]) -> str:
+    """Return the prefix that an application is mounted at, percent-encoded; empty for none.
+
+    :param carrier: the scope or environ of a request.
+    """
+    mount = carrier.get("root_path")
+    if isinstance(mount, str):
+        raw = mount.encode("utf-8", "replace")
+    else:
+        raw = str(carrier.get("SCRIPT_NAME", "")).encode("latin-1", "replace")
+    return _quote(raw.rstrip(b"/"))
 
 
 def _quote_spelled(path: str) -> str:

@@ -14,11 +14,13 @@ NAMESPACE = "one-time-token"
 #: part of the backend's key: a token that is presented for another channel is not found, and stays.
 CHANNELS = ("handoff", "confirm", "websocket")
 
+#: Characters; 22 hold 132 bits. A token with fewer may be found by guessing.
+SHORT = 22
+
 _BEGUN = hashlib.sha256()
 _SYNTAX = re.compile(r"[A-Za-z0-9_-]{1,512}")
 
-
-NO_TOKEN = "the value has not the form of a token: 1 to 512 characters of A-Z a-z 0-9 - _"
+_NO_TOKEN = "the value has not the form of a token: 1 to 512 characters of A-Z a-z 0-9 - _"
 
 
 def is_token(value: object) -> bool:
@@ -45,7 +47,7 @@ def malformed_token(value: object) -> InvalidToken:
     if parse_link_value(value) is not None:
         why = "a confirm link: it signs in by the form of its own page, and in no other way"
         return InvalidToken(why=why, word="other_channel")
-    return InvalidToken(why=NO_TOKEN, word="malformed_token")
+    return InvalidToken(why=_NO_TOKEN, word="malformed_token")
 
 
 def hash_token(token: str) -> str:

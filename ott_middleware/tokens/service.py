@@ -179,6 +179,11 @@ class OneTimeTokens:
         return cls(backend, sessions=sessions, **values)
 
     @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """The secrets, newest first; empty if no secret is configured."""
+        return self._secrets
+
+    @property
     def fingerprint(self) -> str:
         """Eight hexadecimal digits, equal at two sites with one secret and one `store_token`."""
         return fingerprint(self._options)
