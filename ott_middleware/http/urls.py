@@ -6,7 +6,7 @@ The strings are those of `ott_middleware.http.messages`: one character a byte.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes
