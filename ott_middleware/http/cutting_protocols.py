@@ -28,7 +28,9 @@ class _ProtocolCutter:
         self.name, self._raw_name = name, name.encode("ascii")
 
     def mentions(self, text: str | bytes) -> bool:
-        return self._raw_name in text if isinstance(text, bytes) else self.name in text
+        if isinstance(text, bytes):
+            return b"%" in text or self._raw_name in text
+        return "%" in text or self.name in text
 
     def cut(self, text: str | bytes, kind: Kind) -> str | bytes:
         if kind is not Kind.PROTOCOLS or not self.mentions(text):

@@ -10,8 +10,11 @@ PageName = Literal[
     "not_signed_in",
     "session_ended",
     "refused",
+    "too_many",
     "unavailable",
     "continue_to",
+    "handoff_failed",
+    "confirm",
 ]
 
 
@@ -33,11 +36,23 @@ class PageTexts(TypedDict, total=False):
     refused: tuple[str, str]
     """The request was not allowed: by the Origin rule, say."""
 
+    too_many: tuple[str, str]
+    """The client tried more often than `rate_limit` allows."""
+
     unavailable: tuple[str, str]
     """The store or the sessions cannot be reached just now."""
 
     continue_to: tuple[str, str]
     """A link leads to another site, as the signed-in user: `{host}` stands for that site's host."""
+
+    handoff_failed: tuple[str, str]
+    """The visitor came back from the site of `issuer`, and could not be signed in."""
+
+    confirm: tuple[str, str]
+    """The page of a confirm link, with a button that signs in."""
+
+    confirm_again: str
+    """The text of that page where the button did not sign in, since a cookie was not there."""
 
     cookies_blocked: tuple[str, str]
     """The browser did not send back a cookie that this site had set just before."""
@@ -88,6 +103,13 @@ ENGLISH: PageTexts = {
         "This request was refused",
         ("For your security, this site did not accept the request, and you were not signed in."),
     ),
+    "too_many": (
+        "Too many attempts",
+        (
+            "Too many links have been opened from your network within a short time. Please wait a "
+            "moment and reload this page. Your link has not been used."
+        ),
+    ),
     "unavailable": (
         "Please try again shortly",
         (
@@ -101,6 +123,24 @@ ENGLISH: PageTexts = {
             "This link leads to another site, which will sign you in with your account from here. "
             "If you did not expect that, please close this page."
         ),
+    ),
+    "handoff_failed": (
+        "You were not signed in",
+        (
+            "Signing you in through another site did not work. Please try again. If that does "
+            "not help, allow cookies for this site in your browser, or contact its support."
+        ),
+    ),
+    "confirm": (
+        "Do you want to sign in?",
+        (
+            "Press the button to sign in. If you did not ask for this link, close this page: you "
+            "are not signed in yet."
+        ),
+    ),
+    "confirm_again": (
+        "You were not signed in: this page was open for too long, or your browser blocks "
+        "cookies. Please press the button again."
     ),
     "cookies_blocked": (
         "Cookies are blocked",
@@ -154,6 +194,13 @@ GERMAN: PageTexts = {
             "nicht angemeldet."
         ),
     ),
+    "too_many": (
+        "Zu viele Versuche",
+        (
+            "Aus Ihrem Netz wurden in kurzer Zeit zu viele Links geöffnet. Bitte warten Sie einen "
+            "Moment und laden Sie diese Seite neu. Ihr Link wurde nicht verwendet."
+        ),
+    ),
     "unavailable": (
         "Bitte versuchen Sie es gleich noch einmal",
         (
@@ -168,6 +215,25 @@ GERMAN: PageTexts = {
             "Dieser Link führt zu einer anderen Website, die Sie mit Ihrer Anmeldung von hier "
             "anmeldet. Wenn Sie das nicht erwartet haben, schließen Sie diese Seite."
         ),
+    ),
+    "handoff_failed": (
+        "Sie wurden nicht angemeldet",
+        (
+            "Die Anmeldung über eine andere Website hat nicht funktioniert. Bitte versuchen Sie "
+            "es noch einmal. Wenn das nicht hilft, erlauben Sie in Ihrem Browser Cookies für "
+            "diese Website, oder wenden Sie sich an ihren Support."
+        ),
+    ),
+    "confirm": (
+        "Möchten Sie sich anmelden?",
+        (
+            "Mit der Schaltfläche melden Sie sich an. Wenn Sie diesen Link nicht angefordert "
+            "haben, schließen Sie diese Seite bitte: Sie sind noch nicht angemeldet."
+        ),
+    ),
+    "confirm_again": (
+        "Sie wurden nicht angemeldet: Diese Seite war zu lange geöffnet, oder Ihr Browser "
+        "blockiert Cookies. Bitte drücken Sie die Schaltfläche noch einmal."
     ),
     "cookies_blocked": (
         "Cookies sind blockiert",
@@ -218,6 +284,13 @@ FRENCH: PageTexts = {
             "été effectuée."
         ),
     ),
+    "too_many": (
+        "Trop de tentatives",
+        (
+            "Trop de liens ont été ouverts depuis votre réseau en peu de temps. Veuillez patienter "
+            "un instant, puis recharger cette page. Votre lien n’a pas été utilisé."
+        ),
+    ),
     "unavailable": (
         "Veuillez réessayer dans un instant",
         (
@@ -231,6 +304,25 @@ FRENCH: PageTexts = {
             "Ce lien mène à un autre site, qui ouvrira une session à votre nom. Si vous ne vous y "
             "attendiez pas, veuillez fermer cette page."
         ),
+    ),
+    "handoff_failed": (
+        "La connexion n’a pas abouti",
+        (
+            "La connexion par l’intermédiaire d’un autre site n’a pas fonctionné. Veuillez "
+            "réessayer. Si cela ne suffit pas, autorisez les cookies de ce site dans votre "
+            "navigateur, ou contactez son assistance."
+        ),
+    ),
+    "confirm": (
+        "Confirmez votre connexion",
+        (
+            "Appuyez sur le bouton pour vous connecter. Si vous n’avez pas demandé ce lien, "
+            "fermez cette page. Aucune connexion n’a encore été effectuée."
+        ),
+    ),
+    "confirm_again": (
+        "La connexion n’a pas été effectuée, car cette page est restée ouverte trop longtemps"
+        " ou votre navigateur bloque les cookies. Veuillez appuyer de nouveau sur le bouton."
     ),
     "cookies_blocked": (
         "Les cookies sont bloqués",
@@ -280,6 +372,13 @@ SPANISH: PageTexts = {
             "ninguna sesión."
         ),
     ),
+    "too_many": (
+        "Demasiados intentos",
+        (
+            "Se han abierto demasiados enlaces desde su red en poco tiempo. Espere un poco y "
+            "vuelva a cargar esta página. Su enlace no se ha utilizado."
+        ),
+    ),
     "unavailable": (
         "Inténtelo de nuevo en unos instantes",
         (
@@ -293,6 +392,25 @@ SPANISH: PageTexts = {
             "Este enlace lleva a otro sitio, en el que se iniciará sesión con su usuario de aquí. "
             "Si no lo esperaba, cierre esta página."
         ),
+    ),
+    "handoff_failed": (
+        "No se ha iniciado la sesión",
+        (
+            "No se ha podido iniciar la sesión a través de otro sitio. Inténtelo de nuevo. Si no "
+            "funciona, permita las cookies de este sitio en su navegador o póngase en contacto con "
+            "su servicio de asistencia."
+        ),
+    ),
+    "confirm": (
+        "¿Quiere iniciar sesión?",
+        (
+            "Pulse el botón para iniciar sesión. Si no ha solicitado este enlace, cierre esta "
+            "página: todavía no se ha iniciado ninguna sesión."
+        ),
+    ),
+    "confirm_again": (
+        "No se ha iniciado la sesión: esta página ha estado abierta demasiado tiempo, o su "
+        "navegador bloquea las cookies. Pulse el botón de nuevo."
     ),
     "cookies_blocked": (
         "Las cookies están bloqueadas",
@@ -338,6 +456,13 @@ JAPANESE: PageTexts = {
         "リクエストは拒否されました",
         "安全のため、このサイトはリクエストを受け付けませんでした。ログインは行われていません。",
     ),
+    "too_many": (
+        "試行回数が多すぎます",
+        (
+            "お使いのネットワークから、短時間に多くのリンクが開かれました。少し待ってから、"
+            "このページを再読み込みしてください。リンクはまだ使用されていません。"
+        ),
+    ),
     "unavailable": (
         "しばらくしてからもう一度お試しください",
         (
@@ -351,6 +476,25 @@ JAPANESE: PageTexts = {
             "このリンクは別のサイトに移動し、このサイトのユーザーとしてログインします。"
             "心当たりがない場合は、このページを閉じてください。"
         ),
+    ),
+    "handoff_failed": (
+        "ログインできませんでした",
+        (
+            "別のサイトを通じたログインができませんでした。もう一度お試しください。"
+            "それでもうまくいかない場合は、ブラウザーでこのサイトの Cookie を許可するか、"
+            "このサイトのサポートにお問い合わせください。"
+        ),
+    ),
+    "confirm": (
+        "ログインの確認",
+        (
+            "ボタンを押すとログインします。このリンクに心当たりがない場合は、"
+            "このページを閉じてください。まだログインは行われていません。"
+        ),
+    ),
+    "confirm_again": (
+        "ログインは行われていません。このページを長い時間開いたままだったか、"
+        "ブラウザーで Cookie がブロックされています。もう一度ボタンを押してください。"
     ),
     "cookies_blocked": (
         "Cookie がブロックされています",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NamedTuple
+from urllib.parse import unquote
 
 
 class Offer(NamedTuple):
@@ -39,8 +40,14 @@ def read_offer(offered: Iterable[str], name: str) -> Offer:
 def others(offered: Iterable[str], name: str) -> list[str]:
     """Return a list of sub-protocols without those of the middleware."""
     begins = f"{name}."
+
+    def is_own(each: str) -> bool:
+        each = each.strip()
+        return each == name or each.startswith(begins)
+
+    # Daphne percent-decodes the header before the split, so that the header itself has escapes.
     return [
         each
         for each in offered
-        if (stripped := each.strip()) != name and not stripped.startswith(begins)
+        if not (any(map(is_own, unquote(each).split(","))) if "%" in each else is_own(each))
     ]

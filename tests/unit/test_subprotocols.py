@@ -59,6 +59,10 @@ def test_cuts(before: Any, after: Any) -> None:
             [(b"sec-websocket-protocol", b"otter")],
         ),
         ([(b"x-a", b"ott")], [(b"x-a", b"ott")]),
+        (
+            [(b"sec-websocket-protocol", b"a%20, %6ftt, o%74t%2ET, b%2C ott")],
+            [(b"sec-websocket-protocol", b"a%20")],
+        ),
     ],
 )
 def test_headers(headers: Any, left: Any) -> None:
