@@ -56,9 +56,16 @@ class PullHandoff:
     """Sends visitors of protected pages to the issuer, and responds at the return path.
 
     :ivar path: the return path, below the mount point.
+    :raises ConfigurationError: the token service binds no token to a browser.
     """
 
     def __init__(self, services: Services, forwarding: Forwarding, pull: PullStart) -> None:
+        if not services.binds_browsers:
+            raise ConfigurationError(
+                f"issuer: {type(services.tokens).__name__} cannot bind tokens to browsers; give "
+                "its generate() the argument code_challenge, and its verify() the argument "
+                "code_verifiers, as those of OneTimeTokens, or leave issuer out"
+            )
         self._services = services
         self._forwarding = forwarding
         self._start = pull

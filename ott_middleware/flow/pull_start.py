@@ -45,6 +45,21 @@ class PullStart:
     :ivar path: the return path, below the mount point.
     """
 
+    @classmethod
+    def build(
+        cls,
+        options: Options,
+        site: OwnSite,
+        secrets: Sequence[bytes],
+        now: Callable[[], float],
+    ) -> PullStart | None:
+        """Return what the options come to; None without `issuer`.
+
+        :raises ConfigurationError: an option that `issuer` needs is missing.
+        """
+        issuer = options.pull_issuer
+        return None if issuer is None else cls(issuer, options, site, secrets, now)
+
     def __init__(
         self,
         issuer: Issuer,

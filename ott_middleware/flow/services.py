@@ -111,7 +111,7 @@ class Services:
             if options.on_event is not None
             else None
         )
-        built = cls(
+        return cls(
             options=options,
             site=site,
             guard=guard,
@@ -120,11 +120,7 @@ class Services:
             verify=check_service_call(verify, Session),
             revoke=revoke,
             on_invalid=bind(hook) if hook else None,
-            pull=(
-                PullStart(options.pull_issuer, options, site, secrets, guard.now)
-                if options.pull_issuer is not None
-                else None
-            ),
+            pull=PullStart.build(options, site, secrets, guard.now),
             clients=(
                 Clients(options.proxies, limits=bool(options.rates))
                 if options.proxies or options.rates
@@ -143,13 +139,6 @@ class Services:
             parse_request=parse_request,
             handle_key=SCOPE_KEY if asynchronous else ENVIRON_KEY,
         )
-        if built.pull is not None and not built.binds_browsers:
-            raise ConfigurationError(
-                f"issuer: {type(tokens).__name__} cannot bind tokens to browsers; give its "
-                "generate() the argument code_challenge, and its verify() the argument "
-                "code_verifiers, as those of OneTimeTokens, or leave issuer out"
-            )
-        return built
 
     @property
     def watches_responses(self) -> bool:
