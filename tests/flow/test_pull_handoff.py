@@ -377,6 +377,15 @@ class TestReturn:
         browser.jar = {name: value[:-1] + ("A" if value[-1] != "A" else "B")}
         assert is_page(browser.come_back(issue(browser.site, challenge)))
 
+    def test_cookie_that_a_subdomain_could_plant(self, world: World) -> None:
+        backend = MemoryBackend(clock=world.clock)
+        browser = Browser(serve(world, backend=backend))
+        challenge = browser.start()
+        origin = "https://app.example"
+        browser.site = serve(world, backend=backend, public_origin=origin)
+        token = browser.site.token(audience=origin, code_challenge=challenge)
+        assert is_page(browser.come_back(token))
+
     def test_secret_is_rotated(self, world: World) -> None:
         backend = MemoryBackend(clock=world.clock)
         old = serve(world, backend=backend)
