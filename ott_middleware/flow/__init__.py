@@ -26,7 +26,7 @@ from .paths import Paths
 from .pull_handoff import PullHandoff
 from .services import Services
 from .watch import Watch
-from .websocket import CHANNEL, Denial, WebSockets
+from .websocket import CHANNEL, Denial, Open, WebSockets
 
 __all__ = ["Flow", "Handle"]
 
@@ -81,9 +81,7 @@ class Flow:
         headers = with_cors(outcome.headers, request, self.options.trusted, request.method)
         return copy_unchecked(outcome, headers=headers)
 
-    async def decide_socket(
-        self, request: Request, offer: Offer, handle: Handle
-    ) -> Denial | Forward:
+    async def decide_socket(self, request: Request, offer: Offer, handle: Handle) -> Denial | Open:
         """Decide the handshake of a WebSocket that may carry a token.
 
         :param offer: what the client offers of the middleware's sub-protocols.

@@ -19,6 +19,8 @@ _LONGEST_VALUE = 3 * 512
 #: What the name of the second parameter has behind the link parameter's name. The second one says
 #: that the browser was shown the page of `pages.page_first`; it is cut wherever the first one is.
 SEEN = "_seen"
+#: What the value of the link parameter has before a token that wants a page with a button first.
+CONFIRM = "confirm."
 
 
 def value_of(spelled: str) -> str:
