@@ -80,13 +80,17 @@ class PullHandoff:
         :return: None if the app responds.
         """
         services = self._services
-        if PROBE in request.carrier or classify(request) is not Kind.NAVIGATION:
+        kind = classify(request)
+        if PROBE in request.carrier or not kind.is_navigation:
             return None
         try:
             if not self._is_protected(request):
                 return None
             if await services.guard.current(request) is not None:
                 return None
+            # The cookie of a session may have been held back (SameSite=Strict).
+            if page := self._page_first.respond(request, kind, None):
+                return page
             started = self._start.start(request, self._start.wanted(request))
         except RequestError as error:
             services.reports.refused("handoff", error)
