@@ -68,11 +68,6 @@ class PullStart:
         secrets: Sequence[bytes],
         now: Callable[[], float],
     ) -> None:
-        if not options.adapter.uses_cookies:
-            raise ConfigurationError(
-                f"issuer: the sessions of {type(options.adapter).__name__} are in no cookies, so "
-                "that no visitor could come back signed in; use another session adapter"
-            )
         if not secrets:
             raise ConfigurationError(
                 "issuer: given without secret, which seals the cookie of an attempt; pass secret= "

@@ -791,7 +791,7 @@ class TestConstruction:
 
     def test_adapter_without_cookies(self, world: World) -> None:
         adapter = BearerSession(validate=lambda token: None)
-        with pytest.raises(ConfigurationError, match="issuer: the sessions of BearerSession"):
+        with pytest.raises(ConfigurationError, match="BearerSession sets no cookies"):
             serve(world, session=adapter)
 
     def test_token_service_with_a_secret(self, world: World) -> None:
