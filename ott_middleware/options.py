@@ -25,6 +25,7 @@ from .http.origin_options import parse_list, parse_public_origins
 from .http.origins import HandoffTarget, Origin, OriginPattern
 from .http.page_texts import PageName
 from .http.pages import ShowPage
+from .issuer_options import Issuer, Protected, check_issuer_options
 from .page_options import check_page_options
 from .rate_options import Rate, parse_rates
 from .sessions.base import SessionAdapter
@@ -133,18 +134,35 @@ class OptionValues(TokenOptionValues, total=False):
     can verify the present session. Default: `"keep"`."""
 
     site_name: str | None
-    """Name of this site, shown on the error pages of the middleware. Default: `None`."""
+    """Name of this site, shown on the pages of the middleware. Default: `None`; the page of a
+    confirm link then shows the host name."""
 
     login_url: str | None
     """Where users of this site sign in: a path as browsers see it (`"/login"`), or a URL. Pages
     about a link that did not work have a "Sign in" button with this URL, which carries the
     visitor's page as `next=` (a path and query of this site). Default: `None`, no button."""
 
+    issuer: str | None
+    """Turns on pull handoff: the site that signs in the visitors of this one, by the URL of its
+    origin and `base_path` (`"https://a.example"`, `"https://a.example/api/auth"`). This site then
+    sends a visitor there, with a cookie that the token which comes back needs. Needs `secret`.
+    Default: `None`."""
+
+    issuer_only: bool
+    """Whether, with `issuer`, this site refuses links that any browser could open, so that no
+    visitor is signed in by opening a link of another user. `False` accepts them as well. Confirm
+    links, which ask first, work in any case. Default: `True`."""
+
+    protected: Protected | None
+    """With `issuer`: a function that returns whether a page is for signed-in users only. A visitor
+    without a session who opens such a page is sent to the issuer at once. It is sync, and must not
+    wait. Default: `None`: the app calls `handle.handoff()`."""
+
     pages: Mapping[PageName, ShowPage] | None
     """Functions that build pages in place of the built-in ones, by the page's name: `used`,
-    `no_account`, `session_ended`, `refused`, `unavailable`. A function takes a `Page` and returns
-    HTML or a `Response`; it is sync, and must not wait. Default: `None`,
-    the built-in pages."""
+    `no_account`, `session_ended`, `refused`, `unavailable`, `handoff_failed`, `confirm`. A function
+    takes a `Page` and returns HTML or a `Response`; it is sync, and must not wait.
+    Default: `None`, the built-in pages."""
 
 
 # Targets that were warned of in this process.
@@ -185,12 +203,16 @@ class Options:
     on_switch: Literal["keep", "replace"] = "keep"
     site_name: str | None = None
     login_url: str | None = None
+    issuer: str | None = None
+    issuer_only: bool = True
+    protected: Protected | None = None
     pages: Mapping[PageName, ShowPage] | None = None
     # Derived from the values above.
     adapter: SessionAdapter = field(init=False)
     trusted: tuple[OriginPattern, ...] = field(init=False)
     targets: tuple[HandoffTarget, ...] = field(init=False)
     own: tuple[Origin, ...] = field(init=False)
+    pull_issuer: Issuer | None = field(init=False)
     rates: tuple[Rate, ...] = field(init=False)
     proxies: TrustedProxies = field(init=False)
     host_layers: tuple[Any, ...] = field(init=False, default=(), repr=False)
@@ -234,6 +256,7 @@ class Options:
             "trusted": parse_list("trusted_origins", self.trusted_origins, OriginPattern.parse),
             "targets": parse_list("handoff_targets", self.handoff_targets, HandoffTarget.parse),
             "own": parse_public_origins(self.public_origin),
+            "pull_issuer": None if self.issuer is None else Issuer.parse(self.issuer),
             "rates": parse_rates(self.rate_limit),
             "proxies": TrustedProxies.parse(self.trusted_proxies),
         }
@@ -259,6 +282,9 @@ class Options:
         ):
             raise ConfigurationError(f"on_event: {self.on_event!r}; pass a function of the event")
         _check_one_of("on_switch", self.on_switch, ("keep", "replace"))
+        check_issuer_options(
+            self.pull_issuer, self.own, self.query_param, self.issuer_only, self.protected
+        )
         check_page_options(self.site_name, self.login_url, self.pages)
         if isinstance(self.tokens, type):
             raise ConfigurationError(
@@ -272,6 +298,11 @@ class Options:
                         f"tokens: {self.tokens!r} has no {name}(); pass a OneTimeTokens, or an "
                         "object with all methods of TokenService"
                     )
+
+    @property
+    def refuses_links(self) -> bool:
+        """Whether a handoff token is redeemed only in the browser that it was made for."""
+        return self.pull_issuer is not None and self.issuer_only
 
     def _check_handoff_targets(self) -> None:
         for target in self.targets:

@@ -19,6 +19,7 @@ Word = Literal[
     "other_channel",
     "other_audience",
     "other_browser",
+    "no_challenge",
     "unreadable_token",
     # Its session, and the user.
     "no_account",
@@ -39,6 +40,8 @@ Word = Literal[
     "prefetch",
     "not_opened",
     "cookies_blocked",
+    "other_page",
+    "handoff_loop",
     "no_cookies",
     # This site.
     "backend_full",

@@ -20,7 +20,7 @@ from ..tokens.names import SHORT
 
 logger = logging.getLogger("ott_middleware")
 
-Entry = Literal["generate", "verify", "link", "websocket", "on_invalid"]
+Entry = Literal["generate", "verify", "link", "return", "handoff", "websocket", "on_invalid"]
 
 
 class Reports:

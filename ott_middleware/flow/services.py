@@ -32,6 +32,7 @@ from ..tokens.service import BoundElsewhere, OneTimeTokens
 from .attempt_windows import windows_of
 from .clients import Clients
 from .own_site import OwnSite
+from .pull_start import PullStart
 from .rate_limit import RateLimit
 from .receipts import Receipts
 from .reports import Reports
@@ -52,6 +53,7 @@ class Services:
     :ivar tokens: the token service, as the options give it.
     :ivar generate, verify, revoke: its methods, bound to the interface.
     :ivar on_invalid: the callback for used and expired links, bound; None without one.
+    :ivar pull: starts pull handoffs; None without `issuer`.
     :ivar clients: tells the clients of requests; None where each is the peer.
     :ivar rate_limit: counts attempts to redeem tokens; None without the option.
     :ivar receipts: tells a browser that has used a link itself; None where the session tells.
@@ -69,6 +71,7 @@ class Services:
     verify: Bound
     revoke: Bound
     on_invalid: Bound | None
+    pull: PullStart | None
     clients: Clients | None
     rate_limit: RateLimit | None
     receipts: Receipts | None
@@ -105,13 +108,13 @@ class Services:
         )
         _check(options, guard, own.backend if own else None, asynchronous)
         _log_start(options, own)
-        secrets = options.token_options.secrets
+        secrets = options.token_options.secrets or (own.secrets if own is not None else ())
         events = (
             Events(options.on_event, guard.now, secrets[0] if secrets else None)
             if options.on_event is not None
             else None
         )
-        return cls(
+        built = cls(
             options=options,
             site=site,
             guard=guard,
@@ -120,6 +123,11 @@ class Services:
             verify=check_service_call(verify, Session),
             revoke=revoke,
             on_invalid=bind(hook) if hook else None,
+            pull=(
+                PullStart(options.pull_issuer, options, site, secrets, guard.now)
+                if options.pull_issuer is not None
+                else None
+            ),
             clients=_build_clients(options),
             rate_limit=_build_rate_limit(options, own.backend if own else None, guard, bind),
             receipts=_build_receipts(options),
@@ -128,13 +136,25 @@ class Services:
             parse_request=parse_request,
             handle_key=SCOPE_KEY if asynchronous else ENVIRON_KEY,
         )
+        if built.pull is not None and not built.binds_browsers:
+            raise ConfigurationError(
+                f"issuer: {type(tokens).__name__} cannot bind tokens to browsers; give its "
+                "generate() the argument code_challenge, and its verify() the argument "
+                "code_verifiers, as those of OneTimeTokens, or leave issuer out"
+            )
+        return built
 
     @property
     def watches_responses(self) -> bool:
         """Whether the flow must see each request and its response, even without a token."""
         options, guard = self.options, self.guard
         offers, revokes = options.set_ott_header_on_new_session, options.revoke_on_sign_out
-        return guard.signs_in or guard.sets_remote_user or offers or revokes
+        return self.handle_sets_cookies or guard.sets_remote_user or offers or revokes
+
+    @property
+    def handle_sets_cookies(self) -> bool:
+        """Whether the app may call a method of its handle that adds cookies to the response."""
+        return self.guard.signs_in or self.pull is not None
 
     @property
     def asks_again(self) -> bool:
@@ -322,6 +342,11 @@ def _check(
     if asynchronous and guard.sets_remote_user:
         raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
     revokes = options.revoke_on_sign_out
+    if options.issuer is not None and not options.adapter.uses_cookies:
+        raise ConfigurationError(
+            f"issuer: {options.issuer!r}, but {type(options.adapter).__name__} sets no cookies, so "
+            "that no visitor can be signed in here; leave it out"
+        )
     for option in ("revoke_on_sign_out", "set_ott_header_on_new_session"):
         # Both look at the cookies of responses: accepted, neither would ever do anything.
         if getattr(options, option) and not options.adapter.uses_cookies:

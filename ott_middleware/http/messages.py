@@ -15,7 +15,7 @@ from ..copies import copy_unchecked
 from .client_text import cookies_named
 from .cookies import is_cookie_name, merge_cookies
 from .encoding import to_json, visible
-from .urls import relative_reference
+from .urls import on_this_host, relative_reference
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -114,6 +114,15 @@ class Request:
         """Return `location` with parameters, percent-encoded already, at the end of its query."""
         query = "&".join((*filter(None, [visible(self.query)]), *parameters))
         return relative_reference(self.target, query, query_alone=self.has_fetch_metadata)
+
+    @property
+    def path_and_query(self) -> str:
+        """This request's path and query as browsers see them: `/mount/page?a=1`.
+
+        It can name no other host. A prefix that only a proxy knows is missing.
+        """
+        query = f"?{visible(self.query)}" if self.query else ""
+        return on_this_host(self.target) + query
 
     def with_headers(self, changes: Mapping[str, str | None]) -> Request:
         """Return the same request with some headers set, or removed where the value is None."""

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-PageName = Literal["used", "no_account", "session_ended", "refused", "too_many", "unavailable"]
+PageName = Literal[
+    "used",
+    "no_account",
+    "session_ended",
+    "refused",
+    "too_many",
+    "unavailable",
+    "handoff_failed",
+    "confirm",
+]
 
 
 class PageTexts(TypedDict, total=False):
@@ -27,6 +36,15 @@ class PageTexts(TypedDict, total=False):
 
     unavailable: tuple[str, str]
     """The store or the sessions cannot be reached just now."""
+
+    handoff_failed: tuple[str, str]
+    """The visitor came back from the site of `issuer`, and could not be signed in."""
+
+    confirm: tuple[str, str]
+    """The page of a confirm link, with a button that signs in."""
+
+    confirm_again: str
+    """The text of that page where the button did not sign in, since a cookie was not there."""
 
     cookies_blocked: tuple[str, str]
     """The browser did not send back a cookie that this site had set just before."""
@@ -86,6 +104,24 @@ ENGLISH: PageTexts = {
             "Signing you in did not work just now. Please wait a moment and reload this page. "
             "If that does not help, ask for a new link."
         ),
+    ),
+    "handoff_failed": (
+        "You were not signed in",
+        (
+            "Signing you in through another site did not work. Please try again. If that does "
+            "not help, allow cookies for this site in your browser, or contact its support."
+        ),
+    ),
+    "confirm": (
+        "Do you want to sign in?",
+        (
+            "Press the button to sign in. If you did not ask for this link, close this page: you "
+            "are not signed in yet."
+        ),
+    ),
+    "confirm_again": (
+        "You were not signed in: this page was open for too long, or your browser blocks "
+        "cookies. Please press the button again."
     ),
     "cookies_blocked": (
         "Cookies are blocked",
@@ -147,6 +183,25 @@ GERMAN: PageTexts = {
             "Link an."
         ),
     ),
+    "handoff_failed": (
+        "Sie wurden nicht angemeldet",
+        (
+            "Die Anmeldung über eine andere Website hat nicht funktioniert. Bitte versuchen Sie "
+            "es noch einmal. Wenn das nicht hilft, erlauben Sie in Ihrem Browser Cookies für "
+            "diese Website, oder wenden Sie sich an ihren Support."
+        ),
+    ),
+    "confirm": (
+        "Möchten Sie sich anmelden?",
+        (
+            "Mit der Schaltfläche melden Sie sich an. Wenn Sie diesen Link nicht angefordert "
+            "haben, schließen Sie diese Seite bitte: Sie sind noch nicht angemeldet."
+        ),
+    ),
+    "confirm_again": (
+        "Sie wurden nicht angemeldet: Diese Seite war zu lange geöffnet, oder Ihr Browser "
+        "blockiert Cookies. Bitte drücken Sie die Schaltfläche noch einmal."
+    ),
     "cookies_blocked": (
         "Cookies sind blockiert",
         (
@@ -206,6 +261,25 @@ FRENCH: PageTexts = {
             "puis recharger cette page. Si cela ne suffit pas, demandez un nouveau lien."
         ),
     ),
+    "handoff_failed": (
+        "La connexion n’a pas abouti",
+        (
+            "La connexion par l’intermédiaire d’un autre site n’a pas fonctionné. Veuillez "
+            "réessayer. Si cela ne suffit pas, autorisez les cookies de ce site dans votre "
+            "navigateur, ou contactez son assistance."
+        ),
+    ),
+    "confirm": (
+        "Confirmez votre connexion",
+        (
+            "Appuyez sur le bouton pour vous connecter. Si vous n’avez pas demandé ce lien, "
+            "fermez cette page. Aucune connexion n’a encore été effectuée."
+        ),
+    ),
+    "confirm_again": (
+        "La connexion n’a pas été effectuée, car cette page est restée ouverte trop longtemps"
+        " ou votre navigateur bloque les cookies. Veuillez appuyer de nouveau sur le bouton."
+    ),
     "cookies_blocked": (
         "Les cookies sont bloqués",
         (
@@ -264,6 +338,25 @@ SPANISH: PageTexts = {
             "cargar esta página. Si no funciona, solicite un enlace nuevo."
         ),
     ),
+    "handoff_failed": (
+        "No se ha iniciado la sesión",
+        (
+            "No se ha podido iniciar la sesión a través de otro sitio. Inténtelo de nuevo. Si no "
+            "funciona, permita las cookies de este sitio en su navegador o póngase en contacto con "
+            "su servicio de asistencia."
+        ),
+    ),
+    "confirm": (
+        "¿Quiere iniciar sesión?",
+        (
+            "Pulse el botón para iniciar sesión. Si no ha solicitado este enlace, cierre esta "
+            "página: todavía no se ha iniciado ninguna sesión."
+        ),
+    ),
+    "confirm_again": (
+        "No se ha iniciado la sesión: esta página ha estado abierta demasiado tiempo, o su "
+        "navegador bloquea las cookies. Pulse el botón de nuevo."
+    ),
     "cookies_blocked": (
         "Las cookies están bloqueadas",
         (
@@ -317,6 +410,25 @@ JAPANESE: PageTexts = {
             "ただいまログインできませんでした。少し待ってから、このページを再読み込みしてください。"
             "それでもうまくいかない場合は、新しいリンクを取得してください。"
         ),
+    ),
+    "handoff_failed": (
+        "ログインできませんでした",
+        (
+            "別のサイトを通じたログインができませんでした。もう一度お試しください。"
+            "それでもうまくいかない場合は、ブラウザーでこのサイトの Cookie を許可するか、"
+            "このサイトのサポートにお問い合わせください。"
+        ),
+    ),
+    "confirm": (
+        "ログインの確認",
+        (
+            "ボタンを押すとログインします。このリンクに心当たりがない場合は、"
+            "このページを閉じてください。まだログインは行われていません。"
+        ),
+    ),
+    "confirm_again": (
+        "ログインは行われていません。このページを長い時間開いたままだったか、"
+        "ブラウザーで Cookie がブロックされています。もう一度ボタンを押してください。"
     ),
     "cookies_blocked": (
         "Cookie がブロックされています",

@@ -7,17 +7,17 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
+from typing import cast
 from urllib.parse import quote
 
 from ..copies import copy_unchecked
 from ..errors import RequestError
 from ..hooks import WrongResult
-from .encoding import visible
 from .languages import Direction, Language, language_for
 from .messages import Request, Response, private_response
 from .page_texts import PageName
 from .response_headers import protect_used_link
-from .urls import add_parameter, on_this_host
+from .urls import add_parameter
 
 _STYLE = (
     ":root{color-scheme:light dark}"
@@ -30,13 +30,17 @@ _STYLE = (
     "border-radius:.5rem;background:#1a56db;color:#fff;text-decoration:none;font:inherit;"
     "cursor:pointer}"
     "a+a,form+form button{background:none;color:inherit;border-color:#767680}"
-    "@media(prefers-color-scheme:dark){body{color:#f2f2f7;background:#1c1c1e}}"
+    "@media(prefers-color-scheme:dark){body{color:#f2f2f7;background:#1c1c1e}"
+    "a,button{border-color:#7ba3ff}}"
 )
 
 
-def _policy(style: str, form_action: str = "'none'") -> tuple[str, str]:
+def _policy(style: str, *, forms: bool) -> tuple[str, str]:
     # The URL of a page may still hold a token: nothing on the page may read or send it.
-    text = f"default-src 'none'; {style}; base-uri 'none'; form-action {form_action}"
+    text = f"default-src 'none'; {style}; base-uri 'none'"
+    # Chromium applies `form-action` to the redirects that follow a form, too. With `'self'` it
+    # would show an empty page wherever the app redirects to another origin of its own.
+    text = text if forms else f"{text}; form-action 'none'"
     return ("Content-Security-Policy", f"{text}; frame-ancestors 'none'")
 
 
@@ -148,6 +152,32 @@ def error_page(
     )
 
 
+def handoff_page(
+    request: Request, wanted: str, *, code: str, site_name: str | None, status: int = 400
+) -> Page:
+    """Return what the page says to a visitor whom a pull handoff did not sign in.
+
+    :param wanted: the path and query that the button leads to.
+    """
+    accepted = request.header("accept-language")
+    language = language_for(accepted, "handoff_failed", "try_again", "sign_in")
+    title, text = language.texts["handoff_failed"]
+    return Page(
+        name="handoff_failed",
+        status=status,
+        code=code,
+        language=language.tag,
+        direction=language.direction,
+        title=title,
+        text=text,
+        site_name=site_name,
+        continue_url=wanted,
+        continue_label=language.texts["try_again"],
+        sign_in_url=None,
+        sign_in_label=language.texts["sign_in"],
+    )
+
+
 def _with_next(login_url: str, request: Request) -> str:
     """Return `login_url` with the page that the visitor wanted, as `next=`."""
     if request.method != "GET":
@@ -155,8 +185,7 @@ def _with_next(login_url: str, request: Request) -> str:
     # Attack: a link to this site, with a `next` of another site. The value is the path and query
     # of this request, made unable to name a host by `on_this_host`, and a `next` of the same query
     # stands percent-encoded inside of it.
-    query = f"?{visible(request.query)}" if request.query else ""
-    return add_parameter(login_url, "next", quote(on_this_host(request.target) + query, safe="/"))
+    return add_parameter(login_url, "next", quote(request.path_and_query, safe="/"))
 
 
 def form_page(
@@ -167,6 +196,7 @@ def form_page(
     status: int = 200,
     site_name: str | None = None,
     needed: tuple[str, ...] = (),
+    notice: str | None = None,
 ) -> Page:
     """Return a page that lets a visitor choose.
 
@@ -174,10 +204,14 @@ def form_page(
     :param request: without the link parameter.
     :param forms: builds the forms, with labels in a language.
     :param needed: the names of the texts that these labels need.
+    :param notice: the name of a text to show in place of the page's own.
     """
     accepted = request.header("accept-language")
-    language = language_for(accepted, name, "without_link", "sign_in", *needed)
+    needed = (name, "without_link", "sign_in", *needed, *filter(None, [notice]))
+    language = language_for(accepted, *needed)
     title, text = language.texts[name]
+    if notice is not None:
+        text = cast(Mapping[str, str], language.texts)[notice]
     return Page(
         name=name,
         status=status,
@@ -230,7 +264,7 @@ def render_own(page: Page, show: ShowPage, *headers: tuple[str, str]) -> Respons
     :raises TypeError: the function returned neither text nor a `Response`.
     """
     made: object = show(page)
-    own = (_policy(_OWN_SOURCES, _form_action(page.forms)), _NO_FRAME)
+    own = (_policy(_OWN_SOURCES, forms=bool(page.forms)), _NO_FRAME)
     vary = ("Vary", "Accept-Language")
     if isinstance(made, str):
         html, kind = made.encode(), "text/html; charset=utf-8"
@@ -248,10 +282,6 @@ def render_own(page: Page, show: ShowPage, *headers: tuple[str, str]) -> Respons
     kept = (*protect_used_link(tuple(made.headers)), *added, *framed, vary)
     response = Response(page.status, kept, made.body)
     return _keep_origin(response) if page.forms else response
-
-
-def _form_action(forms: object) -> str:
-    return "'self'" if forms else "'none'"
 
 
 def _keep_origin(response: Response) -> Response:
@@ -304,6 +334,6 @@ def _document(
     ).encode()
     about = (("Content-Language", language.tag), ("Vary", "Accept-Language"))
     kind = "text/html; charset=utf-8"
-    policy = _policy(_STYLE_SOURCE, _form_action(forms))
+    policy = _policy(_STYLE_SOURCE, forms=forms)
     response = private_response(status, kind, html, policy, _NO_FRAME, *about, *headers)
     return _keep_origin(response) if forms else response

@@ -57,7 +57,7 @@ from ..sessions.base import (
 )
 from .challenges import find_verifier, is_challenge
 from .fingerprint import fingerprint
-from .names import CHANNELS, NO_TOKEN, Owners, backend_key, hash_token, is_token
+from .names import CHANNELS, Owners, backend_key, hash_token, is_token, malformed_token
 from .options import (
     GenerateToken,
     GenerationContext,
@@ -177,6 +177,11 @@ class OneTimeTokens:
             each.name: getattr(options, each.name) for each in fields(options)
         }
         return cls(backend, sessions=sessions, **values)
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """The secrets, newest first; empty if no secret is configured."""
+        return self._secrets
 
     @property
     def fingerprint(self) -> str:
@@ -481,7 +486,7 @@ class OneTimeTokens:
     ) -> Session:
         # Text that has not the form of a token reaches neither a hook nor the backend.
         if not is_token(token):
-            raise InvalidToken(why=NO_TOKEN, word="malformed_token")
+            raise malformed_token(token)
         if channel not in CHANNELS:
             raise InvalidToken(why="there is no such channel", word="other_channel")
         key = backend_key(channel, await self._stored_form(plug_ins, token))

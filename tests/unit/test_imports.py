@@ -63,6 +63,7 @@ LAYERS = (
     *(
         "tokens",
         "page_options",
+        "issuer_options",
         "rate_options",
         "apps",
         "options",

@@ -68,6 +68,8 @@ def test_the_defaults(adapter: SealedSession) -> None:
     assert options.query_param == "ott"
     assert options.trusted == options.targets == options.own == ()
     assert (options.on_invalid, options.on_switch) == ("error", "keep")
+    assert options.issuer is options.pull_issuer is options.protected is None
+    assert options.refuses_links is False
 
 
 def test_all_options_at_once(adapter: SealedSession) -> None:
@@ -304,6 +306,15 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("on_switch", ["keep"], "on_switch: ['keep']", "use one of 'keep', 'replace'"),
     ("site_name", "", "site_name: ''", "use a name on one line, or None"),
     ("login_url", "login", "login_url: 'login'", "use a path that begins with one slash"),
+    ("issuer", 7, "issuer: 7", "use the origin of the site that signs users in"),
+    ("issuer", "a.example", "issuer: 'a.example'", "use the origin of the site"),
+    ("issuer", "app://a", "issuer: 'app://a'", "use the origin of the site"),
+    ("issuer", "https://u@a.example", "issuer: 'https://u@", "use the origin of the site"),
+    ("issuer", "https://a.example/a?b", "issuer: 'https://a.", "use the origin of the site"),
+    ("issuer", "https://a.example//b", "issuer: 'https://a.", "use the origin of the site"),
+    ("issuer", "http://a.example", "issuer: 'http://a.example'", "use https, or a loopback host"),
+    ("issuer_only", False, "issuer_only: False, given without issuer", "leave it out"),
+    ("protected", bool, "protected: given without issuer", "leave it out"),
     ("pages", {"use": str}, "pages: 'use' is no page", "did you mean 'used'?"),
 ]
 
@@ -321,6 +332,48 @@ def test_a_bad_value_is_refused_by_name_value_and_cure(
     assert text.startswith(said)
     assert cure in text
     assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+async def waits(request: Any) -> bool:
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said", "cure"),
+    [
+        ("issuer_only", 0, "issuer_only: 0", "use True or False"),
+        ("protected", "/account", "protected: '/account'", "pass a function of the request"),
+        ("protected", bool, "protected: <class 'bool'>", "pass a function of the request"),
+        ("protected", waits, "protected: waits is async", "make it a plain function"),
+        ("query_param", None, "issuer: given with query_param=None", "leave one of them out"),
+        ("public_origin", ["https://a.example", "https://b.example"], "issuer: ", "leave it out"),
+    ],
+)
+def test_options_beside_issuer(
+    adapter: SealedSession, option: str, value: Any, said: str, cure: str
+) -> None:
+    values = {"session": adapter, "issuer": "https://A.example/api/", option: value}
+    with pytest.raises(ConfigurationError) as caught:
+        Options.build(values)
+    assert str(caught.value).startswith(said)
+    assert cure in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("issuer", "url"),
+    [
+        ("https://a.example", "https://a.example"),
+        ("https://A.example:443/", "https://a.example"),
+        ("https://bücher.example/api/auth/", "https://xn--bcher-kva.example/api/auth"),
+        ("http://localhost:8000", "http://localhost:8000"),
+        ("http://127.0.0.1:1/a", "http://127.0.0.1:1/a"),
+    ],
+)
+def test_issuers(adapter: SealedSession, issuer: str, url: str) -> None:
+    options = Options.build({"session": adapter, "issuer": issuer})
+    assert options.pull_issuer is not None
+    assert options.pull_issuer.url == url
+    assert options.refuses_links
 
 
 def test_every_option_has_been_refused() -> None:
