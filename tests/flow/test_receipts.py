@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from harness import NAVIGATION, SECRET, Answer, Site, World, person
+from harness import NAVIGATION, ORIGIN, SECRET, Answer, Site, World, person
 
 from ott_middleware import CookieSession, MemoryBackend
 from ott_middleware.flow.receipts import LIFETIME, Receipts
@@ -162,3 +162,26 @@ class TestReceipts:
 
 
 TWO = '{"sid": "a-value-of-the-session", "sid.sig": "its-signature"}'
+
+
+class TestConfirmLinks:
+    def test_second_press_of_the_button(self, world: World) -> None:
+        site = serve(world)
+        link = f"/page?ott=confirm.{site.token(channel='confirm')}"
+        page = site.open(link)
+        nonce = re.search(rb'name="nonce" value="([^"]+)"', page.body)
+        assert nonce
+        cookies, answers = cookies_after(page), []
+        for _ in range(2):
+            headers = {
+                **NAVIGATION,
+                "cookie": cookies,
+                "origin": ORIGIN,
+                "content-type": "application/x-www-form-urlencoded",
+            }
+            answers.append(site.send("POST", link, headers, b"nonce=" + nonce[1]))
+            cookies = cookies_after(answers[-1], cookies) + "; " + cookies_after(page)
+        first, second = answers
+        assert "ott_receipts" in first.cookies
+        assert [(each.status, each.location) for each in answers] == [(303, "./page")] * 2
+        assert "sid" not in second.cookies
