@@ -64,9 +64,7 @@ class TestChannels:
 
     @pytest.mark.parametrize("consumer", [Listens, ListensInAThread])
     @pytest.mark.parametrize("in_url", [True, False])
-    @pytest.mark.parametrize(
-        "options", [{}, {"session": DjangoSession(mode="fork")}], ids=["auto", "fork"]
-    )
+    @pytest.mark.parametrize("mode", ["auto", "fork"])
     def test_user_is_signed_in_for_the_socket(
         self, user: Any, consumer: Any, mode: str, in_url: bool
     ) -> None:
