@@ -15,6 +15,7 @@
         ├── InvalidOrigin               403
         ├── MissingOrNullOrigin         403
         ├── MethodNotAllowed            405
+        ├── SessionSwitch               409, another user is signed in
         ├── LengthRequired              411
         ├── PayloadTooLarge             413
         ├── UnsupportedMediaType        415
@@ -175,6 +176,19 @@ class MethodNotAllowed(RequestError):
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         return (("Allow", self.allow),)
+
+
+class SessionSwitch(RequestError):
+    """Another user is signed in, where no page can ask which of the two is meant.
+
+    The token is used up, and the signed-in user stays.
+    """
+
+    status = 409
+    code = "SESSION_SWITCH"
+    message = "Another user is signed in"
+    _word = "other_user"
+    _why = "another user is signed in, and stays so; the token is used up"
 
 
 class LengthRequired(RequestError):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..concurrency import call_hook
 from ..copies import copy_unchecked
-from ..errors import DeadToken, InvalidToken, RequestError, SessionUnavailable
+from ..errors import DeadToken, InvalidToken, RequestError, SessionSwitch, SessionUnavailable
 from ..http import response_headers
 from ..http.fetch_metadata import Kind, classify
 from ..http.messages import PRIVATE, Request, Response
@@ -14,6 +14,8 @@ from ..http.origins import check_origin
 from ..reasons import Reason
 from ..sessions.base import Session
 from ..tokens.names import NO_TOKEN, is_token
+from .account_switch import AccountSwitch
+from .clean_url import redirect_to_clean_url
 from .error_responses import error_response
 from .forms import Read
 from .forward import Forward, Forwarding
@@ -29,9 +31,6 @@ _ANOTHER_USER = Reason(
 )
 
 
-_SEE_OTHER = Response(303)
-
-
 class Links:
     """Decides requests that carried a link parameter, which the interface has cut out."""
 
@@ -40,6 +39,7 @@ class Links:
         self._forwarding = forwarding
         self._page_first = PageFirst(services, new_nonce)
         self._redemption = Redemption(services)
+        self._switch = AccountSwitch(services, new_nonce)
 
     async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
         """Redeem the token of a link: return the response, or how to call the app.
@@ -59,6 +59,8 @@ class Links:
         navigation, token = kind.is_navigation, _single_token(links)
         if navigation and token and (page := self._page_first.respond(request, kind, token)):
             return page
+        if token is None and self._switch.is_choice(request, links):
+            return await self._choose(request, read, links[0])
         present: Session | None = None
         try:
             if not navigation:
@@ -69,8 +71,14 @@ class Links:
                 why = NO_TOKEN if len(set(links)) == 1 else "the URL holds two different tokens"
                 raise InvalidToken(why=why, word="malformed_token")
             outcome = await self._redemption.sign_in(token, request, present)
+            if isinstance(outcome, OtherUser) and services.on_switch == "ask":
+                if not navigation:
+                    raise SessionSwitch
+                return await self._switch.ask(request, token, outcome)
         except DeadToken as error:
             services.reports.refused("link", error)
+            if navigation and token and (page := self._switch.ask_again(request, token, present)):
+                return page
             return await self._refuse(request, handle, error, navigation, present)
         except RequestError as error:
             services.reports.refused("link", error)
@@ -81,15 +89,37 @@ class Links:
         services.reports.redeemed(outcome.session)
         if navigation:
             added = (cookie.header() for cookie in outcome.cookies)
-            return _redirect_to_clean_url(request, *added)
+            return redirect_to_clean_url(request, *added)
         return await self._forwarding.redeemed(request, handle, outcome.session, outcome.cookies)
+
+    async def _choose(self, request: Request, read: Read, link: str) -> Response:
+        """Respond to a button of the account-switch page.
+
+        :param link: the link parameter of the page's form.
+        """
+        services = self._services
+        try:
+            cookies = await self._switch.choose(request, read, link)
+        except DeadToken as error:
+            services.reports.refused("link", error)
+            continues = services.options.on_invalid == "continue"
+            response = (
+                redirect_to_clean_url(request)
+                if continues
+                else await self._show_refusal(request, error)
+            )
+            return response.with_headers(self._switch.forget(request, link).header())
+        except RequestError as error:
+            services.reports.refused("link", error)
+            return error_response(request, error, services.options)
+        return redirect_to_clean_url(request, *(cookie.header() for cookie in cookies))
 
     async def _continue(
         self, request: Request, handle: Handle, navigation: bool
     ) -> Response | Forward:
         """Go on without the link, as the signed-in visitor or as a guest."""
         if navigation:
-            return _redirect_to_clean_url(request)
+            return redirect_to_clean_url(request)
         return await self._forwarding.plain(request, handle)
 
     async def _refuse(
@@ -103,9 +133,13 @@ class Links:
         """Respond to a used or expired link, as `on_invalid` says."""
         # A double click, a reload, the back button: a signed-in visitor sees no error.
         if navigation and present is not None:
-            return _redirect_to_clean_url(request)
+            return redirect_to_clean_url(request)
         if self._services.options.on_invalid == "continue":
             return await self._continue(request, handle, navigation)
+        return await self._show_refusal(request, error)
+
+    async def _show_refusal(self, request: Request, error: DeadToken) -> Response:
+        """Return the error, or what the function of `on_invalid` makes of it."""
         if self._services.on_invalid is None:
             return error_response(request, error, self._services.options)
         try:
@@ -118,12 +152,6 @@ class Links:
             self._services.reports.refused("on_invalid", failure)
             return error_response(request, failure, self._services.options)
         return replace(response, headers=response_headers.protect_used_link(response.headers))
-
-
-def _redirect_to_clean_url(request: Request, *headers: tuple[str, str]) -> Response:
-    # Both the location and the headers of cookies are of a form that HTTP can carry.
-    headers = (("Location", request.location), ("Content-Length", "0"), *PRIVATE, *headers)
-    return copy_unchecked(_SEE_OTHER, headers=headers)
 
 
 def _single_token(links: tuple[str, ...]) -> str | None:

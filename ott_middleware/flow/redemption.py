@@ -27,6 +27,9 @@ class SignedIn:
 class OtherUser:
     """A token was used up, and nothing established: another user is signed in in the browser.
 
+    With `on_switch="ask"`, `AccountSwitch.ask` returns the page that asks the visitor; a request
+    that no page can respond to is refused with `SessionSwitch`.
+
     :ivar session: of the token.
     :ivar present: of the signed-in user.
     """
@@ -62,13 +65,7 @@ class Redemption:
         session = await services.redeem(
             token, request, channel=channel, code_verifiers=code_verifiers
         )
-        # Attack: an attacker's own link signs the visitor in as the attacker, and what the visitor
-        # enters then is the attacker's to read. Without this line it would.
-        if (
-            present is not None
-            and services.options.on_switch != "replace"
-            and not present.is_same_person(session)
-        ):
+        if present is not None and services.keeps(present, session):
             return OtherUser(session, present)
         cookies = await services.guard.establish(session, request)
         return SignedIn(session, cookies)

@@ -238,6 +238,19 @@ def is_among(origin: Origin, patterns: Iterable[OriginPattern]) -> bool:
     return any(pattern.matches(origin) for pattern in patterns)
 
 
+def check_same_origin(request: Request, own: Origin | None) -> None:
+    """Refuse a form that no page of this very origin has posted.
+
+    :raises InvalidOrigin: a page of another origin posted it.
+    :raises MissingOrNullOrigin: the request does not tell the origin of the page.
+    """
+    check_origin(request, own, ())
+    told = (request.header(name) for name in ("origin", "referer"))
+    # A client that is no browser has no page of this site's, and posts no form of it.
+    if not any(told) and request.header("sec-fetch-site") != "same-origin":
+        raise MissingOrNullOrigin(why="the request does not tell which page posted the form")
+
+
 def check_origin(request: Request, own: Origin | None, trusted: Iterable[OriginPattern]) -> None:
     """Apply the Origin rule: refuse requests that a page of an untrusted origin caused.
 

@@ -67,7 +67,7 @@ def test_the_defaults(adapter: SealedSession) -> None:
     assert options.base_path == ""
     assert options.query_param == "ott"
     assert options.trusted == options.targets == options.own == ()
-    assert (options.on_invalid, options.on_switch) == ("error", "keep")
+    assert (options.on_invalid, options.on_switch) == ("error", "ask")
 
 
 def test_all_options_at_once(adapter: SealedSession) -> None:
@@ -287,8 +287,8 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ),
     ("on_invalid", None, "on_invalid: None", "use one of 'error', 'continue' or a function"),
     ("on_event", "print", "on_event: 'print'", "pass a function of the event"),
-    ("on_switch", "ask", "on_switch: 'ask'", "use one of 'keep', 'replace'"),
-    ("on_switch", ["keep"], "on_switch: ['keep']", "use one of 'keep', 'replace'"),
+    ("on_switch", "yes", "on_switch: 'yes'", "use one of 'ask', 'keep', 'replace'"),
+    ("on_switch", ["keep"], "on_switch: ['keep']", "use one of 'ask', 'keep', 'replace'"),
     ("site_name", "", "site_name: ''", "use a name on one line, or None"),
     ("login_url", "login", "login_url: 'login'", "use a path that begins with one slash"),
     ("pages", {"use": str}, "pages: 'use' is no page", "did you mean 'used'?"),
