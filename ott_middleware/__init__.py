@@ -12,7 +12,14 @@ from .flow.get_handle import get_handle
 from .interfaces.asgi import ASGIMiddleware
 from .interfaces.wsgi import WSGIMiddleware
 from .middleware import OTTMiddleware
-from .sessions import CookieSession, SealedSession, Session, SessionAdapter, SignInAdapter
+from .sessions import (
+    BearerSession,
+    CookieSession,
+    SealedSession,
+    Session,
+    SessionAdapter,
+    SignInAdapter,
+)
 from .tokens import OneTimeTokens
 
 __version__ = "0.1.0"
@@ -22,6 +29,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ASGIMiddleware",
     "Backend",
+    "BearerSession",
     "ConfigurationError",
     "CookieSession",
     "MemoryBackend",

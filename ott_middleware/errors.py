@@ -19,6 +19,7 @@
         ├── LengthRequired              411
         ├── PayloadTooLarge             413
         ├── UnsupportedMediaType        415
+        ├── TooManyRequests             429, above `rate_limit`
         ├── DeadToken                   400, nothing can be redeemed
         │   ├── InvalidToken
         │   ├── NoAccount
@@ -218,6 +219,26 @@ class UnsupportedMediaType(RequestError):
     code = "UNSUPPORTED_MEDIA_TYPE"
     message = "Content-Type must be application/json"
     _word = "content_type"
+
+
+class TooManyRequests(RequestError):
+    """The client tried to redeem tokens more often than `rate_limit` allows.
+
+    :param retry_after: seconds until the next attempt may succeed.
+    """
+
+    status = 429
+    code = "TOO_MANY_REQUESTS"
+    message = "Too many requests"
+    _word = "rate_limited"
+
+    def __init__(self, retry_after: int, *, why: str) -> None:
+        self.retry_after = retry_after
+        super().__init__(why=why)
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return (("Retry-After", str(self.retry_after)),)
 
 
 class DeadToken(RequestError):

@@ -19,12 +19,15 @@ from .apps import check_app
 from .backends.registry import AnyBackend, backend_of
 from .errors import ConfigurationError, RequestError
 from .events import OnEvent
+from .http.addresses import Network, TrustedProxies
 from .http.messages import Request, Response
 from .http.origin_options import parse_list, parse_public_origins
 from .http.origins import HandoffTarget, Origin, OriginPattern
 from .http.page_texts import PageName
 from .http.pages import ShowPage
+from .issuer_options import Issuer, Protected, check_issuer_options
 from .page_options import check_page_options
+from .rate_options import Rate, parse_rates
 from .sessions.base import SessionAdapter
 from .sessions.cookie import CookieSession
 from .sessions.detect import adapter_of
@@ -81,8 +84,8 @@ class OptionValues(TokenOptionValues, total=False):
     `"/api/auth"`. Default: `""`."""
 
     query_param: str | None
-    """Name of the link parameter, which carries the token in a URL. `None` turns links off.
-    Default: `"ott"`."""
+    """Name of the link parameter, which carries the token in a URL, and of the sub-protocol of
+    WebSockets. `None` turns links off, and tokens of WebSockets. Default: `"ott"`."""
 
     trusted_origins: Iterable[str]
     """Origins of this site's own front ends. Their pages may call the two paths, and may do
@@ -109,6 +112,18 @@ class OptionValues(TokenOptionValues, total=False):
     app, without a sign-in; or the response of a function `(request, error) -> Response`, sync or
     async. `error.code` and `error.reason` say why. Default: `"error"`."""
 
+    rate_limit: str | None
+    """How often a client may try to redeem a token: `"20/minute"`, `"5/10 minutes"`, or several of
+    these with `;` between. Above it a request gets 429 with `Retry-After`, and no token is used.
+    Clients are told apart by their address, IPv6 by /64. Needs the extra `limits`. Default: `None`,
+    no limit."""
+
+    trusted_proxies: Iterable[str | Network]
+    """The networks of this site's proxies, whose `X-Forwarded-For` tells the address of the client:
+    `["10.0.0.0/8"]`; `"unix"` stands for a proxy at a Unix socket. Leave it out where a layer
+    outside (`ProxyFix`, `--proxy-headers`) tells the client already. Default: `()`, the peer is the
+    client."""
+
     on_event: OnEvent | None
     """A function of an `Event` (a token was generated or redeemed, a request was refused, a
     session's tokens were revoked), sync or async, for audits and metrics. It is called in a thread
@@ -130,11 +145,27 @@ class OptionValues(TokenOptionValues, total=False):
     about a link that did not work have a "Sign in" button with this URL, which carries the
     visitor's page as `next=` (a path and query of this site). Default: `None`, no button."""
 
+    issuer: str | None
+    """Turns on pull handoff: the site that signs in the visitors of this one, by the URL of its
+    origin and `base_path` (`"https://a.example"`, `"https://a.example/api/auth"`). This site then
+    sends a visitor there, with a cookie that the token which comes back needs. Needs `secret`.
+    Default: `None`."""
+
+    issuer_only: bool
+    """Whether, with `issuer`, this site refuses links that any browser could open, so that no
+    visitor can be signed in by a link of another user. `False` accepts them as well.
+    Default: `True`."""
+
+    protected: Protected | None
+    """With `issuer`: a function that returns whether a page is for signed-in users only. A visitor
+    without a session who opens such a page is sent to the issuer at once. It is sync, and must not
+    wait. Default: `None`: the app calls `handle.handoff()`."""
+
     pages: Mapping[PageName, ShowPage] | None
     """Functions that build pages in place of the built-in ones, by the page's name: `used`,
-    `no_account`, `session_ended`, `refused`, `unavailable`, `switch`. A function takes a `Page` and
-    returns HTML or a `Response`; it is sync, and must not wait. Default: `None`, the built-in
-    pages."""
+    `no_account`, `session_ended`, `refused`, `unavailable`, `handoff_failed`,
+    `switch`. A function takes a `Page` and returns HTML or a `Response`; it is sync, and must not
+    wait. Default: `None`, the built-in pages."""
 
 
 # Targets that were warned of in this process.
@@ -142,8 +173,8 @@ _warned_of_cookies: list[str] = []
 _TOKEN_OPTIONS = frozenset(f.name for f in dataclasses.fields(TokenOptions))
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 # `audience` is refused: the generate path has a parameter of that name. It would be cut out as the
-# token of a link, and the new token would be bound to no site.
-_QUERY_PARAM = re.compile(r"(?!audience\Z)[A-Za-z0-9._~-]{1,64}")
+# token of a link, and the new token would be bound to no site. So is `channel`.
+_QUERY_PARAM = re.compile(r"(?!(?:audience|channel)\Z)[A-Za-z0-9._~-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,16 +200,24 @@ class Options:
     handoff_targets: Iterable[str] = ()
     public_origin: str | Iterable[str] | None = None
     on_invalid: Literal["error", "continue"] | OnInvalid = "error"
+    rate_limit: str | None = None
+    trusted_proxies: Iterable[str | Network] = ()
     on_event: OnEvent | None = None
     on_switch: OnSwitch = "ask"
     site_name: str | None = None
     login_url: str | None = None
+    issuer: str | None = None
+    issuer_only: bool = True
+    protected: Protected | None = None
     pages: Mapping[PageName, ShowPage] | None = None
     # Derived from the values above.
     adapter: SessionAdapter = field(init=False)
     trusted: tuple[OriginPattern, ...] = field(init=False)
     targets: tuple[HandoffTarget, ...] = field(init=False)
     own: tuple[Origin, ...] = field(init=False)
+    pull_issuer: Issuer | None = field(init=False)
+    rates: tuple[Rate, ...] = field(init=False)
+    proxies: TrustedProxies = field(init=False)
     host_layers: tuple[Any, ...] = field(init=False, default=(), repr=False)
 
     @classmethod
@@ -220,6 +259,9 @@ class Options:
             "trusted": parse_list("trusted_origins", self.trusted_origins, OriginPattern.parse),
             "targets": parse_list("handoff_targets", self.handoff_targets, HandoffTarget.parse),
             "own": parse_public_origins(self.public_origin),
+            "pull_issuer": None if self.issuer is None else Issuer.parse(self.issuer),
+            "rates": parse_rates(self.rate_limit),
+            "proxies": TrustedProxies.parse(self.trusted_proxies),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
@@ -243,6 +285,9 @@ class Options:
         ):
             raise ConfigurationError(f"on_event: {self.on_event!r}; pass a function of the event")
         _check_one_of("on_switch", self.on_switch, ("ask", "keep", "replace"))
+        check_issuer_options(
+            self.pull_issuer, self.own, self.query_param, self.issuer_only, self.protected
+        )
         check_page_options(self.site_name, self.login_url, self.pages)
         if isinstance(self.tokens, type):
             raise ConfigurationError(
@@ -256,6 +301,11 @@ class Options:
                         f"tokens: {self.tokens!r} has no {name}(); pass a OneTimeTokens, or an "
                         "object with all methods of TokenService"
                     )
+
+    @property
+    def refuses_links(self) -> bool:
+        """Whether a handoff token is redeemed only in the browser that it was made for."""
+        return self.pull_issuer is not None and self.issuer_only
 
     def _check_handoff_targets(self) -> None:
         for target in self.targets:

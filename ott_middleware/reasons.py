@@ -19,6 +19,7 @@ Word = Literal[
     "other_channel",
     "other_audience",
     "other_browser",
+    "no_challenge",
     "unreadable_token",
     # Its session, and the user.
     "no_account",
@@ -35,9 +36,12 @@ Word = Literal[
     "content_type",
     "target",
     "client_requests_disabled",
+    "rate_limited",
     "prefetch",
     "not_opened",
     "cookies_blocked",
+    "handoff_loop",
+    "no_cookies",
     # This site.
     "backend_full",
     "backend_failed",

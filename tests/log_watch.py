@@ -17,6 +17,7 @@ import pytest
 
 from ott_middleware.flow import Flow
 from ott_middleware.flow.session_guard import SessionGuard
+from ott_middleware.flow.websocket import Denial
 from ott_middleware.http.messages import Request, Response
 from ott_middleware.tokens.service import OneTimeTokens
 
@@ -75,6 +76,7 @@ class WatchedLogger(logging.Logger):
 
 def _watch_flow() -> None:
     decide, build = Flow.decide, OneTimeTokens.__init__
+    decide_socket = Flow.decide_socket
     generate, establish = OneTimeTokens._generate, SessionGuard.establish
 
     @functools.wraps(decide)
@@ -98,6 +100,22 @@ def _watch_flow() -> None:
             watch.silent.append(f"{request.method} {request.path}: {what}")
         return outcome
 
+    @functools.wraps(decide_socket)
+    async def watched_decide_socket(self: Flow, request: Request, *args: Any) -> Any:
+        if not watches:
+            return await decide_socket(self, request, *args)
+        watch = watches[-1]
+        watch.keep(*request.links)
+        mine = list[str]()
+        reset = _reasons.set(mine)
+        try:
+            outcome = await decide_socket(self, request, *args)
+        finally:
+            _reasons.reset(reset)
+        if isinstance(outcome, Denial) and not mine:
+            watch.silent.append(f"WebSocket {request.path}: {outcome.response.status}")
+        return outcome
+
     @functools.wraps(generate)
     async def watched_generate(self: OneTimeTokens, *args: Any) -> str:
         token = await generate(self, *args)
@@ -119,6 +137,7 @@ def _watch_flow() -> None:
             watches[-1].keep(*(secret.decode("latin-1") for secret in self._secrets))
 
     Flow.decide = watched_decide  # type: ignore[method-assign]  # the watched ones
+    Flow.decide_socket = watched_decide_socket  # type: ignore[method-assign]
     OneTimeTokens._generate = watched_generate  # type: ignore[method-assign]
     OneTimeTokens.__init__ = watched_build  # type: ignore[method-assign]
     SessionGuard.establish = watched_establish  # type: ignore[method-assign]

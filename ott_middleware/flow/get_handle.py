@@ -9,8 +9,8 @@ from ..context import handle_in
 from .handle import Handle
 
 # The attributes of requests that hold the scope or environ. `scope`: Starlette, FastAPI, Quart,
-# Litestar, Django and Falcon under ASGI. `environ`: Werkzeug, Flask, Pyramid, Bottle and Django
-# under WSGI. `env`: Falcon under WSGI.
+# Litestar, Django and Falcon under ASGI, and consumers of Channels. `environ`: Werkzeug, Flask,
+# Pyramid, Bottle and Django under WSGI. `env`: Falcon under WSGI.
 _ATTRIBUTES = ("scope", "environ", "env")
 # The keys where a bridge (a2wsgi) keeps the carrier that it translated.
 _BRIDGES = ("asgi.scope", "wsgi_environ")
@@ -20,7 +20,8 @@ def get_handle(request: object) -> Handle:
     """Return the handle of a request.
 
     :param request: an ASGI scope, a WSGI environ, or the request object of Django, Flask, Werkzeug,
-        Starlette, FastAPI, Quart, Litestar, Pyramid, Falcon or Bottle.
+        Starlette, FastAPI, Quart, Litestar, Pyramid, Falcon or Bottle; also a WebSocket of these,
+        or a consumer of Django Channels.
     :raises LookupError: the request did not come through the middleware; the text lists why.
     :raises TypeError: the argument is no request.
     """
@@ -40,7 +41,7 @@ def get_handle(request: object) -> Handle:
         "called the app without it (django.test.Client, RequestFactory: use OTTClient, or "
         "add_handle(request), of ott_middleware.testing.django; else call the wrapped app). Or a "
         "bridge between ASGI and WSGI made a new environ: put the middleware inside of the bridge, "
-        "next to the app. Or it is a WebSocket: handles are for HTTP requests only."
+        "next to the app."
     )
 
 

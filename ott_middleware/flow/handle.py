@@ -13,11 +13,13 @@ from typing import Any, cast
 
 from ..concurrency import refuse_on_loop
 from ..context import reset_request, set_request, using_request
-from ..errors import Unauthorized
+from ..errors import ConfigurationError, Unauthorized
+from ..http.cookies import Cookie
 from ..http.messages import Request
 from ..http.urls import add_parameter
 from ..not_awaited import must_be_awaited
 from ..sessions.base import Session
+from .pull_start import Started
 from .services import Services, is_gone
 
 # A session that was not asked for yet; None stands for no session.
@@ -37,6 +39,7 @@ class Handle:
         "_closed",
         "_ended",
         "_found",
+        "_handoffs",
         "_redeemed",
         "_replaced",
         "_request",
@@ -111,8 +114,8 @@ class Handle:
         """Make this the handle of a request that redeemed a token."""
         self._redeemed, self._request = channel, request
         # A session without a cookie value was created by `establish` just now: left unset, it is
-        # read from the new cookies on first use.
-        if session.token:
+        # read from the new cookies on first use. Where there are no cookies, this is all of it.
+        if session.token or not self.services.guard.adapter.uses_cookies:
             self._session = session
 
     @property
@@ -147,6 +150,8 @@ class Handle:
         :param expires_in: minutes, or a `timedelta`; default: the option's.
         :param audience: the origin that alone may redeem it.
         :param channel: what the token is for; a token of one channel is no token of another.
+            `"websocket"`: for a socket that is opened at once, 30 seconds unless `expires_in` says
+            otherwise.
         :raises Unauthorized: there is no session, or it ended meanwhile.
         :raises RuntimeError: an event loop runs in this thread, which the call would hold up: use
             `await agenerate()`, or call it in a worker thread.
@@ -236,7 +241,7 @@ class Handle:
         :raises RuntimeError: an event loop runs in this thread: use `await alink()`.
         """
         refuse_on_loop("link")
-        url, target = self.services.site.link_target(url, self.request, audience)
+        url, target = self.services.site.link_target(url, self.request, audience, channel)
         token = self._generate("link", session, expires_in, str(target), channel)
         return self._add_token(url, token)
 
@@ -251,7 +256,7 @@ class Handle:
         channel: str = "handoff",
     ) -> str:
         """`link`, awaited."""
-        url, target = self.services.site.link_target(url, self.request, audience)
+        url, target = self.services.site.link_target(url, self.request, audience, channel)
         token = await self.agenerate(
             session, expires_in=expires_in, audience=str(target), channel=channel
         )
@@ -259,6 +264,41 @@ class Handle:
 
     def _add_token(self, url: str, token: str) -> str:
         return add_parameter(url, str(self.services.options.query_param), token)
+
+    def handoff(self, next: str | None = None) -> str:  # noqa: A002 - as in the query of log-in pages
+        """Return the URL that has the visitor signed in by the site of `issuer=`, and comes back.
+
+        Redirect a visitor without a session to it: `return redirect(handle.handoff())`. The cookie
+        that the way back needs goes out with the app's response. Where the visitor has come back
+        twice within a minute and is still without a session, the URL is one of this site, with a
+        page that says so.
+
+        :param next: the path and query of this site to lead the visitor to in the end; default:
+            those of this request.
+        :raises ConfigurationError: the option `issuer` is not set, or nothing says which site this
+            is (`public_origin`).
+        :raises RuntimeError: the response has begun.
+        :raises ValueError: `next` is no path of this site.
+        """
+        pull = self.services.pull
+        if pull is None:
+            raise ConfigurationError(
+                "issuer: is not set, so that handoff() has nowhere to lead; pass issuer= with the "
+                "site that signs users in"
+            )
+        self._check_open()
+        # A page may ask for each of its links: one attempt will do.
+        handoffs: dict[str | None, Started] = getattr(self, "_handoffs", {})
+        if next not in handoffs:
+            handoffs[next] = pull.start_for_app(self.request, next)
+            self._handoffs = handoffs
+        return handoffs[next].url
+
+    @property
+    def handoff_cookies(self) -> tuple[Cookie, ...]:
+        """The cookies that `handoff` adds to the response."""
+        handoffs: dict[str | None, Started] = getattr(self, "_handoffs", {})
+        return tuple(cookie for started in handoffs.values() for cookie in started.cookies)
 
     def sign_in(self, user: Mapping[str, Any] | str, remember: bool = True) -> Session:
         """Start a session for a user; its cookie goes out with the app's response.
@@ -269,6 +309,7 @@ class Handle:
         :raises RuntimeError: the response has begun, or the session adapter is no `SignInAdapter`
             (`SealedSession` is one).
         """
+        self._refuse_on_socket()
         adapter = self.services.guard.require_sign_in_adapter()
         self._check_open()
         session = adapter.start(user, remember=remember)
@@ -283,6 +324,7 @@ class Handle:
         :raises RuntimeError: the response has begun, or the session adapter is no `SignInAdapter`
             (`SealedSession` is one).
         """
+        self._refuse_on_socket()
         self.services.guard.require_sign_in_adapter()
         self._check_open()
         self._ended = self._sessions_to_end()
@@ -294,7 +336,7 @@ class Handle:
 
         What the app itself has called, `sign_in` or `sign_out`, stands.
         """
-        if not getattr(self, "_changed", False):
+        if not self.changed:
             self._ended, self._session, self._changed = (session,), None, True
 
     def _sessions_to_end(self) -> tuple[Session, ...]:
@@ -308,13 +350,27 @@ class Handle:
         return ended
 
     def close(self) -> bool:
-        """Note that the response begins; return whether the app signed a user in or out before."""
+        """Note that the response begins; return whether the handle has cookies for it."""
         self._closed = True
+        return self.changed or hasattr(self, "_handoffs")
+
+    @property
+    def changed(self) -> bool:
+        """Whether the app signed a user in or out."""
         return getattr(self, "_changed", False)
+
+    def _refuse_on_socket(self) -> None:
+        if self.carrier.get("type") == "websocket":
+            raise RuntimeError(
+                "a WebSocket sets no cookie, and its session ends with it: sign in or out by an "
+                "HTTP request"
+            )
 
     def _check_open(self) -> None:
         if getattr(self, "_closed", False):
-            raise RuntimeError("sign in or out before the response begins: it is too late now")
+            raise RuntimeError(
+                "sign in or out, or start a handoff, before the response begins: it is too late now"
+            )
 
 
 def new_handle(services: Services) -> Handle:

@@ -25,9 +25,13 @@ from .page_first import PageFirst
 from .redemption import OtherUser, Redemption
 from .services import Services
 
-_ANOTHER_USER = Reason(
+ANOTHER_USER = Reason(
     "other_user",
     "another user is signed in, and stays so by on_switch='keep'; the token is used up",
+)
+_NO_CHALLENGE = (
+    "issuer is set, so that this site redeems no link that any browser could open; with "
+    "issuer_only=False it would"
 )
 
 
@@ -56,7 +60,11 @@ class Links:
         if kind.never_redeems:
             services.reports.passed("link", Reason("not_opened", f"this request is {kind.value}"))
             return await self._forwarding.plain(request, handle)
-        navigation, token = kind.is_navigation, _single_token(links)
+        navigation, token = kind.is_navigation, single_token(links)
+        if navigation and not services.options.adapter.uses_cookies:
+            error = services.guard.refuse_browser_link()
+            services.reports.refused("link", error)
+            return await self._refuse(request, handle, error, navigation, None)
         if navigation and token and (page := self._page_first.respond(request, kind, token)):
             return page
         if token is None and self._switch.is_choice(request, links):
@@ -68,8 +76,9 @@ class Links:
             # Asked before the token is consumed: if the adapter fails, the link is still good.
             present = await services.guard.current_if_verifiable(request)
             if token is None:
-                why = NO_TOKEN if len(set(links)) == 1 else "the URL holds two different tokens"
-                raise InvalidToken(why=why, word="malformed_token")
+                raise malformed_token(links)
+            if services.options.refuses_links:
+                raise InvalidToken(why=_NO_CHALLENGE, word="no_challenge")
             outcome = await self._redemption.sign_in(token, request, present)
             if isinstance(outcome, OtherUser) and services.on_switch == "ask":
                 if not navigation:
@@ -84,7 +93,7 @@ class Links:
             services.reports.refused("link", error)
             return error_response(request, error, services.options)
         if isinstance(outcome, OtherUser):
-            services.reports.passed("link", _ANOTHER_USER)
+            services.reports.passed("link", ANOTHER_USER)
             return await self._continue(request, handle, navigation)
         services.reports.redeemed(outcome.session)
         if navigation:
@@ -154,6 +163,13 @@ class Links:
         return replace(response, headers=response_headers.protect_used_link(response.headers))
 
 
-def _single_token(links: tuple[str, ...]) -> str | None:
+def single_token(links: tuple[str, ...]) -> str | None:
+    """Return the token of a link, or None where it is none, or where there are two."""
     # The same value twice is a clumsy copy; two values leave it open which one is meant.
     return links[0] if len(set(links)) == 1 and is_token(links[0]) else None
+
+
+def malformed_token(links: tuple[str, ...]) -> InvalidToken:
+    """Return the error of a link for which `single_token` gave None."""
+    why = NO_TOKEN if len(set(links)) == 1 else "the URL holds two different tokens"
+    return InvalidToken(why=why, word="malformed_token")

@@ -20,7 +20,7 @@ from ..hooks import hook_failed
 from ..http.idn import encode_host
 from ..http.messages import Request
 from ..http.origins import Origin, SeenOrigin, is_loopback, origin_of_host, own_origin
-from ..http.urls import cut, spellings_of
+from ..http.urls import values_named
 from ..options import Options, warn_of_shared_cookies
 from ..sessions.hosts import exact_hosts, hosts_of
 
@@ -31,9 +31,7 @@ _NO_URL = (
     "not an absolute URL: a link needs the scheme and the host of the site that it leads to; pass "
     "one like 'https://b.example/welcome'"
 )
-_names_audience = re.compile(spellings_of(_AUDIENCE)).search
-# An origin has at most 253 characters of host; with this much beside it a query is no accident.
-_MAX_QUERY = 4096
+_is_socket = re.compile(r"wss?:", re.IGNORECASE).match
 # One origin may be spelled in two ways.
 _MOST_AUDIENCES = 2
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -151,11 +149,16 @@ class OwnSite:
         )
 
     def link_target(
-        self, url: object, request: Request, audience: str | None = None
+        self,
+        url: object,
+        request: Request,
+        audience: str | None = None,
+        channel: str = "handoff",
     ) -> tuple[str, Origin]:
         """Return a URL that may be linked to, with its host name in ASCII, and its origin.
 
         :param audience: the origin that the app wants the token to be bound to, if it names one.
+        :param channel: of the token.
         :raises InvalidTarget: no absolute URL; neither a target nor this site's own; or the
             audience is another origin.
         :raises ConfigurationError: links are turned off.
@@ -168,6 +171,10 @@ class OwnSite:
         origin = Origin.of_url(url)
         if origin is None:
             raise InvalidTarget(_NO_URL)
+        if channel != "websocket" and _is_socket(url):
+            raise InvalidTarget(
+                f"channel: {channel!r}, and the URL is a WebSocket's; pass channel='websocket'"
+            )
         # A link is as good as a password to the site that it points to.
         allowed = any(target.allows(origin, url) for target in self._targets)
         if not (allowed or self.is_own(origin, request)):
@@ -190,13 +197,9 @@ class OwnSite:
 
         :raises InvalidTarget: an audience is named, and a token can't be bound to it.
         """
-        # Searched first: splitting every query would take a long time for a long one. Behind a `;`
-        # an audience is found as well, though it is no parameter.
-        if not _names_audience(f"&{request.query}".replace(";", "&")):
+        distinct = values_named(request.query, _AUDIENCE)
+        if distinct is None:
             return None
-        # Refused, never ignored: a token that was meant to be bound would be bound to nothing.
-        values = cut(request.query, _AUDIENCE)[1] if len(request.query) <= _MAX_QUERY else ()
-        distinct = set(values)
         # Attack: 4 KiB of international names, for which the codec takes a long time.
         if len(distinct) > _MOST_AUDIENCES:
             distinct.clear()

@@ -22,7 +22,8 @@ from ..http.encoding import iso_milliseconds
 from ..http.fetch_metadata import is_speculative
 from ..http.messages import PRIVATE, Request, Response, json_response
 from ..http.origins import check_origin
-from ..http.response_headers import cors
+from ..http.response_headers import with_cors
+from ..http.urls import values_named
 from ..http.verify_body import MAX_BODY, check_length, parse_body
 from ..reasons import Reason, quote
 from ..sessions.base import Session
@@ -34,6 +35,8 @@ from .services import Services
 # Headers that tell that a browser sent the request. Not Sec-Fetch-Mode: the fetch() of Node.js
 # sends it.
 _SENT_BY_BROWSERS = ("origin", "cookie", "referer", "sec-fetch-site")
+# What `channel=` may name. A confirm link is for mail and chat, and made by the app.
+_CHANNELS_OF_CLIENTS = frozenset({"handoff", "websocket"})
 
 
 class Paths:
@@ -62,8 +65,8 @@ class Paths:
         except RequestError as error:
             self._services.reports.refused(entry, error)
             response = json_error_response(error)
-        added = cors(request, self._services.options.trusted, method)
-        return copy_unchecked(response, headers=(*response.headers, *added))
+        headers = with_cors(response.headers, request, self._services.options.trusted, method)
+        return copy_unchecked(response, headers=headers)
 
     def _check_origin(self, request: Request) -> None:
         services = self._services
@@ -86,14 +89,15 @@ class Paths:
         if services.options.disable_client_request:
             raise ClientRequestsDisabled
         audience = services.site.named_audience(request)
+        channel = _named_channel(request)
         # A call of `revoke` may have revoked the session's tokens while the adapter was asked.
         if revocations.revoked_since(session.id, request.began or 0):
             raise Unauthorized(why="the session's tokens were revoked during the request")
         token = await services.generate(
-            session, expires_in=None, audience=audience, channel="handoff"
+            session, expires_in=None, audience=audience, channel=channel
         )
         await services.confirm(session, request)
-        services.reports.generated(token, session, audience, "handoff")
+        services.reports.generated(token, session, audience, channel)
         return json_response(200, {"token": token})
 
     async def _verify(self, request: Request, read: Read) -> Response:
@@ -148,6 +152,20 @@ class Paths:
         return response
 
 
+def _named_channel(request: Request) -> str:
+    """Return the channel that a generate request wants its token to be for.
+
+    :raises ValidationError: it names another one than clients may ask for, or two.
+    """
+    values = values_named(request.query, "channel")
+    if values is None:
+        return "handoff"
+    if len(values) != 1 or not values <= _CHANNELS_OF_CLIENTS:
+        received = "another value" if len(values) == 1 else "several values, or none"
+        raise ValidationError("query.channel", '"handoff" or "websocket"', received)
+    return values.pop()
+
+
 def _session_response(session: Session, **token: str) -> Response:
     values: dict[str, Any] = {
         "id": session.id,
@@ -166,4 +184,4 @@ def _session_response(session: Session, **token: str) -> Response:
 def _token_of(cookies: tuple[Cookie, ...]) -> str:
     """The cookies' values, as a session's `token` has them."""
     values = {cookie.name: cookie.value for cookie in cookies if cookie.value}
-    return next(iter(values.values())) if len(values) == 1 else json.dumps(values)
+    return json.dumps(values) if len(values) > 1 else next(iter(values.values()), "")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..context import current_attempt
+from ..errors import InvalidToken
 from ..http.cookies import Cookie
 from ..http.messages import Request
 from ..sessions.base import Session
@@ -52,6 +54,7 @@ class Redemption:
         *,
         channel: str = "handoff",
         code_verifiers: Sequence[str] = (),
+        needs_challenge: bool = False,
     ) -> SignedIn | OtherUser:
         """Redeem a token, and establish its session unless another user is signed in.
 
@@ -59,12 +62,18 @@ class Redemption:
             Ask for it first: if the adapter fails, the token is still good.
         :param channel: the one that the token was presented for.
         :param code_verifiers: secrets that the browser holds, for tokens with a code challenge.
+        :param needs_challenge: whether a token without a code challenge is refused.
         :raises RequestError: the token cannot be redeemed, or a service failed.
         """
         services = self._services
         session = await services.redeem(
             token, request, channel=channel, code_verifiers=code_verifiers
         )
+        # Attack: an attacker has a victim's browser open the return path with a token of the
+        # attacker's own. Made without a challenge, it would sign in any browser that holds an
+        # attempt of its own; this line makes it worth nothing.
+        if needs_challenge and current_attempt().code_challenge is None:
+            raise InvalidToken(why="the token has no code challenge", word="no_challenge")
         if present is not None and services.keeps(present, session):
             return OtherUser(session, present)
         cookies = await services.guard.establish(session, request)

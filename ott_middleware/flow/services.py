@@ -19,7 +19,7 @@ from ..concurrency import Bound, Run, call_backend, check_service_call, choose_r
 from ..concurrency import on_loop as bind_on_loop
 from ..context import ENVIRON_KEY, SCOPE_KEY, current_attempt
 from ..copies import copy_unchecked
-from ..errors import ConfigurationError, OTTError, Unauthorized
+from ..errors import ConfigurationError, InvalidToken, OTTError, Unauthorized
 from ..events import Events
 from ..http.messages import Request
 from ..http.origins import NamedOrigin
@@ -29,7 +29,11 @@ from ..tokens.names import is_token
 from ..tokens.protocol import TokenService
 from ..tokens.revocations import revocations
 from ..tokens.service import BoundElsewhere, OneTimeTokens
+from .attempt_windows import windows_of
+from .clients import Clients
 from .own_site import OwnSite
+from .pull_start import PullStart
+from .rate_limit import RateLimit
 from .reports import Reports
 from .session_guard import SessionGuard
 
@@ -48,6 +52,9 @@ class Services:
     :ivar tokens: the token service, as the options give it.
     :ivar generate, verify, revoke: its methods, bound to the interface.
     :ivar on_invalid: the callback for used and expired links, bound; None without one.
+    :ivar pull: starts pull handoffs; None without `issuer`.
+    :ivar clients: tells the clients of requests; None where each is the peer.
+    :ivar rate_limit: counts attempts to redeem tokens; None without the option.
     :ivar reports: logs refusals, and sends events.
     :ivar run: runs a coroutine of the flow for a WSGI interface.
     :ivar parse_request: builds a `Request` from a scope or environ, its links and further fields.
@@ -64,6 +71,9 @@ class Services:
     verify: Bound
     revoke: Bound
     on_invalid: Bound | None
+    pull: PullStart | None
+    clients: Clients | None
+    rate_limit: RateLimit | None
     reports: Reports
     run: Run[Any]
     parse_request: ParseRequest
@@ -98,13 +108,13 @@ class Services:
         )
         _check(options, guard, own.backend if own else None, asynchronous)
         _log_start(options, own)
-        secrets = options.token_options.secrets
+        secrets = options.token_options.secrets or (own.secrets if own is not None else ())
         events = (
             Events(options.on_event, guard.now, secrets[0] if secrets else None)
             if options.on_event is not None
             else None
         )
-        return cls(
+        built = cls(
             options=options,
             site=site,
             guard=guard,
@@ -116,18 +126,48 @@ class Services:
             verify=check_service_call(verify, Session),
             revoke=revoke,
             on_invalid=bind(hook) if hook else None,
-            reports=Reports(events),
+            pull=(
+                PullStart(options.pull_issuer, options, site, secrets, guard.now)
+                if options.pull_issuer is not None
+                else None
+            ),
+            clients=(
+                Clients(options.proxies, limits=bool(options.rates))
+                if options.proxies or options.rates
+                else None
+            ),
+            rate_limit=RateLimit(
+                options.rates,
+                windows_of(own.backend if own else None, guard.now),
+                secret=secrets[0] if secrets else None,
+                bind=bind,
+            )
+            if options.rates
+            else None,
+            reports=Reports(events, limits=bool(options.rates)),
             run=run,
             parse_request=parse_request,
             handle_key=SCOPE_KEY if asynchronous else ENVIRON_KEY,
         )
+        if built.pull is not None and not built.binds_browsers:
+            raise ConfigurationError(
+                f"issuer: {type(tokens).__name__} cannot bind tokens to browsers; give its "
+                "generate() the argument code_challenge, and its verify() the argument "
+                "code_verifiers, as those of OneTimeTokens, or leave issuer out"
+            )
+        return built
 
     @property
     def watches_responses(self) -> bool:
         """Whether the flow must see each request and its response, even without a token."""
         options, guard = self.options, self.guard
         offers, revokes = options.set_ott_header_on_new_session, options.revoke_on_sign_out
-        return guard.signs_in or guard.sets_remote_user or offers or revokes
+        return self.handle_sets_cookies or guard.sets_remote_user or offers or revokes
+
+    @property
+    def handle_sets_cookies(self) -> bool:
+        """Whether the app may call a method of its handle that adds cookies to the response."""
+        return self.guard.signs_in or self.pull is not None
 
     @property
     def asks_again(self) -> bool:
@@ -157,6 +197,8 @@ class Services:
             verifiable=bool(self.options.adapter.vouches),
             began=revocations.now() if began is None else began,
         )
+        if self.clients is not None:
+            request = copy_unchecked(request, client=self.clients.find(request))
         scheme = self.site.scheme(request)
         return request if request.scheme == scheme else copy_unchecked(request, scheme=scheme)
 
@@ -193,7 +235,11 @@ class Services:
         # claim would be given this site's cookie.
         own = self.site.configured(request) if named is None else NamedOrigin(named)
         attempt = current_attempt()
-        attempt.token, attempt.channel = token if is_token(token) else None, channel
+        well_formed = is_token(token)
+        attempt.token, attempt.channel = token if well_formed else None, channel
+        limit = self.rate_limit if well_formed else None
+        if limit is not None:
+            await limit.check(request, token)
         # A service of the app's own may not know the argument, and has no such tokens then.
         more = {"code_verifiers": code_verifiers} if code_verifiers else {}
         try:
@@ -201,6 +247,10 @@ class Services:
         except BoundElsewhere as error:
             if named is None:
                 self.site.warn_of_set_up(error.bound_to, own)
+            raise
+        except InvalidToken:
+            if limit is not None:
+                await limit.note_miss(request, token)
             raise
         # The adapter or a user's own token service may give the session another id, and verify's
         # response shows the id.
@@ -292,6 +342,14 @@ def _check(
     if asynchronous and guard.sets_remote_user:
         raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
     revokes = options.revoke_on_sign_out
+    for option in ("revoke_on_sign_out", "set_ott_header_on_new_session"):
+        # Both look at the cookies of responses: accepted, neither would ever do anything.
+        if getattr(options, option) and not options.adapter.uses_cookies:
+            raise ConfigurationError(
+                f"{option}: True, but the sessions of {type(options.adapter).__name__} are in no "
+                "cookies, so that no response shows a sign-in or a sign-out; leave it out, and "
+                "where the app withdraws an access token, call revoke() of its OneTimeTokens"
+            )
     if revokes and backend is not None and not backend.can_revoke:
         raise ConfigurationError(
             f"revoke_on_sign_out: True, but {backend.name} can't revoke tokens; "

@@ -19,7 +19,7 @@ from ..concurrency import (
     on_running_loop,
     owner_of,
 )
-from ..errors import OTTError, RequestError, SessionExpired, SessionUnavailable
+from ..errors import InvalidToken, OTTError, RequestError, SessionExpired, SessionUnavailable
 from ..hooks import WrongResult, hook_failed, naming
 from ..http.cookies import Cookie
 from ..http.messages import Request
@@ -59,7 +59,7 @@ class SessionGuard:
         self._run = run
         self.now = clock
         self._name = type(adapter).__name__
-        self._knows_users = False
+        self._knows_users = self._warned_of_links = False
         #: Whether nothing but its cookie and its end decides about a session.
         self.is_stateless = is_stateless(adapter)
         #: Warns of cookies that a browser drops.
@@ -70,6 +70,8 @@ class SessionGuard:
         self._owner = owner_of(adapter.current)
         self._current = bind(adapter.current)
         self._establish = bind(adapter.establish)
+        discards = type(adapter).discard is not SessionAdapter.discard
+        self._discard = bind(adapter.discard) if discards else None
         self._sign_in_adapter = adapter if isinstance(adapter, SignInAdapter) else None
         remote_user = adapter.remote_user if isinstance(adapter, SignInAdapter) else None
         self._remote_user = bind(remote_user) if remote_user is not None else None
@@ -197,6 +199,15 @@ class SessionGuard:
         self._dropped.check(request, cookies)
         return cookies
 
+    async def discard(self, cookies: tuple[Cookie, ...], request: Request) -> None:
+        """Delete a session of `establish` whose cookies no browser has; log a failure."""
+        if self._discard is None:
+            return
+        try:
+            await call_hook(f"{self._name}.discard", self._discard(cookies, request))
+        except OTTError as error:
+            logger.error("a socket's session was not deleted: %s: %s", type(error).__name__, error)
+
     async def _cookies(self, session: Session, request: Request) -> tuple[Cookie, ...]:
         # Iterated in here, where failures are caught: an iterable may fail late, or hold no cookie.
         cookies = await self._establish(session, request)
@@ -231,6 +242,25 @@ class SessionGuard:
         return tuple(
             cookie.limited(cookie.max_age, https=https)
             for cookie in self.require_sign_in_adapter().end(request)
+        )
+
+    def refuse_browser_link(self) -> InvalidToken:
+        """Return why a link in a browser is refused where the adapter sets no cookies; warn once.
+
+        Called before the token is consumed.
+        """
+        if not self._warned_of_links:
+            self._warned_of_links = True
+            logger.warning(
+                "a link was opened in a browser, and %s sets no cookie that could sign it in; the "
+                "link was refused, its token was not used. Let links lead to a site with sessions "
+                "in cookies, or combine the two in an adapter of your own",
+                self._name,
+            )
+        return InvalidToken(
+            why=f"{self._name} sets no cookies, so that a link can sign no browser in; nothing was "
+            "taken",
+            word="no_cookies",
         )
 
     @property

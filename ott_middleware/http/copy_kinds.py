@@ -18,6 +18,7 @@ class Kind(enum.Enum):
     QUERY = "a query"
     TARGET = "a request target"
     URL = "a header with a URL of the request, possibly several joined by commas"
+    PROTOCOLS = "the sub-protocols that a WebSocket's client offers"
     OTHER = "anything else"
     SHARED = "anything else, in what all requests of a server share"
 
@@ -61,6 +62,7 @@ _URL = re.compile(
     r"(?:REFERR?ER|X_(?:.+_)?(?:UR[IL]|ORIGINAL_PATH)|X_REWRITE_.+)\Z",
     re.DOTALL,
 )
+_PROTOCOLS = re.compile(r"(?:X_(?:.+_)?)?SEC_WEBSOCKET_PROTOCOL\Z", re.DOTALL)
 # Servers repeat the prefix with each internal redirect (Apache's mod_rewrite).
 _REDIRECTS = re.compile(r"\A(?:REDIRECT_)+")
 
@@ -73,6 +75,8 @@ def kind_of_header(name: object) -> Kind:
         return Kind.KEPT
     if _QUERY.match(folded):
         return Kind.QUERY
+    if _PROTOCOLS.match(folded):
+        return Kind.PROTOCOLS
     return Kind.URL if _URL.match(folded) else Kind.OTHER
 
 
@@ -92,6 +96,8 @@ def _kind_of_key(key: object) -> Kind:
     kind = kind_of_header(variable.removeprefix("HTTP_"))
     if kind is Kind.OTHER and (variable in _TARGETS or variable != folded):
         return Kind.TARGET
+    if variable == "SUBPROTOCOLS":
+        return Kind.PROTOCOLS
     return Kind.SHARED if variable == "STATE" else kind
 
 

@@ -15,7 +15,7 @@ import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, MutableMapping
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 from .copy_kinds import Kind, kind_of_header, kind_of_key
 from .cutting_text import TextCutter
@@ -57,14 +57,26 @@ def cut_request(
         if inside:
             others += _FIRST_PIECES.findall(inside) + divide(inside, name).others
         cut_out = (*values[0], *values[1], *map(value_of, dict.fromkeys(others)))
-        _Walk(TextCutter(name, query, rest, cut_out)).cut_all(carrier)
+        Walk(TextCutter(name, query, rest, cut_out)).cut_all(carrier)
     return values
 
 
-class _Walk:
-    """Cuts one request's link parameters from a scope or environ, in place."""
+class Cutter(Protocol):
+    """Cuts from the texts of one request."""
 
-    def __init__(self, texts: TextCutter) -> None:
+    def mentions(self, text: str | bytes) -> bool:
+        """Return whether a text may have something to be cut."""
+        ...
+
+    def cut(self, text: str | bytes, kind: Kind) -> str | bytes:
+        """Return what is left of a text; the same object if nothing was cut."""
+        ...
+
+
+class Walk:
+    """Cuts from a scope or environ of one request, in place, and from all that it holds."""
+
+    def __init__(self, texts: Cutter) -> None:
         self._texts = texts
         self._mentions = texts.mentions
         self._pending: list[list[tuple[Any, Kind]]] = [[] for _ in range(_DEEPEST + 1)]

@@ -1,7 +1,8 @@
 """Encodes international host names (IDN): `bücher.example` is `xn--bcher-kva.example`.
 
-Only what developers write is encoded: options, and the arguments of `link()` and `generate()`. What
-clients send in `Host` and `Origin` is in ASCII, or no origin.
+Encoded are the names that developers write (options, the arguments of `link()` and `generate()`),
+and those in the targets of handoffs. What clients send in `Host` and `Origin` is ASCII, or no
+origin.
 """
 
 from __future__ import annotations
@@ -36,13 +37,14 @@ def encode_host(url: str) -> str:
         return url
     scheme, mark, host = found[0].partition("://")
     parts = _HOST.fullmatch(host)
-    name = _encode(parts["name"]) if parts else None
+    name = encode_name(parts["name"]) if parts else None
     if parts is None or name is None:
         return url
     return f"{scheme}{mark}{parts['wildcard']}{name}{parts['port']}{url[found.end() :]}"
 
 
-def _encode(name: str) -> str | None:
+def encode_name(name: str) -> str | None:
+    """Return a host name in ASCII, or None where browsers may map the name to another one."""
     # Attack: a long text as the audience of a request: the codec takes quadratic time for it.
     if len(name) > _LONGEST or _AMBIGUOUS.search(name):
         return None

@@ -19,7 +19,9 @@ _ORIGIN = re.compile(
     r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?|)"
     r"(?::(?P<port>[0-9]{1,5}))?"
 )
-_DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+# A WebSocket's URL has a scheme of its own, and leads to the server of the page's origin.
+_SCHEMES_OF_SOCKETS = {"ws": "http", "wss": "https"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,17 @@ class Origin:
 
     @classmethod
     def parse(cls, text: str | None) -> Origin | None:
-        """Return the origin that a text is the serialisation of; None for others, and `null`."""
+        """Return the origin that a text is the serialisation of; None for others, and `null`.
+
+        `ws` and `wss` are parsed as `http` and `https`.
+        """
         # Attack: the Kelvin sign, of which lower() makes "k": the text would pass for a host that
         # it is not. Only ASCII is parsed.
         match = _ORIGIN.fullmatch(text.lower()) if text and text.isascii() else None
         if match is None:
             return None
         scheme, host, port = match["scheme"], match["host"], match["port"] or ""
+        scheme = _SCHEMES_OF_SOCKETS.get(scheme, scheme)
         if not host and scheme in _DEFAULT_PORTS:
             return None
         if port:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-PageName = Literal["used", "no_account", "session_ended", "refused", "unavailable", "switch"]
+PageName = Literal[
+    "used",
+    "no_account",
+    "session_ended",
+    "refused",
+    "too_many",
+    "unavailable",
+    "handoff_failed",
+    "switch",
+]
 
 
 class PageTexts(TypedDict, total=False):
@@ -22,8 +31,14 @@ class PageTexts(TypedDict, total=False):
     refused: tuple[str, str]
     """The request was not allowed: by the Origin rule, say."""
 
+    too_many: tuple[str, str]
+    """The client tried more often than `rate_limit` allows."""
+
     unavailable: tuple[str, str]
     """The store or the sessions cannot be reached just now."""
+
+    handoff_failed: tuple[str, str]
+    """The visitor came back from the site of `issuer`, and could not be signed in."""
 
     switch: tuple[str, str]
     """A link is for another user than the signed-in one, and one of the two has no name."""
@@ -82,11 +97,25 @@ ENGLISH: PageTexts = {
         "This request was refused",
         ("For your security, this site did not accept the request, and you were not signed in."),
     ),
+    "too_many": (
+        "Too many attempts",
+        (
+            "Too many links have been opened from your network within a short time. Please wait a "
+            "moment and reload this page. Your link has not been used."
+        ),
+    ),
     "unavailable": (
         "Please try again shortly",
         (
             "Signing you in did not work just now. Please wait a moment and reload this page. "
             "If that does not help, ask for a new link."
+        ),
+    ),
+    "handoff_failed": (
+        "You were not signed in",
+        (
+            "Signing you in through another site did not work. Please try again. If that does "
+            "not help, allow cookies for this site in your browser, or contact its support."
         ),
     ),
     "switch": (
@@ -147,12 +176,27 @@ GERMAN: PageTexts = {
             "nicht angemeldet."
         ),
     ),
+    "too_many": (
+        "Zu viele Versuche",
+        (
+            "Aus Ihrem Netz wurden in kurzer Zeit zu viele Links geöffnet. Bitte warten Sie einen "
+            "Moment und laden Sie diese Seite neu. Ihr Link wurde nicht verwendet."
+        ),
+    ),
     "unavailable": (
         "Bitte versuchen Sie es gleich noch einmal",
         (
             "Die Anmeldung hat gerade nicht funktioniert. Bitte warten Sie einen Moment und "
             "laden Sie diese Seite neu. Wenn das nicht hilft, fordern Sie bitte einen neuen "
             "Link an."
+        ),
+    ),
+    "handoff_failed": (
+        "Sie wurden nicht angemeldet",
+        (
+            "Die Anmeldung über eine andere Website hat nicht funktioniert. Bitte versuchen Sie "
+            "es noch einmal. Wenn das nicht hilft, erlauben Sie in Ihrem Browser Cookies für "
+            "diese Website, oder wenden Sie sich an ihren Support."
         ),
     ),
     "switch": (
@@ -213,11 +257,26 @@ FRENCH: PageTexts = {
             "été effectuée."
         ),
     ),
+    "too_many": (
+        "Trop de tentatives",
+        (
+            "Trop de liens ont été ouverts depuis votre réseau en peu de temps. Veuillez patienter "
+            "un instant, puis recharger cette page. Votre lien n’a pas été utilisé."
+        ),
+    ),
     "unavailable": (
         "Veuillez réessayer dans un instant",
         (
             "La connexion n’a pas fonctionné cette fois-ci. Veuillez patienter un instant, "
             "puis recharger cette page. Si cela ne suffit pas, demandez un nouveau lien."
+        ),
+    ),
+    "handoff_failed": (
+        "La connexion n’a pas abouti",
+        (
+            "La connexion par l’intermédiaire d’un autre site n’a pas fonctionné. Veuillez "
+            "réessayer. Si cela ne suffit pas, autorisez les cookies de ce site dans votre "
+            "navigateur, ou contactez son assistance."
         ),
     ),
     "switch": (
@@ -277,11 +336,26 @@ SPANISH: PageTexts = {
             "ninguna sesión."
         ),
     ),
+    "too_many": (
+        "Demasiados intentos",
+        (
+            "Se han abierto demasiados enlaces desde su red en poco tiempo. Espere un poco y "
+            "vuelva a cargar esta página. Su enlace no se ha utilizado."
+        ),
+    ),
     "unavailable": (
         "Inténtelo de nuevo en unos instantes",
         (
             "En este momento no se ha podido iniciar la sesión. Espere un poco y vuelva a "
             "cargar esta página. Si no funciona, solicite un enlace nuevo."
+        ),
+    ),
+    "handoff_failed": (
+        "No se ha iniciado la sesión",
+        (
+            "No se ha podido iniciar la sesión a través de otro sitio. Inténtelo de nuevo. Si no "
+            "funciona, permita las cookies de este sitio en su navegador o póngase en contacto con "
+            "su servicio de asistencia."
         ),
     ),
     "switch": (
@@ -337,11 +411,26 @@ JAPANESE: PageTexts = {
         "リクエストは拒否されました",
         "安全のため、このサイトはリクエストを受け付けませんでした。ログインは行われていません。",
     ),
+    "too_many": (
+        "試行回数が多すぎます",
+        (
+            "お使いのネットワークから、短時間に多くのリンクが開かれました。少し待ってから、"
+            "このページを再読み込みしてください。リンクはまだ使用されていません。"
+        ),
+    ),
     "unavailable": (
         "しばらくしてからもう一度お試しください",
         (
             "ただいまログインできませんでした。少し待ってから、このページを再読み込みしてください。"
             "それでもうまくいかない場合は、新しいリンクを取得してください。"
+        ),
+    ),
+    "handoff_failed": (
+        "ログインできませんでした",
+        (
+            "別のサイトを通じたログインができませんでした。もう一度お試しください。"
+            "それでもうまくいかない場合は、ブラウザーでこのサイトの Cookie を許可するか、"
+            "このサイトのサポートにお問い合わせください。"
         ),
     ),
     "switch": (

@@ -12,12 +12,11 @@ from urllib.parse import quote
 from ..copies import copy_unchecked
 from ..errors import RequestError
 from ..hooks import WrongResult
-from .encoding import visible
 from .languages import Direction, Language, language_for
 from .messages import Request, Response, private_response
 from .page_texts import PageName
 from .response_headers import protect_used_link
-from .urls import add_parameter, on_this_host
+from .urls import add_parameter
 
 _STYLE = (
     ":root{color-scheme:light dark}"
@@ -58,6 +57,7 @@ _NAMES: dict[str, PageName] = {
     "NO_ACCOUNT": "no_account",
     "SESSION_NOT_FOUND": "session_ended",
     "SESSION_EXPIRED": "session_ended",
+    "TOO_MANY_REQUESTS": "too_many",
 }
 
 
@@ -152,6 +152,32 @@ def error_page(
     )
 
 
+def handoff_page(
+    request: Request, wanted: str, *, code: str, site_name: str | None, status: int = 400
+) -> Page:
+    """Return what the page says to a visitor whom a pull handoff did not sign in.
+
+    :param wanted: the path and query that the button leads to.
+    """
+    accepted = request.header("accept-language")
+    language = language_for(accepted, "handoff_failed", "try_again", "sign_in")
+    title, text = language.texts["handoff_failed"]
+    return Page(
+        name="handoff_failed",
+        status=status,
+        code=code,
+        language=language.tag,
+        direction=language.direction,
+        title=title,
+        text=text,
+        site_name=site_name,
+        continue_url=wanted,
+        continue_label=language.texts["try_again"],
+        sign_in_url=None,
+        sign_in_label=language.texts["sign_in"],
+    )
+
+
 def _with_next(login_url: str, request: Request) -> str:
     """Return `login_url` with the page that the visitor wanted, as `next=`."""
     if request.method != "GET":
@@ -159,8 +185,7 @@ def _with_next(login_url: str, request: Request) -> str:
     # Attack: a link to this site, with a `next` of another site. The value is the path and query
     # of this request, made unable to name a host by `on_this_host`, and a `next` of the same query
     # stands percent-encoded inside of it.
-    query = f"?{visible(request.query)}" if request.query else ""
-    return add_parameter(login_url, "next", quote(on_this_host(request.target) + query, safe="/"))
+    return add_parameter(login_url, "next", quote(request.path_and_query, safe="/"))
 
 
 def form_page(

@@ -129,9 +129,33 @@ def with_token(headers: Headers, token: str) -> Headers:
     )
 
 
+def with_cors(
+    headers: Headers, request: Request, trusted: Sequence[OriginPattern], method: str
+) -> Headers:
+    """Return the headers of a response of the middleware with those that let a page read it.
+
+    :param headers: if a hook has set `Access-Control-Allow-Origin`, they stay as they are.
+    :param method: the method that a preflight request allows.
+    """
+    names = {name.lower() for name, _ in headers}
+    if "access-control-allow-origin" in names:
+        return headers
+    added = cors(request, trusted, method)
+    # Of the headers that tell a script what to do, browsers hide this one unless it is exposed.
+    if len(added) > 1 and "retry-after" in names:
+        added = (*added, ("Access-Control-Expose-Headers", "Retry-After"))
+    return (*headers, *added)
+
+
 def cors(request: Request, trusted: Sequence[OriginPattern], method: str) -> Headers:
-    """Return the CORS headers of a response on the two paths (Fetch standard, CORS protocol)."""
-    vary = ("Vary", "Origin")
+    """Return the CORS headers of a response of the middleware (Fetch standard, CORS protocol).
+
+    :param method: the method that a preflight request allows.
+    """
+    # The failure: a proxy caches the response to one page's preflight, and gives it to a page of
+    # another origin, or to one that wants to send other headers.
+    preflight = request.method == "OPTIONS"
+    vary = ("Vary", "Origin, Access-Control-Request-Headers" if preflight else "Origin")
     origin = Origin.parse(request.header("origin")) if trusted else None
     if origin is None or not is_among(origin, trusted):
         return (vary,)
@@ -142,7 +166,7 @@ def cors(request: Request, trusted: Sequence[OriginPattern], method: str) -> Hea
         ("Access-Control-Allow-Origin", str(request.header("origin"))),
         ("Access-Control-Allow-Credentials", "true"),
     ]
-    if request.method == "OPTIONS":
+    if preflight:
         wanted = request.header("access-control-request-headers") or ""
         headers += [
             ("Access-Control-Allow-Methods", method),

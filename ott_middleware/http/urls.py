@@ -6,8 +6,9 @@ The strings are those of `ott_middleware.http.messages`: one character a byte.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from .client_text import MAX_SPELLED_PATH
@@ -121,6 +122,24 @@ def add_parameter(url: str, name: str, value: str) -> str:
     before, hash_mark, fragment = cut_url(url, name).partition("#")
     joint = "&" if "?" in before else "?"
     return f"{before}{joint}{name}={value}{hash_mark}{fragment}"
+
+
+# Characters. An origin has at most 253 of host; a query with this much beside it is no accident.
+_MAX_QUERY = 4096
+
+
+def values_named(query: str, name: str) -> set[str] | None:
+    """Return the distinct values of a parameter of the generate path; None if it is not named.
+
+    Empty where the parameter stands in a place, or in a query of a length, that leaves it open what
+    is meant: refuse such a request. If the parameter were ignored, the token would be for something
+    else than what was asked for.
+    """
+    # Searched first: splitting every query would take a long time for a long one. Behind a `;` the
+    # name is found as well, though that is no parameter.
+    if re.search(spellings_of(name), f"&{query}".replace(";", "&")) is None:
+        return None
+    return set(cut(query, name)[1]) if len(query) <= _MAX_QUERY else set()
 
 
 #: A part of the package's own paths, which may have any prefix.
@@ -241,6 +260,19 @@ def _quote(path: bytes) -> str:
     return quote(path, safe=_SAFE)
 
 
+def mount_of(carrier: Mapping[str, Any]) -> str:
+    """Return the prefix that an application is mounted at, percent-encoded; empty for none.
+
+    :param carrier: the scope or environ of a request.
+    """
+    mount = carrier.get("root_path")
+    if isinstance(mount, str):
+        raw = mount.encode("utf-8", "replace")
+    else:
+        raw = str(carrier.get("SCRIPT_NAME", "")).encode("latin-1", "replace")
+    return _quote(raw.rstrip(b"/"))
+
+
 def _quote_spelled(path: str) -> str:
     return quote(path.encode("latin-1"), safe=_SAFE + "%")
 
@@ -253,18 +285,23 @@ def resolved_path(url: str) -> str | None:
 
     :param url: without a backslash, and without what browsers drop (tabs, newlines).
     """
+    path = resolve_dots(path_of(url).split("/")[1:])
+    return None if _hides_dots(path) else path
+
+
+def resolve_dots(parts: list[str]) -> str:
+    """Return the path of these segments without dot segments (WHATWG URL, path state)."""
     segments: list[str] = []
-    parts = path_of(url).split("/")[1:] or [""]
+    dots = ""
     for part in parts:
         dots = part.lower().replace("%2e", ".")
-        if dots == ".." and segments:
-            segments.pop()
-        elif dots not in (".", ".."):
+        if dots == "..":
+            del segments[-1:]
+        elif dots != ".":
             segments.append(part)
-    if parts[-1].lower().replace("%2e", ".") in (".", ".."):
+    if dots in (".", ".."):
         segments.append("")
-    path = "/" + "/".join(segments)
-    return None if _hides_dots(path) else path
+    return "/" + "/".join(segments)
 
 
 def _hides_dots(path: str) -> bool:

@@ -10,22 +10,23 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from ..context import reset_request, set_request
-from ..copies import build_unchecked
 from ..errors import BadRequest, PayloadTooLarge
 from ..flow import Flow
 from ..flow.cookie_watch import CookieWatch
-from ..flow.forward import Edit, Forward
+from ..flow.forward import Edit
 from ..flow.handle import Handle, attach, detach, new_handle
 from ..flow.health import Checked
 from ..flow.services import Services
 from ..flow.watch import Watch
 from ..http.cutting import cut_request
 from ..http.messages import Request, Response
-from ..http.urls import NO_PARAM, PATH_MARK, SEEN, browser_path, path_of, spellings_of
+from ..http.urls import NO_PARAM, PATH_MARK, SEEN, spellings_of
 from ..options import Options, OptionValues
 from ..sessions.base import Session
-from .asgi_headers import LazyHeaders, encode_headers, encode_text, parse_headers, raw_cookies
+from .asgi_headers import encode_headers, encode_text, raw_cookies
 from .asgi_probe import ASGIProbe
+from .asgi_request import change_headers, parse_request
+from .asgi_websocket import Sockets
 from .bridges import keep_scopes
 from .fast_path import call_directly, call_instead
 from .missing import explain_missing
@@ -52,7 +53,7 @@ class ASGIMiddleware(Checked):
         keep_scopes(app)
         probe = ASGIProbe(app)
         built.adapter.bind(probe.call_app)
-        services = Services.build(built, parse_request=_parse_request, asynchronous=True)
+        services = Services.build(built, parse_request=parse_request, asynchronous=True)
         self.flow = Flow(services)
         self._ask_flow = services.guard.in_own_thread(self.flow.decide)
         self._watch = self.flow.watch(encode_text)
@@ -78,6 +79,7 @@ class ASGIMiddleware(Checked):
         # Every request of the app pays for each line of the inner function: its names are looked up
         # once, here.
         app, decide, services, make = self.app, self._decide, self._services, Handle
+        respond_to_other = Sockets(app, self.flow).respond
         call_app, mark = self._call_watched(app), PATH_MARK
         name = self._param or NO_PARAM
         begins = f"&{name}".encode("ascii")
@@ -85,7 +87,7 @@ class ASGIMiddleware(Checked):
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
-                await app(scope, receive, send)
+                await respond_to_other(scope, receive, send)
                 return
             try:
                 query, path = scope["query_string"], scope["path"]
@@ -173,7 +175,7 @@ class ASGIMiddleware(Checked):
             return
         del request  # it holds the token, which may still be unused
         if outcome.headers:
-            _change_headers(scope, outcome)
+            change_headers(scope, outcome.headers)
         attach(handle, scope)
         if outcome.edit is not None:
             if self._watch is None or outcome.always:
@@ -183,55 +185,6 @@ class ASGIMiddleware(Checked):
                     self._watch, scope, handle, send, outcome.edit, outcome.before
                 )
         await self.app(scope, receive, send)
-
-
-def _parse_request(
-    scope: Scope,
-    links: tuple[str, ...] = (),
-    *,
-    seen: tuple[str, ...] = (),
-    verifiable: bool | None = None,
-    began: int | None = None,
-) -> Request:
-    mount = scope.get("root_path", "")
-    path = scope["path"] if scope["path"].startswith("/") else path_of(scope["path"])
-    # Servers differ in whether the path includes the mount point; a prefix that ends inside a
-    # segment is none.
-    if mount and (path == mount or path.startswith(mount.rstrip("/") + "/")):
-        path = path[len(mount.rstrip("/")) :]
-    raw = scope.get("raw_path")
-    peer = scope.get("client")
-    # On other paths than these, nearly every request has its cookie read and no more.
-    lazily = not links and PATH_MARK not in path and type(scope["headers"]) is list
-    return build_unchecked(
-        Request,
-        method=scope["method"].upper(),
-        scheme=scope.get("scheme", "http"),
-        path=path,
-        target=browser_path(
-            raw.decode("latin-1") if raw is not None else None,
-            mount.rstrip("/").encode("utf-8", "replace") if mount else b"",
-            path.encode("utf-8", "replace"),
-        ),
-        query=scope.get("query_string", b"").decode("latin-1"),
-        headers=LazyHeaders(scope["headers"]) if lazily else parse_headers([*scope["headers"]]),
-        links=links,
-        seen=seen,
-        verifiable=verifiable,
-        began=began,
-        carrier=scope,
-        client=peer[0]
-        if isinstance(peer, (list, tuple)) and peer and isinstance(peer[0], str)
-        else None,
-    )
-
-
-def _change_headers(scope: Scope, forward: Forward) -> None:
-    changed = {name.encode("latin-1"): value for name, value in forward.headers.items()}
-    scope["headers"] = [
-        *((name, value) for name, value in scope["headers"] if name.lower() not in changed),
-        *((name, value.encode("latin-1")) for name, value in changed.items() if value is not None),
-    ]
 
 
 def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:

@@ -4,6 +4,7 @@ import typing
 
 from .. import lazy
 from .base import Session, SessionAdapter, SignInAdapter, UserSession
+from .bearer import BearerSession
 from .cookie import CookieSession
 from .framework import FrameworkSession
 from .sealed import SealedSession
@@ -11,6 +12,7 @@ from .sealed import SealedSession
 # `DjangoSession`, `FlaskSession` and `StarletteSession` need their framework: a star import goes
 # without them.
 __all__ = [
+    "BearerSession",
     "CookieSession",
     "FrameworkSession",
     "SealedSession",

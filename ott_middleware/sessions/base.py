@@ -297,6 +297,9 @@ class SessionAdapter:
     thread_sensitive: bool = False
     #: Whether the app itself cannot see a session of the adapter's after the session has ended.
     bounds_app: bool = True
+    #: Whether `establish` sets cookies, which sign a browser in. If not, a link that is opened in a
+    #: browser is refused before its token is taken.
+    uses_cookies: bool = True
     #: The names of the cookies that `establish` sets.
     cookie_names: tuple[str, ...] = ()
 
@@ -358,6 +361,14 @@ class SessionAdapter:
         :raises NoAccount: this site has no user for the session.
         """
         raise TypeError(f"{type(self).__name__} must define resolve()")
+
+    def discard(self, cookies: Iterable[Cookie], request: Request) -> Awaitable[None] | None:
+        """Delete what `establish` created on the server for these cookies.
+
+        Called when a WebSocket has closed that a token signed in: no browser has the cookies. Only
+        called for a session that `establish` began (its `token` was empty). Default: nothing.
+        """
+        return None
 
     def establish(
         self, session: Session, request: Request

@@ -1,21 +1,16 @@
-"""Any app's session cookies, carried over as they are: for apps without an adapter of their own.
-
-Longer than 300 lines, since the docstring of `CookieSession` is its page of the documentation.
-"""
+"""Any app's session cookies, carried over as they are: for apps without an adapter of their own."""
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ..concurrency import blocks, is_async
 from ..crypto import base64url
 from ..errors import ConfigurationError
-from ..hooks import WrongResult, naming
 from ..http.cookies import (
     Cookie,
     CookieAttributes,
@@ -28,28 +23,24 @@ from ..http.messages import Request
 from .app_context import in_app_context
 from .base import (
     MAX_UNVERIFIED,
-    SECRET_LENGTH,
     CallApp,
     Session,
     SessionAdapter,
-    exposed_of,
     names_of,
-    refuse_cookie_in_id,
     session_id,
 )
 from .by_cookies import by_cookies_alone
 from .cookie_names import attributes_by_name, delete_copies, fit_headers
 from .missing_user import describe_missing_user
 from .probe import AppProbe
+from .validated import Info, ValidatedSessions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 logger = logging.getLogger("ott_middleware")
 
-_KEYS = frozenset({"id", "user_id", "user", "expires_at"})
 Values = Mapping[str, str]
-Info = Mapping[str, Any] | None
 Validate = Callable[[Values], "Info | Awaitable[Info]"]
 
 
@@ -122,11 +113,16 @@ class CookieSession(SessionAdapter):
             raise ConfigurationError(f"renews_key: {renews_key!r}; use True or False")
         self.cookie_names = tuple(self._attributes)
         self.strict = any(each.strict for each in self._attributes.values())
-        self._exposed = None if expose is None else names_of("expose", expose)
+        exposed = None if expose is None else names_of("expose", expose)
         self._probe = None if probe is None else AppProbe(probe)
         self._ask: Callable[[Values], Any] | None = self._probe or validate
-        self._asks = "validate=" if validate is not None else "probe="
-        self._warned_of_repeats = self._warned_of_keys = False
+        self._sessions = ValidatedSessions(
+            type(self).__name__,
+            "validate=" if validate is not None else "probe=",
+            "a cookie's value",
+            self._id,
+            exposed,
+        )
         self.vouches = self._ask is not None
         self.suspends = validate is not None and is_async(validate)
         # Without a probe or `validate`, all that is needed is in the request. Under ASGI a probe
@@ -214,60 +210,10 @@ class CookieSession(SessionAdapter):
         return values
 
     def _verify(self, values: Values) -> Session | Awaitable[Session | None] | None:
-        with naming(self._asks):
-            info = self._ask(values) if self._ask else {}
-        if inspect.isawaitable(info):
-            return self._verify_awaited(values, info)
-        return self._build_session(values, cast(Info, info))
-
-    async def _verify_awaited(self, values: Values, info: Awaitable[Info]) -> Session | None:
-        with naming(self._asks):
-            found = await info
-        return self._build_session(values, found)
-
-    def _build_session(self, values: Values, info: Info) -> Session | None:
-        if info is None:
-            return None
-        if not isinstance(info, Mapping):
-            raise WrongResult(
-                f"{self._asks} returned {type(info).__name__}: return None or a mapping"
-            )
-        if not (self._warned_of_keys or _KEYS.issuperset(info)):
-            self._warned_of_keys = True
-            # The keys are not shown: they may be values of the user's.
-            logger.warning(
-                "%s returned a mapping with other keys than 'id' (of the session), 'user_id', "
-                "'user' and 'expires_at', which are not used; return "
-                "{'user_id': ..., 'user': {...}}",
-                self._asks,
-            )
-        raw = {name: value for name, value in info.items() if name != "id"}
-        safe = _remove_cookies(values, raw)
-        if safe != raw and not self._warned_of_repeats:
-            self._warned_of_repeats = True
-            logger.warning(
-                "%s: the user or another value of the session repeats a cookie's value, which is "
-                "left out there",
-                type(self).__name__,
-            )
-        user_id, user = _user_id(safe.get("user_id")), safe.get("user")
-        if user is not None and not isinstance(user, Mapping):
-            raise WrongResult(
-                f"{self._asks} returned a user that is a {type(user).__name__}: return a mapping"
-            )
-        given = info.get("id")
-        named = str(given) if given else self._id(values, user_id)
-        # `current` may be called without a middleware and its check of the id.
-        refuse_cookie_in_id(named, values.values(), where=f"{type(self).__name__}.validate")
-        if user is not None and self._exposed is not None:
-            user = exposed_of(user, ("id", *self._exposed))
-        return Session(
-            id=named,
-            token=self._pack(values),
-            user_id=user_id,
-            user=user,
-            expires_at=info.get("expires_at"),
-        )
+        secrets, token = values.values(), self._pack(values)
+        if self._ask is None:
+            return self._sessions.build({}, values, secrets, token)
+        return self._sessions.ask(self._ask, values, secrets, token)
 
     def _id(self, values: Values, user_id: str | None) -> str:
         # The failure: an app signs its cookie anew with each response. The id is made of the user;
@@ -296,27 +242,3 @@ class CookieSession(SessionAdapter):
         named = {name: values[name] for name in self.cookie_names if values.get(name)}
         valid = all(isinstance(each, str) and is_cookie_value(each) for each in named.values())
         return named if valid else {}
-
-
-def _user_id(value: Any) -> str | None:
-    # A flag or a list is no id: with it, "True" would be one user's id for all users that have it.
-    is_id = not isinstance(value, (bool, bytes, Mapping, list, tuple, set))
-    return str(value) or None if value is not None and is_id else None
-
-
-def _remove_cookies(values: Values, info: Any) -> Any:
-    """Return what is known of a session without the cookies' values, which `token` alone holds."""
-    if isinstance(info, Mapping):
-        return {
-            key: _remove_cookies(values, value)
-            for key, value in info.items()
-            if key is None or _remove_cookies(values, key) is not None
-        }
-    if isinstance(info, (list, tuple)):
-        return [_remove_cookies(values, value) for value in info]
-    if isinstance(info, (str, int)) and not isinstance(info, bool):
-        text = str(info)
-        for value in values.values():
-            if value == text or (len(value) >= SECRET_LENGTH and value in text):
-                return None
-    return info

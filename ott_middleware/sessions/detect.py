@@ -47,7 +47,8 @@ def adapter_of(app: Any) -> SessionAdapter:
         )
         + ". Or pass the session cookie's name (session='sessionid') or an adapter: "
         "CookieSession(name, probe='/path') or validate=, SealedSession(secret) for an app without "
-        f"sessions, or one of your own.{suggest_cookies(layers)}"
+        "sessions, BearerSession(validate=...) for an API whose clients send access tokens, or one "
+        f"of your own.{suggest_cookies(layers)}"
     )
 
 

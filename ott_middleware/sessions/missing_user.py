@@ -113,8 +113,9 @@ def describe_missing_user(
     if scheme is not None and not told_keys:
         parts.append(f"it has an Authorization header ({scheme})")
         cures.append(
-            "a link cannot hand on what a client sends in that header: use SealedSession(secret, "
-            "remote_user=...), or an adapter of your own"
+            "if it is an access token, session=BearerSession(validate=...) finds its user. A link "
+            "cannot hand on what a client sends in that header: for links to this site use "
+            "SealedSession(secret, remote_user=...), or an adapter of your own"
         )
     if not parts:
         return None

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..http.cookies import Cookie
+from ..http.messages import Request
 from ..sessions.base import Session, SessionAdapter
 from .adapter_driver import AdapterDriver
 from .applicable import Contract, needs
@@ -45,12 +46,15 @@ class SessionAdapterContract(Contract):
     :cvar knows_end: whether `current` tells when the session of `sign_in` ends. False leaves the
         tests of its end out.
     :cvar lifetime: seconds that a session of this site lasts at most; None where it has no end.
+    :cvar sets_cookies: whether `establish` sets cookies. False leaves the tests of sessions that
+        arrived in a browser out.
     """
 
     user_id: str | None = "alice"
     follows_clock: bool = True
     knows_end: bool = True
     lifetime: float | None = None
+    sets_cookies: bool = True
 
     def make_adapter(self, clock: Callable[[], float]) -> SessionAdapter:
         """Return a new adapter that goes by `clock`."""
@@ -59,6 +63,14 @@ class SessionAdapterContract(Contract):
     def sign_in(self, adapter: SessionAdapter) -> Mapping[str, str]:
         """Begin a session of `user_id`, as the app would; return the browser's cookies by name."""
         raise NotImplementedError(f"{type(self).__name__} must define sign_in(self, adapter)")
+
+    def make_request(self, cookies: Mapping[str, str]) -> Request:
+        """Return the request of a client that has these cookies.
+
+        Override it where `current` reads another header: "cookies" are then what `sign_in` returned
+        of it, by any name; the tests change them, and leave some out.
+        """
+        return Request("GET", "https", "/", headers={"host": "app.example"}).with_cookies(cookies)
 
     def sign_out(self, adapter: SessionAdapter, cookies: Mapping[str, str]) -> None:
         """End the session behind the cookies on the server, as the app would.
@@ -130,6 +142,7 @@ class SessionAdapterContract(Contract):
         assert arrived.user_id == self.user_id
         assert not arrived.expired(driver.clock())
 
+    @needs("sets_cookies")
     def test_who_arrives_is_signed_in(self, mode: str) -> None:
         driver, _, session = self._sign_in(mode)
         cookies = driver.establish(driver.arrive(session), {})
@@ -141,6 +154,7 @@ class SessionAdapterContract(Contract):
         found = driver.signed_in(driver.browser({}, cookies))
         assert found.user_id == self.user_id, "establish() signed in another user"
 
+    @needs("sets_cookies")
     @needs("anonymous")
     def test_a_visitor_s_own_session_is_not_promoted(self, mode: str) -> None:
         driver, _, session = self._sign_in(mode)
@@ -185,6 +199,7 @@ class SessionAdapterContract(Contract):
 
     # No session outlives the one that it comes from, nor this site's own lifetime.
 
+    @needs("sets_cookies")
     @needs("knows_end")
     def test_an_arrival_ends_with_its_parent(self, mode: str) -> None:
         self._check_end(*self._arrive(mode))
@@ -276,7 +291,7 @@ class SessionAdapterContract(Contract):
 
     def _drive(self, mode: str) -> AdapterDriver:
         clock = Clock()
-        return AdapterDriver(self.make_adapter(clock), clock, mode)
+        return AdapterDriver(self.make_adapter(clock), clock, mode, self.make_request)
 
     def _sign_in(self, mode: str) -> tuple[AdapterDriver, Mapping[str, str], Session]:
         """Sign in; return the adapter's driver, the browser's cookies and the session."""

@@ -21,16 +21,24 @@ class AdapterDriver:
 
     :param clock: of the adapter.
     :param mode: `"async"` to call its methods on an event loop, else `"sync"`.
+    :param make_request: returns the request of a client that has these cookies.
     """
 
-    def __init__(self, adapter: SessionAdapter, clock: Clock, mode: str) -> None:
+    def __init__(
+        self,
+        adapter: SessionAdapter,
+        clock: Clock,
+        mode: str,
+        make_request: Callable[[Mapping[str, str]], Request],
+    ) -> None:
         self.adapter = adapter
         self.clock = clock
         self._on_loop = mode == "async"
+        self._request = make_request
 
     def current(self, cookies: Mapping[str, str]) -> Session | None:
         """Return the live session that the adapter finds in a request with these cookies."""
-        found = self._call(self.adapter.current, _request(cookies))
+        found = self._call(self.adapter.current, self._request(cookies))
         assert found is None or isinstance(found, Session), "current() gives a Session, or None"
         # As the middleware does: an adapter need not compare the end with the clock itself.
         return None if found is None or found.expired(self.clock()) else found
@@ -72,7 +80,7 @@ class AdapterDriver:
     def establish(self, session: Session | None, cookies: Mapping[str, str]) -> list[Cookie]:
         """Return the cookies that a browser with these cookies gets."""
         assert session is not None, "resolve() turned down a session that lives"
-        return list(self._call(self.adapter.establish, session, _request(cookies)))
+        return list(self._call(self.adapter.establish, session, self._request(cookies)))
 
     def browser(self, before: Mapping[str, str], cookies: list[Cookie]) -> dict[str, str]:
         """Return the cookies that a browser sends after it got these."""
@@ -86,7 +94,3 @@ class AdapterDriver:
             return await bind(method)(*arguments)
 
         return run(call())
-
-
-def _request(cookies: Mapping[str, str]) -> Request:
-    return Request("GET", "https", "/", headers={"host": "app.example"}).with_cookies(cookies)

@@ -15,6 +15,9 @@ CHANNELS = ("handoff", "confirm", "websocket")
 #: the visitor first, counts for itself: it must retire no link that the app has sent.
 COUNTED = (*CHANNELS, "switch")
 
+#: Characters; 22 hold 132 bits. A token with fewer may be found by guessing.
+SHORT = 22
+
 _BEGUN = hashlib.sha256()
 _SYNTAX = re.compile(r"[A-Za-z0-9_-]{1,512}")
 

@@ -55,7 +55,8 @@ class TokenOptionValues(TypedDict, total=False):
 
     expires_in: float | timedelta
     """Minutes until a token expires, or a `timedelta`. Numbers over 60 or below 1 cause a warning;
-    a `timedelta` does not. Default: `3`."""
+    a `timedelta` does not. Tokens of WebSockets expire after 30 seconds, if that is sooner.
+    Default: `3`."""
 
     generate_token: GenerateToken | None
     """A function `(session, context) -> str`, sync or async, that makes a token of 1 to 512

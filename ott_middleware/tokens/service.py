@@ -77,6 +77,8 @@ MAX_SEALED = 16 * 1024
 # The most live tokens of a network for sessions that no adapter can verify.
 MAX_PER_NETWORK = 1000
 _TRIES = 5
+# Seconds: a page asks for a socket's token, and opens the socket at once.
+_SOCKET_LIFETIME = 30.0
 
 
 class BoundElsewhere(InvalidToken):
@@ -177,6 +179,11 @@ class OneTimeTokens:
         return cls(backend, sessions=sessions, **values)
 
     @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """The secrets, newest first; empty if no secret is configured."""
+        return self._secrets
+
+    @property
     def fingerprint(self) -> str:
         """Eight hexadecimal digits, equal at two sites with one secret and one `store_token`."""
         return fingerprint(self._options)
@@ -207,7 +214,8 @@ class OneTimeTokens:
     ) -> str:
         """Put a new token for a session into the backend, and return the token.
 
-        :param expires_in: minutes, or a `timedelta`; default: the service's.
+        :param expires_in: minutes, or a `timedelta`; default: the service's, and at most 30 seconds
+            for the channel `websocket`.
         :param audience: the only origin at which the token can be redeemed; None for any.
         :param channel: what the token is for; it can be redeemed through that channel only.
         :param code_challenge: unpadded base64url of the SHA-256 of a secret that the browser holds
@@ -352,6 +360,8 @@ class OneTimeTokens:
                 "section 4.2)"
             )
         lifetime = self._lifetime
+        if channel == "websocket":
+            lifetime = min(lifetime, _SOCKET_LIFETIME)
         if expires_in is not None:
             lifetime = seconds_of("expires_in", expires_in)
         return GenerationContext(

@@ -75,9 +75,9 @@ class TestRedis:
         assert f" at localhost:{port}: is" in said
 
     def test_client_of_sentinel(self, port: int) -> None:
-        sentinel = redis.sentinel.Sentinel([("127.0.0.1", port)], socket_timeout=1)
-        once = redis.retry.Retry(NoBackoff(), 0)
-        client = sentinel.master_for("orders", socket_timeout=1, retry=once)
+        once = {"retry": redis.retry.Retry(NoBackoff(), 0), "socket_timeout": 1}
+        sentinel = redis.sentinel.Sentinel([("127.0.0.1", port)], sentinel_kwargs=once)
+        client = sentinel.master_for("orders", **once)
         assert " at orders: is it running" in failure_of(RedisBackend(client))
 
 

@@ -70,7 +70,7 @@ def ask(middleware: Any, *args: Any, **how: Any) -> Any:
     return asyncio.run(call_asgi(middleware, make_scope(*args, **how)))
 
 
-@pytest.mark.parametrize("kind", ["lifespan", "websocket", "unheard-of"])
+@pytest.mark.parametrize("kind", ["lifespan", "unheard-of"])
 @pytest.mark.parametrize("options", [{}, {"set_ott_header_on_new_session": True}])
 def test_scopes_of_other_types_pass_untouched(kind: str, options: Any) -> None:
     app = Passed()

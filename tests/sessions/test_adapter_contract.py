@@ -17,7 +17,7 @@ import flask_login
 import pytest
 from cachelib import SimpleCache
 from flask_session import Session as ServerSide
-from harness import call_asgi, make_scope
+from harness import call_asgi, make_scope, moment
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from ott_middleware import (
+    BearerSession,
     CookieSession,
     FlaskSession,
     OTTMiddleware,
@@ -93,6 +94,42 @@ class TestValidatedLater(Validated):
     async def validate(self, values: Mapping[str, str]) -> Any:
         await asyncio.sleep(0)
         return super().validate(values)
+
+
+class TestBearerSession(SessionAdapterContract):
+    """Of clients that send an access token, by the name of `token`."""
+
+    sets_cookies = False
+
+    def make_adapter(self, clock: Callable[[], float]) -> SessionAdapter:
+        self.clock = clock
+        self.live: dict[str, float] = {}
+        return BearerSession(validate=self.validate)
+
+    def validate(self, token: str) -> Any:
+        end = self.live.get(token)
+        user = {"id": "alice", "token": token}
+        return end and {"user_id": "alice", "user": user, "expires_at": moment(end)}
+
+    def make_request(self, cookies: Mapping[str, str]) -> Request:
+        token = cookies.get("token")
+        headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        return Request("GET", "https", "/", headers=headers)
+
+    def sign_in(self, adapter: Any) -> Mapping[str, str]:
+        token = secrets.token_urlsafe()
+        self.live[token] = self.clock() + 60
+        return {"token": token}
+
+    def test_no_cookie_is_set(self, mode: str) -> None:
+        driver, _, session = self._sign_in(mode)
+        assert driver.establish(driver.arrive(session), {}) == []
+
+
+class TestBearerSessionLater(TestBearerSession):
+    async def validate(self, token: str) -> Any:
+        await asyncio.sleep(0)
+        return super().validate(token)
 
 
 class TestSealedSession(SessionAdapterContract):

@@ -40,7 +40,8 @@ def quickstart() -> dict[str, Any]:
 def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
     assert pages == {
-        *("adapters.md", "backends.md", "doctor.md", "events.md", "front_end.md", "pages.md"),
+        *("adapters.md", "backends.md", "deployment.md", "doctor.md", "events.md"),
+        *("front_end.md", "logs.md", "pages.md", "pull_handoff.md"),
         "quickstart.md",
         "sessions.md",
     }
@@ -58,6 +59,13 @@ def test_readiness_probe_of_the_doctor() -> None:
     ready = ask(application, "GET", "/ready", {})
     assert (ready.status, ready.body) == (200, b"")
     assert ask(application, "GET", "/", {}).body == b"Hello!"
+
+
+def test_rate_limit_of_the_deployment() -> None:
+    wrapped = run(DOCS / "deployment.md")["wrapped"]
+    limit = wrapped.flow.services.rate_limit
+    assert [tuple(rate) for rate in limit._rates] == [(20, 60)]
+    assert ask(wrapped, "GET", "/", {}).body == b"Hello"
 
 
 def test_quickstart_hands_ada_over(quickstart: dict[str, Any]) -> None:
@@ -331,6 +339,17 @@ def test_table_of_pages_has_each_page() -> None:
         name: page_texts.ENGLISH[name][0]  # type: ignore[literal-required]  # the names are its keys
         for name in get_args(page_texts.PageName)
     }
+
+
+def test_pull_handoff() -> None:
+    page = run(DOCS / "pull_handoff.md")
+    answer = ask(page["b"], "GET", "/account", NAVIGATION, **B)
+    location = dict(answer.headers)["location"]
+    assert answer.status == 303
+    assert location.startswith(
+        "https://a.example/one-time-token/generate?to=https%3A%2F%2Fb.example%2Fone-time-token"
+    )
+    assert ask(page["b"], "GET", "/", NAVIGATION, **B).body == b"Your account"
 
 
 def leaves(error: type[RequestError]) -> list[type[RequestError]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ import pytest
 import requests
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from node_url import Parse, node_parser
 from services import absent
 
 # The helper that starts servers.
@@ -29,37 +29,11 @@ from ott_middleware import CookieSession, OTTMiddleware, Session
 from ott_middleware.http.messages import Request
 from ott_middleware.http.urls import browser_path
 
-Parse = Callable[..., "tuple[str, str, str] | None"]
-
-PARSER = """
-require('readline').createInterface({input: process.stdin}).on('line', line => {
-  const [url, base] = JSON.parse(line)
-  let found = null
-  try { const it = new URL(url, base); found = [it.origin, it.pathname, it.search] } catch {}
-  console.log(JSON.stringify(found))
-})
-"""
-
 
 @pytest.fixture(scope="module")
 def parse() -> Iterator[Parse]:
-    """The WHATWG parser of Node: origin, path and query of a URL or reference."""
-    node = shutil.which("node")
-    if node is None:
-        absent("needs Node.js, for its WHATWG URL parser")
-    with subprocess.Popen(
-        [node, "-e", PARSER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-
-        def ask(url: str, base: str | None = None) -> Any:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(json.dumps([url, base] if base else [url]) + "\n")
-            process.stdin.flush()
-            return json.loads(process.stdout.readline())
-
-        yield ask
-        process.kill()
+    with node_parser() as parser:
+        yield parser
 
 
 LURES = [
@@ -105,7 +79,7 @@ class TestWhatwgParser:
         base = f"http://app.example{prefix}/{path}?ott=T&{query}"
         parsed = parse(base)
         assert parsed is not None
-        origin, pathname, search = parsed
+        origin, pathname, search = parsed["origin"], parsed["pathname"], parsed["search"]
         if not pathname.startswith(prefix) or not search.startswith("?ott=T"):
             return  # dots led out of the prefix, or the link became part of a path or fragment
         # The proxy drops the prefix, and the server decodes the path.
@@ -117,9 +91,9 @@ class TestWhatwgParser:
         assert not location.endswith("?") or rest.endswith("?")
         resolved = parse(location, base)
         assert resolved is not None
-        assert resolved[0] == origin == "http://app.example"
-        assert _decode(resolved[1]) == _decode(pathname)
-        assert resolved[2] == (f"?{rest}" if rest else "")
+        assert resolved["origin"] == origin == "http://app.example"
+        assert _decode(resolved["pathname"]) == _decode(pathname)
+        assert resolved["search"] == (f"?{rest}" if rest else "")
 
 
 def _decode(path: str) -> bytes:

@@ -19,6 +19,7 @@ from ott_middleware.sessions.framework import FrameworkOptions
 TOP = [
     "ASGIMiddleware",
     "Backend",
+    "BearerSession",
     "ConfigurationError",
     "CookieSession",
     "DjangoSession",

@@ -147,12 +147,12 @@ class Client(threading.local):
 CLIENT = Client()
 
 
-def generate(ports: Sequence[int], count: int) -> list[str]:
+def generate(ports: Sequence[int], count: int, channel: str = "handoff") -> list[str]:
     """That many tokens, made by whichever worker answers; a broken connection is tried again."""
 
     def one(index: int) -> str:
         for _ in range(50):
-            path = "/one-time-token/generate"
+            path = f"/one-time-token/generate?channel={channel}"
             answer = CLIENT.ask(ports[index % len(ports)], "GET", path, cookie=COOKIE)
             if answer.status == 200:
                 token: str = json.loads(answer.body)["token"]

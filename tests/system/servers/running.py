@@ -103,6 +103,7 @@ def running(
     host: str = "127.0.0.1",
     python: str | Path = sys.executable,
     patience: float = PATIENCE,
+    leaks: str = "",
 ) -> Iterator[Server]:
     """A server: `python -m ...` with `{port}` filled in, its output in `log`.
 
@@ -112,6 +113,7 @@ def running(
     :param host: the loopback address that it listens on.
     :param python: the interpreter, of another environment than that of the tests.
     :param patience: seconds until it listens.
+    :param leaks: why its log may show tokens; no other log does, see `token_watch`.
     """
     port = port or free_port(host)
     command = [

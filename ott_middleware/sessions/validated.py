@@ -1,0 +1,143 @@
+"""Turns what a `validate` hook or a probe returned into a session that shows no secret."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, cast
+
+from ..hooks import WrongResult, naming
+from .base import SECRET_LENGTH, Session, exposed_of, refuse_cookie_in_id
+
+logger = logging.getLogger("ott_middleware")
+
+_KEYS = frozenset({"id", "user_id", "user", "expires_at"})
+Info = Mapping[str, Any] | None
+
+
+class ValidatedSessions:
+    """Builds the sessions of one adapter.
+
+    :param adapter: the adapter's name, for messages.
+    :param hook: the hook's name: `validate=` or `probe=`.
+    :param secret: what the hook is given, for messages: "a cookie's value".
+    :param make_id: returns the id of a session whose hook returned none, of the given secrets and
+        of the user's id, if that is known.
+    :param exposed: the names of the user's fields that a session has; None for all of them.
+    """
+
+    def __init__(
+        self,
+        adapter: str,
+        hook: str,
+        secret: str,
+        make_id: Callable[[Any, str | None], str],
+        exposed: tuple[str, ...] | None = None,
+    ) -> None:
+        self._adapter = adapter
+        self._hook = hook
+        self._secret = secret
+        self._make_id = make_id
+        self._exposed = exposed
+        self._warned_of_keys = self._warned_of_repeats = False
+
+    def ask(
+        self, function: Callable[[Any], Any], given: Any, secrets: Collection[str], token: str
+    ) -> Session | Awaitable[Session | None] | None:
+        """Ask a hook, and return the session that it describes; None unless a user is signed in.
+
+        :param given: the hook's argument.
+        :param secrets: the texts in `given` that no field but the token may repeat.
+        :param token: of the session.
+        """
+        with naming(self._hook):
+            info = function(given)
+        if inspect.isawaitable(info):
+            return self._build_awaited(info, given, secrets, token)
+        return self.build(cast(Info, info), given, secrets, token)
+
+    async def _build_awaited(
+        self, info: Awaitable[Info], given: Any, secrets: Collection[str], token: str
+    ) -> Session | None:
+        with naming(self._hook):
+            found = await info
+        return self.build(found, given, secrets, token)
+
+    def build(self, info: Info, given: Any, secrets: Collection[str], token: str) -> Session | None:
+        """Return the session that a hook's result describes, or None for None.
+
+        :raises WrongResult: the hook returned another type.
+        :raises SessionUnavailable: the id tells a secret.
+        """
+        if info is None:
+            return None
+        if not isinstance(info, Mapping):
+            raise WrongResult(
+                f"{self._hook} returned {type(info).__name__}: return None or a mapping"
+            )
+        self._warn_of_unused_keys(info)
+        raw = {name: value for name, value in info.items() if name != "id"}
+        safe = _remove_secrets(secrets, raw)
+        if safe != raw and not self._warned_of_repeats:
+            self._warned_of_repeats = True
+            logger.warning(
+                "%s: the user or another value of the session repeats %s, which is left out there",
+                self._adapter,
+                self._secret,
+            )
+        user_id, user = _user_id(safe.get("user_id")), safe.get("user")
+        if user is not None and not isinstance(user, Mapping):
+            raise WrongResult(
+                f"{self._hook} returned a user that is a {type(user).__name__}: return a mapping"
+            )
+        named = info.get("id")
+        session_id = str(named) if named else self._make_id(given, user_id)
+        # `current` may be called without a middleware and its check of the id.
+        refuse_cookie_in_id(session_id, secrets, where=f"{self._adapter}.validate")
+        if user is not None and self._exposed is not None:
+            user = exposed_of(user, ("id", *self._exposed))
+        with naming(self._hook):  # its date may have no time zone
+            return Session(
+                id=session_id,
+                token=token,
+                user_id=user_id,
+                user=user,
+                expires_at=info.get("expires_at"),
+            )
+
+    def _warn_of_unused_keys(self, info: Mapping[str, Any]) -> None:
+        if self._warned_of_keys or _KEYS.issuperset(info):
+            return
+        self._warned_of_keys = True
+        # The keys are not shown: they may be values of the user's.
+        logger.warning(
+            "%s returned a mapping with other keys than 'id' (of the session), 'user_id', "
+            "'user' and 'expires_at', which are not used; return "
+            "{'user_id': ..., 'user': {...}}",
+            self._hook,
+        )
+
+
+def _user_id(value: Any) -> str | None:
+    # A flag or a list is no id: with it, "True" would be one user's id for all users that have it.
+    is_id = not isinstance(value, (bool, bytes, Mapping, list, tuple, set))
+    return str(value) or None if value is not None and is_id else None
+
+
+def _remove_secrets(secrets: Collection[str], info: Any) -> Any:
+    """Return what is known of a session without the secrets, which its token alone may hold."""
+    if isinstance(info, Mapping):
+        return {
+            key: _remove_secrets(secrets, value)
+            for key, value in info.items()
+            if key is None or _remove_secrets(secrets, key) is not None
+        }
+    if isinstance(info, (list, tuple)):
+        return [_remove_secrets(secrets, value) for value in info]
+    if isinstance(info, (str, int)) and not isinstance(info, bool):
+        text = str(info)
+        for secret in secrets:
+            if secret == text or (len(secret) >= SECRET_LENGTH and secret in text):
+                return None
+    return info

@@ -1,0 +1,45 @@
+"""The recipes of docs/logs.md, as they stand there."""
+
+from __future__ import annotations
+
+import io
+import logging
+import logging.config
+from typing import Any
+
+import pytest
+from documents import ROOT, blocks
+
+PAGE = ROOT / "docs" / "logs.md"
+TOKEN = "q1W2e3R4t5Y6u7I8o9P0-_aSdFgHjKlZ"
+
+
+def recipes(heading: str) -> list[str]:
+    return [block.text for block in blocks(PAGE, "python") if block.heading == heading]
+
+
+@pytest.fixture
+def written(logging_set_up: None) -> io.StringIO:
+    """What the root logger's handler writes; the only one for a while."""
+    root, stream = logging.getLogger(), io.StringIO()
+    root.handlers[:] = [logging.StreamHandler(stream)]
+    return stream
+
+
+class TestLoggersOfYourOwn:
+    def test_logger_and_handlers_are_filtered(self, written: io.StringIO) -> None:
+        first, _ = recipes("Loggers of your own")
+        exec(first, {})
+        logging.getLogger("company.access").warning("GET /page?ott=%s", TOKEN)
+        logging.getLogger("company.other").warning("GET /other?ott=%s", TOKEN)
+        assert written.getvalue() == "GET /page\nGET /other\n"
+
+    def test_dict_config_is_filtered(
+        self, written: io.StringIO, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        names: dict[str, Any] = {}
+        _, second = recipes("Loggers of your own")
+        exec(second, names)
+        logging.config.dictConfig({**names["LOGGING"], "disable_existing_loggers": False})
+        logging.getLogger("company.more").warning("GET /page?ott=%s", TOKEN)
+        assert capsys.readouterr().err == "GET /page\n"
