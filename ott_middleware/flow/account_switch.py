@@ -22,6 +22,7 @@ from ..http.display_names import display_name
 from ..http.messages import Request, Response
 from ..http.origins import check_same_origin
 from ..http.switch_page import STAY, SWITCH, switch_page
+from ..http.urls import add_parameter
 from ..reasons import Reason
 from ..sessions.base import Session
 from ..tokens.challenges import challenge_of
@@ -94,11 +95,14 @@ class AccountSwitch:
         self._new_nonce = new_nonce
         self._param = str(services.options.query_param)
 
-    async def ask(self, request: Request, link: str, outcome: OtherUser) -> Response:
+    async def ask(
+        self, request: Request, link: str, outcome: OtherUser, *, wanted: str | None = None
+    ) -> Response:
         """Return the page that asks, in response to a token that was redeemed just now.
 
-        :param request: without the link parameter; its URL is where the visitor goes on.
+        :param request: without the link parameter.
         :param link: the value of the link parameter: a reload asks the same question again.
+        :param wanted: where the visitor goes on, as a relative URL; None for the request's own.
         :raises RequestError: the token expires now, its session has ended, or a service failed.
         """
         services, attempt = self._services, current_attempt()
@@ -128,20 +132,23 @@ class AccountSwitch:
         question = _Question(nonce, token, challenge, arriving)
         name = self._cookie_name(request, name_for(link))
         cookies = self._cookie(request, name, question.to_cookie(), left), *self._oldest(request)
-        page = self._page(request, link, question, outcome.present)
+        page = self._page(request, link, question, outcome.present, wanted)
         return page.with_headers(*(cookie.header() for cookie in cookies))
 
-    def ask_again(self, request: Request, link: str, present: Session | None) -> Response | None:
+    def ask_again(
+        self, request: Request, link: str, present: Session | None, *, wanted: str | None = None
+    ) -> Response | None:
         """Return the page of `ask` once more, for a reload; None unless the question is open.
 
         :param link: the value of the link parameter, which was used.
         :param present: the session that the request carries, if the adapter can verify sessions.
+        :param wanted: see `ask`.
         """
         if present is None or self._services.on_switch != "ask":
             return None
         for question in self._held(request, name_for(link)):
             if question.is_about(present):
-                return self._page(request, link, question, present)
+                return self._page(request, link, question, present, wanted)
         return None
 
     def is_choice(self, request: Request, links: tuple[str, ...]) -> bool:
@@ -248,12 +255,22 @@ class AccountSwitch:
         except RequestError:
             pass
 
-    def _page(self, request: Request, link: str, question: _Question, present: Session) -> Response:
-        options = self._services.options
+    def _page(
+        self,
+        request: Request,
+        link: str,
+        question: _Question,
+        present: Session,
+        wanted: str | None,
+    ) -> Response:
+        options, param = self._services.options, self._param
+        value = f"{_PREFIX}{name_for(link)}"
         page = switch_page(
             request,
             site_name=options.site_name,
-            action=request.location_with(f"{self._param}={_PREFIX}{name_for(link)}"),
+            action=request.location_with(f"{param}={value}")
+            if wanted is None
+            else add_parameter(wanted, param, value),
             fields={"nonce": question.nonce, "challenge": question.challenge},
             present=display_name(present.user, present.user_id),
             arriving=question.arriving or None,
