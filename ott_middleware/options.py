@@ -138,7 +138,8 @@ class OptionValues(TokenOptionValues, total=False):
     `"ask"` acts as `"keep"`. Default: `"ask"`."""
 
     site_name: str | None
-    """Name of this site, shown on the error pages of the middleware. Default: `None`."""
+    """Name of this site, shown on the pages of the middleware. Default: `None`; the page of a
+    confirm link then shows the host name."""
 
     login_url: str | None
     """Where users of this site sign in: a path as browsers see it (`"/login"`), or a URL. Pages
@@ -153,8 +154,8 @@ class OptionValues(TokenOptionValues, total=False):
 
     issuer_only: bool
     """Whether, with `issuer`, this site refuses links that any browser could open, so that no
-    visitor can be signed in by a link of another user. `False` accepts them as well.
-    Default: `True`."""
+    visitor is signed in by opening a link of another user. `False` accepts them as well. Confirm
+    links, which ask first, work in any case. Default: `True`."""
 
     protected: Protected | None
     """With `issuer`: a function that returns whether a page is for signed-in users only. A visitor
@@ -163,9 +164,9 @@ class OptionValues(TokenOptionValues, total=False):
 
     pages: Mapping[PageName, ShowPage] | None
     """Functions that build pages in place of the built-in ones, by the page's name: `used`,
-    `no_account`, `session_ended`, `refused`, `unavailable`, `handoff_failed`,
-    `switch`. A function takes a `Page` and returns HTML or a `Response`; it is sync, and must not
-    wait. Default: `None`, the built-in pages."""
+    `no_account`, `session_ended`, `refused`, `unavailable`, `handoff_failed`, `confirm`, `switch`.
+    A function takes a `Page` and returns HTML or a `Response`; it is sync, and must not wait.
+    Default: `None`, the built-in pages."""
 
 
 # Targets that were warned of in this process.

@@ -40,6 +40,7 @@ Word = Literal[
     "prefetch",
     "not_opened",
     "cookies_blocked",
+    "other_page",
     "handoff_loop",
     "no_cookies",
     # This site.

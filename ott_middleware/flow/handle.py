@@ -19,6 +19,7 @@ from ..http.messages import Request
 from ..http.urls import add_parameter
 from ..not_awaited import must_be_awaited
 from ..sessions.base import Session
+from ..tokens.names import link_value
 from .pull_start import Started
 from .services import Services, is_gone
 
@@ -235,15 +236,17 @@ class Handle:
 
         :param url: absolute; among `handoff_targets`, or at this site's own configured origin. The
             token can be redeemed at the origin of the URL only.
-        :param session, expires_in, channel: see `generate`.
+        :param session, expires_in: see `generate`.
         :param audience: not needed; if given, the origin of the URL.
+        :param channel: `"confirm"` for links in mails and chats, whose scanners open each link: the
+            visitor sees a page with a button, which signs in.
         :raises InvalidTarget: the URL points to another site; no token was made.
         :raises RuntimeError: an event loop runs in this thread: use `await alink()`.
         """
         refuse_on_loop("link")
         url, target = self.services.site.link_target(url, self.request, audience, channel)
         token = self._generate("link", session, expires_in, str(target), channel)
-        return self._add_token(url, token)
+        return self._add_token(url, channel, token)
 
     @must_be_awaited
     async def alink(
@@ -260,10 +263,11 @@ class Handle:
         token = await self.agenerate(
             session, expires_in=expires_in, audience=str(target), channel=channel
         )
-        return self._add_token(url, token)
+        return self._add_token(url, channel, token)
 
-    def _add_token(self, url: str, token: str) -> str:
-        return add_parameter(url, str(self.services.options.query_param), token)
+    def _add_token(self, url: str, channel: str, token: str) -> str:
+        name = str(self.services.options.query_param)
+        return add_parameter(url, name, link_value(channel, token))
 
     def handoff(self, next: str | None = None) -> str:  # noqa: A002 - as in the query of log-in pages
         """Return the URL that has the visitor signed in by the site of `issuer=`, and comes back.

@@ -34,7 +34,7 @@ from .account_switch import AccountSwitch
 from .error_responses import error_response, json_error_response, show_page
 from .forward import Forward, Forwarding
 from .handle import Handle
-from .links import ANOTHER_USER, malformed_token, single_token
+from .links import ANOTHER_USER, malformed_link, single_token
 from .nonces import new_nonce
 from .page_first import PageFirst
 from .pull_cookies import PullAttempt
@@ -151,7 +151,7 @@ class PullHandoff:
             # Asked before the token is consumed: if the adapter fails, the link is still good.
             present = await services.guard.current_if_verifiable(request)
             if token is None:
-                raise malformed_token(links)
+                raise malformed_link(links)
             # Attack: a stolen link is opened in the thief's browser. Refused here, the token stays
             # good for the visitor; without these lines the thief could use it up.
             if not attempts:

@@ -342,6 +342,11 @@ def _check(
     if asynchronous and guard.sets_remote_user:
         raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
     revokes = options.revoke_on_sign_out
+    if options.issuer is not None and not options.adapter.uses_cookies:
+        raise ConfigurationError(
+            f"issuer: {options.issuer!r}, but {type(options.adapter).__name__} sets no cookies, so "
+            "that no visitor can be signed in here; leave it out"
+        )
     for option in ("revoke_on_sign_out", "set_ott_header_on_new_session"):
         # Both look at the cookies of responses: accepted, neither would ever do anything.
         if getattr(options, option) and not options.adapter.uses_cookies:

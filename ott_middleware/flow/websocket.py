@@ -12,7 +12,7 @@ from ..errors import DeadToken, InvalidToken, RequestError, SessionSwitch, Unava
 from ..http.messages import Request, Response
 from ..http.origins import check_origin
 from ..http.subprotocols import Offer
-from ..tokens.names import NO_TOKEN, is_token
+from ..tokens.names import is_token, malformed_token
 from .error_responses import json_error_response
 from .handle import Handle
 from .redemption import OtherUser, Redemption, SignedIn
@@ -108,7 +108,6 @@ def _single_token(links: tuple[str, ...], offer: Offer) -> str:
     :raises InvalidToken: it has several, or a value that is none.
     """
     in_url, in_offer = len(links) - len(offer.tokens), len(offer.tokens)
-    why = NO_TOKEN
     if in_url and in_offer:
         why = "tokens in both the URL and the sub-protocols"
     elif in_url > 1:
@@ -120,6 +119,8 @@ def _single_token(links: tuple[str, ...], offer: Offer) -> str:
         why = "a sub-protocol holds a token, and the one that could be accepted is not offered"
     elif is_token(links[0]):
         return links[0]
+    else:
+        raise malformed_token(links[0])
     raise InvalidToken(why=why, word="malformed_token")
 
 

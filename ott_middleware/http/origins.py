@@ -245,16 +245,32 @@ def is_among(origin: Origin, patterns: Iterable[OriginPattern]) -> bool:
 
 
 def check_same_origin(request: Request, own: Origin | None) -> None:
-    """Refuse a form that no page of this very origin has posted.
+    """Refuse a form that was not posted by a page of this very origin.
 
-    :raises InvalidOrigin: a page of another origin posted it.
-    :raises MissingOrNullOrigin: the request does not tell the origin of the page.
+    Attack: a page of another site, or of a subdomain, posts a form of this site's pages, and so
+    signs its visitor in as the attacker. These lines go by what the browser says of the page. They
+    are stricter than the Origin rule: a form is never posted by a client that is no browser, so
+    that a request that does not tell its page is refused.
+
+    :raises InvalidOrigin: the page is of another origin, trusted or not.
+    :raises MissingOrNullOrigin: the origin of the page is not known.
     """
-    check_origin(request, own, ())
-    told = (request.header(name) for name in ("origin", "referer"))
-    # A client that is no browser has no page of this site's, and posts no form of it.
-    if not any(told) and request.header("sec-fetch-site") != "same-origin":
-        raise MissingOrNullOrigin(why="the request does not tell which page posted the form")
+    site = request.header("sec-fetch-site")
+    origin, referer = request.header("origin"), request.header("referer")
+    if site not in (None, "same-origin", "none"):
+        raise InvalidOrigin(why=f"Sec-Fetch-Site of a form is {quote(site)}, not same-origin")
+    if origin == "null":
+        raise MissingOrNullOrigin(why="the page has no origin of its own (Origin: null)")
+    if origin is None and referer is None:
+        if site != "same-origin":
+            raise MissingOrNullOrigin(why="a form was posted with neither Origin nor Referer")
+        return
+    source = Origin.parse(origin) if origin is not None else Origin.of_url(referer)
+    if source is None or own is None or not own.covers(source):
+        raise InvalidOrigin(
+            why=f"a form was posted by a page of {source or 'no origin'}, not of this site's own "
+            f"({own or 'not known'})"
+        )
 
 
 def check_origin(request: Request, own: Origin | None, trusted: Iterable[OriginPattern]) -> None:

@@ -12,6 +12,7 @@ PageName = Literal[
     "too_many",
     "unavailable",
     "handoff_failed",
+    "confirm",
     "switch",
 ]
 
@@ -39,6 +40,12 @@ class PageTexts(TypedDict, total=False):
 
     handoff_failed: tuple[str, str]
     """The visitor came back from the site of `issuer`, and could not be signed in."""
+
+    confirm: tuple[str, str]
+    """The page of a confirm link, with a button that signs in."""
+
+    confirm_again: str
+    """The text of that page where the button did not sign in, since a cookie was not there."""
 
     switch: tuple[str, str]
     """A link is for another user than the signed-in one, and one of the two has no name."""
@@ -117,6 +124,17 @@ ENGLISH: PageTexts = {
             "Signing you in through another site did not work. Please try again. If that does "
             "not help, allow cookies for this site in your browser, or contact its support."
         ),
+    ),
+    "confirm": (
+        "Do you want to sign in?",
+        (
+            "Press the button to sign in. If you did not ask for this link, close this page: you "
+            "are not signed in yet."
+        ),
+    ),
+    "confirm_again": (
+        "You were not signed in: this page was open for too long, or your browser blocks "
+        "cookies. Please press the button again."
     ),
     "switch": (
         "Switch user?",
@@ -199,6 +217,17 @@ GERMAN: PageTexts = {
             "diese Website, oder wenden Sie sich an ihren Support."
         ),
     ),
+    "confirm": (
+        "Möchten Sie sich anmelden?",
+        (
+            "Mit der Schaltfläche melden Sie sich an. Wenn Sie diesen Link nicht angefordert "
+            "haben, schließen Sie diese Seite bitte: Sie sind noch nicht angemeldet."
+        ),
+    ),
+    "confirm_again": (
+        "Sie wurden nicht angemeldet: Diese Seite war zu lange geöffnet, oder Ihr Browser "
+        "blockiert Cookies. Bitte drücken Sie die Schaltfläche noch einmal."
+    ),
     "switch": (
         "Benutzer wechseln?",
         (
@@ -279,6 +308,17 @@ FRENCH: PageTexts = {
             "navigateur, ou contactez son assistance."
         ),
     ),
+    "confirm": (
+        "Confirmez votre connexion",
+        (
+            "Appuyez sur le bouton pour vous connecter. Si vous n’avez pas demandé ce lien, "
+            "fermez cette page. Aucune connexion n’a encore été effectuée."
+        ),
+    ),
+    "confirm_again": (
+        "La connexion n’a pas été effectuée, car cette page est restée ouverte trop longtemps"
+        " ou votre navigateur bloque les cookies. Veuillez appuyer de nouveau sur le bouton."
+    ),
     "switch": (
         "Changement d’utilisateur",
         (
@@ -358,6 +398,17 @@ SPANISH: PageTexts = {
             "su servicio de asistencia."
         ),
     ),
+    "confirm": (
+        "¿Quiere iniciar sesión?",
+        (
+            "Pulse el botón para iniciar sesión. Si no ha solicitado este enlace, cierre esta "
+            "página: todavía no se ha iniciado ninguna sesión."
+        ),
+    ),
+    "confirm_again": (
+        "No se ha iniciado la sesión: esta página ha estado abierta demasiado tiempo, o su "
+        "navegador bloquea las cookies. Pulse el botón de nuevo."
+    ),
     "switch": (
         "¿Cambiar de usuario?",
         (
@@ -432,6 +483,17 @@ JAPANESE: PageTexts = {
             "それでもうまくいかない場合は、ブラウザーでこのサイトの Cookie を許可するか、"
             "このサイトのサポートにお問い合わせください。"
         ),
+    ),
+    "confirm": (
+        "ログインの確認",
+        (
+            "ボタンを押すとログインします。このリンクに心当たりがない場合は、"
+            "このページを閉じてください。まだログインは行われていません。"
+        ),
+    ),
+    "confirm_again": (
+        "ログインは行われていません。このページを長い時間開いたままだったか、"
+        "ブラウザーで Cookie がブロックされています。もう一度ボタンを押してください。"
     ),
     "switch": (
         "ユーザーを切り替えますか？",

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
+from typing import cast
 from urllib.parse import quote
 
 from ..copies import copy_unchecked
@@ -29,13 +30,17 @@ _STYLE = (
     "border-radius:.5rem;background:#1a56db;color:#fff;text-decoration:none;font:inherit;"
     "cursor:pointer}"
     "a+a,form+form button{background:none;color:inherit;border-color:#767680}"
-    "@media(prefers-color-scheme:dark){body{color:#f2f2f7;background:#1c1c1e}}"
+    "@media(prefers-color-scheme:dark){body{color:#f2f2f7;background:#1c1c1e}"
+    "a,button{border-color:#7ba3ff}}"
 )
 
 
-def _policy(style: str, form_action: str = "'none'") -> tuple[str, str]:
+def _policy(style: str, *, forms: bool) -> tuple[str, str]:
     # The URL of a page may still hold a token: nothing on the page may read or send it.
-    text = f"default-src 'none'; {style}; base-uri 'none'; form-action {form_action}"
+    text = f"default-src 'none'; {style}; base-uri 'none'"
+    # Chromium applies `form-action` to the redirects that follow a form, too. With `'self'` it
+    # would show an empty page wherever the app redirects to another origin of its own.
+    text = text if forms else f"{text}; form-action 'none'"
     return ("Content-Security-Policy", f"{text}; frame-ancestors 'none'")
 
 
@@ -196,6 +201,7 @@ def form_page(
     status: int = 200,
     site_name: str | None = None,
     needed: tuple[str, ...] = (),
+    notice: str | None = None,
 ) -> Page:
     """Return a page that lets a visitor choose.
 
@@ -203,10 +209,14 @@ def form_page(
     :param request: without the link parameter.
     :param forms: builds the forms, with labels in a language.
     :param needed: the names of the texts that these labels need.
+    :param notice: the name of a text to show in place of the page's own.
     """
     accepted = request.header("accept-language")
-    language = language_for(accepted, name, "without_link", "sign_in", *needed)
+    needed = (name, "without_link", "sign_in", *needed, *filter(None, [notice]))
+    language = language_for(accepted, *needed)
     title, text = language.texts[name]
+    if notice is not None:
+        text = cast(Mapping[str, str], language.texts)[notice]
     return Page(
         name=name,
         status=status,
@@ -259,7 +269,7 @@ def render_own(page: Page, show: ShowPage, *headers: tuple[str, str]) -> Respons
     :raises TypeError: the function returned neither text nor a `Response`.
     """
     made: object = show(page)
-    own = (_policy(_OWN_SOURCES, _form_action(page.forms)), _NO_FRAME)
+    own = (_policy(_OWN_SOURCES, forms=bool(page.forms)), _NO_FRAME)
     vary = ("Vary", "Accept-Language")
     if isinstance(made, str):
         html, kind = made.encode(), "text/html; charset=utf-8"
@@ -277,10 +287,6 @@ def render_own(page: Page, show: ShowPage, *headers: tuple[str, str]) -> Respons
     kept = (*protect_used_link(tuple(made.headers)), *added, *framed, vary)
     response = Response(page.status, kept, made.body)
     return _keep_origin(response) if page.forms else response
-
-
-def _form_action(forms: object) -> str:
-    return "'self'" if forms else "'none'"
 
 
 def _keep_origin(response: Response) -> Response:
@@ -333,6 +339,6 @@ def _document(
     ).encode()
     about = (("Content-Language", language.tag), ("Vary", "Accept-Language"))
     kind = "text/html; charset=utf-8"
-    policy = _policy(_STYLE_SOURCE, _form_action(forms))
+    policy = _policy(_STYLE_SOURCE, forms=forms)
     response = private_response(status, kind, html, policy, _NO_FRAME, *about, *headers)
     return _keep_origin(response) if forms else response

@@ -6,7 +6,7 @@ The strings are those of `ott_middleware.http.messages`: one character a byte.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes
@@ -19,6 +19,8 @@ _LONGEST_VALUE = 3 * 512
 #: What the name of the second parameter has behind the link parameter's name. The second one says
 #: that the browser was shown the page of `pages.page_first`; it is cut wherever the first one is.
 SEEN = "_seen"
+#: What the value of the link parameter has before a token that wants a page with a button first.
+CONFIRM = "confirm."
 
 
 def value_of(spelled: str) -> str:
@@ -137,9 +139,14 @@ def values_named(query: str, name: str) -> set[str] | None:
     """
     # Searched first: splitting every query would take a long time for a long one. Behind a `;` the
     # name is found as well, though that is no parameter.
-    if re.search(spellings_of(name), f"&{query}".replace(";", "&")) is None:
+    if not query or _finder(name)(f"&{query}".replace(";", "&")) is None:
         return None
     return set(cut(query, name)[1]) if len(query) <= _MAX_QUERY else set()
+
+
+@lru_cache(maxsize=16)
+def _finder(name: str) -> Callable[[str], re.Match[str] | None]:
+    return re.compile(spellings_of(name)).search
 
 
 #: A part of the package's own paths, which may have any prefix.

@@ -57,7 +57,7 @@ from ..sessions.base import (
 )
 from .challenges import find_verifier, is_challenge
 from .fingerprint import fingerprint
-from .names import CHANNELS, COUNTED, NO_TOKEN, Owners, backend_key, hash_token, is_token
+from .names import CHANNELS, COUNTED, Owners, backend_key, hash_token, is_token, malformed_token
 from .options import (
     GenerateToken,
     GenerationContext,
@@ -525,7 +525,7 @@ class OneTimeTokens:
     ) -> Session:
         # Text that has not the form of a token reaches neither a hook nor the backend.
         if not is_token(token):
-            raise InvalidToken(why=NO_TOKEN, word="malformed_token")
+            raise malformed_token(token)
         if channel not in CHANNELS:
             raise InvalidToken(why="there is no such channel", word="other_channel")
         key = backend_key(channel, await self._stored_form(plug_ins, token))

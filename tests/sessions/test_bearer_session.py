@@ -378,6 +378,10 @@ class TestOptions:
         with pytest.raises(ConfigurationError, match=f"{option}: True, but the sessions of Bearer"):
             world.serve(session=session, **{option: True})
 
+    def test_issuer_is_refused(self, world: World, session: BearerSession) -> None:
+        with pytest.raises(ConfigurationError, match=r"issuer: .* BearerSession sets no cookies"):
+            world.serve(session=session, secret=SECRET, issuer="https://a.example")
+
     def test_vouches(self, session: BearerSession) -> None:
         assert session.vouches is True
         assert session.cookie_names == ()

@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
+import jwt
 import pytest
 from documents import ROOT, ask, blocks, generate, run, run_block
-from harness import NAVIGATION
+from harness import FETCH, NAVIGATION
 from public import public
 from sqlalchemy import create_engine, inspect
 
@@ -41,7 +42,7 @@ def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
     assert pages == {
         *("adapters.md", "backends.md", "deployment.md", "doctor.md", "events.md"),
-        *("front_end.md", "logs.md", "pages.md", "pull_handoff.md"),
+        *("api_clients.md", "front_end.md", "logs.md", "pages.md", "pull_handoff.md"),
         "quickstart.md",
         "sessions.md",
     }
@@ -388,3 +389,28 @@ def test_front_end_on_another_origin(
     assert sent["set-cookie"] == f"sid=6f1c09e2; Path=/; {attributes}"
     assert sent["access-control-allow-origin"] == page
     assert caplog.records == []
+
+
+def test_api_clients() -> None:
+    page = run(DOCS / "api_clients.md")
+    api = {"host": "api.shop.example", "scheme": "https"}
+    claims = {"sub": "ada", "aud": "https://api.shop.example", "exp": time.time() + 60, "jti": "1"}
+    bearer = {"authorization": f"Bearer {jwt.encode(claims, page['KEY'], 'HS256')}"}
+    other = {**claims, "aud": "https://other.example"}
+    leaked = {"authorization": f"Bearer {jwt.encode(other, page['KEY'], 'HS256')}"}
+    for name in ("app", "web"):
+        app = page[name]
+        assert ask(app, "GET", "/one-time-token/generate", leaked, **api).status == 401
+        generated = ask(app, "GET", "/one-time-token/generate", bearer, **api)
+        token = json.loads(generated.body)["token"]
+        opened = ask(app, "GET", f"/prices?ott={token}", NAVIGATION, **api)
+        assert opened.status == (400 if name == "app" else 303)
+        if name == "app":
+            called = ask(app, "GET", f"/prices?ott={token}", FETCH, **api)
+            assert json.loads(called.body) == {"for": "ada"}
+            continue
+        cookie = {"cookie": dict(opened.headers)["set-cookie"].partition(";")[0]}
+        assert json.loads(ask(app, "GET", "/prices", cookie, **api).body) == {"for": "ada"}
+        assert (
+            ask(app, "GET", "/one-time-token/generate", {**cookie, **leaked}, **api).status == 401
+        )
