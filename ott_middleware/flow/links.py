@@ -188,7 +188,7 @@ class Links:
     ) -> Response | Forward:
         """Respond to a used or expired link, as `on_invalid` says."""
         # A double click, a reload, the back button: a signed-in visitor sees no error.
-        if navigation and present is not None:
+        if navigation and (present is not None or self._services.is_second_click(request)):
             return redirect_to_clean_url(request)
         if self._services.options.on_invalid == "continue":
             return await self._continue(request, handle, navigation)

@@ -57,9 +57,16 @@ class PullHandoff:
     """Sends visitors of protected pages to the issuer, and responds at the return path.
 
     :ivar path: the return path, below the mount point.
+    :raises ConfigurationError: the token service binds no token to a browser.
     """
 
     def __init__(self, services: Services, forwarding: Forwarding, pull: PullStart) -> None:
+        if not services.binds_browsers:
+            raise ConfigurationError(
+                f"issuer: {type(services.tokens).__name__} cannot bind tokens to browsers; give "
+                "its generate() the argument code_challenge, and its verify() the argument "
+                "code_verifiers, as those of OneTimeTokens, or leave issuer out"
+            )
         self._services = services
         self._forwarding = forwarding
         self._start = pull
@@ -75,13 +82,17 @@ class PullHandoff:
         :return: None if the app responds.
         """
         services = self._services
-        if PROBE in request.carrier or classify(request) is not Kind.NAVIGATION:
+        kind = classify(request)
+        if PROBE in request.carrier or not kind.is_navigation:
             return None
         try:
             if not self._is_protected(request):
                 return None
             if await services.guard.current(request) is not None:
                 return None
+            # The cookie of a session may have been held back (SameSite=Strict).
+            if page := self._page_first.respond(request, kind, None):
+                return page
             started = self._start.start(request, self._start.wanted(request))
         except RequestError as error:
             services.reports.refused("handoff", error)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from ..context import current_attempt
 from ..errors import InvalidToken
 from ..http.cookies import Cookie
+from ..http.fetch_metadata import classify
 from ..http.messages import Request
 from ..sessions.base import Session
+from .forms import is_form
 from .services import Services
 
 
@@ -77,4 +79,11 @@ class Redemption:
         if present is not None and services.keeps(present, session):
             return OtherUser(session, present)
         cookies = await services.guard.establish(session, request)
+        if services.receipts is not None and _is_shown(request, channel):
+            cookies = (*cookies, services.receipts.cookie(token, request))
         return SignedIn(session, cookies)
+
+
+def _is_shown(request: Request, channel: str) -> bool:
+    """Return whether the visitor sees the response: a navigation, or the form of a page."""
+    return channel != "websocket" and (classify(request).is_navigation or is_form(request))

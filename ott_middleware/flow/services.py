@@ -15,7 +15,7 @@ from ..backends.base import Backend
 from ..backends.memory import MemoryBackend
 from ..backends.private_store import warn_of_other_sites
 from ..clock import system_clock
-from ..concurrency import Bound, Run, call_backend, check_service_call, choose_run, inline
+from ..concurrency import Bind, Bound, Run, call_backend, check_service_call, choose_run, inline
 from ..concurrency import on_loop as bind_on_loop
 from ..context import ENVIRON_KEY, SCOPE_KEY, current_attempt
 from ..copies import copy_unchecked
@@ -34,6 +34,7 @@ from .clients import Clients
 from .own_site import OwnSite
 from .pull_start import PullStart
 from .rate_limit import RateLimit
+from .receipts import Receipts
 from .reports import Reports
 from .session_guard import SessionGuard
 
@@ -55,6 +56,7 @@ class Services:
     :ivar pull: starts pull handoffs; None without `issuer`.
     :ivar clients: tells the clients of requests; None where each is the peer.
     :ivar rate_limit: counts attempts to redeem tokens; None without the option.
+    :ivar receipts: tells a browser that has used a link itself; None where the session tells.
     :ivar reports: logs refusals, and sends events.
     :ivar run: runs a coroutine of the flow for a WSGI interface.
     :ivar parse_request: builds a `Request` from a scope or environ, its links and further fields.
@@ -74,6 +76,7 @@ class Services:
     pull: PullStart | None
     clients: Clients | None
     rate_limit: RateLimit | None
+    receipts: Receipts | None
     reports: Reports
     run: Run[Any]
     parse_request: ParseRequest
@@ -114,7 +117,7 @@ class Services:
             if options.on_event is not None
             else None
         )
-        built = cls(
+        return cls(
             options=options,
             site=site,
             guard=guard,
@@ -126,36 +129,15 @@ class Services:
             verify=check_service_call(verify, Session),
             revoke=revoke,
             on_invalid=bind(hook) if hook else None,
-            pull=(
-                PullStart(options.pull_issuer, options, site, secrets, guard.now)
-                if options.pull_issuer is not None
-                else None
-            ),
-            clients=(
-                Clients(options.proxies, limits=bool(options.rates))
-                if options.proxies or options.rates
-                else None
-            ),
-            rate_limit=RateLimit(
-                options.rates,
-                windows_of(own.backend if own else None, guard.now),
-                secret=secrets[0] if secrets else None,
-                bind=bind,
-            )
-            if options.rates
-            else None,
+            pull=PullStart.build(options, site, secrets, guard.now),
+            clients=_build_clients(options),
+            rate_limit=_build_rate_limit(options, own.backend if own else None, guard, bind),
+            receipts=_build_receipts(options),
             reports=Reports(events, limits=bool(options.rates)),
             run=run,
             parse_request=parse_request,
             handle_key=SCOPE_KEY if asynchronous else ENVIRON_KEY,
         )
-        if built.pull is not None and not built.binds_browsers:
-            raise ConfigurationError(
-                f"issuer: {type(tokens).__name__} cannot bind tokens to browsers; give its "
-                "generate() the argument code_challenge, and its verify() the argument "
-                "code_verifiers, as those of OneTimeTokens, or leave issuer out"
-            )
-        return built
 
     @property
     def watches_responses(self) -> bool:
@@ -267,6 +249,12 @@ class Services:
         # enters then is the attacker's to read. Without this line it would.
         return self.on_switch != "replace" and not present.is_same_person(session)
 
+    def is_second_click(self, request: Request) -> bool:
+        """Return whether the browser itself used the token of this attempt, by its receipt."""
+        token = current_attempt().token
+        receipts = self.receipts
+        return receipts is not None and token is not None and receipts.holds(token, request)
+
     async def confirm(self, session: Session, request: Request) -> None:
         """Refuse a token that was generated just now, where the session ended meanwhile.
 
@@ -306,6 +294,29 @@ def _build_token_service(options: Options) -> OneTimeTokens:
         options.token_options,
         sessions=options.adapter,
     )
+
+
+def _build_clients(options: Options) -> Clients | None:
+    if not (options.proxies or options.rates):
+        return None
+    return Clients(options.proxies, limits=bool(options.rates))
+
+
+def _build_rate_limit(
+    options: Options, backend: Backend | None, guard: SessionGuard, bind: Bind
+) -> RateLimit | None:
+    if not options.rates:
+        return None
+    secrets = options.token_options.secrets
+    windows = windows_of(backend, guard.now)
+    return RateLimit(options.rates, windows, secret=secrets[0] if secrets else None, bind=bind)
+
+
+def _build_receipts(options: Options) -> Receipts | None:
+    param, secrets = options.query_param, options.token_options.secrets
+    if param is None or not secrets or options.adapter.vouches:
+        return None
+    return Receipts(param, secrets, options.adapter.cookie_names)
 
 
 def _log_start(options: Options, own: OneTimeTokens | None) -> None:

@@ -45,6 +45,7 @@ def test_python_blocks_are_all_run_here() -> None:
         *("api_clients.md", "front_end.md", "logs.md", "pages.md", "pull_handoff.md"),
         "quickstart.md",
         "sessions.md",
+        "websockets.md",
     }
 
 

@@ -266,6 +266,7 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("query_param", "a=b", "query_param: 'a=b'", "use a name like 'ott'"),
     ("query_param", "%6f", "query_param: '%6f'", "use a name like 'ott'"),
     ("query_param", "\xe9", "query_param: '\xe9'", "use a name like 'ott'"),
+    ("query_param", "channel", "query_param: 'channel'", "use a name like 'ott'"),
     ("query_param", "x" * 65, "query_param: 'xxx", "use a name like 'ott'"),
     ("query_param", "ott\n", "query_param: 'ott\\n'", "use a name like 'ott'"),
     ("query_param", False, "query_param: False", "use a name like 'ott'"),
