@@ -29,6 +29,9 @@ _STYLE = (
     "padding:.5rem 1.25rem;margin:0 0 .5rem;margin-inline-end:.5rem;border:1px solid #1a56db;"
     "border-radius:.5rem;background:#1a56db;color:#fff;text-decoration:none;font:inherit;"
     "cursor:pointer}"
+    # A button that was just clicked takes no second click: browsers would post the form again, and
+    # drop the first response with the session's cookie. By keyboard, the button works as before.
+    "button:focus:not(:focus-visible):not(:active){pointer-events:none}"
     "a+a,form+form button{background:none;color:inherit;border-color:#767680}"
     "@media(prefers-color-scheme:dark){body{color:#f2f2f7;background:#1c1c1e}"
     "a,button{border-color:#7ba3ff}}"
