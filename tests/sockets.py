@@ -98,12 +98,12 @@ async def converse(app: Any, scope: dict[str, Any]) -> Outcome:
     return outcome
 
 
-def open_with(app: Any, token: str, *, in_url: bool = True) -> Outcome:
+def open_with(app: Any, token: str, *, in_url: bool = True, path: str = "/socket") -> Outcome:
     """A handshake with a token, of a page of this site."""
     if in_url:
-        scope = socket_scope(f"/socket?ott={token}")
+        scope = socket_scope(f"{path}?ott={token}")
     else:
-        scope = socket_scope("/socket", protocols=["ott", f"ott.{token}"])
+        scope = socket_scope(path, protocols=["ott", f"ott.{token}"])
     outcome: Outcome = run(converse(app, scope))
     return outcome
 

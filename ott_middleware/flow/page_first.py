@@ -52,11 +52,11 @@ class PageFirst:
         self._nonces = nonces_of_pages(self._param, new_nonce)
         self._reports = services.reports
 
-    def respond(self, request: Request, kind: Kind, token: str) -> Response | None:
+    def respond(self, request: Request, kind: Kind, token: str | None) -> Response | None:
         """Return the page to show first, or None where the link may be redeemed now.
 
         :param kind: one that is a navigation.
-        :param token: of the link.
+        :param token: of the link; None for a request that starts a pull handoff.
         """
         # The adapter is asked late, since the app may be configured after it is wrapped.
         held_back = request.header("sec-fetch-site") == "cross-site" and self._adapter.strict
@@ -78,5 +78,6 @@ class PageFirst:
         seen = f"{self._param}{SEEN}={cookie.value}"
         return page_first(request, self._location(request, token, seen), cookie.header())
 
-    def _location(self, request: Request, token: str, *more: str) -> str:
-        return request.location_with(f"{self._param}={token}", *more)
+    def _location(self, request: Request, token: str | None, *more: str) -> str:
+        link = () if token is None else (f"{self._param}={token}",)
+        return request.location_with(*link, *more)

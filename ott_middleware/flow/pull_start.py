@@ -45,6 +45,21 @@ class PullStart:
     :ivar path: the return path, below the mount point.
     """
 
+    @classmethod
+    def build(
+        cls,
+        options: Options,
+        site: OwnSite,
+        secrets: Sequence[bytes],
+        now: Callable[[], float],
+    ) -> PullStart | None:
+        """Return what the options come to; None without `issuer`.
+
+        :raises ConfigurationError: an option that `issuer` needs is missing.
+        """
+        issuer = options.pull_issuer
+        return None if issuer is None else cls(issuer, options, site, secrets, now)
+
     def __init__(
         self,
         issuer: Issuer,
@@ -53,11 +68,6 @@ class PullStart:
         secrets: Sequence[bytes],
         now: Callable[[], float],
     ) -> None:
-        if not options.adapter.uses_cookies:
-            raise ConfigurationError(
-                f"issuer: the sessions of {type(options.adapter).__name__} are in no cookies, so "
-                "that no visitor could come back signed in; use another session adapter"
-            )
         if not secrets:
             raise ConfigurationError(
                 "issuer: given without secret, which seals the cookie of an attempt; pass secret= "

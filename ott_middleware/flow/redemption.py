@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from ..context import current_attempt
 from ..errors import InvalidToken
 from ..http.cookies import Cookie
+from ..http.fetch_metadata import classify
 from ..http.messages import Request
 from ..sessions.base import Session
+from .forms import is_form
 from .services import Services
 
 
@@ -28,6 +30,9 @@ class SignedIn:
 @dataclass(frozen=True)
 class OtherUser:
     """A token was used up, and nothing established: another user is signed in in the browser.
+
+    With `on_switch="ask"`, `AccountSwitch.ask` returns the page that asks the visitor; a request
+    that no page can respond to is refused with `SessionSwitch`.
 
     :ivar session: of the token.
     :ivar present: of the signed-in user.
@@ -71,13 +76,14 @@ class Redemption:
         # attempt of its own; this line makes it worth nothing.
         if needs_challenge and current_attempt().code_challenge is None:
             raise InvalidToken(why="the token has no code challenge", word="no_challenge")
-        # Attack: an attacker's own link signs the visitor in as the attacker, and what the visitor
-        # enters then is the attacker's to read. Without this line it would.
-        if (
-            present is not None
-            and services.options.on_switch != "replace"
-            and not present.is_same_person(session)
-        ):
+        if present is not None and services.keeps(present, session):
             return OtherUser(session, present)
         cookies = await services.guard.establish(session, request)
+        if services.receipts is not None and _is_shown(request, channel):
+            cookies = (*cookies, services.receipts.cookie(token, request))
         return SignedIn(session, cookies)
+
+
+def _is_shown(request: Request, channel: str) -> bool:
+    """Return whether the visitor sees the response: a navigation, or the form of a page."""
+    return channel != "websocket" and (classify(request).is_navigation or is_form(request))

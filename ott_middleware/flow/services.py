@@ -15,7 +15,7 @@ from ..backends.base import Backend
 from ..backends.memory import MemoryBackend
 from ..backends.private_store import warn_of_other_sites
 from ..clock import system_clock
-from ..concurrency import Bound, Run, call_backend, check_service_call, choose_run, inline
+from ..concurrency import Bind, Bound, Run, call_backend, check_service_call, choose_run, inline
 from ..concurrency import on_loop as bind_on_loop
 from ..context import ENVIRON_KEY, SCOPE_KEY, current_attempt
 from ..copies import copy_unchecked
@@ -23,7 +23,7 @@ from ..errors import ConfigurationError, InvalidToken, OTTError, Unauthorized
 from ..events import Events
 from ..http.messages import Request
 from ..http.origins import NamedOrigin
-from ..options import Options
+from ..options import OnSwitch, Options
 from ..sessions.base import Session
 from ..tokens.names import is_token
 from ..tokens.protocol import TokenService
@@ -34,6 +34,7 @@ from .clients import Clients
 from .own_site import OwnSite
 from .pull_start import PullStart
 from .rate_limit import RateLimit
+from .receipts import Receipts
 from .reports import Reports
 from .session_guard import SessionGuard
 
@@ -55,6 +56,7 @@ class Services:
     :ivar pull: starts pull handoffs; None without `issuer`.
     :ivar clients: tells the clients of requests; None where each is the peer.
     :ivar rate_limit: counts attempts to redeem tokens; None without the option.
+    :ivar receipts: tells a browser that has used a link itself; None where the session tells.
     :ivar reports: logs refusals, and sends events.
     :ivar run: runs a coroutine of the flow for a WSGI interface.
     :ivar parse_request: builds a `Request` from a scope or environ, its links and further fields.
@@ -65,13 +67,16 @@ class Services:
     site: OwnSite
     guard: SessionGuard
     tokens: TokenService
+    on_switch: OnSwitch
     generate: Bound
+    reissue: Bound
     verify: Bound
     revoke: Bound
     on_invalid: Bound | None
     pull: PullStart | None
     clients: Clients | None
     rate_limit: RateLimit | None
+    receipts: Receipts | None
     reports: Reports
     run: Run[Any]
     parse_request: ParseRequest
@@ -97,6 +102,7 @@ class Services:
         generate, verify, revoke = (
             bind(getattr(tokens, prefix + name)) for name in ("generate", "verify", "revoke")
         )
+        reissue = generate if own is None else bind(getattr(own, f"{prefix}reissue"))
         guard = SessionGuard(
             adapter,
             bind=bind,
@@ -111,45 +117,27 @@ class Services:
             if options.on_event is not None
             else None
         )
-        built = cls(
+        return cls(
             options=options,
             site=site,
             guard=guard,
             tokens=tokens,
+            # Only the package's own service can make a second token of one that was redeemed.
+            on_switch="keep" if own is None and options.on_switch == "ask" else options.on_switch,
+            reissue=check_service_call(reissue, str),
             generate=check_service_call(generate, str),
             verify=check_service_call(verify, Session),
             revoke=revoke,
             on_invalid=bind(hook) if hook else None,
-            pull=(
-                PullStart(options.pull_issuer, options, site, secrets, guard.now)
-                if options.pull_issuer is not None
-                else None
-            ),
-            clients=(
-                Clients(options.proxies, limits=bool(options.rates))
-                if options.proxies or options.rates
-                else None
-            ),
-            rate_limit=RateLimit(
-                options.rates,
-                windows_of(own.backend if own else None, guard.now),
-                secret=secrets[0] if secrets else None,
-                bind=bind,
-            )
-            if options.rates
-            else None,
+            pull=PullStart.build(options, site, secrets, guard.now),
+            clients=_build_clients(options),
+            rate_limit=_build_rate_limit(options, own.backend if own else None, guard, bind),
+            receipts=_build_receipts(options),
             reports=Reports(events, limits=bool(options.rates)),
             run=run,
             parse_request=parse_request,
             handle_key=SCOPE_KEY if asynchronous else ENVIRON_KEY,
         )
-        if built.pull is not None and not built.binds_browsers:
-            raise ConfigurationError(
-                f"issuer: {type(tokens).__name__} cannot bind tokens to browsers; give its "
-                "generate() the argument code_challenge, and its verify() the argument "
-                "code_verifiers, as those of OneTimeTokens, or leave issuer out"
-            )
-        return built
 
     @property
     def watches_responses(self) -> bool:
@@ -251,6 +239,22 @@ class Services:
         self.guard.check_id(session, (), "resolve")
         return session
 
+    def keeps(self, present: Session, session: Session) -> bool:
+        """Return whether a signed-in user stays signed in, though a token is for another user.
+
+        :param present: a session that the adapter has verified.
+        :param session: of the token.
+        """
+        # Attack: an attacker's own link signs the visitor in as the attacker, and what the visitor
+        # enters then is the attacker's to read. Without this line it would.
+        return self.on_switch != "replace" and not present.is_same_person(session)
+
+    def is_second_click(self, request: Request) -> bool:
+        """Return whether the browser itself used the token of this attempt, by its receipt."""
+        token = current_attempt().token
+        receipts = self.receipts
+        return receipts is not None and token is not None and receipts.holds(token, request)
+
     async def confirm(self, session: Session, request: Request) -> None:
         """Refuse a token that was generated just now, where the session ended meanwhile.
 
@@ -292,11 +296,40 @@ def _build_token_service(options: Options) -> OneTimeTokens:
     )
 
 
+def _build_clients(options: Options) -> Clients | None:
+    if not (options.proxies or options.rates):
+        return None
+    return Clients(options.proxies, limits=bool(options.rates))
+
+
+def _build_rate_limit(
+    options: Options, backend: Backend | None, guard: SessionGuard, bind: Bind
+) -> RateLimit | None:
+    if not options.rates:
+        return None
+    secrets = options.token_options.secrets
+    windows = windows_of(backend, guard.now)
+    return RateLimit(options.rates, windows, secret=secrets[0] if secrets else None, bind=bind)
+
+
+def _build_receipts(options: Options) -> Receipts | None:
+    param, secrets = options.query_param, options.token_options.secrets
+    if param is None or not secrets or options.adapter.vouches:
+        return None
+    return Receipts(param, secrets, options.adapter.cookie_names)
+
+
 def _log_start(options: Options, own: OneTimeTokens | None) -> None:
     """Log what two sites must have in common, and warn where their tokens cannot meet."""
     adapter = type(options.adapter).__name__
     if own is None:
         logger.info("ready: session adapter %s, a token service of the app's own", adapter)
+        if options.on_switch == "ask" and options.adapter.vouches:
+            logger.info(
+                "on_switch: 'ask' acts as 'keep', since the page that asks needs a second token, "
+                "which a token service of the app's own cannot make: pass a OneTimeTokens as "
+                "tokens=, or choose 'keep' or 'replace'"
+            )
         return
     logger.info(
         "ready: fingerprint %s (equal on sites with the same secret and store_token), session "

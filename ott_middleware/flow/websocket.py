@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from ..copies import copy_unchecked
-from ..errors import DeadToken, InvalidToken, RequestError, SessionSwitch, Unavailable
+from ..errors import DeadToken, InvalidToken, RequestError, SessionSwitch
 from ..http.messages import Request, Response
 from ..http.origins import check_origin
 from ..http.subprotocols import Offer
@@ -71,7 +71,7 @@ class WebSockets:
             signed_in = await self._redeem(request, links, offer)
         except RequestError as error:
             services.reports.refused(CHANNEL, error)
-            return _deny(error)
+            return deny(error)
         services.reports.redeemed(signed_in.session)
         session, cookies = signed_in.session, signed_in.cookies
         if not cookies:
@@ -124,10 +124,11 @@ def _single_token(links: tuple[str, ...], offer: Offer) -> str:
     raise InvalidToken(why=why, word="malformed_token")
 
 
-def _deny(error: RequestError) -> Denial:
+def deny(error: RequestError) -> Denial:
+    """Return the denial for an error."""
     response = json_error_response(error)
     if isinstance(error, DeadToken):
         # As the servers respond that cannot send the body.
         response = copy_unchecked(response, status=403)
-    code = _TRY_AGAIN if isinstance(error, Unavailable) else _DENIED
+    code = _TRY_AGAIN if error.status in (429, 503) else _DENIED
     return Denial(response, code, error.code)

@@ -368,7 +368,6 @@ class SessionAdapter:
         Called when a WebSocket has closed that a token signed in: no browser has the cookies. Only
         called for a session that `establish` began (its `token` was empty). Default: nothing.
         """
-        return None
 
     def establish(
         self, session: Session, request: Request

@@ -47,7 +47,6 @@ NO_VISIT = {
     "call": FETCH,
     "prefetch": {**NAVIGATION, "sec-purpose": "prefetch"},
     "frame": {**NAVIGATION, "sec-fetch-dest": "iframe"},
-    "old browser": {"accept": "text/html"},
     "client that is no browser": {},
 }
 
@@ -128,6 +127,13 @@ def button(answer: Answer) -> str:
     return unescape(found[1].decode())
 
 
+def loaded_by(page: Answer) -> str:
+    """The URL that a page first loads."""
+    found = re.search(rb'http-equiv="refresh" content="0;url=([^"]*)"', page.body)
+    assert found is not None, page.body
+    return unescape(found[1].decode())
+
+
 class TestStart:
     def test_protected_page_leads_to_the_issuer(self, world: World) -> None:
         browser = Browser(serve(world))
@@ -169,6 +175,33 @@ class TestStart:
         assert browser.open("/account", NO_VISIT[kind]).status == 200
         assert len(browser.site.seen) == 1
         assert browser.jar == {}
+
+    @pytest.mark.parametrize(
+        "headers", [{"accept": "text/html"}, {**NAVIGATION, "sec-fetch-dest": "empty"}]
+    )
+    def test_what_may_be_a_frame_gets_a_page_first(
+        self, world: World, headers: dict[str, str]
+    ) -> None:
+        browser = Browser(serve(world))
+        page = browser.open("/account?tab=1", headers)
+        assert (page.status, page.header("x-frame-options")) == (200, "DENY")
+        assert browser.attempts == []
+        url = urljoin("/account?tab=1", loaded_by(page))
+        answer = browser.open(url, headers)
+        token = issue(browser.site, challenge_in(answer.location))
+        assert browser.come_back(token).location == "/account?tab=1"
+        # A frame has another site's nonce, or none.
+        browser.jar.clear()
+        assert b"Cookies are blocked" in browser.open(url, headers).body
+        assert browser.attempts == []
+
+    def test_strict_session_cookie_is_waited_for(self, world: World) -> None:
+        browser = Browser(serve(world, session=Members(person("alice"), samesite="Strict")))
+        page = browser.open("/account", {**NAVIGATION, **CROSS_SITE})
+        assert page.status == 200
+        browser.jar["sid"] = "alice-cookie"
+        url = urljoin("/account", loaded_by(page))
+        assert browser.open(url, {**NAVIGATION, "sec-fetch-site": "same-origin"}).body == b"hello"
 
     @pytest.mark.parametrize("method", ["HEAD", "POST", "OPTIONS"])
     def test_other_methods_pass_to_the_app(self, world: World, method: str) -> None:
@@ -377,6 +410,15 @@ class TestReturn:
         browser.jar = {name: value[:-1] + ("A" if value[-1] != "A" else "B")}
         assert is_page(browser.come_back(issue(browser.site, challenge)))
 
+    def test_cookie_that_a_subdomain_could_plant(self, world: World) -> None:
+        backend = MemoryBackend(clock=world.clock)
+        browser = Browser(serve(world, backend=backend))
+        challenge = browser.start()
+        origin = "https://app.example"
+        browser.site = serve(world, backend=backend, public_origin=origin)
+        token = browser.site.token(audience=origin, code_challenge=challenge)
+        assert is_page(browser.come_back(token))
+
     def test_secret_is_rotated(self, world: World) -> None:
         backend = MemoryBackend(clock=world.clock)
         old = serve(world, backend=backend)
@@ -425,9 +467,7 @@ class TestReturn:
         answer = browser.come_back(token)
         assert answer.status == 200
         assert "sid" not in browser.jar
-        found = re.search(rb'http-equiv="refresh" content="0;url=([^"]*)"', answer.body)
-        assert found is not None
-        url = urljoin(RETURN, unescape(found[1].decode()))
+        url = urljoin(RETURN, loaded_by(answer))
         answer = browser.open(url, {**NAVIGATION, "sec-fetch-site": "same-origin"})
         assert answer.location == "/account"
         assert browser.jar["sid"] == "alice-cookie"
@@ -751,7 +791,7 @@ class TestConstruction:
 
     def test_adapter_without_cookies(self, world: World) -> None:
         adapter = BearerSession(validate=lambda token: None)
-        with pytest.raises(ConfigurationError, match="issuer: the sessions of BearerSession"):
+        with pytest.raises(ConfigurationError, match="BearerSession sets no cookies"):
             serve(world, session=adapter)
 
     def test_token_service_with_a_secret(self, world: World) -> None:

@@ -500,6 +500,22 @@ class TestDenial:
         site.middleware.flow.options.adapter.down = False
         assert offer(site, token, "url").opened
 
+    @pytest.mark.parametrize("extension", [False, True])
+    def test_rate_limit(self, extension: bool) -> None:
+        site = SocketSite(rate_limit="2/minute")
+        how = {"carrier": DENIAL_RESPONSE} if extension else {}
+        token = site.ticket()
+        for _ in range(2):
+            assert site.connect("/?ott=unknown").status == 403
+        denied = offer(site, token, "url", **how)
+        assert denied.code == "TOO_MANY_REQUESTS"
+        if extension:
+            assert denied.status == 429
+            assert 0 < int(denied.headers["retry-after"]) <= 60
+        else:
+            assert denied.first["code"] == 1013
+        assert site.is_alive(token)
+
     def test_ended_session(self) -> None:
         site = SocketSite()
         token = site.ticket()

@@ -52,6 +52,7 @@ def test_python_blocks_are_all_run_here() -> None:
         ),
         "quickstart.md",
         "sessions.md",
+        "websockets.md",
     }
 
 
