@@ -9,7 +9,7 @@ from typing import Any
 
 import flask
 import pytest
-from harness import NAVIGATION, NOW, Reply, Seen, Site, World, main_lines, moment
+from harness import NAVIGATION, NOW, ORIGIN, Reply, Seen, Site, World, main_lines, moment
 from starlette.applications import Starlette
 from werkzeug.test import Client
 
@@ -337,6 +337,16 @@ class TestLinkInABrowser:
         assert "BearerSession sets no cookie" in warning.getMessage()
         assert sum("BearerSession sets no cookies" in line for line in lines) == 2
         assert site.verify(token).status == 200
+
+    def test_confirm_link_shows_no_button(self, world: World, session: BearerSession) -> None:
+        site = world.serve(show, session=session)
+        found = find(ada())
+        url = f"/?ott=confirm.{site.token(found, channel='confirm')}"
+        form = {"content-type": "application/x-www-form-urlencoded", "origin": ORIGIN}
+        opened = site.open(url)
+        assert (opened.status, b"<button" in opened.body) == (400, False)
+        posted = site.send("POST", url, {**NAVIGATION, **form}, b"nonce=x")
+        assert (posted.status, posted.all("set-cookie"), site.seen) == (400, [], [])
 
     def test_on_invalid_decides(self, world: World, session: BearerSession) -> None:
         site, token = links(world, session, on_invalid="continue")
