@@ -66,6 +66,8 @@ class Attempt:
     :ivar audience: the origin that the token is bound to.
     :ivar code_challenge: the challenge whose verifier the browser has shown, or None.
     :ivar expires_at: the end of the token in Unix seconds; None until it is taken.
+    :ivar arrived: the session that the token holds, as it was sealed: before this site's adapter
+        has resolved it.
     """
 
     token: str | None = field(default=None, repr=False)
@@ -74,6 +76,7 @@ class Attempt:
     audience: str | None = None
     code_challenge: str | None = field(default=None, repr=False)
     expires_at: float | None = None
+    arrived: Any = field(default=None, repr=False)
 
 
 _attempt: ContextVar[Attempt | None] = ContextVar("ott_attempt", default=None)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ott_middleware")
 
+OnSwitch = Literal["ask", "keep", "replace"]
 OnInvalid = Callable[[Request, RequestError], "Response | Awaitable[Response]"]
 
 
@@ -128,10 +129,13 @@ class OptionValues(TokenOptionValues, total=False):
     session's tokens were revoked), sync or async, for audits and metrics. It is called in a thread
     of its own: it neither holds up a response nor breaks one. Default: `None`."""
 
-    on_switch: Literal["keep", "replace"]
-    """Which user stays signed in when a valid link is for another user than the signed-in one:
-    `"keep"`, the signed-in user, or `"replace"`, the user of the link. Applies where the adapter
-    can verify the present session. Default: `"keep"`."""
+    on_switch: Literal["ask", "keep", "replace"]
+    """Which user is signed in when a valid link is for another user than the signed-in one:
+    `"ask"`, whom the visitor chooses on a page; `"keep"`, the signed-in user; or `"replace"`, the
+    user of the link. Where no page can be shown (a call, the verify path, a WebSocket), `"ask"`
+    responds with 409 `SESSION_SWITCH`. Applies where the adapter can verify the present session;
+    a verified session of an unknown user counts as another user's. With `tokens=` of your own,
+    `"ask"` acts as `"keep"`. Default: `"ask"`."""
 
     site_name: str | None
     """Name of this site, shown on the pages of the middleware. Default: `None`; the page of a
@@ -160,8 +164,8 @@ class OptionValues(TokenOptionValues, total=False):
 
     pages: Mapping[PageName, ShowPage] | None
     """Functions that build pages in place of the built-in ones, by the page's name: `used`,
-    `no_account`, `session_ended`, `refused`, `unavailable`, `handoff_failed`, `confirm`. A function
-    takes a `Page` and returns HTML or a `Response`; it is sync, and must not wait.
+    `no_account`, `session_ended`, `refused`, `unavailable`, `handoff_failed`, `confirm`, `switch`.
+    A function takes a `Page` and returns HTML or a `Response`; it is sync, and must not wait.
     Default: `None`, the built-in pages."""
 
 
@@ -200,7 +204,7 @@ class Options:
     rate_limit: str | None = None
     trusted_proxies: Iterable[str | Network] = ()
     on_event: OnEvent | None = None
-    on_switch: Literal["keep", "replace"] = "keep"
+    on_switch: OnSwitch = "ask"
     site_name: str | None = None
     login_url: str | None = None
     issuer: str | None = None
@@ -281,7 +285,7 @@ class Options:
             isinstance(self.on_event, type) or not callable(self.on_event)
         ):
             raise ConfigurationError(f"on_event: {self.on_event!r}; pass a function of the event")
-        _check_one_of("on_switch", self.on_switch, ("keep", "replace"))
+        _check_one_of("on_switch", self.on_switch, ("ask", "keep", "replace"))
         check_issuer_options(
             self.pull_issuer, self.own, self.query_param, self.issuer_only, self.protected
         )

@@ -12,6 +12,7 @@ from ..errors import (
     MethodNotAllowed,
     MissingOrNullOrigin,
     RequestError,
+    SessionSwitch,
     SessionUnavailable,
     Unauthorized,
     ValidationError,
@@ -107,8 +108,15 @@ class Paths:
         token, audience = parse_body(request, await read(MAX_BODY))
         if audience is not None:
             return await self._verify_for_server(token, audience, request)
+        sets_cookie = not services.options.disable_set_session_cookie
+        present: Session | None = None
+        if sets_cookie and request.header("cookie") is not None:
+            # Asked before the token is consumed: if the adapter fails, the token is still good.
+            present = await services.guard.current_if_verifiable(request)
         session = await services.redeem(token, request)
-        if services.options.disable_set_session_cookie:
+        if present is not None and services.keeps(present, session):
+            raise SessionSwitch
+        if not sets_cookie:
             if not session.token:
                 # `establish` creates the session: the client asks for the value of its cookie.
                 cookies = await services.guard.establish(session, request)

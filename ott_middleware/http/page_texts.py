@@ -13,6 +13,7 @@ PageName = Literal[
     "unavailable",
     "handoff_failed",
     "confirm",
+    "switch",
 ]
 
 
@@ -45,6 +46,18 @@ class PageTexts(TypedDict, total=False):
 
     confirm_again: str
     """The text of that page where the button did not sign in, since a cookie was not there."""
+
+    switch: tuple[str, str]
+    """A link is for another user than the signed-in one, and one of the two has no name."""
+
+    switch_names: str
+    """The text of that page if both have a name, which stand for `{present}` and `{arriving}`."""
+
+    switch_user: str
+    """The label of the button that signs in the user of the link, on that page."""
+
+    stay: str
+    """The label of the button that leaves the signed-in user signed in, on that page."""
 
     cookies_blocked: tuple[str, str]
     """The browser did not send back a cookie that this site had set just before."""
@@ -123,6 +136,19 @@ ENGLISH: PageTexts = {
         "You were not signed in: this page was open for too long, or your browser blocks "
         "cookies. Please press the button again."
     ),
+    "switch": (
+        "Switch user?",
+        (
+            "You are signed in here already, and this link is for another user. If you do not "
+            "know where the link comes from, stay signed in as you are."
+        ),
+    ),
+    "switch_names": (
+        "You are signed in as {present}. This link is for {arriving}. If you do not know where "
+        "the link comes from, stay signed in as you are."
+    ),
+    "switch_user": "Switch user",
+    "stay": "Stay signed in",
     "cookies_blocked": (
         "Cookies are blocked",
         (
@@ -202,6 +228,19 @@ GERMAN: PageTexts = {
         "Sie wurden nicht angemeldet: Diese Seite war zu lange geöffnet, oder Ihr Browser "
         "blockiert Cookies. Bitte drücken Sie die Schaltfläche noch einmal."
     ),
+    "switch": (
+        "Benutzer wechseln?",
+        (
+            "Sie sind hier bereits angemeldet, und dieser Link ist für einen anderen Benutzer. "
+            "Wenn Sie nicht wissen, woher der Link kommt, bleiben Sie wie bisher angemeldet."
+        ),
+    ),
+    "switch_names": (
+        "Sie sind angemeldet als {present}. Dieser Link ist für {arriving}. Wenn Sie nicht "
+        "wissen, woher der Link kommt, bleiben Sie wie bisher angemeldet."
+    ),
+    "switch_user": "Benutzer wechseln",
+    "stay": "Angemeldet bleiben",
     "cookies_blocked": (
         "Cookies sind blockiert",
         (
@@ -280,6 +319,19 @@ FRENCH: PageTexts = {
         "La connexion n’a pas été effectuée, car cette page est restée ouverte trop longtemps"
         " ou votre navigateur bloque les cookies. Veuillez appuyer de nouveau sur le bouton."
     ),
+    "switch": (
+        "Changement d’utilisateur",
+        (
+            "Vous êtes déjà connecté à ce site, et ce lien est destiné à un autre utilisateur. Si "
+            "vous ne savez pas d’où vient ce lien, conservez votre session actuelle."
+        ),
+    ),
+    "switch_names": (
+        "Vous êtes connecté en tant que {present}. Ce lien est destiné à {arriving}. Si vous ne "
+        "savez pas d’où vient ce lien, conservez votre session actuelle."
+    ),
+    "switch_user": "Changer d’utilisateur",
+    "stay": "Rester connecté",
     "cookies_blocked": (
         "Les cookies sont bloqués",
         (
@@ -357,6 +409,19 @@ SPANISH: PageTexts = {
         "No se ha iniciado la sesión: esta página ha estado abierta demasiado tiempo, o su "
         "navegador bloquea las cookies. Pulse el botón de nuevo."
     ),
+    "switch": (
+        "¿Cambiar de usuario?",
+        (
+            "Ya ha iniciado sesión en este sitio, y este enlace es para otro usuario. Si no sabe "
+            "de dónde viene el enlace, mantenga su sesión actual."
+        ),
+    ),
+    "switch_names": (
+        "Ha iniciado sesión como {present}. Este enlace es para {arriving}. Si no sabe de dónde "
+        "viene el enlace, mantenga su sesión actual."
+    ),
+    "switch_user": "Cambiar de usuario",
+    "stay": "Mantener la sesión",
     "cookies_blocked": (
         "Las cookies están bloqueadas",
         (
@@ -430,6 +495,20 @@ JAPANESE: PageTexts = {
         "ログインは行われていません。このページを長い時間開いたままだったか、"
         "ブラウザーで Cookie がブロックされています。もう一度ボタンを押してください。"
     ),
+    "switch": (
+        "ユーザーを切り替えますか？",
+        (
+            "このサイトにはすでにログインしていますが、このリンクは別のユーザー用です。"
+            "リンクの送信元に心当たりがない場合は、現在のログイン状態を維持してください。"
+        ),
+    ),
+    "switch_names": (
+        "現在 {present} としてログインしています。"
+        "このリンクは {arriving} 用です。リンクの送信元に心当たりがない場合は、"
+        "現在のログイン状態を維持してください。"
+    ),
+    "switch_user": "ユーザーを切り替える",
+    "stay": "このままログインを維持",
     "cookies_blocked": (
         "Cookie がブロックされています",
         (

@@ -29,6 +29,9 @@ _STYLE = (
     "padding:.5rem 1.25rem;margin:0 0 .5rem;margin-inline-end:.5rem;border:1px solid #1a56db;"
     "border-radius:.5rem;background:#1a56db;color:#fff;text-decoration:none;font:inherit;"
     "cursor:pointer}"
+    # A button that was just clicked takes no second click: browsers would post the form again, and
+    # drop the first response with the session's cookie. By keyboard, the button works as before.
+    "button:focus:not(:focus-visible):not(:active){pointer-events:none}"
     "a+a,form+form button{background:none;color:inherit;border-color:#767680}"
     "@media(prefers-color-scheme:dark){body{color:#f2f2f7;background:#1c1c1e}"
     "a,button{border-color:#7ba3ff}}"
@@ -97,13 +100,15 @@ class Page:
     :ivar language: the tag of the texts' language, for `lang`.
     :ivar direction: `ltr` or `rtl`, for `dir`.
     :ivar title: one line.
-    :ivar text: a few sentences, which name no person.
+    :ivar text: a few sentences, which name no person but on the page `switch`.
     :ivar site_name: the option, or None.
     :ivar continue_url: the same URL without the token.
     :ivar continue_label: the label of the button that leads to it.
     :ivar sign_in_url: `login_url` with `next=`, or None.
     :ivar sign_in_label: the label of the button that leads to it.
     :ivar forms: the forms that the visitor chooses from; none on a page of an error.
+    :ivar present_name: on the page `switch`, the name of the signed-in user; None if unknown.
+    :ivar arriving_name: on the page `switch`, the name of the link's user; None if unknown.
     """
 
     name: PageName
@@ -112,7 +117,8 @@ class Page:
     language: str
     direction: Direction
     title: str
-    text: str
+    # The page `switch` names two users.
+    text: str = field(repr=False)
     site_name: str | None
     # The query of a URL may hold personal data, which a repr might bring into a log.
     continue_url: str = field(repr=False)
@@ -120,6 +126,8 @@ class Page:
     sign_in_url: str | None = field(repr=False)
     sign_in_label: str
     forms: tuple[PageForm, ...] = ()
+    present_name: str | None = field(default=None, repr=False)
+    arriving_name: str | None = field(default=None, repr=False)
 
 
 ShowPage = Callable[[Page], "str | Response"]

@@ -13,6 +13,9 @@ NAMESPACE = "one-time-token"
 #: What a token is for: a link or a call, a link with a page to confirm, a WebSocket. The channel is
 #: part of the backend's key: a token that is presented for another channel is not found, and stays.
 CHANNELS = ("handoff", "confirm", "websocket")
+#: What a session's tokens are counted by. A token that the middleware makes of another one, to ask
+#: the visitor first, counts for itself: it must retire no link that the app has sent.
+COUNTED = (*CHANNELS, "switch")
 
 #: Characters; 22 hold 132 bits. A token with fewer may be found by guessing.
 SHORT = 22
