@@ -95,8 +95,8 @@ class OptionValues(TokenOptionValues, total=False):
     handoff_targets: Iterable[str]
     """The other sites that links may point to, and that tokens may be bound to: an origin, or an
     origin with a path prefix (`https://b.example/app/`). The prefix limits links; the token is
-    bound to the whole origin. Wildcards count for links only. This site's own origins need not be
-    listed. Default: `()`."""
+    bound to the whole origin. Wildcards count for `link()` only. This site's own origins need not
+    be listed. Default: `()`."""
 
     public_origin: str | Iterable[str] | None
     """This site's own origin as browsers see it, for example `"https://app.example.com"` (or
@@ -144,7 +144,8 @@ class OptionValues(TokenOptionValues, total=False):
     login_url: str | None
     """Where users of this site sign in: a path as browsers see it (`"/login"`), or a URL. Pages
     about a link that did not work have a "Sign in" button with this URL, which carries the
-    visitor's page as `next=` (a path and query of this site). Default: `None`, no button."""
+    visitor's page as `next=` (a path and query of this site). A visitor who opens `generate?to=`
+    without a session is sent here. Default: `None`, no button."""
 
     issuer: str | None
     """Turns on pull handoff: the site that signs in the visitors of this one, by the URL of its
@@ -164,9 +165,9 @@ class OptionValues(TokenOptionValues, total=False):
 
     pages: Mapping[PageName, ShowPage] | None
     """Functions that build pages in place of the built-in ones, by the page's name: `used`,
-    `no_account`, `session_ended`, `refused`, `unavailable`, `handoff_failed`, `confirm`, `switch`.
-    A function takes a `Page` and returns HTML or a `Response`; it is sync, and must not wait.
-    Default: `None`, the built-in pages."""
+    `no_account`, `not_signed_in`, `session_ended`, `refused`, `unavailable`, `continue_to`,
+    `handoff_failed`, `confirm`, `switch`. A function takes a `Page` and returns HTML or a
+    `Response`; it is sync, and must not wait. Default: `None`, the built-in pages."""
 
 
 # Targets that were warned of in this process.
@@ -174,8 +175,8 @@ _warned_of_cookies: list[str] = []
 _TOKEN_OPTIONS = frozenset(f.name for f in dataclasses.fields(TokenOptions))
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 # `audience` is refused: the generate path has a parameter of that name. It would be cut out as the
-# token of a link, and the new token would be bound to no site. So is `channel`.
-_QUERY_PARAM = re.compile(r"(?!(?:audience|channel)\Z)[A-Za-z0-9._~-]{1,64}")
+# token of a link, and the new token would be bound to no site. So are the path's other parameters.
+_QUERY_PARAM = re.compile(r"(?!(?:audience|channel|to|code_challenge)\Z)[A-Za-z0-9._~-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,14 @@ def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
     assert pages == {
         *("adapters.md", "backends.md", "deployment.md", "doctor.md", "events.md"),
-        *("api_clients.md", "front_end.md", "logs.md", "pages.md", "pull_handoff.md"),
+        *(
+            "api_clients.md",
+            "front_end.md",
+            "links_without_code.md",
+            "logs.md",
+            "pages.md",
+            "pull_handoff.md",
+        ),
         "quickstart.md",
         "sessions.md",
         "websockets.md",
@@ -341,6 +348,16 @@ def test_table_of_pages_has_each_page() -> None:
         name: page_texts.ENGLISH[name][0]  # type: ignore[literal-required]  # the names are its keys
         for name in get_args(page_texts.PageName)
     }
+
+
+def test_link_without_code() -> None:
+    page = DOCS / "links_without_code.md"
+    (html,) = blocks(page, "html")
+    target = html.text.partition('href="')[2].partition('"')[0]
+    headers = {**NAVIGATION, "cookie": "sid=1", "sec-fetch-site": "same-origin"}
+    answer = ask(run(page)["wrapped"], "GET", target, headers, **A)
+    location = dict(answer.headers)["location"]
+    assert (answer.status, location.partition("?ott=")[0]) == (303, "https://b.example/welcome")
 
 
 def test_pull_handoff() -> None:
