@@ -197,8 +197,7 @@ class TestSilent:
 
 class TestAsked:
     @pytest.fixture(params=ASKED, name="headers")
-    @staticmethod
-    def _headers(request: pytest.FixtureRequest) -> dict[str, str]:
+    def _headers(self, request: pytest.FixtureRequest) -> dict[str, str]:
         cookie = "; ".join(filter(None, [ASKED[request.param].get("cookie"), ALICE["cookie"]]))
         return {**ASKED[request.param], "cookie": cookie}
 
@@ -661,8 +660,7 @@ class TestStrictCookie:
     """Browsers hold a SameSite=Strict cookie back where another site has the link."""
 
     @pytest.fixture(name="site")
-    @staticmethod
-    def _site(world: World) -> Site:
+    def _site(self, world: World) -> Site:
         members = Members(person("alice"), samesite="Strict")
         return serve(world, session=members, login_url="/login")
 
