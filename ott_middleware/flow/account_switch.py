@@ -285,7 +285,10 @@ class AccountSwitch:
 
     def _cookie(self, request: Request, name: str, value: str, max_age: int) -> Cookie:
         secure = request.scheme == "https"
-        return Cookie(name, value, max_age=max_age, secure=secure, samesite="Strict")
+        # Not Strict: a browser that reloads the page calls the request cross-site, as the first one
+        # was, and would hold the cookie back. The question would be gone. With Lax, no other site's
+        # form brings the cookie along, and a link of another site only shows the question again.
+        return Cookie(name, value, max_age=max_age, secure=secure, samesite="Lax")
 
     def _held(self, request: Request, question: str) -> list[_Question]:
         """Return what the browser's cookies of a question hold."""
