@@ -118,12 +118,12 @@ class Paths:
             # Only a client that sets the cookie itself needs the value. With a Set-Cookie it would
             # put an HttpOnly value where scripts can read it.
             response = _session_response(session, token=session.token)
-            await services.remember_use(begun, request, cookies)
+            await services.remember_use(token, begun, request, cookies)
             services.reports.redeemed(session)
             return response
         response = _session_response(session)
         cookies = await services.guard.establish(session, request)
-        await services.remember_use(session, request, cookies)
+        await services.remember_use(token, session, request, cookies)
         services.reports.redeemed(session)
         services.guard.third_party.check(request, cookies)
         added = (cookie.header() for cookie in cookies)
@@ -144,7 +144,7 @@ class Paths:
         # `token` is left out, whatever the options say: with a cookie, or the value of one, that
         # site would be the visitor at this site.
         response = _session_response(self._services.guard.expose(session))
-        await self._services.remember_use(session, request)
+        await self._services.remember_use(token, session, request)
         self._services.reports.redeemed(session)
         return response
 

@@ -70,15 +70,15 @@ class Replays:
         self._revokes = on_replay == "revoke"
         self._failed = False
 
-    async def remember(self, session: Session, request: Request, cookies: Iterable[Cookie]) -> None:
-        """Remember that the token of the current attempt was used. Never raises.
+    async def remember(
+        self, token: str, session: Session, request: Request, cookies: Iterable[Cookie]
+    ) -> None:
+        """Remember that a token was used, in the current attempt. Never raises.
 
         :param session: the session that was established.
         :param cookies: those that `establish` returned.
         """
         attempt = current_attempt()
-        if attempt.token is None:
-            return
         # A session with a token is one that the source site has as well: it was not begun here.
         ends = self._revokes and self._guard.discards and not session.token
         began = {cookie.name: cookie.value for cookie in cookies} if ends else {}
@@ -94,28 +94,28 @@ class Replays:
             cookies=began,
         )
         try:
-            await self._stones.put(attempt.token, attempt.channel, stone)
+            await self._stones.put(token, attempt.channel, stone)
         except OTTError as error:
             self._log(error)
 
     async def look(
         self,
+        token: str,
         error: InvalidToken,
         request: Request,
         *,
         audience: str | None,
         code_verifiers: Sequence[str],
     ) -> None:
-        """Look whether the token of the current attempt is replayed. Never raises.
+        """Look whether a token is replayed, in the current attempt. Never raises.
 
         :param error: what the token was refused with.
         :param audience: the origin that it was presented for.
         :param code_verifiers: the secrets that the browser holds.
         """
-        attempt = current_attempt()
-        token, channel = attempt.token, attempt.channel
-        if token is None or error.reason.word not in _MISSING:
+        if error.reason.word not in _MISSING:
             return
+        channel = current_attempt().channel
         try:
             stone = await self._stones.take(token, channel)
             if stone is None:
@@ -144,7 +144,12 @@ class Replays:
         if self._receipts is not None and self._receipts.is_of(token, request):
             return True
         # Unverified as well: its id is that of the first use only if its cookies are.
-        present = await self._guard.current(request)
+        try:
+            present = await self._guard.current(request)
+        except OTTError as error:
+            # The user may be there: no session is ended on a guess.
+            self._log(error)
+            return True
         if present is None:
             return False
         user = _hash_of_user(present)

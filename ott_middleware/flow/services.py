@@ -243,7 +243,9 @@ class Services:
             if limit is not None:
                 await limit.note_miss(request, token)
             if self.replays is not None:
-                await self.replays.look(error, request, audience=own, code_verifiers=code_verifiers)
+                await self.replays.look(
+                    token, error, request, audience=own, code_verifiers=code_verifiers
+                )
             raise
         # The adapter or a user's own token service may give the session another id, and verify's
         # response shows the id.
@@ -251,14 +253,14 @@ class Services:
         return session
 
     async def remember_use(
-        self, session: Session, request: Request, cookies: Iterable[Cookie] = ()
+        self, token: str, session: Session, request: Request, cookies: Iterable[Cookie] = ()
     ) -> None:
-        """Remember that the token of this attempt established a session, to tell replays.
+        """Remember that a token established a session, to tell replays.
 
         :param cookies: what the browser is given.
         """
         if self.replays is not None:
-            await self.replays.remember(session, request, cookies)
+            await self.replays.remember(token, session, request, cookies)
 
     def is_second_click(self, request: Request) -> bool:
         """Return whether the browser itself used the token of this attempt, by its receipt."""

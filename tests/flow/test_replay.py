@@ -370,13 +370,18 @@ class TestRevoke:
     def test_adapter_that_fails_is_no_replay(
         self, world: World, caplog: pytest.LogCaptureFixture
     ) -> None:
-        members = Members(person("alice"))
-        at = Listening(world, on_replay="revoke", session=members)
+        at = Listening(world, on_replay="revoke")
         token = at.use()
-        members.current = None  # type: ignore[assignment]  # it fails from now on
-        at.site.flow.services.guard._current = fail
+        guard = at.site.flow.services.guard
+        current, guard._current = guard._current, fail
         at.site.verify(token)
         assert at.kinds() == ["refused"]
+        (line,) = [r.getMessage() for r in main_lines(caplog) if "replays" in r.getMessage()]
+        assert "SessionUnavailable" in line
+        # The next replay is noticed.
+        guard._current = current
+        at.site.verify(token)
+        assert "replayed" in at.kinds()
 
     def test_large_cookies_are_not_kept(self, world: World) -> None:
         forking = Forking(person("alice"))
