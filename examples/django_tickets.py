@@ -48,7 +48,7 @@ from django.views.decorators.http import require_POST
 
 def log_in(request: HttpRequest) -> JsonResponse:
     """Issue a JWT, as an identity provider would. A real app would ask for more than a name."""
-    name = request.POST.get("name", "").strip()
+    name = str(request.POST.get("name", "")).strip()
     if not (name.isprintable() and 0 < len(name) <= 40):
         return JsonResponse({"detail": "name"}, status=422)
     ends = datetime.now(timezone.utc) + timedelta(minutes=15)
@@ -96,7 +96,7 @@ class Chat(AsyncWebsocketConsumer):  # type: ignore[misc]  # comes without types
 
 
 urlpatterns = [path("login", csrf_exempt(require_POST(log_in)))]
-sockets = [path("chat", Chat.as_asgi())]
+sockets: Any = [path("chat", Chat.as_asgi())]
 
 
 def wrapped(port: int) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..concurrency import call_hook
 from ..copies import copy_unchecked
-from ..errors import DeadToken, InvalidToken, RequestError, SessionUnavailable
+from ..errors import DeadToken, InvalidToken, RequestError, SessionSwitch, SessionUnavailable
 from ..http import response_headers
 from ..http.fetch_metadata import Kind, classify
 from ..http.messages import PRIVATE, Request, Response
@@ -14,6 +14,8 @@ from ..http.origins import check_origin
 from ..reasons import Reason
 from ..sessions.base import Session
 from ..tokens.names import is_token, malformed_token, parse_link_value
+from .account_switch import AccountSwitch
+from .clean_url import redirect_to_clean_url
 from .confirm import Confirm, as_navigation
 from .error_responses import error_response
 from .forms import Read, is_form
@@ -32,7 +34,6 @@ _NO_CHALLENGE = (
     "issuer is set, so that this site redeems no link that any browser could open; with "
     "issuer_only=False it would"
 )
-_SEE_OTHER = Response(303)
 
 
 class Links:
@@ -44,6 +45,7 @@ class Links:
         self._page_first = PageFirst(services, new_nonce)
         self._confirm = Confirm(services)
         self._redemption = Redemption(services)
+        self._switch = AccountSwitch(services, new_nonce)
 
     async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
         """Redeem the token of a link: return the response, or how to call the app.
@@ -61,6 +63,8 @@ class Links:
             services.reports.passed("link", Reason("not_opened", f"this request is {kind.value}"))
             return await self._forwarding.plain(request, handle)
         navigation, link = kind.is_navigation, _single_link(links)
+        if link is None and self._switch.is_choice(request, links):
+            return await self._choose(as_navigation(request), read, links[0])
         channel, token = link or ("handoff", "")
         confirms = channel == "confirm" and not navigation and is_form(request)
         if confirms:
@@ -122,8 +126,14 @@ class Links:
             if channel == "handoff" and services.options.refuses_links:
                 raise InvalidToken(why=_NO_CHALLENGE, word="no_challenge")
             outcome = await self._redemption.sign_in(token, request, present, channel=channel)
+            if isinstance(outcome, OtherUser) and services.on_switch == "ask":
+                if not navigation:
+                    raise SessionSwitch
+                return await self._switch.ask(request, token, outcome)
         except DeadToken as error:
             services.reports.refused("link", error)
+            if navigation and (page := self._switch.ask_again(request, links[0], present)):
+                return page
             return await self._refuse(request, handle, error, navigation, present)
         except RequestError as error:
             services.reports.refused("link", error)
@@ -135,15 +145,37 @@ class Links:
         if navigation:
             more = self._confirm.clean_up(request, links[0]) if channel == "confirm" else ()
             added = (cookie.header() for cookie in (*outcome.cookies, *more))
-            return _redirect_to_clean_url(request, *added)
+            return redirect_to_clean_url(request, *added)
         return await self._forwarding.redeemed(request, handle, outcome.session, outcome.cookies)
+
+    async def _choose(self, request: Request, read: Read, link: str) -> Response:
+        """Respond to a button of the account-switch page.
+
+        :param link: the link parameter of the page's form.
+        """
+        services = self._services
+        try:
+            cookies = await self._switch.choose(request, read, link)
+        except DeadToken as error:
+            services.reports.refused("link", error)
+            continues = services.options.on_invalid == "continue"
+            response = (
+                redirect_to_clean_url(request)
+                if continues
+                else await self._show_refusal(request, error)
+            )
+            return response.with_headers(self._switch.forget(request, link).header())
+        except RequestError as error:
+            services.reports.refused("link", error)
+            return error_response(request, error, services.options)
+        return redirect_to_clean_url(request, *(cookie.header() for cookie in cookies))
 
     async def _continue(
         self, request: Request, handle: Handle, navigation: bool
     ) -> Response | Forward:
         """Go on without the link, as the signed-in visitor or as a guest."""
         if navigation:
-            return _redirect_to_clean_url(request)
+            return redirect_to_clean_url(request)
         return await self._forwarding.plain(request, handle)
 
     async def _refuse(
@@ -157,9 +189,13 @@ class Links:
         """Respond to a used or expired link, as `on_invalid` says."""
         # A double click, a reload, the back button: a signed-in visitor sees no error.
         if navigation and (present is not None or self._services.is_second_click(request)):
-            return _redirect_to_clean_url(request)
+            return redirect_to_clean_url(request)
         if self._services.options.on_invalid == "continue":
             return await self._continue(request, handle, navigation)
+        return await self._show_refusal(request, error)
+
+    async def _show_refusal(self, request: Request, error: DeadToken) -> Response:
+        """Return the error, or what the function of `on_invalid` makes of it."""
         if self._services.on_invalid is None:
             return error_response(request, error, self._services.options)
         try:
@@ -172,12 +208,6 @@ class Links:
             self._services.reports.refused("on_invalid", failure)
             return error_response(request, failure, self._services.options)
         return replace(response, headers=response_headers.protect_used_link(response.headers))
-
-
-def _redirect_to_clean_url(request: Request, *headers: tuple[str, str]) -> Response:
-    # Both the location and the headers of cookies are of a form that HTTP can carry.
-    headers = (("Location", request.location), ("Content-Length", "0"), *PRIVATE, *headers)
-    return copy_unchecked(_SEE_OTHER, headers=headers)
 
 
 def _single_link(links: tuple[str, ...]) -> tuple[str, str] | None:

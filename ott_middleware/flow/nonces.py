@@ -141,16 +141,24 @@ class TokenNonces:
         held = self._held(request, token)
         return held and held[0].deletion(request)
 
+    def _all(self, request: Request) -> list[tuple[Nonces, list[str]]]:
+        """Return what the browser holds under each name."""
+        names = tuple(each.cookie_name(request) for each in self._cookies)
+        sent = request.parse_cookies(names)  # one pass over a header that may be long
+        values = ([value for value in sent[name] if _is_nonce(value)] for name in names)
+        return list(zip(self._cookies, values, strict=True))
+
     def _held(self, request: Request, token: str) -> tuple[Nonces, str] | None:
         begins = f"{name_for(token)}-"
-        held = ((each, value) for each in self._cookies for value in each.held(request))
+        held = ((each, value) for each, values in self._all(request) for value in values)
         return next((pair for pair in held if pair[1].startswith(begins)), None)
 
     def _free(self, request: Request, token: str) -> Nonces:
         # By the token where the browser does not say which are free: two links rarely meet.
         first = int(name_for(token), 16) % len(self._cookies)
-        turned = self._cookies[first:] + self._cookies[:first]
-        return next((each for each in turned if not each.held(request)), turned[0])
+        found = self._all(request)
+        turned = found[first:] + found[:first]
+        return next((each for each, values in turned if not values), turned[0][0])
 
 
 def _is_nonce(value: str) -> bool:

@@ -30,6 +30,7 @@ from ..http.pages import error_page, handoff_page
 from ..reasons import Reason, quote
 from ..sessions.base import Session
 from ..tokens.challenges import find_verifier
+from .account_switch import AccountSwitch
 from .error_responses import error_response, json_error_response, show_page
 from .forward import Forward, Forwarding
 from .handle import Handle
@@ -72,6 +73,7 @@ class PullHandoff:
         self._cookies = pull.cookies
         self._redemption = Redemption(services)
         self._page_first = PageFirst(services, new_nonce)
+        self._switch = AccountSwitch(services, new_nonce)
         self.path = pull.path
 
     async def start_if_protected(self, request: Request) -> Response | None:
@@ -161,6 +163,7 @@ class PullHandoff:
             present = await services.guard.current_if_verifiable(request)
             if token is None:
                 raise malformed_link(links)
+            current_attempt().token = token
             # Attack: a stolen link is opened in the thief's browser. Refused here, the token stays
             # good for the visitor; without these lines the thief could use it up.
             if not attempts:
@@ -172,8 +175,13 @@ class PullHandoff:
                 code_verifiers=[attempt.verifier for attempt in attempts],
                 needs_challenge=True,
             )
+            if isinstance(outcome, OtherUser) and services.on_switch == "ask":
+                return await self._ask(request, token, outcome, attempts)
         except DeadToken as error:
             services.reports.refused("return", error)
+            wanted = self._wanted(request, ())
+            if token and (page := self._switch.ask_again(request, token, present, wanted=wanted)):
+                return page
             return self._refuse(request, error, present, attempts)
         except RequestError as error:
             services.reports.refused("return", error)
@@ -183,6 +191,18 @@ class PullHandoff:
             return self._lead_on(request, attempts)
         services.reports.redeemed(outcome.session)
         return self._lead_on(request, attempts, *outcome.cookies)
+
+    async def _ask(
+        self, request: Request, token: str, outcome: OtherUser, attempts: Sequence[PullAttempt]
+    ) -> Response:
+        """Return the page that asks the visitor which of two users is to be signed in."""
+        done = _matching(attempts)
+        wanted = self._wanted(request, done or attempts)
+        page = await self._switch.ask(request, token, outcome, wanted=wanted)
+        # The count says where a reload goes on.
+        counted = self._cookies.count_return(request, wanted)
+        deleted = [self._cookies.deletion(request, attempt) for attempt in done]
+        return page.with_headers(*(cookie.header() for cookie in (*deleted, counted)))
 
     def _lead_on(
         self, request: Request, attempts: Sequence[PullAttempt], *cookies: Cookie
@@ -208,8 +228,9 @@ class PullHandoff:
             return self._show_error(request, error, self._wanted(request, attempts))
         # A reload, or a response that was lost on the way: the wanted page has the visitor signed
         # in, or starts once more. Not a second time within a minute.
+        signed_in = present is not None or self._services.is_second_click(request)
         returns = self._cookies.returns(request).times
-        if present is not None or (attempts and len(returns) + 1 < MOST_RETURNS):
+        if signed_in or (attempts and len(returns) + 1 < MOST_RETURNS):
             return self._lead_on(request, attempts)
         return self._ask_to_try_again(
             request, self._wanted(request, _matching(attempts) or attempts), error.code, error

@@ -31,6 +31,9 @@ class SignedIn:
 class OtherUser:
     """A token was used up, and nothing established: another user is signed in in the browser.
 
+    With `on_switch="ask"`, `AccountSwitch.ask` returns the page that asks the visitor; a request
+    that no page can respond to is refused with `SessionSwitch`.
+
     :ivar session: of the token.
     :ivar present: of the signed-in user.
     """
@@ -73,13 +76,7 @@ class Redemption:
         # attempt of its own; this line makes it worth nothing.
         if needs_challenge and current_attempt().code_challenge is None:
             raise InvalidToken(why="the token has no code challenge", word="no_challenge")
-        # Attack: an attacker's own link signs the visitor in as the attacker, and what the visitor
-        # enters then is the attacker's to read. Without this line it would.
-        if (
-            present is not None
-            and services.options.on_switch != "replace"
-            and not present.is_same_person(session)
-        ):
+        if present is not None and services.keeps(present, session):
             return OtherUser(session, present)
         cookies = await services.guard.establish(session, request)
         await services.remember_use(token, session, request, cookies)

@@ -24,7 +24,7 @@ from ..events import Events
 from ..http.cookies import Cookie
 from ..http.messages import Request
 from ..http.origins import NamedOrigin
-from ..options import Options
+from ..options import OnSwitch, Options
 from ..sessions.base import Session
 from ..tokens.names import is_token
 from ..tokens.protocol import TokenService
@@ -71,7 +71,9 @@ class Services:
     site: OwnSite
     guard: SessionGuard
     tokens: TokenService
+    on_switch: OnSwitch
     generate: Bound
+    reissue: Bound
     verify: Bound
     revoke: Bound
     on_invalid: Bound | None
@@ -105,6 +107,7 @@ class Services:
         generate, verify, revoke = (
             bind(getattr(tokens, prefix + name)) for name in ("generate", "verify", "revoke")
         )
+        reissue = generate if own is None else bind(getattr(own, f"{prefix}reissue"))
         guard = SessionGuard(
             adapter,
             bind=bind,
@@ -125,6 +128,9 @@ class Services:
             site=site,
             guard=guard,
             tokens=tokens,
+            # Only the package's own service can make a second token of one that was redeemed.
+            on_switch="keep" if own is None and options.on_switch == "ask" else options.on_switch,
+            reissue=check_service_call(reissue, str),
             generate=check_service_call(generate, str),
             verify=check_service_call(verify, Session),
             revoke=revoke,
@@ -262,6 +268,16 @@ class Services:
         if self.replays is not None:
             await self.replays.remember(token, session, request, cookies)
 
+    def keeps(self, present: Session, session: Session) -> bool:
+        """Return whether a signed-in user stays signed in, though a token is for another user.
+
+        :param present: a session that the adapter has verified.
+        :param session: of the token.
+        """
+        # Attack: an attacker's own link signs the visitor in as the attacker, and what the visitor
+        # enters then is the attacker's to read. Without this line it would.
+        return self.on_switch != "replace" and not present.is_same_person(session)
+
     def is_second_click(self, request: Request) -> bool:
         """Return whether the browser itself used the token of this attempt, by its receipt."""
         token = current_attempt().token
@@ -307,6 +323,12 @@ def _log_start(options: Options, own: OneTimeTokens | None) -> None:
     adapter = type(options.adapter).__name__
     if own is None:
         logger.info("ready: session adapter %s, a token service of the app's own", adapter)
+        if options.on_switch == "ask" and options.adapter.vouches:
+            logger.info(
+                "on_switch: 'ask' acts as 'keep', since the page that asks needs a second token, "
+                "which a token service of the app's own cannot make: pass a OneTimeTokens as "
+                "tokens=, or choose 'keep' or 'replace'"
+            )
         return
     logger.info(
         "ready: fingerprint %s (equal on sites with the same secret and store_token), session "

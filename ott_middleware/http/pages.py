@@ -29,6 +29,9 @@ _STYLE = (
     "padding:.5rem 1.25rem;margin:0 0 .5rem;margin-inline-end:.5rem;border:1px solid #1a56db;"
     "border-radius:.5rem;background:#1a56db;color:#fff;text-decoration:none;font:inherit;"
     "cursor:pointer}"
+    # A button that was just clicked takes no second click: browsers would post the form again, and
+    # drop the first response with the session's cookie. By keyboard, the button works as before.
+    "button:focus:not(:focus-visible):not(:active){pointer-events:none}"
     "a+a,form+form button{background:none;color:inherit;border-color:#767680}"
     "@media(prefers-color-scheme:dark){body{color:#f2f2f7;background:#1c1c1e}"
     "a,button{border-color:#7ba3ff}}"
@@ -60,6 +63,7 @@ _FORM_REFERRER = ("Referrer-Policy", "strict-origin")
 _NAMES: dict[str, PageName] = {
     "INVALID_TOKEN": "used",
     "NO_ACCOUNT": "no_account",
+    "UNAUTHORIZED": "not_signed_in",
     "SESSION_NOT_FOUND": "session_ended",
     "SESSION_EXPIRED": "session_ended",
     "TOO_MANY_REQUESTS": "too_many",
@@ -97,13 +101,18 @@ class Page:
     :ivar language: the tag of the texts' language, for `lang`.
     :ivar direction: `ltr` or `rtl`, for `dir`.
     :ivar title: one line.
-    :ivar text: a few sentences, which name no person.
+    :ivar text: a few sentences, which name no person but on the page `switch`.
     :ivar site_name: the option, or None.
-    :ivar continue_url: the same URL without the token.
+    :ivar continue_url: the same URL without the token; on the page `continue_to`, the URL that
+        leads on to the other site.
     :ivar continue_label: the label of the button that leads to it.
     :ivar sign_in_url: `login_url` with `next=`, or None.
     :ivar sign_in_label: the label of the button that leads to it.
+    :ivar target_host: the host (in ASCII) and the port of the other site, on the page
+        `continue_to`; None on all others.
     :ivar forms: the forms that the visitor chooses from; none on a page of an error.
+    :ivar present_name: on the page `switch`, the name of the signed-in user; None if unknown.
+    :ivar arriving_name: on the page `switch`, the name of the link's user; None if unknown.
     """
 
     name: PageName
@@ -112,25 +121,35 @@ class Page:
     language: str
     direction: Direction
     title: str
-    text: str
+    # The page `switch` names two users.
+    text: str = field(repr=False)
     site_name: str | None
     # The query of a URL may hold personal data, which a repr might bring into a log.
     continue_url: str = field(repr=False)
     continue_label: str
     sign_in_url: str | None = field(repr=False)
     sign_in_label: str
+    target_host: str | None = None
     forms: tuple[PageForm, ...] = ()
+    present_name: str | None = field(default=None, repr=False)
+    arriving_name: str | None = field(default=None, repr=False)
 
 
 ShowPage = Callable[[Page], "str | Response"]
 
 
 def error_page(
-    error: RequestError, request: Request, *, site_name: str | None, login_url: str | None
+    error: RequestError,
+    request: Request,
+    *,
+    site_name: str | None,
+    login_url: str | None,
+    way_out: str | None = None,
 ) -> Page:
     """Return what the page says to a visitor with a link that could not be redeemed.
 
     :param request: without the link parameter.
+    :param way_out: where the button leads, instead of to the URL of the request.
     """
     name = _NAMES.get(error.code, "unavailable" if error.status == 503 else "refused")
     accepted = request.header("accept-language")
@@ -145,9 +164,9 @@ def error_page(
         title=title,
         text=text,
         site_name=site_name,
-        continue_url=request.location,
+        continue_url=way_out or request.location,
         continue_label=language.texts["without_link"],
-        sign_in_url=login_url and _with_next(login_url, request),
+        sign_in_url=login_url and with_next(login_url, request),
         sign_in_label=language.texts["sign_in"],
     )
 
@@ -178,7 +197,7 @@ def handoff_page(
     )
 
 
-def _with_next(login_url: str, request: Request) -> str:
+def with_next(login_url: str, request: Request) -> str:
     """Return `login_url` with the page that the visitor wanted, as `next=`."""
     if request.method != "GET":
         return login_url  # the app would show a page that only takes forms
@@ -186,6 +205,32 @@ def _with_next(login_url: str, request: Request) -> str:
     # of this request, made unable to name a host by `on_this_host`, and a `next` of the same query
     # stands percent-encoded inside of it.
     return add_parameter(login_url, "next", quote(request.path_and_query, safe="/"))
+
+
+def continue_page(request: Request, url: str, *, host: str, site_name: str | None) -> Page:
+    """Return the page that asks a visitor before a handoff to another site.
+
+    :param url: leads on.
+    :param host: of the other site. An international name is shown as `xn--…`: its letters may look
+        like those of another name.
+    """
+    language = language_for(request.header("accept-language"), "continue_to", "proceed", "sign_in")
+    title, text = language.texts["continue_to"]
+    return Page(
+        name="continue_to",
+        status=200,
+        code="",
+        language=language.tag,
+        direction=language.direction,
+        title=title.replace("{host}", host),
+        text=text.replace("{host}", host),
+        site_name=site_name,
+        continue_url=url,
+        continue_label=language.texts["proceed"],
+        sign_in_url=None,
+        sign_in_label=language.texts["sign_in"],
+        target_host=host,
+    )
 
 
 def form_page(
@@ -274,11 +319,12 @@ def render_own(page: Page, show: ShowPage, *headers: tuple[str, str]) -> Respons
         raise WrongResult(
             f"pages[{page.name!r}] returned a {type(made).__name__}: return HTML or a Response"
         )
-    names = {name.lower() for name, _ in made.headers}
+    # A cookie of the page is no other one: both are set.
+    names = {name.lower() for name, _ in made.headers} - {"set-cookie"}
     defaults = (own[0], ("X-Content-Type-Options", "nosniff"), *headers)
     added = (pair for pair in defaults if pair[0].lower() not in names)
-    # A page with a form is never shown in a frame: a visitor would press its button unseen.
-    framed = (_NO_FRAME,) if page.forms else ()
+    # A page that asks is never shown in a frame: a visitor would press its button unseen.
+    framed = (_NO_FRAME,) if page.forms or page.target_host else ()
     kept = (*protect_used_link(tuple(made.headers)), *added, *framed, vary)
     response = Response(page.status, kept, made.body)
     return _keep_origin(response) if page.forms else response

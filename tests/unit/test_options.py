@@ -67,7 +67,7 @@ def test_the_defaults(adapter: SealedSession) -> None:
     assert options.base_path == ""
     assert options.query_param == "ott"
     assert options.trusted == options.targets == options.own == ()
-    assert (options.on_invalid, options.on_switch) == ("error", "keep")
+    assert (options.on_invalid, options.on_switch) == ("error", "ask")
     assert options.issuer is options.pull_issuer is options.protected is None
     assert options.refuses_links is False
 
@@ -304,8 +304,8 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("trusted_proxies", ["::ffff:0:0/96"], "trusted_proxies: '::ffff", "holds every client"),
     ("on_event", "print", "on_event: 'print'", "pass a function of the event"),
     ("on_replay", "warn", "on_replay: 'warn'", "use one of 'ignore', 'revoke'"),
-    ("on_switch", "ask", "on_switch: 'ask'", "use one of 'keep', 'replace'"),
-    ("on_switch", ["keep"], "on_switch: ['keep']", "use one of 'keep', 'replace'"),
+    ("on_switch", "yes", "on_switch: 'yes'", "use one of 'ask', 'keep', 'replace'"),
+    ("on_switch", ["keep"], "on_switch: ['keep']", "use one of 'ask', 'keep', 'replace'"),
     ("site_name", "", "site_name: ''", "use a name on one line, or None"),
     ("login_url", "login", "login_url: 'login'", "use a path that begins with one slash"),
     ("issuer", 7, "issuer: 7", "use the origin of the site that signs users in"),
