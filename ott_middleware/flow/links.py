@@ -55,7 +55,7 @@ class Links:
         links, request = request.links, copy_unchecked(request, links=("",) * len(request.links))
         if kind.never_redeems:
             services.reports.passed("link", Reason("not_opened", f"this request is {kind.value}"))
-            return await self._forwarding.plain(request, handle)
+            return await self._forwarding.unredeemed(request, handle)
         navigation, token = kind.is_navigation, _single_token(links)
         if navigation and not services.options.adapter.uses_cookies:
             error = services.guard.refuse_browser_link()

@@ -52,6 +52,7 @@ LAYERS = (
         "http",
         "access_logs",
         "context",
+        "error_reports",
         "greenlets",
         "concurrency",
         "not_awaited",
