@@ -66,6 +66,8 @@ class Attempt:
     :ivar audience: the origin that the token is bound to.
     :ivar code_challenge: the challenge whose verifier the browser has shown, or None.
     :ivar expires_at: the end of the token in Unix seconds; None until it is taken.
+    :ivar arrived: the session that the token holds, as it was sealed: before this site's adapter
+        has resolved it.
     """
 
     token: str | None = field(default=None, repr=False)
@@ -74,6 +76,7 @@ class Attempt:
     audience: str | None = None
     code_challenge: str | None = field(default=None, repr=False)
     expires_at: float | None = None
+    arrived: Any = field(default=None, repr=False)
 
 
 _attempt: ContextVar[Attempt | None] = ContextVar("ott_attempt", default=None)
@@ -110,3 +113,19 @@ def token_bounds() -> Bounds | None:
 def using_bounds(bounds: Bounds) -> _Using[Bounds]:
     """Make `bounds` those of the current token, within a `with`."""
     return _Using(_bounds, bounds)
+
+
+_navigation_handoff: ContextVar[bool | None] = ContextVar("ott_navigation_handoff", default=None)
+
+
+def is_navigation_handoff() -> bool:
+    """Return whether the token that is generated in this context is for a navigation handoff."""
+    return _navigation_handoff.get() is True
+
+
+def navigation_handoff() -> _Using[bool]:
+    """Make tokens that are generated within a `with` those of a navigation handoff.
+
+    A context variable and no argument, so that it goes through a token service of the app's own.
+    """
+    return _Using(_navigation_handoff, True)

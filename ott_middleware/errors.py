@@ -12,6 +12,8 @@
         ├── Unauthorized                401
         ├── ClientRequestsDisabled      400, tokens are generated on the server only
         ├── InvalidTarget               400, a link to an origin that is not among the targets
+        ├── LinksDisabled               400, a handoff by a link where links are turned off
+        ├── NavigationRequired          400, a handoff that no visitor has opened as a page
         ├── InvalidOrigin               403
         ├── MissingOrNullOrigin         403
         ├── MethodNotAllowed            405
@@ -19,6 +21,7 @@
         ├── LengthRequired              411
         ├── PayloadTooLarge             413
         ├── UnsupportedMediaType        415
+        ├── TooManyRequests             429, above `rate_limit`
         ├── DeadToken                   400, nothing can be redeemed
         │   ├── InvalidToken
         │   ├── NoAccount
@@ -139,6 +142,23 @@ class InvalidTarget(RequestError):
     _word = "target"
 
 
+class LinksDisabled(RequestError):
+    """`query_param` is None, which turns links off, handoffs by `to=` included."""
+
+    code = "LINKS_DISABLED"
+    message = "Links are turned off"
+    _word = "links_disabled"
+    _why = "query_param is None, which turns links off"
+
+
+class NavigationRequired(RequestError):
+    """A handoff is for a visitor who opens its URL as a page: not for scripts, images or frames."""
+
+    code = "NAVIGATION_REQUIRED"
+    message = "Open this URL as a page"
+    _word = "not_opened"
+
+
 class InvalidOrigin(RequestError):
     """The request was made by a page of an origin that is not trusted."""
 
@@ -218,6 +238,26 @@ class UnsupportedMediaType(RequestError):
     code = "UNSUPPORTED_MEDIA_TYPE"
     message = "Content-Type must be application/json"
     _word = "content_type"
+
+
+class TooManyRequests(RequestError):
+    """The client tried to redeem tokens more often than `rate_limit` allows.
+
+    :param retry_after: seconds until the next attempt may succeed.
+    """
+
+    status = 429
+    code = "TOO_MANY_REQUESTS"
+    message = "Too many requests"
+    _word = "rate_limited"
+
+    def __init__(self, retry_after: int, *, why: str) -> None:
+        self.retry_after = retry_after
+        super().__init__(why=why)
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return (("Retry-After", str(self.retry_after)),)
 
 
 class DeadToken(RequestError):

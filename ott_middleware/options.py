@@ -19,12 +19,15 @@ from .apps import check_app
 from .backends.registry import AnyBackend, backend_of
 from .errors import ConfigurationError, RequestError
 from .events import OnEvent
+from .http.addresses import Network, TrustedProxies
 from .http.messages import Request, Response
 from .http.origin_options import parse_list, parse_public_origins
 from .http.origins import HandoffTarget, Origin, OriginPattern
 from .http.page_texts import PageName
 from .http.pages import ShowPage
+from .issuer_options import Issuer, Protected, check_issuer_options
 from .page_options import check_page_options
+from .rate_options import Rate, parse_rates
 from .sessions.base import SessionAdapter
 from .sessions.cookie import CookieSession
 from .sessions.detect import adapter_of
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ott_middleware")
 
+OnSwitch = Literal["ask", "keep", "replace"]
 OnInvalid = Callable[[Request, RequestError], "Response | Awaitable[Response]"]
 
 
@@ -91,8 +95,8 @@ class OptionValues(TokenOptionValues, total=False):
     handoff_targets: Iterable[str]
     """The other sites that links may point to, and that tokens may be bound to: an origin, or an
     origin with a path prefix (`https://b.example/app/`). The prefix limits links; the token is
-    bound to the whole origin. Wildcards count for links only. This site's own origins need not be
-    listed. Default: `()`."""
+    bound to the whole origin. Wildcards count for `link()` only. This site's own origins need not
+    be listed. Default: `()`."""
 
     public_origin: str | Iterable[str] | None
     """This site's own origin as browsers see it, for example `"https://app.example.com"` (or
@@ -108,29 +112,62 @@ class OptionValues(TokenOptionValues, total=False):
     app, without a sign-in; or the response of a function `(request, error) -> Response`, sync or
     async. `error.code` and `error.reason` say why. Default: `"error"`."""
 
+    rate_limit: str | None
+    """How often a client may try to redeem a token: `"20/minute"`, `"5/10 minutes"`, or several of
+    these with `;` between. Above it a request gets 429 with `Retry-After`, and no token is used.
+    Clients are told apart by their address, IPv6 by /64. Needs the extra `limits`. Default: `None`,
+    no limit."""
+
+    trusted_proxies: Iterable[str | Network]
+    """The networks of this site's proxies, whose `X-Forwarded-For` tells the address of the client:
+    `["10.0.0.0/8"]`; `"unix"` stands for a proxy at a Unix socket. Leave it out where a layer
+    outside (`ProxyFix`, `--proxy-headers`) tells the client already. Default: `()`, the peer is the
+    client."""
+
     on_event: OnEvent | None
     """A function of an `Event` (a token was generated or redeemed, a request was refused, a
     session's tokens were revoked), sync or async, for audits and metrics. It is called in a thread
     of its own: it neither holds up a response nor breaks one. Default: `None`."""
 
-    on_switch: Literal["keep", "replace"]
-    """Which user stays signed in when a valid link is for another user than the signed-in one:
-    `"keep"`, the signed-in user, or `"replace"`, the user of the link. Applies where the adapter
-    can verify the present session. Default: `"keep"`."""
+    on_switch: Literal["ask", "keep", "replace"]
+    """Which user is signed in when a valid link is for another user than the signed-in one:
+    `"ask"`, whom the visitor chooses on a page; `"keep"`, the signed-in user; or `"replace"`, the
+    user of the link. Where no page can be shown (a call, the verify path, a WebSocket), `"ask"`
+    responds with 409 `SESSION_SWITCH`. Applies where the adapter can verify the present session;
+    a verified session of an unknown user counts as another user's. With `tokens=` of your own,
+    `"ask"` acts as `"keep"`. Default: `"ask"`."""
 
     site_name: str | None
-    """Name of this site, shown on the error pages of the middleware. Default: `None`."""
+    """Name of this site, shown on the pages of the middleware. Default: `None`; the page of a
+    confirm link then shows the host name."""
 
     login_url: str | None
     """Where users of this site sign in: a path as browsers see it (`"/login"`), or a URL. Pages
     about a link that did not work have a "Sign in" button with this URL, which carries the
-    visitor's page as `next=` (a path and query of this site). Default: `None`, no button."""
+    visitor's page as `next=` (a path and query of this site). A visitor who opens `generate?to=`
+    without a session is sent here. Default: `None`, no button."""
+
+    issuer: str | None
+    """Turns on pull handoff: the site that signs in the visitors of this one, by the URL of its
+    origin and `base_path` (`"https://a.example"`, `"https://a.example/api/auth"`). This site then
+    sends a visitor there, with a cookie that the token which comes back needs. Needs `secret`.
+    Default: `None`."""
+
+    issuer_only: bool
+    """Whether, with `issuer`, this site refuses links that any browser could open, so that no
+    visitor is signed in by opening a link of another user. `False` accepts them as well. Confirm
+    links, which ask first, work in any case. Default: `True`."""
+
+    protected: Protected | None
+    """With `issuer`: a function that returns whether a page is for signed-in users only. A visitor
+    without a session who opens such a page is sent to the issuer at once. It is sync, and must not
+    wait. Default: `None`: the app calls `handle.handoff()`."""
 
     pages: Mapping[PageName, ShowPage] | None
     """Functions that build pages in place of the built-in ones, by the page's name: `used`,
-    `no_account`, `session_ended`, `refused`, `unavailable`. A function takes a `Page` and returns
-    HTML or a `Response`; it is sync, and must not wait. Default: `None`,
-    the built-in pages."""
+    `no_account`, `not_signed_in`, `session_ended`, `refused`, `unavailable`, `continue_to`,
+    `handoff_failed`, `confirm`, `switch`. A function takes a `Page` and returns HTML or a
+    `Response`; it is sync, and must not wait. Default: `None`, the built-in pages."""
 
 
 # Targets that were warned of in this process.
@@ -138,8 +175,8 @@ _warned_of_cookies: list[str] = []
 _TOKEN_OPTIONS = frozenset(f.name for f in dataclasses.fields(TokenOptions))
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 # `audience` is refused: the generate path has a parameter of that name. It would be cut out as the
-# token of a link, and the new token would be bound to no site. So is `channel`.
-_QUERY_PARAM = re.compile(r"(?!(?:audience|channel)\Z)[A-Za-z0-9._~-]{1,64}")
+# token of a link, and the new token would be bound to no site. So are the path's other parameters.
+_QUERY_PARAM = re.compile(r"(?!(?:audience|channel|to|code_challenge)\Z)[A-Za-z0-9._~-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,16 +202,24 @@ class Options:
     handoff_targets: Iterable[str] = ()
     public_origin: str | Iterable[str] | None = None
     on_invalid: Literal["error", "continue"] | OnInvalid = "error"
+    rate_limit: str | None = None
+    trusted_proxies: Iterable[str | Network] = ()
     on_event: OnEvent | None = None
-    on_switch: Literal["keep", "replace"] = "keep"
+    on_switch: OnSwitch = "ask"
     site_name: str | None = None
     login_url: str | None = None
+    issuer: str | None = None
+    issuer_only: bool = True
+    protected: Protected | None = None
     pages: Mapping[PageName, ShowPage] | None = None
     # Derived from the values above.
     adapter: SessionAdapter = field(init=False)
     trusted: tuple[OriginPattern, ...] = field(init=False)
     targets: tuple[HandoffTarget, ...] = field(init=False)
     own: tuple[Origin, ...] = field(init=False)
+    pull_issuer: Issuer | None = field(init=False)
+    rates: tuple[Rate, ...] = field(init=False)
+    proxies: TrustedProxies = field(init=False)
     host_layers: tuple[Any, ...] = field(init=False, default=(), repr=False)
 
     @classmethod
@@ -216,6 +261,9 @@ class Options:
             "trusted": parse_list("trusted_origins", self.trusted_origins, OriginPattern.parse),
             "targets": parse_list("handoff_targets", self.handoff_targets, HandoffTarget.parse),
             "own": parse_public_origins(self.public_origin),
+            "pull_issuer": None if self.issuer is None else Issuer.parse(self.issuer),
+            "rates": parse_rates(self.rate_limit),
+            "proxies": TrustedProxies.parse(self.trusted_proxies),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
@@ -238,7 +286,10 @@ class Options:
             isinstance(self.on_event, type) or not callable(self.on_event)
         ):
             raise ConfigurationError(f"on_event: {self.on_event!r}; pass a function of the event")
-        _check_one_of("on_switch", self.on_switch, ("keep", "replace"))
+        _check_one_of("on_switch", self.on_switch, ("ask", "keep", "replace"))
+        check_issuer_options(
+            self.pull_issuer, self.own, self.query_param, self.issuer_only, self.protected
+        )
         check_page_options(self.site_name, self.login_url, self.pages)
         if isinstance(self.tokens, type):
             raise ConfigurationError(
@@ -252,6 +303,11 @@ class Options:
                         f"tokens: {self.tokens!r} has no {name}(); pass a OneTimeTokens, or an "
                         "object with all methods of TokenService"
                     )
+
+    @property
+    def refuses_links(self) -> bool:
+        """Whether a handoff token is redeemed only in the browser that it was made for."""
+        return self.pull_issuer is not None and self.issuer_only
 
     def _check_handoff_targets(self) -> None:
         for target in self.targets:

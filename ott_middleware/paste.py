@@ -33,7 +33,7 @@ from .sessions.cookie import CookieSession
 
 _PYTHON = "python:"
 _WORDS: Mapping[str, Any] = {"true": True, "false": False, "none": None}
-_LISTS = ("session", "trusted_origins", "handoff_targets", "public_origin")
+_LISTS = ("session", "trusted_origins", "handoff_targets", "public_origin", "trusted_proxies")
 # What no text can be: written as "python:module:name".
 _OBJECTS = ("on_event", "generate_token", "tokens", "pages")
 _NUMBERS = ("expires_in", "max_per_session")

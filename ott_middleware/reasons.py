@@ -19,6 +19,7 @@ Word = Literal[
     "other_channel",
     "other_audience",
     "other_browser",
+    "no_challenge",
     "unreadable_token",
     # Its session, and the user.
     "no_account",
@@ -34,10 +35,14 @@ Word = Literal[
     "body_size",
     "content_type",
     "target",
+    "links_disabled",
     "client_requests_disabled",
+    "rate_limited",
     "prefetch",
     "not_opened",
     "cookies_blocked",
+    "other_page",
+    "handoff_loop",
     "no_cookies",
     # This site.
     "backend_full",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 from harness import HOST, NOW, HeaderPairs, Members, as_pairs, make_scope, person, run
 
-from ott_middleware import ASGIMiddleware, MemoryBackend, get_handle
+from ott_middleware import ASGIMiddleware, MemoryBackend, Session, get_handle
 from ott_middleware.errors import DeadToken
 from ott_middleware.testing import Clock
 
@@ -77,6 +78,64 @@ class Outcome:
         return {name.decode(): value.decode() for name, value in self.first["headers"]}
 
 
+async def converse(app: Any, scope: dict[str, Any]) -> Outcome:
+    """Connect, and hang up once the app has sent a message, or has refused the handshake."""
+    outcome, answered = Outcome([]), asyncio.Event()
+
+    async def receive() -> Any:
+        kind = "websocket.disconnect" if outcome.received else "websocket.connect"
+        if outcome.received:
+            await answered.wait()
+        outcome.received.append(kind)
+        return {"type": kind, "code": 1000}
+
+    async def send(message: Any) -> None:
+        outcome.sent.append(message)
+        if message["type"] != "websocket.accept":
+            answered.set()
+
+    await app(scope, receive, send)
+    return outcome
+
+
+def open_with(app: Any, token: str, *, in_url: bool = True, path: str = "/socket") -> Outcome:
+    """A handshake with a token, of a page of this site."""
+    if in_url:
+        scope = socket_scope(f"{path}?ott={token}")
+    else:
+        scope = socket_scope(path, protocols=["ott", f"ott.{token}"])
+    outcome: Outcome = run(converse(app, scope))
+    return outcome
+
+
+def said(outcome: Outcome) -> Any:
+    """The JSON of the app's first message."""
+    assert outcome.opened
+    message = outcome.sent[1]
+    return json.loads(message.get("text") or message["bytes"])
+
+
+def ticket(app: Any, session: Session) -> str:
+    """A token for a WebSocket."""
+    return str(app.flow.tokens.generate(session, channel="websocket"))
+
+
+def session_in(app: Any, cookie: str) -> Session:
+    """The session that a cookie stands for."""
+    headers = {"host": HOST, "cookie": cookie}
+    request = app.flow.services.read_request(make_scope("GET", "/", headers))
+    session = app.flow.options.adapter.current(request)
+    assert isinstance(session, Session)
+    return session
+
+
+async def tell(socket: Any) -> dict[str, Any]:
+    """What an app sees of a socket by its handle."""
+    handle = get_handle(socket)
+    session = await handle.asession()
+    return {"user": session and session.user_id, "redeemed": handle.redeemed}
+
+
 class SocketSite:
     """An app with WebSockets behind the middleware."""
 
@@ -112,18 +171,7 @@ class SocketSite:
         return str(self.middleware.flow.tokens.generate(person(name), channel=channel, **how))
 
     async def connect_scope(self, scope: dict[str, Any]) -> Outcome:
-        outcome = Outcome([])
-
-        async def receive() -> Any:
-            kind = "websocket.disconnect" if outcome.received else "websocket.connect"
-            outcome.received.append(kind)
-            return {"type": kind}
-
-        async def send(message: Any) -> None:
-            outcome.sent.append(message)
-
-        await self.middleware(scope, receive, send)
-        return outcome
+        return await converse(self.middleware, scope)
 
     def connect(self, target: str = "/socket", **how: Any) -> Outcome:
         """One handshake, of a page of this site unless `headers` say otherwise."""

@@ -2,9 +2,9 @@
 
 A coroutine core without an event loop. An interface hands in a `Request`, a way to read its body,
 and its handle. The flow returns a `Response`, or a `Forward`, which tells the interface to call the
-app. The two paths are in `paths`, links on any URL in `links`, requests for the app in `forward`,
-handshakes of WebSockets in `websocket`; `watch` tells an interface which requests need none of
-these.
+app. The two paths are in `paths`, links on any URL in `links`, the return path in `pull_handoff`,
+requests for the app in `forward`, handshakes of WebSockets in `websocket`; `watch` tells an
+interface which requests need none of these.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from .forward import Forward, Forwarding, Text
 from .handle import Handle
 from .links import Links
 from .paths import Paths
+from .pull_handoff import PullHandoff
 from .services import Services
 from .watch import Watch
-from .websocket import CHANNEL, Denial, WebSockets
+from .websocket import CHANNEL, Denial, Open, WebSockets
 
 __all__ = ["Flow", "Handle"]
 
@@ -41,6 +42,8 @@ class Flow:
         self._forwarding = Forwarding(services)
         self._paths = Paths(services)
         self._links = Links(services, self._forwarding)
+        pull = services.pull
+        self._pull = PullHandoff(services, self._forwarding, pull) if pull is not None else None
         self._sockets = WebSockets(services)
         if services.options.query_param is not None:
             hide_parameter(services.options.query_param)
@@ -49,7 +52,12 @@ class Flow:
         """Decide one request: return the response, or how to call the app."""
         # A probe is another layer's question to the app inside: it neither issues nor redeems.
         is_path = request.path in self._paths.methods
-        if PROBE in request.carrier or not (is_path or request.links):
+        returns = self._pull is not None and request.path == self._pull.path
+        if PROBE in request.carrier or not (is_path or returns or request.links):
+            if self._pull is not None:
+                started = await self._pull.start_if_protected(request)
+                if started is not None:
+                    return started
             return await self._forwarding.plain(request, handle)
         # Servers may have been imported since the app was wrapped; they log this request later.
         reach_servers()
@@ -58,6 +66,8 @@ class Flow:
         try:
             if is_path:
                 return await self._paths.respond(request, read)
+            if returns and self._pull is not None:
+                return await self._pull.respond(request, handle)
             outcome = await self._links.decide(request, read, handle)
         finally:
             reset_attempt(reset)
@@ -73,9 +83,7 @@ class Flow:
         headers = with_cors(outcome.headers, request, self.options.trusted, request.method)
         return copy_unchecked(outcome, headers=headers)
 
-    async def decide_socket(
-        self, request: Request, offer: Offer, handle: Handle
-    ) -> Denial | Forward:
+    async def decide_socket(self, request: Request, offer: Offer, handle: Handle) -> Denial | Open:
         """Decide the handshake of a WebSocket that may carry a token.
 
         :param offer: what the client offers of the middleware's sub-protocols.

@@ -88,7 +88,7 @@ class Forwarding:
         if before is not None and stateless:
             handle.found(before)
         watched_session = before if revokes else None
-        watched = offers or watched_session or self._guard.signs_in
+        watched = offers or watched_session or self._services.handle_sets_cookies
         edit = self._edit(request, handle, before, watched_session, offers) if watched else None
         # A session that the server keeps may end without a change of any cookie.
         always = watched_session is not None and not stateless
@@ -193,7 +193,7 @@ class Forwarding:
     async def _add_sign_in_cookies(
         self, request: Request, handle: Handle, headers: Headers
     ) -> Headers:
-        """Return the headers with the cookies of `sign_in` or `sign_out`, if the app called one.
+        """Return the headers with the cookies of `sign_in`, `sign_out` or `handoff`, if called.
 
         A request for the app's own log-out page (`sign_out_path`) counts as a call of `sign_out`.
         """
@@ -203,21 +203,25 @@ class Forwarding:
                 handle.end(session)
         if not handle.close():
             return headers
+        added = handle.handoff_cookies
+        if handle.changed:
+            added += tuple(await self._end_or_establish(request, handle))
+        # A shared cache that stored this response would sign its other visitors in, or out.
+        return (*response_headers.forbid_caching(headers), *(cookie.header() for cookie in added))
+
+    async def _end_or_establish(self, request: Request, handle: Handle) -> Iterable[Cookie]:
+        """Return the cookies of the session that the app has started, or of the end of one."""
         for ended in handle.ended:
             # The session lives on in any copy of its cookie, but no token leads to it any more.
             await self._services.revoke_tokens(ended)
         session = handle.known_session()
-        cookies: Iterable[Cookie]
         if session is None:
-            cookies = self._guard.end(request)
-        else:
-            try:
-                cookies = await self._guard.establish(session, request)
-            except SessionExpired:
-                # The session was started for a second or two, and ended before the response.
-                cookies = self._guard.end(request)
-        # A shared cache that stored this response would sign its other visitors in, or out.
-        return (*response_headers.forbid_caching(headers), *(cookie.header() for cookie in cookies))
+            return self._guard.end(request)
+        try:
+            return await self._guard.establish(session, request)
+        except SessionExpired:
+            # The session was started for a second or two, and ended before the response.
+            return self._guard.end(request)
 
     async def _revoke_after_sign_out(
         self, request: Request, handle: Handle, before: Session | None, headers: Headers

@@ -13,11 +13,14 @@ from typing import Any, cast
 
 from ..concurrency import refuse_on_loop
 from ..context import reset_request, set_request, using_request
-from ..errors import Unauthorized
+from ..errors import ConfigurationError, Unauthorized
+from ..http.cookies import Cookie
 from ..http.messages import Request
 from ..http.urls import add_parameter
 from ..not_awaited import must_be_awaited
 from ..sessions.base import Session
+from ..tokens.names import link_value
+from .pull_start import Started
 from .services import Services, is_gone
 
 # A session that was not asked for yet; None stands for no session.
@@ -37,6 +40,7 @@ class Handle:
         "_closed",
         "_ended",
         "_found",
+        "_handoffs",
         "_redeemed",
         "_replaced",
         "_request",
@@ -232,15 +236,17 @@ class Handle:
 
         :param url: absolute; among `handoff_targets`, or at this site's own configured origin. The
             token can be redeemed at the origin of the URL only.
-        :param session, expires_in, channel: see `generate`.
+        :param session, expires_in: see `generate`.
         :param audience: not needed; if given, the origin of the URL.
+        :param channel: `"confirm"` for links in mails and chats, whose scanners open each link: the
+            visitor sees a page with a button, which signs in.
         :raises InvalidTarget: the URL points to another site; no token was made.
         :raises RuntimeError: an event loop runs in this thread: use `await alink()`.
         """
         refuse_on_loop("link")
         url, target = self.services.site.link_target(url, self.request, audience, channel)
         token = self._generate("link", session, expires_in, str(target), channel)
-        return self._add_token(url, token)
+        return self._add_token(url, channel, token)
 
     @must_be_awaited
     async def alink(
@@ -257,10 +263,47 @@ class Handle:
         token = await self.agenerate(
             session, expires_in=expires_in, audience=str(target), channel=channel
         )
-        return self._add_token(url, token)
+        return self._add_token(url, channel, token)
 
-    def _add_token(self, url: str, token: str) -> str:
-        return add_parameter(url, str(self.services.options.query_param), token)
+    def _add_token(self, url: str, channel: str, token: str) -> str:
+        name = str(self.services.options.query_param)
+        return add_parameter(url, name, link_value(channel, token))
+
+    def handoff(self, next: str | None = None) -> str:  # noqa: A002 - as in the query of log-in pages
+        """Return the URL that has the visitor signed in by the site of `issuer=`, and comes back.
+
+        Redirect a visitor without a session to it: `return redirect(handle.handoff())`. The cookie
+        that the way back needs goes out with the app's response. Where the visitor has come back
+        twice within a minute and is still without a session, the URL is one of this site, with a
+        page that says so.
+
+        :param next: the path and query of this site to lead the visitor to in the end; default:
+            those of this request.
+        :raises ConfigurationError: the option `issuer` is not set, or nothing says which site this
+            is (`public_origin`).
+        :raises RuntimeError: the response has begun.
+        :raises ValueError: `next` is no path of this site.
+        """
+        pull = self.services.pull
+        if pull is None:
+            raise ConfigurationError(
+                "issuer: is not set, so that handoff() has nowhere to lead; pass issuer= with the "
+                "site that signs users in"
+            )
+        self._check_open()
+        # A page may ask for each of its links: one attempt will do.
+        handoffs: dict[str | None, Started] = getattr(self, "_handoffs", {})
+        if next not in handoffs:
+            handoffs[next] = pull.start_for_app(self.request, next)
+            self._handoffs = handoffs
+            self._changed = self.changed  # False, unless the app signed a user in or out as well
+        return handoffs[next].url
+
+    @property
+    def handoff_cookies(self) -> tuple[Cookie, ...]:
+        """The cookies that `handoff` adds to the response."""
+        handoffs: dict[str | None, Started] = getattr(self, "_handoffs", {})
+        return tuple(cookie for started in handoffs.values() for cookie in started.cookies)
 
     def sign_in(self, user: Mapping[str, Any] | str, remember: bool = True) -> Session:
         """Start a session for a user; its cookie goes out with the app's response.
@@ -298,7 +341,7 @@ class Handle:
 
         What the app itself has called, `sign_in` or `sign_out`, stands.
         """
-        if not getattr(self, "_changed", False):
+        if not self.changed:
             self._ended, self._session, self._changed = (session,), None, True
 
     def _sessions_to_end(self) -> tuple[Session, ...]:
@@ -312,8 +355,14 @@ class Handle:
         return ended
 
     def close(self) -> bool:
-        """Note that the response begins; return whether the app signed a user in or out before."""
+        """Note that the response begins; return whether the handle has cookies for it."""
         self._closed = True
+        # One look: each response of an app that can sign users in pays for it.
+        return getattr(self, "_changed", None) is not None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the app signed a user in or out."""
         return getattr(self, "_changed", False)
 
     def _refuse_on_socket(self) -> None:
@@ -325,7 +374,9 @@ class Handle:
 
     def _check_open(self) -> None:
         if getattr(self, "_closed", False):
-            raise RuntimeError("sign in or out before the response begins: it is too late now")
+            raise RuntimeError(
+                "sign in or out, or start a handoff, before the response begins: it is too late now"
+            )
 
 
 def new_handle(services: Services) -> Handle:

@@ -6,16 +6,19 @@ from dataclasses import replace
 
 from ..concurrency import call_hook
 from ..copies import copy_unchecked
-from ..errors import DeadToken, InvalidToken, RequestError, SessionUnavailable
+from ..errors import DeadToken, InvalidToken, RequestError, SessionSwitch, SessionUnavailable
 from ..http import response_headers
 from ..http.fetch_metadata import Kind, classify
 from ..http.messages import PRIVATE, Request, Response
 from ..http.origins import check_origin
 from ..reasons import Reason
 from ..sessions.base import Session
-from ..tokens.names import NO_TOKEN, is_token
+from ..tokens.names import is_token, malformed_token, parse_link_value
+from .account_switch import AccountSwitch
+from .clean_url import redirect_to_clean_url
+from .confirm import Confirm, as_navigation
 from .error_responses import error_response
-from .forms import Read
+from .forms import Read, is_form
 from .forward import Forward, Forwarding
 from .handle import Handle
 from .nonces import new_nonce
@@ -23,13 +26,14 @@ from .page_first import PageFirst
 from .redemption import OtherUser, Redemption
 from .services import Services
 
-_ANOTHER_USER = Reason(
+ANOTHER_USER = Reason(
     "other_user",
     "another user is signed in, and stays so by on_switch='keep'; the token is used up",
 )
-
-
-_SEE_OTHER = Response(303)
+_NO_CHALLENGE = (
+    "issuer is set, so that this site redeems no link that any browser could open; with "
+    "issuer_only=False it would"
+)
 
 
 class Links:
@@ -39,7 +43,9 @@ class Links:
         self._services = services
         self._forwarding = forwarding
         self._page_first = PageFirst(services, new_nonce)
+        self._confirm = Confirm(services)
         self._redemption = Redemption(services)
+        self._switch = AccountSwitch(services, new_nonce)
 
     async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
         """Redeem the token of a link: return the response, or how to call the app.
@@ -56,44 +62,120 @@ class Links:
         if kind.never_redeems:
             services.reports.passed("link", Reason("not_opened", f"this request is {kind.value}"))
             return await self._forwarding.unredeemed(request, handle)
-        navigation, token = kind.is_navigation, _single_token(links)
-        if navigation and not services.options.adapter.uses_cookies:
+        navigation, link = kind.is_navigation, _single_link(links)
+        if link is None and self._switch.is_choice(request, links):
+            return await self._choose(as_navigation(request), read, links[0])
+        channel, token = link or ("handoff", "")
+        confirms = channel == "confirm" and not navigation and is_form(request)
+        if confirms:
+            request = as_navigation(request)
+        if (navigation or confirms) and not services.options.adapter.uses_cookies:
             error = services.guard.refuse_browser_link()
             services.reports.refused("link", error)
-            return await self._refuse(request, handle, error, navigation, None)
-        if navigation and token and (page := self._page_first.respond(request, kind, token)):
+            return await self._refuse(request, handle, error, True, None)
+        if confirms:
+            return await self._redeem_form(request, read, handle, token)
+        if navigation and link is not None:
+            page = (
+                self._confirm.show(request, token)
+                if channel == "confirm"
+                else self._page_first.respond(request, kind, token)
+            )
+            if page is not None:
+                return page
+        return await self._redeem(request, handle, links, navigation=navigation)
+
+    async def _redeem_form(
+        self, request: Request, read: Read, handle: Handle, token: str
+    ) -> Response | Forward:
+        """Respond to the form of a confirm link's page, which posts the token of its URL."""
+        try:
+            page = await self._confirm.check(request, read, token)
+        except RequestError as error:
+            self._services.reports.refused("link", error)
+            return error_response(request, error, self._services.options)
+        if page is not None:
             return page
+        return await self._redeem(request, handle, (token,), navigation=True, channel="confirm")
+
+    async def _redeem(
+        self,
+        request: Request,
+        handle: Handle,
+        links: tuple[str, ...],
+        *,
+        navigation: bool,
+        channel: str = "handoff",
+    ) -> Response | Forward:
+        """Redeem a token: return the response, or how to call the app.
+
+        :param links: the token, or what was given in place of one.
+        :param navigation: whether the response is what a visitor sees.
+        :param channel: the one that the token was presented for.
+        """
+        services = self._services
         present: Session | None = None
         try:
             if not navigation:
                 check_origin(request, services.site.same_origin(request), services.options.trusted)
             # Asked before the token is consumed: if the adapter fails, the link is still good.
             present = await services.guard.current_if_verifiable(request)
-            if token is None:
-                why = NO_TOKEN if len(set(links)) == 1 else "the URL holds two different tokens"
-                raise InvalidToken(why=why, word="malformed_token")
-            outcome = await self._redemption.sign_in(token, request, present)
+            token = links[0]
+            if len(set(links)) > 1 or not is_token(token):
+                raise malformed_link(links)
+            if channel == "handoff" and services.options.refuses_links:
+                raise InvalidToken(why=_NO_CHALLENGE, word="no_challenge")
+            outcome = await self._redemption.sign_in(token, request, present, channel=channel)
+            if isinstance(outcome, OtherUser) and services.on_switch == "ask":
+                if not navigation:
+                    raise SessionSwitch
+                return await self._switch.ask(request, token, outcome)
         except DeadToken as error:
             services.reports.refused("link", error)
+            if navigation and (page := self._switch.ask_again(request, links[0], present)):
+                return page
             return await self._refuse(request, handle, error, navigation, present)
         except RequestError as error:
             services.reports.refused("link", error)
             return error_response(request, error, services.options)
         if isinstance(outcome, OtherUser):
-            services.reports.passed("link", _ANOTHER_USER)
+            services.reports.passed("link", ANOTHER_USER)
             return await self._continue(request, handle, navigation)
         services.reports.redeemed(outcome.session)
         if navigation:
-            added = (cookie.header() for cookie in outcome.cookies)
-            return _redirect_to_clean_url(request, *added)
+            more = self._confirm.clean_up(request, links[0]) if channel == "confirm" else ()
+            added = (cookie.header() for cookie in (*outcome.cookies, *more))
+            return redirect_to_clean_url(request, *added)
         return await self._forwarding.redeemed(request, handle, outcome.session, outcome.cookies)
+
+    async def _choose(self, request: Request, read: Read, link: str) -> Response:
+        """Respond to a button of the account-switch page.
+
+        :param link: the link parameter of the page's form.
+        """
+        services = self._services
+        try:
+            cookies = await self._switch.choose(request, read, link)
+        except DeadToken as error:
+            services.reports.refused("link", error)
+            continues = services.options.on_invalid == "continue"
+            response = (
+                redirect_to_clean_url(request)
+                if continues
+                else await self._show_refusal(request, error)
+            )
+            return response.with_headers(self._switch.forget(request, link).header())
+        except RequestError as error:
+            services.reports.refused("link", error)
+            return error_response(request, error, services.options)
+        return redirect_to_clean_url(request, *(cookie.header() for cookie in cookies))
 
     async def _continue(
         self, request: Request, handle: Handle, navigation: bool
     ) -> Response | Forward:
         """Go on without the link, as the signed-in visitor or as a guest."""
         if navigation:
-            return _redirect_to_clean_url(request)
+            return redirect_to_clean_url(request)
         return await self._forwarding.plain(request, handle)
 
     async def _refuse(
@@ -106,10 +188,14 @@ class Links:
     ) -> Response | Forward:
         """Respond to a used or expired link, as `on_invalid` says."""
         # A double click, a reload, the back button: a signed-in visitor sees no error.
-        if navigation and present is not None:
-            return _redirect_to_clean_url(request)
+        if navigation and (present is not None or self._services.is_second_click(request)):
+            return redirect_to_clean_url(request)
         if self._services.options.on_invalid == "continue":
             return await self._continue(request, handle, navigation)
+        return await self._show_refusal(request, error)
+
+    async def _show_refusal(self, request: Request, error: DeadToken) -> Response:
+        """Return the error, or what the function of `on_invalid` makes of it."""
         if self._services.on_invalid is None:
             return error_response(request, error, self._services.options)
         try:
@@ -124,12 +210,20 @@ class Links:
         return replace(response, headers=response_headers.protect_used_link(response.headers))
 
 
-def _redirect_to_clean_url(request: Request, *headers: tuple[str, str]) -> Response:
-    # Both the location and the headers of cookies are of a form that HTTP can carry.
-    headers = (("Location", request.location), ("Content-Length", "0"), *PRIVATE, *headers)
-    return copy_unchecked(_SEE_OTHER, headers=headers)
-
-
-def _single_token(links: tuple[str, ...]) -> str | None:
+def _single_link(links: tuple[str, ...]) -> tuple[str, str] | None:
+    """Return the channel and the token of a link; None for no token, and for two."""
     # The same value twice is a clumsy copy; two values leave it open which one is meant.
-    return links[0] if len(set(links)) == 1 and is_token(links[0]) else None
+    return parse_link_value(links[0]) if len(set(links)) == 1 else None
+
+
+def single_token(links: tuple[str, ...]) -> str | None:
+    """Return the token of a link that works without a page of its own, or None."""
+    link = _single_link(links)
+    return link[1] if link is not None and link[0] == "handoff" else None
+
+
+def malformed_link(links: tuple[str, ...]) -> InvalidToken:
+    """Return the error of a link for which `single_token` gave None."""
+    if len(set(links)) == 1:
+        return malformed_token(links[0])
+    return InvalidToken(why="the URL holds two different tokens", word="malformed_token")

@@ -64,9 +64,13 @@ class Nonces:
         """Return the cookie to set: with the nonce that the browser holds, else with a new one."""
         # A nonce that is there is kept: another tab may show a page with it.
         held = self.held(request)
+        return self.cookie_with(request, held[0] if held else self._new_nonce())
+
+    def cookie_with(self, request: Request, nonce: str) -> Cookie:
+        """Return the cookie to set, with a nonce of the caller's."""
         return Cookie(
             self.cookie_name(request),
-            held[0] if held else self._new_nonce(),
+            nonce,
             max_age=self._lifetime,
             secure=request.scheme == "https",
             samesite=self._samesite,
@@ -86,6 +90,75 @@ class Nonces:
             hmac.compare_digest(values[0].encode("utf-8", "replace"), each.encode())
             for each in held
         )
+
+
+class TokenNonces:
+    """Nonce cookies that are each good for one token alone.
+
+    Attack: a page of another site opens hundreds of confirm links in a visitor's browser, so that
+    their cookies push out the session cookie, or make each request too long for the server. The
+    cookies that are there can be neither counted nor deleted, since a browser holds back
+    `SameSite=Strict` cookies where another site opens a link. So there are five names, and what
+    makes a cookie that of one token stands in its value.
+
+    :param name: of the cookies, without `__Host-` and the number.
+    :param lifetime: seconds.
+    :param new_nonce: the source of randomness.
+    """
+
+    def __init__(
+        self, name: str, *, lifetime: int, new_nonce: Callable[[], str] = new_nonce
+    ) -> None:
+        self._new_nonce = new_nonce
+        self._cookies = [
+            Nonces(f"{name}_{number}", lifetime=lifetime, samesite="Strict") for number in range(5)
+        ]
+
+    def cookie(self, request: Request, token: str) -> Cookie:
+        """Return the cookie to set: with the nonce that the browser holds, else with a new one."""
+        held = self._held(request, token)
+        if held is not None:
+            return held[0].cookie_with(request, held[1])
+        # If that replaces the cookie of another token, its page is shown anew after the click.
+        new = f"{name_for(token)}-{self._new_nonce()}"
+        return self._free(request, token).cookie_with(request, new)
+
+    def is_held(self, request: Request, token: str) -> bool:
+        """Return whether the browser holds a nonce of a token."""
+        return self._held(request, token) is not None
+
+    def is_equal(self, request: Request, token: str, given: str) -> bool:
+        """Return whether a page repeated the nonce that the browser holds for a token."""
+        held = self._held(request, token)
+        # Attack: a page of this site for the attacker's token, and its nonce, posted with another.
+        # Only the values of this token's own are compared.
+        return held is not None and hmac.compare_digest(
+            held[1].encode(), given.encode("utf-8", "replace")
+        )
+
+    def deletion(self, request: Request, token: str) -> Cookie | None:
+        """Return the cookie that deletes the nonce of a token; None if there is none."""
+        held = self._held(request, token)
+        return held and held[0].deletion(request)
+
+    def _all(self, request: Request) -> list[tuple[Nonces, list[str]]]:
+        """Return what the browser holds under each name."""
+        names = tuple(each.cookie_name(request) for each in self._cookies)
+        sent = request.parse_cookies(names)  # one pass over a header that may be long
+        values = ([value for value in sent[name] if _is_nonce(value)] for name in names)
+        return list(zip(self._cookies, values, strict=True))
+
+    def _held(self, request: Request, token: str) -> tuple[Nonces, str] | None:
+        begins = f"{name_for(token)}-"
+        held = ((each, value) for each, values in self._all(request) for value in values)
+        return next((pair for pair in held if pair[1].startswith(begins)), None)
+
+    def _free(self, request: Request, token: str) -> Nonces:
+        # By the token where the browser does not say which are free: two links rarely meet.
+        first = int(name_for(token), 16) % len(self._cookies)
+        found = self._all(request)
+        turned = found[first:] + found[:first]
+        return next((each for each, values in turned if not values), turned[0][0])
 
 
 def _is_nonce(value: str) -> bool:

@@ -12,8 +12,8 @@ from ..errors import (
     MethodNotAllowed,
     MissingOrNullOrigin,
     RequestError,
+    SessionSwitch,
     SessionUnavailable,
-    Unauthorized,
     ValidationError,
 )
 from ..http.cookies import Cookie
@@ -26,9 +26,10 @@ from ..http.urls import values_named
 from ..http.verify_body import MAX_BODY, check_length, parse_body
 from ..reasons import Reason, quote
 from ..sessions.base import Session
-from ..tokens.revocations import revocations
 from .error_responses import json_error_response
 from .forms import Read
+from .minting import mint, require_session
+from .navigation_handoff import NavigationHandoff, names_target, refuse_challenge_without_target
 from .services import Services
 
 # Headers that tell that a browser sent the request. Not Sec-Fetch-Mode: the fetch() of Node.js
@@ -43,6 +44,7 @@ class Paths:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._navigation_handoff = NavigationHandoff(services)
         paths = f"{services.options.base_path}/one-time-token/"
         #: The method of each path.
         self.methods = {f"{paths}generate": "GET", f"{paths}verify": "POST"}
@@ -57,6 +59,8 @@ class Paths:
                 response = Response(204, (("Allow", allow), *PRIVATE))
             elif request.method != method:
                 raise MethodNotAllowed(allow, quote(request.method))
+            elif method == "GET" and names_target(request):
+                response = await self._navigation_handoff.respond(request)
             elif method == "GET":
                 response = await self._generate(request)
             else:
@@ -81,22 +85,13 @@ class Paths:
         # `Origin`, no script can read, and it would only retire tokens.
         if request.header("sec-fetch-site") == "cross-site" and request.header("origin") is None:
             raise MissingOrNullOrigin(why="a page of another site made a browser send the request")
-        session = await services.guard.current(request)
-        if session is None:
-            services.guard.warn_of_missing_user(request)
-            raise Unauthorized(why=services.guard.why_no_session(request))
+        session = await require_session(services, request)
         if services.options.disable_client_request:
             raise ClientRequestsDisabled
         audience = services.site.named_audience(request)
         channel = _named_channel(request)
-        # A call of `revoke` may have revoked the session's tokens while the adapter was asked.
-        if revocations.revoked_since(session.id, request.began or 0):
-            raise Unauthorized(why="the session's tokens were revoked during the request")
-        token = await services.generate(
-            session, expires_in=None, audience=audience, channel=channel
-        )
-        await services.confirm(session, request)
-        services.reports.generated(token, session, audience, channel)
+        refuse_challenge_without_target(request)
+        token = await mint(services, request, session, audience=audience, channel=channel)
         return json_response(200, {"token": token})
 
     async def _verify(self, request: Request, read: Read) -> Response:
@@ -107,8 +102,15 @@ class Paths:
         token, audience = parse_body(request, await read(MAX_BODY))
         if audience is not None:
             return await self._verify_for_server(token, audience, request)
+        sets_cookie = not services.options.disable_set_session_cookie
+        present: Session | None = None
+        if sets_cookie and request.header("cookie") is not None:
+            # Asked before the token is consumed: if the adapter fails, the token is still good.
+            present = await services.guard.current_if_verifiable(request)
         session = await services.redeem(token, request)
-        if services.options.disable_set_session_cookie:
+        if present is not None and services.keeps(present, session):
+            raise SessionSwitch
+        if not sets_cookie:
             if not session.token:
                 # `establish` creates the session: the client asks for the value of its cookie.
                 cookies = await services.guard.establish(session, request)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..context import current_attempt
+from ..errors import InvalidToken
 from ..http.cookies import Cookie
+from ..http.fetch_metadata import classify
 from ..http.messages import Request
 from ..sessions.base import Session
+from .forms import is_form
 from .services import Services
 
 
@@ -26,6 +30,9 @@ class SignedIn:
 @dataclass(frozen=True)
 class OtherUser:
     """A token was used up, and nothing established: another user is signed in in the browser.
+
+    With `on_switch="ask"`, `AccountSwitch.ask` returns the page that asks the visitor; a request
+    that no page can respond to is refused with `SessionSwitch`.
 
     :ivar session: of the token.
     :ivar present: of the signed-in user.
@@ -49,6 +56,7 @@ class Redemption:
         *,
         channel: str = "handoff",
         code_verifiers: Sequence[str] = (),
+        needs_challenge: bool = False,
     ) -> SignedIn | OtherUser:
         """Redeem a token, and establish its session unless another user is signed in.
 
@@ -56,19 +64,26 @@ class Redemption:
             Ask for it first: if the adapter fails, the token is still good.
         :param channel: the one that the token was presented for.
         :param code_verifiers: secrets that the browser holds, for tokens with a code challenge.
+        :param needs_challenge: whether a token without a code challenge is refused.
         :raises RequestError: the token cannot be redeemed, or a service failed.
         """
         services = self._services
         session = await services.redeem(
             token, request, channel=channel, code_verifiers=code_verifiers
         )
-        # Attack: an attacker's own link signs the visitor in as the attacker, and what the visitor
-        # enters then is the attacker's to read. Without this line it would.
-        if (
-            present is not None
-            and services.options.on_switch != "replace"
-            and not present.is_same_person(session)
-        ):
+        # Attack: an attacker has a victim's browser open the return path with a token of the
+        # attacker's own. Made without a challenge, it would sign in any browser that holds an
+        # attempt of its own; this line makes it worth nothing.
+        if needs_challenge and current_attempt().code_challenge is None:
+            raise InvalidToken(why="the token has no code challenge", word="no_challenge")
+        if present is not None and services.keeps(present, session):
             return OtherUser(session, present)
         cookies = await services.guard.establish(session, request)
+        if services.receipts is not None and _is_shown(request, channel):
+            cookies = (*cookies, services.receipts.cookie(token, request))
         return SignedIn(session, cookies)
+
+
+def _is_shown(request: Request, channel: str) -> bool:
+    """Return whether the visitor sees the response: a navigation, or the form of a page."""
+    return channel != "websocket" and (classify(request).is_navigation or is_form(request))

@@ -16,23 +16,35 @@ from ..events import Events
 from ..hooks import name_of_type
 from ..reasons import Reason
 from ..sessions.base import Session
+from ..tokens.names import SHORT
 
 logger = logging.getLogger("ott_middleware")
 
-Entry = Literal["generate", "verify", "link", "websocket", "on_invalid"]
+Entry = Literal["generate", "verify", "link", "return", "handoff", "websocket", "on_invalid"]
 
 
 class Reports:
     """Reports what becomes of the requests and tokens of one middleware.
 
     :param events: sends events; None without `on_event`.
+    :param limits: whether `rate_limit` is set.
     """
 
-    def __init__(self, events: Events | None = None) -> None:
+    def __init__(self, events: Events | None = None, *, limits: bool = True) -> None:
         self.events = events
+        # The length below which a token is warned of.
+        self._short = 0 if limits else SHORT
 
     def generated(self, token: str, session: Session, audience: str | None, channel: str) -> None:
-        """Report a new token."""
+        """Report a new token, and warn of a short one, once."""
+        if len(token) < self._short:
+            self._short = 0
+            logger.warning(
+                "generate_token: it made a token of %d characters, which may be found by guessing: "
+                "use %d characters and more, as secrets.token_urlsafe(24) has, or pass rate_limit=",
+                len(token),
+                SHORT,
+            )
         if self.events is not None:
             self.events.send(
                 "generated",

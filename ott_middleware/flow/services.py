@@ -15,21 +15,26 @@ from ..backends.base import Backend
 from ..backends.memory import MemoryBackend
 from ..backends.private_store import warn_of_other_sites
 from ..clock import system_clock
-from ..concurrency import Bound, Run, call_backend, check_service_call, choose_run, inline
+from ..concurrency import Bind, Bound, Run, call_backend, check_service_call, choose_run, inline
 from ..concurrency import on_loop as bind_on_loop
 from ..context import ENVIRON_KEY, SCOPE_KEY, current_attempt
 from ..copies import copy_unchecked
-from ..errors import ConfigurationError, OTTError, Unauthorized
+from ..errors import ConfigurationError, InvalidToken, OTTError, Unauthorized
 from ..events import Events
 from ..http.messages import Request
 from ..http.origins import NamedOrigin
-from ..options import Options
+from ..options import OnSwitch, Options
 from ..sessions.base import Session
 from ..tokens.names import is_token
 from ..tokens.protocol import TokenService
 from ..tokens.revocations import revocations
 from ..tokens.service import BoundElsewhere, OneTimeTokens
+from .attempt_windows import windows_of
+from .clients import Clients
 from .own_site import OwnSite
+from .pull_start import PullStart
+from .rate_limit import RateLimit
+from .receipts import Receipts
 from .reports import Reports
 from .session_guard import SessionGuard
 
@@ -48,6 +53,10 @@ class Services:
     :ivar tokens: the token service, as the options give it.
     :ivar generate, verify, revoke: its methods, bound to the interface.
     :ivar on_invalid: the callback for used and expired links, bound; None without one.
+    :ivar pull: starts pull handoffs; None without `issuer`.
+    :ivar clients: tells the clients of requests; None where each is the peer.
+    :ivar rate_limit: counts attempts to redeem tokens; None without the option.
+    :ivar receipts: tells a browser that has used a link itself; None where the session tells.
     :ivar reports: logs refusals, and sends events.
     :ivar run: runs a coroutine of the flow for a WSGI interface.
     :ivar parse_request: builds a `Request` from a scope or environ, its links and further fields.
@@ -58,10 +67,16 @@ class Services:
     site: OwnSite
     guard: SessionGuard
     tokens: TokenService
+    on_switch: OnSwitch
     generate: Bound
+    reissue: Bound
     verify: Bound
     revoke: Bound
     on_invalid: Bound | None
+    pull: PullStart | None
+    clients: Clients | None
+    rate_limit: RateLimit | None
+    receipts: Receipts | None
     reports: Reports
     run: Run[Any]
     parse_request: ParseRequest
@@ -87,6 +102,7 @@ class Services:
         generate, verify, revoke = (
             bind(getattr(tokens, prefix + name)) for name in ("generate", "verify", "revoke")
         )
+        reissue = generate if own is None else bind(getattr(own, f"{prefix}reissue"))
         guard = SessionGuard(
             adapter,
             bind=bind,
@@ -95,7 +111,7 @@ class Services:
         )
         _check(options, guard, own.backend if own else None, asynchronous)
         _log_start(options, own)
-        secrets = options.token_options.secrets
+        secrets = options.token_options.secrets or (own.secrets if own is not None else ())
         events = (
             Events(options.on_event, guard.now, secrets[0] if secrets else None)
             if options.on_event is not None
@@ -106,11 +122,18 @@ class Services:
             site=site,
             guard=guard,
             tokens=tokens,
+            # Only the package's own service can make a second token of one that was redeemed.
+            on_switch="keep" if own is None and options.on_switch == "ask" else options.on_switch,
+            reissue=check_service_call(reissue, str),
             generate=check_service_call(generate, str),
             verify=check_service_call(verify, Session),
             revoke=revoke,
             on_invalid=bind(hook) if hook else None,
-            reports=Reports(events),
+            pull=PullStart.build(options, site, secrets, guard.now),
+            clients=_build_clients(options),
+            rate_limit=_build_rate_limit(options, own.backend if own else None, guard, bind),
+            receipts=_build_receipts(options),
+            reports=Reports(events, limits=bool(options.rates)),
             run=run,
             parse_request=parse_request,
             handle_key=SCOPE_KEY if asynchronous else ENVIRON_KEY,
@@ -121,7 +144,12 @@ class Services:
         """Whether the flow must see each request and its response, even without a token."""
         options, guard = self.options, self.guard
         offers, revokes = options.set_ott_header_on_new_session, options.revoke_on_sign_out
-        return guard.signs_in or guard.sets_remote_user or offers or revokes
+        return self.handle_sets_cookies or guard.sets_remote_user or offers or revokes
+
+    @property
+    def handle_sets_cookies(self) -> bool:
+        """Whether the app may call a method of its handle that adds cookies to the response."""
+        return self.guard.signs_in or self.pull is not None
 
     @property
     def asks_again(self) -> bool:
@@ -151,6 +179,8 @@ class Services:
             verifiable=bool(self.options.adapter.vouches),
             began=revocations.now() if began is None else began,
         )
+        if self.clients is not None:
+            request = copy_unchecked(request, client=self.clients.find(request))
         scheme = self.site.scheme(request)
         return request if request.scheme == scheme else copy_unchecked(request, scheme=scheme)
 
@@ -187,7 +217,11 @@ class Services:
         # claim would be given this site's cookie.
         own = self.site.configured(request) if named is None else NamedOrigin(named)
         attempt = current_attempt()
-        attempt.token, attempt.channel = token if is_token(token) else None, channel
+        well_formed = is_token(token)
+        attempt.token, attempt.channel = token if well_formed else None, channel
+        limit = self.rate_limit if well_formed else None
+        if limit is not None:
+            await limit.check(request, token)
         # A service of the app's own may not know the argument, and has no such tokens then.
         more = {"code_verifiers": code_verifiers} if code_verifiers else {}
         try:
@@ -196,10 +230,30 @@ class Services:
             if named is None:
                 self.site.warn_of_set_up(error.bound_to, own)
             raise
+        except InvalidToken:
+            if limit is not None:
+                await limit.note_miss(request, token)
+            raise
         # The adapter or a user's own token service may give the session another id, and verify's
         # response shows the id.
         self.guard.check_id(session, (), "resolve")
         return session
+
+    def keeps(self, present: Session, session: Session) -> bool:
+        """Return whether a signed-in user stays signed in, though a token is for another user.
+
+        :param present: a session that the adapter has verified.
+        :param session: of the token.
+        """
+        # Attack: an attacker's own link signs the visitor in as the attacker, and what the visitor
+        # enters then is the attacker's to read. Without this line it would.
+        return self.on_switch != "replace" and not present.is_same_person(session)
+
+    def is_second_click(self, request: Request) -> bool:
+        """Return whether the browser itself used the token of this attempt, by its receipt."""
+        token = current_attempt().token
+        receipts = self.receipts
+        return receipts is not None and token is not None and receipts.holds(token, request)
 
     async def confirm(self, session: Session, request: Request) -> None:
         """Refuse a token that was generated just now, where the session ended meanwhile.
@@ -242,11 +296,40 @@ def _build_token_service(options: Options) -> OneTimeTokens:
     )
 
 
+def _build_clients(options: Options) -> Clients | None:
+    if not (options.proxies or options.rates):
+        return None
+    return Clients(options.proxies, limits=bool(options.rates))
+
+
+def _build_rate_limit(
+    options: Options, backend: Backend | None, guard: SessionGuard, bind: Bind
+) -> RateLimit | None:
+    if not options.rates:
+        return None
+    secrets = options.token_options.secrets
+    windows = windows_of(backend, guard.now)
+    return RateLimit(options.rates, windows, secret=secrets[0] if secrets else None, bind=bind)
+
+
+def _build_receipts(options: Options) -> Receipts | None:
+    param, secrets = options.query_param, options.token_options.secrets
+    if param is None or not secrets or options.adapter.vouches:
+        return None
+    return Receipts(param, secrets, options.adapter.cookie_names)
+
+
 def _log_start(options: Options, own: OneTimeTokens | None) -> None:
     """Log what two sites must have in common, and warn where their tokens cannot meet."""
     adapter = type(options.adapter).__name__
     if own is None:
         logger.info("ready: session adapter %s, a token service of the app's own", adapter)
+        if options.on_switch == "ask" and options.adapter.vouches:
+            logger.info(
+                "on_switch: 'ask' acts as 'keep', since the page that asks needs a second token, "
+                "which a token service of the app's own cannot make: pass a OneTimeTokens as "
+                "tokens=, or choose 'keep' or 'replace'"
+            )
         return
     logger.info(
         "ready: fingerprint %s (equal on sites with the same secret and store_token), session "
@@ -270,6 +353,11 @@ def _check(
     if asynchronous and guard.sets_remote_user:
         raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
     revokes = options.revoke_on_sign_out
+    if options.issuer is not None and not options.adapter.uses_cookies:
+        raise ConfigurationError(
+            f"issuer: {options.issuer!r}, but {type(options.adapter).__name__} sets no cookies, so "
+            "that no visitor can be signed in here; leave it out"
+        )
     for option in ("revoke_on_sign_out", "set_ott_header_on_new_session"):
         # Both look at the cookies of responses: accepted, neither would ever do anything.
         if getattr(options, option) and not options.adapter.uses_cookies:

@@ -70,6 +70,8 @@ class SessionGuard:
         self._owner = owner_of(adapter.current)
         self._current = bind(adapter.current)
         self._establish = bind(adapter.establish)
+        discards = type(adapter).discard is not SessionAdapter.discard
+        self._discard = bind(adapter.discard) if discards else None
         self._sign_in_adapter = adapter if isinstance(adapter, SignInAdapter) else None
         remote_user = adapter.remote_user if isinstance(adapter, SignInAdapter) else None
         self._remote_user = bind(remote_user) if remote_user is not None else None
@@ -196,6 +198,15 @@ class SessionGuard:
         self._knows_users = True
         self._dropped.check(request, cookies)
         return cookies
+
+    async def discard(self, cookies: tuple[Cookie, ...], request: Request) -> None:
+        """Delete a session of `establish` whose cookies no browser has; log a failure."""
+        if self._discard is None:
+            return
+        try:
+            await call_hook(f"{self._name}.discard", self._discard(cookies, request))
+        except OTTError as error:
+            logger.error("a socket's session was not deleted: %s: %s", type(error).__name__, error)
 
     async def _cookies(self, session: Session, request: Request) -> tuple[Cookie, ...]:
         # Iterated in here, where failures are caught: an iterable may fail late, or hold no cookie.

@@ -45,7 +45,9 @@ class Watch(Generic[Text]):
         #: was called must be known.
         self.reads_cookies = self._offers or options.revoke_on_sign_out
         #: Whether the response of a request that passed may need an edit.
-        self.reads_response = self._offers or self._signs_in is not None
+        self.reads_response = self._offers or services.handle_sets_cookies
+        # Any page may be one that the app protects.
+        self._protects = options.protected is not None
 
     def needs_flow(self, handle: Handle, carrier: Any, path: str, cookies: Iterable[Text]) -> bool:
         """Note when a request came in; return whether the flow must see it before the app does.
@@ -60,7 +62,7 @@ class Watch(Generic[Text]):
             if sign_out in path or not sign_out.isascii():
                 return True
         # Each request is asked for the name that the app reads, and cleaned of what a client sent.
-        if self._sets_remote_user:
+        if self._sets_remote_user or self._protects:
             return True
         if not self.reads_cookies:
             return False
@@ -79,7 +81,7 @@ class Watch(Generic[Text]):
         :param headers: of the response, as the app gave them.
         :param before: the session whose tokens are revoked where the app ends it, if there is one.
         """
-        # From here on, the handle refuses to sign in.
+        # From here on, the handle refuses to sign in, and to start a handoff.
         if handle.close():
             return True
         if before is None and not self._offers:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from ..copies import copy_unchecked
-from ..errors import DeadToken, InvalidToken, RequestError, SessionSwitch, Unavailable
+from ..errors import DeadToken, InvalidToken, RequestError, SessionSwitch
 from ..http.messages import Request, Response
 from ..http.origins import check_origin
 from ..http.subprotocols import Offer
-from ..sessions.base import Session
-from ..tokens.names import NO_TOKEN, is_token
+from ..tokens.names import is_token, malformed_token
 from .error_responses import json_error_response
-from .forward import Forward
 from .handle import Handle
-from .redemption import OtherUser, Redemption
+from .redemption import OtherUser, Redemption, SignedIn
 from .services import Services
 
 CHANNEL: Final = "websocket"
@@ -37,6 +37,18 @@ class Denial:
     reason: str
 
 
+@dataclass(frozen=True)
+class Open:
+    """A handshake that goes on to the app.
+
+    :ivar cookie: the `Cookie` header that the app sees; None to leave it as it is.
+    :ivar close: called when the socket has closed; None if there is nothing to do then.
+    """
+
+    cookie: str | None = field(default=None, repr=False)
+    close: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
+
+
 class WebSockets:
     """Decides handshakes with a token, which the interface has cut out."""
 
@@ -44,7 +56,7 @@ class WebSockets:
         self._services = services
         self._redemption = Redemption(services)
 
-    async def decide(self, request: Request, offer: Offer, handle: Handle) -> Denial | Forward:
+    async def decide(self, request: Request, offer: Offer, handle: Handle) -> Denial | Open:
         """Redeem the token of a handshake: return the denial, or how to call the app.
 
         :param request: its links are the tokens of the URL, then those of the sub-protocols.
@@ -53,19 +65,29 @@ class WebSockets:
         # Blank from here on: only that there was a token must be known, and requests may be kept.
         links, request = request.links, copy_unchecked(request, links=("",) * len(request.links))
         if not links:
-            return Forward()
+            return Open()
+        services = self._services
         try:
-            session, changed = await self._redeem(request, links, offer, handle)
+            signed_in = await self._redeem(request, links, offer)
         except RequestError as error:
-            self._services.reports.refused(CHANNEL, error)
-            return _deny(error)
-        self._services.reports.redeemed(session)
-        return Forward({"cookie": changed.header("cookie")})
+            services.reports.refused(CHANNEL, error)
+            return deny(error)
+        services.reports.redeemed(signed_in.session)
+        session, cookies = signed_in.session, signed_in.cookies
+        if not cookies:
+            # The adapter's sessions have none, so that the handshake does not tell this one.
+            handle.redeem(CHANNEL, session, request)
+            handle.found(session)
+            return Open()
+        # No browser gets the cookies: the app reads them from this handshake alone.
+        changed = request.with_cookies({cookie.name: cookie.value or None for cookie in cookies})
+        handle.redeem(CHANNEL, session, changed)
+        # A session with a token is one that others have, too.
+        close = None if session.token else partial(services.guard.discard, cookies, changed)
+        return Open(changed.header("cookie"), close)
 
-    async def _redeem(
-        self, request: Request, links: tuple[str, ...], offer: Offer, handle: Handle
-    ) -> tuple[Session, Request]:
-        """Sign the user in; return the session, and the handshake with its cookies.
+    async def _redeem(self, request: Request, links: tuple[str, ...], offer: Offer) -> SignedIn:
+        """Sign the user in.
 
         :raises RequestError: the handshake is refused.
         """
@@ -77,14 +99,7 @@ class WebSockets:
         outcome = await self._redemption.sign_in(token, request, present, channel=CHANNEL)
         if isinstance(outcome, OtherUser):
             raise SessionSwitch
-        # No browser gets the cookies: the app reads them from this handshake alone.
-        cookies = {cookie.name: cookie.value or None for cookie in outcome.cookies}
-        changed = request.with_cookies(cookies) if cookies else request
-        handle.redeem(CHANNEL, outcome.session, changed)
-        if not cookies:
-            # The adapter's sessions have no cookie, so that the handshake does not tell this one.
-            handle.found(outcome.session)
-        return outcome.session, changed
+        return outcome
 
 
 def _single_token(links: tuple[str, ...], offer: Offer) -> str:
@@ -93,7 +108,6 @@ def _single_token(links: tuple[str, ...], offer: Offer) -> str:
     :raises InvalidToken: it has several, or a value that is none.
     """
     in_url, in_offer = len(links) - len(offer.tokens), len(offer.tokens)
-    why = NO_TOKEN
     if in_url and in_offer:
         why = "tokens in both the URL and the sub-protocols"
     elif in_url > 1:
@@ -105,13 +119,16 @@ def _single_token(links: tuple[str, ...], offer: Offer) -> str:
         why = "a sub-protocol holds a token, and the one that could be accepted is not offered"
     elif is_token(links[0]):
         return links[0]
+    else:
+        raise malformed_token(links[0])
     raise InvalidToken(why=why, word="malformed_token")
 
 
-def _deny(error: RequestError) -> Denial:
+def deny(error: RequestError) -> Denial:
+    """Return the denial for an error."""
     response = json_error_response(error)
     if isinstance(error, DeadToken):
         # As the servers respond that cannot send the body.
         response = copy_unchecked(response, status=403)
-    code = _TRY_AGAIN if isinstance(error, Unavailable) else _DENIED
+    code = _TRY_AGAIN if error.status in (429, 503) else _DENIED
     return Denial(response, code, error.code)

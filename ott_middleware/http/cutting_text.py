@@ -10,12 +10,14 @@ import re
 from functools import lru_cache
 
 from .copy_kinds import Kind
-from .urls import SEEN, cut_target, divide, letters_of, value_of
+from .urls import CONFIRM, SEEN, cut_target, divide, letters_of, value_of
 
 _SHORTEST = 16
-_TOKEN = re.compile(rf"[A-Za-z0-9_-]{{{_SHORTEST},512}}")
-# What each copy of a value ends with, escaped or not.
-_LONG_VALUE = re.compile(rf"=[A-Za-z0-9_%-]{{{_SHORTEST}}}")
+_PREFIX = letters_of(CONFIRM)
+_TOKEN = re.compile(rf"(?:{re.escape(CONFIRM)})?[A-Za-z0-9_-]{{{_SHORTEST},512}}")
+# What each copy of a value ends with, escaped or not. (An escaped dot is among the characters.)
+_LONG_VALUE = re.compile(rf"=(?:{_PREFIX})?[A-Za-z0-9_%-]{{{_SHORTEST}}}")
+_prefix = re.compile(_PREFIX).match
 # Where in a piece a URL begins. The scheme has none of the characters before it: each is read once.
 _URL_BEGINS = re.compile(r"(?:\A|[,;=|(\[{<\"'])(?=/|[A-Za-z][A-Za-z0-9+.\-]*://)")
 _BEGINS_AS_TARGET = re.compile(r"[?/]|[A-Za-z][A-Za-z0-9+.\-]*://")
@@ -29,7 +31,8 @@ def _patterns(name: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[s
     at white space: `\s` would take bytes of UTF-8 for blanks. Each pattern begins where a piece,
     part or parameter begins, so that each character is read once.
     """
-    copy = rf"{letters_of(name)}(?:{letters_of(SEEN)})?=[A-Za-z0-9_%-]{{{_SHORTEST},}}"
+    value = rf"(?:{_PREFIX})?[A-Za-z0-9_%-]{{{_SHORTEST},}}"
+    copy = rf"{letters_of(name)}(?:{letters_of(SEEN)})?={value}"
     return (
         re.compile(rf"(?<![^ \t\r\n])[^ \t\r\n]*?[?&;]{copy}[^ \t\r\n]*"),
         re.compile(rf"(\A|[?#])((?:[^?#]*?[&;])??{copy}[^?#]*)"),
@@ -132,10 +135,12 @@ class TextCutter:
         left = self._left.get(parameter)
         if left is None:
             spelled = parameter.partition("=")[2]
-            plain = spelled.partition("%")[0]
+            before = _prefix(spelled)
+            prefix, begins = (CONFIRM, before.end()) if before else ("", 0)
+            plain = spelled[begins:].partition("%")[0]
             left = parameter
-            if plain in self._values:
-                left = spelled[len(plain) :]
+            if prefix + plain in self._values:
+                left = spelled[begins + len(plain) :]
             elif value_of(spelled) in self._values:
                 left = ""
             self._left[parameter] = left

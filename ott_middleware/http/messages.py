@@ -15,7 +15,7 @@ from ..copies import copy_unchecked
 from .client_text import cookies_named
 from .cookies import is_cookie_name, merge_cookies
 from .encoding import to_json, visible
-from .urls import relative_reference
+from .urls import on_this_host, relative_reference
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -44,7 +44,7 @@ class Request:
     :ivar carrier: the ASGI scope or WSGI environ, for adapters that need more; it holds the handle
         where the app made the call.
     :ivar client: the client's address: the peer's, or the one that a layer outside (ProxyFix,
-        `--proxy-headers`) set; None where there is none.
+        `--proxy-headers`) set, or that a trusted proxy tells; None where there is none.
     :ivar verifiable: whether the adapter of the middleware that read the request can verify
         sessions; None for a request that no middleware read.
     :ivar began: the count of revocations when the request came in; None for a request that no
@@ -114,6 +114,15 @@ class Request:
         """Return `location` with parameters, percent-encoded already, at the end of its query."""
         query = "&".join((*filter(None, [visible(self.query)]), *parameters))
         return relative_reference(self.target, query, query_alone=self.has_fetch_metadata)
+
+    @property
+    def path_and_query(self) -> str:
+        """This request's path and query as browsers see them: `/mount/page?a=1`.
+
+        It can name no other host. A prefix that only a proxy knows is missing.
+        """
+        query = f"?{visible(self.query)}" if self.query else ""
+        return on_this_host(self.target) + query
 
     def with_headers(self, changes: Mapping[str, str | None]) -> Request:
         """Return the same request with some headers set, or removed where the value is None."""

@@ -244,6 +244,35 @@ def is_among(origin: Origin, patterns: Iterable[OriginPattern]) -> bool:
     return any(pattern.matches(origin) for pattern in patterns)
 
 
+def check_same_origin(request: Request, own: Origin | None) -> None:
+    """Refuse a form that was not posted by a page of this very origin.
+
+    Attack: a page of another site, or of a subdomain, posts a form of this site's pages, and so
+    signs its visitor in as the attacker. These lines go by what the browser says of the page. They
+    are stricter than the Origin rule: a form is never posted by a client that is no browser, so
+    that a request that does not tell its page is refused.
+
+    :raises InvalidOrigin: the page is of another origin, trusted or not.
+    :raises MissingOrNullOrigin: the origin of the page is not known.
+    """
+    site = request.header("sec-fetch-site")
+    origin, referer = request.header("origin"), request.header("referer")
+    if site not in (None, "same-origin", "none"):
+        raise InvalidOrigin(why=f"Sec-Fetch-Site of a form is {quote(site)}, not same-origin")
+    if origin == "null":
+        raise MissingOrNullOrigin(why="the page has no origin of its own (Origin: null)")
+    if origin is None and referer is None:
+        if site != "same-origin":
+            raise MissingOrNullOrigin(why="a form was posted with neither Origin nor Referer")
+        return
+    source = Origin.parse(origin) if origin is not None else Origin.of_url(referer)
+    if source is None or own is None or not own.covers(source):
+        raise InvalidOrigin(
+            why=f"a form was posted by a page of {source or 'no origin'}, not of this site's own "
+            f"({own or 'not known'})"
+        )
+
+
 def check_origin(request: Request, own: Origin | None, trusted: Iterable[OriginPattern]) -> None:
     """Apply the Origin rule: refuse requests that a page of an untrusted origin caused.
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-PageName = Literal["used", "no_account", "session_ended", "refused", "unavailable"]
+PageName = Literal[
+    "used",
+    "no_account",
+    "not_signed_in",
+    "session_ended",
+    "refused",
+    "too_many",
+    "unavailable",
+    "continue_to",
+    "handoff_failed",
+    "confirm",
+    "switch",
+]
 
 
 class PageTexts(TypedDict, total=False):
@@ -16,14 +28,44 @@ class PageTexts(TypedDict, total=False):
     no_account: tuple[str, str]
     """The target site has no user for the session that arrived."""
 
+    not_signed_in: tuple[str, str]
+    """The visitor opened a link to another site (`generate?to=`) without being signed in."""
+
     session_ended: tuple[str, str]
     """The session ended or expired after the link was made."""
 
     refused: tuple[str, str]
     """The request was not allowed: by the Origin rule, say."""
 
+    too_many: tuple[str, str]
+    """The client tried more often than `rate_limit` allows."""
+
     unavailable: tuple[str, str]
     """The store or the sessions cannot be reached just now."""
+
+    continue_to: tuple[str, str]
+    """A link leads to another site, as the signed-in user: `{host}` stands for that site's host."""
+
+    handoff_failed: tuple[str, str]
+    """The visitor came back from the site of `issuer`, and could not be signed in."""
+
+    confirm: tuple[str, str]
+    """The page of a confirm link, with a button that signs in."""
+
+    confirm_again: str
+    """The text of that page where the button did not sign in, since a cookie was not there."""
+
+    switch: tuple[str, str]
+    """A link is for another user than the signed-in one, and one of the two has no name."""
+
+    switch_names: str
+    """The text of that page if both have a name, which stand for `{present}` and `{arriving}`."""
+
+    switch_user: str
+    """The label of the button that signs in the user of the link, on that page."""
+
+    stay: str
+    """The label of the button that leaves the signed-in user signed in, on that page."""
 
     cookies_blocked: tuple[str, str]
     """The browser did not send back a cookie that this site had set just before."""
@@ -59,6 +101,10 @@ ENGLISH: PageTexts = {
             "expected to have one, please contact this site’s support."
         ),
     ),
+    "not_signed_in": (
+        "You are not signed in",
+        ("Please sign in at this site first, and then open the link again."),
+    ),
     "session_ended": (
         "Please sign in again",
         (
@@ -70,6 +116,13 @@ ENGLISH: PageTexts = {
         "This request was refused",
         ("For your security, this site did not accept the request, and you were not signed in."),
     ),
+    "too_many": (
+        "Too many attempts",
+        (
+            "Too many links have been opened from your network within a short time. Please wait a "
+            "moment and reload this page. Your link has not been used."
+        ),
+    ),
     "unavailable": (
         "Please try again shortly",
         (
@@ -77,6 +130,44 @@ ENGLISH: PageTexts = {
             "If that does not help, ask for a new link."
         ),
     ),
+    "continue_to": (
+        "Continue to {host}",
+        (
+            "This link leads to another site, which will sign you in with your account from here. "
+            "If you did not expect that, please close this page."
+        ),
+    ),
+    "handoff_failed": (
+        "You were not signed in",
+        (
+            "Signing you in through another site did not work. Please try again. If that does "
+            "not help, allow cookies for this site in your browser, or contact its support."
+        ),
+    ),
+    "confirm": (
+        "Do you want to sign in?",
+        (
+            "Press the button to sign in. If you did not ask for this link, close this page: you "
+            "are not signed in yet."
+        ),
+    ),
+    "confirm_again": (
+        "You were not signed in: this page was open for too long, or your browser blocks "
+        "cookies. Please press the button again."
+    ),
+    "switch": (
+        "Switch user?",
+        (
+            "You are signed in here already, and this link is for another user. If you do not "
+            "know where the link comes from, stay signed in as you are."
+        ),
+    ),
+    "switch_names": (
+        "You are signed in as {present}. This link is for {arriving}. If you do not know where "
+        "the link comes from, stay signed in as you are."
+    ),
+    "switch_user": "Switch user",
+    "stay": "Stay signed in",
     "cookies_blocked": (
         "Cookies are blocked",
         (
@@ -108,6 +199,13 @@ GERMAN: PageTexts = {
             "Support dieser Website."
         ),
     ),
+    "not_signed_in": (
+        "Sie sind nicht angemeldet",
+        (
+            "Bitte melden Sie sich zuerst auf dieser Website an und öffnen Sie den Link dann noch "
+            "einmal."
+        ),
+    ),
     "session_ended": (
         "Bitte melden Sie sich erneut an",
         (
@@ -122,6 +220,13 @@ GERMAN: PageTexts = {
             "nicht angemeldet."
         ),
     ),
+    "too_many": (
+        "Zu viele Versuche",
+        (
+            "Aus Ihrem Netz wurden in kurzer Zeit zu viele Links geöffnet. Bitte warten Sie einen "
+            "Moment und laden Sie diese Seite neu. Ihr Link wurde nicht verwendet."
+        ),
+    ),
     "unavailable": (
         "Bitte versuchen Sie es gleich noch einmal",
         (
@@ -130,6 +235,45 @@ GERMAN: PageTexts = {
             "Link an."
         ),
     ),
+    "continue_to": (
+        "Weiter zu {host}",
+        (
+            "Dieser Link führt zu einer anderen Website, die Sie mit Ihrer Anmeldung von hier "
+            "anmeldet. Wenn Sie das nicht erwartet haben, schließen Sie diese Seite."
+        ),
+    ),
+    "handoff_failed": (
+        "Sie wurden nicht angemeldet",
+        (
+            "Die Anmeldung über eine andere Website hat nicht funktioniert. Bitte versuchen Sie "
+            "es noch einmal. Wenn das nicht hilft, erlauben Sie in Ihrem Browser Cookies für "
+            "diese Website, oder wenden Sie sich an ihren Support."
+        ),
+    ),
+    "confirm": (
+        "Möchten Sie sich anmelden?",
+        (
+            "Mit der Schaltfläche melden Sie sich an. Wenn Sie diesen Link nicht angefordert "
+            "haben, schließen Sie diese Seite bitte: Sie sind noch nicht angemeldet."
+        ),
+    ),
+    "confirm_again": (
+        "Sie wurden nicht angemeldet: Diese Seite war zu lange geöffnet, oder Ihr Browser "
+        "blockiert Cookies. Bitte drücken Sie die Schaltfläche noch einmal."
+    ),
+    "switch": (
+        "Benutzer wechseln?",
+        (
+            "Sie sind hier bereits angemeldet, und dieser Link ist für einen anderen Benutzer. "
+            "Wenn Sie nicht wissen, woher der Link kommt, bleiben Sie wie bisher angemeldet."
+        ),
+    ),
+    "switch_names": (
+        "Sie sind angemeldet als {present}. Dieser Link ist für {arriving}. Wenn Sie nicht "
+        "wissen, woher der Link kommt, bleiben Sie wie bisher angemeldet."
+    ),
+    "switch_user": "Benutzer wechseln",
+    "stay": "Angemeldet bleiben",
     "cookies_blocked": (
         "Cookies sind blockiert",
         (
@@ -161,6 +305,10 @@ FRENCH: PageTexts = {
             "site."
         ),
     ),
+    "not_signed_in": (
+        "Vous n’avez pas ouvert de session",
+        ("Veuillez d’abord ouvrir une session sur ce site, puis ouvrir de nouveau le lien."),
+    ),
     "session_ended": (
         "Veuillez vous reconnecter",
         (
@@ -175,6 +323,13 @@ FRENCH: PageTexts = {
             "été effectuée."
         ),
     ),
+    "too_many": (
+        "Trop de tentatives",
+        (
+            "Trop de liens ont été ouverts depuis votre réseau en peu de temps. Veuillez patienter "
+            "un instant, puis recharger cette page. Votre lien n’a pas été utilisé."
+        ),
+    ),
     "unavailable": (
         "Veuillez réessayer dans un instant",
         (
@@ -182,6 +337,45 @@ FRENCH: PageTexts = {
             "puis recharger cette page. Si cela ne suffit pas, demandez un nouveau lien."
         ),
     ),
+    "continue_to": (
+        "Continuer vers {host}",
+        (
+            "Ce lien mène à un autre site, qui ouvrira une session à votre nom. Si vous ne vous y "
+            "attendiez pas, veuillez fermer cette page."
+        ),
+    ),
+    "handoff_failed": (
+        "La connexion n’a pas abouti",
+        (
+            "La connexion par l’intermédiaire d’un autre site n’a pas fonctionné. Veuillez "
+            "réessayer. Si cela ne suffit pas, autorisez les cookies de ce site dans votre "
+            "navigateur, ou contactez son assistance."
+        ),
+    ),
+    "confirm": (
+        "Confirmez votre connexion",
+        (
+            "Appuyez sur le bouton pour vous connecter. Si vous n’avez pas demandé ce lien, "
+            "fermez cette page. Aucune connexion n’a encore été effectuée."
+        ),
+    ),
+    "confirm_again": (
+        "La connexion n’a pas été effectuée, car cette page est restée ouverte trop longtemps"
+        " ou votre navigateur bloque les cookies. Veuillez appuyer de nouveau sur le bouton."
+    ),
+    "switch": (
+        "Changement d’utilisateur",
+        (
+            "Vous êtes déjà connecté à ce site, et ce lien est destiné à un autre utilisateur. Si "
+            "vous ne savez pas d’où vient ce lien, conservez votre session actuelle."
+        ),
+    ),
+    "switch_names": (
+        "Vous êtes connecté en tant que {present}. Ce lien est destiné à {arriving}. Si vous ne "
+        "savez pas d’où vient ce lien, conservez votre session actuelle."
+    ),
+    "switch_user": "Changer d’utilisateur",
+    "stay": "Rester connecté",
     "cookies_blocked": (
         "Les cookies sont bloqués",
         (
@@ -212,6 +406,10 @@ SPANISH: PageTexts = {
             "de este sitio."
         ),
     ),
+    "not_signed_in": (
+        "No ha iniciado sesión",
+        ("Inicie sesión primero en este sitio y, después, vuelva a abrir el enlace."),
+    ),
     "session_ended": (
         "Inicie sesión de nuevo",
         (
@@ -226,6 +424,13 @@ SPANISH: PageTexts = {
             "ninguna sesión."
         ),
     ),
+    "too_many": (
+        "Demasiados intentos",
+        (
+            "Se han abierto demasiados enlaces desde su red en poco tiempo. Espere un poco y "
+            "vuelva a cargar esta página. Su enlace no se ha utilizado."
+        ),
+    ),
     "unavailable": (
         "Inténtelo de nuevo en unos instantes",
         (
@@ -233,6 +438,45 @@ SPANISH: PageTexts = {
             "cargar esta página. Si no funciona, solicite un enlace nuevo."
         ),
     ),
+    "continue_to": (
+        "Continuar a {host}",
+        (
+            "Este enlace lleva a otro sitio, en el que se iniciará sesión con su usuario de aquí. "
+            "Si no lo esperaba, cierre esta página."
+        ),
+    ),
+    "handoff_failed": (
+        "No se ha iniciado la sesión",
+        (
+            "No se ha podido iniciar la sesión a través de otro sitio. Inténtelo de nuevo. Si no "
+            "funciona, permita las cookies de este sitio en su navegador o póngase en contacto con "
+            "su servicio de asistencia."
+        ),
+    ),
+    "confirm": (
+        "¿Quiere iniciar sesión?",
+        (
+            "Pulse el botón para iniciar sesión. Si no ha solicitado este enlace, cierre esta "
+            "página: todavía no se ha iniciado ninguna sesión."
+        ),
+    ),
+    "confirm_again": (
+        "No se ha iniciado la sesión: esta página ha estado abierta demasiado tiempo, o su "
+        "navegador bloquea las cookies. Pulse el botón de nuevo."
+    ),
+    "switch": (
+        "¿Cambiar de usuario?",
+        (
+            "Ya ha iniciado sesión en este sitio, y este enlace es para otro usuario. Si no sabe "
+            "de dónde viene el enlace, mantenga su sesión actual."
+        ),
+    ),
+    "switch_names": (
+        "Ha iniciado sesión como {present}. Este enlace es para {arriving}. Si no sabe de dónde "
+        "viene el enlace, mantenga su sesión actual."
+    ),
+    "switch_user": "Cambiar de usuario",
+    "stay": "Mantener la sesión",
     "cookies_blocked": (
         "Las cookies están bloqueadas",
         (
@@ -262,6 +506,10 @@ JAPANESE: PageTexts = {
             "アカウントをお持ちのはずの場合は、このサイトのサポートにお問い合わせください。"
         ),
     ),
+    "not_signed_in": (
+        "ログインしていません",
+        ("先にこのサイトにログインしてから、もう一度リンクを開いてください。"),
+    ),
     "session_ended": (
         "もう一度ログインしてください",
         (
@@ -273,6 +521,13 @@ JAPANESE: PageTexts = {
         "リクエストは拒否されました",
         "安全のため、このサイトはリクエストを受け付けませんでした。ログインは行われていません。",
     ),
+    "too_many": (
+        "試行回数が多すぎます",
+        (
+            "お使いのネットワークから、短時間に多くのリンクが開かれました。少し待ってから、"
+            "このページを再読み込みしてください。リンクはまだ使用されていません。"
+        ),
+    ),
     "unavailable": (
         "しばらくしてからもう一度お試しください",
         (
@@ -280,6 +535,46 @@ JAPANESE: PageTexts = {
             "それでもうまくいかない場合は、新しいリンクを取得してください。"
         ),
     ),
+    "continue_to": (
+        "{host} に進む",
+        (
+            "このリンクは別のサイトに移動し、このサイトのユーザーとしてログインします。"
+            "心当たりがない場合は、このページを閉じてください。"
+        ),
+    ),
+    "handoff_failed": (
+        "ログインできませんでした",
+        (
+            "別のサイトを通じたログインができませんでした。もう一度お試しください。"
+            "それでもうまくいかない場合は、ブラウザーでこのサイトの Cookie を許可するか、"
+            "このサイトのサポートにお問い合わせください。"
+        ),
+    ),
+    "confirm": (
+        "ログインの確認",
+        (
+            "ボタンを押すとログインします。このリンクに心当たりがない場合は、"
+            "このページを閉じてください。まだログインは行われていません。"
+        ),
+    ),
+    "confirm_again": (
+        "ログインは行われていません。このページを長い時間開いたままだったか、"
+        "ブラウザーで Cookie がブロックされています。もう一度ボタンを押してください。"
+    ),
+    "switch": (
+        "ユーザーを切り替えますか？",
+        (
+            "このサイトにはすでにログインしていますが、このリンクは別のユーザー用です。"
+            "リンクの送信元に心当たりがない場合は、現在のログイン状態を維持してください。"
+        ),
+    ),
+    "switch_names": (
+        "現在 {present} としてログインしています。"
+        "このリンクは {arriving} 用です。リンクの送信元に心当たりがない場合は、"
+        "現在のログイン状態を維持してください。"
+    ),
+    "switch_user": "ユーザーを切り替える",
+    "stay": "このままログインを維持",
     "cookies_blocked": (
         "Cookie がブロックされています",
         (

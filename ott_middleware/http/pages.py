@@ -7,17 +7,17 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
+from typing import cast
 from urllib.parse import quote
 
 from ..copies import copy_unchecked
 from ..errors import RequestError
 from ..hooks import WrongResult
-from .encoding import visible
 from .languages import Direction, Language, language_for
 from .messages import Request, Response, private_response
 from .page_texts import PageName
 from .response_headers import protect_used_link
-from .urls import add_parameter, on_this_host
+from .urls import add_parameter
 
 _STYLE = (
     ":root{color-scheme:light dark}"
@@ -29,14 +29,21 @@ _STYLE = (
     "padding:.5rem 1.25rem;margin:0 0 .5rem;margin-inline-end:.5rem;border:1px solid #1a56db;"
     "border-radius:.5rem;background:#1a56db;color:#fff;text-decoration:none;font:inherit;"
     "cursor:pointer}"
+    # A button that was just clicked takes no second click: browsers would post the form again, and
+    # drop the first response with the session's cookie. By keyboard, the button works as before.
+    "button:focus:not(:focus-visible):not(:active){pointer-events:none}"
     "a+a,form+form button{background:none;color:inherit;border-color:#767680}"
-    "@media(prefers-color-scheme:dark){body{color:#f2f2f7;background:#1c1c1e}}"
+    "@media(prefers-color-scheme:dark){body{color:#f2f2f7;background:#1c1c1e}"
+    "a,button{border-color:#7ba3ff}}"
 )
 
 
-def _policy(style: str, form_action: str = "'none'") -> tuple[str, str]:
+def _policy(style: str, *, forms: bool) -> tuple[str, str]:
     # The URL of a page may still hold a token: nothing on the page may read or send it.
-    text = f"default-src 'none'; {style}; base-uri 'none'; form-action {form_action}"
+    text = f"default-src 'none'; {style}; base-uri 'none'"
+    # Chromium applies `form-action` to the redirects that follow a form, too. With `'self'` it
+    # would show an empty page wherever the app redirects to another origin of its own.
+    text = text if forms else f"{text}; form-action 'none'"
     return ("Content-Security-Policy", f"{text}; frame-ancestors 'none'")
 
 
@@ -56,8 +63,10 @@ _FORM_REFERRER = ("Referrer-Policy", "strict-origin")
 _NAMES: dict[str, PageName] = {
     "INVALID_TOKEN": "used",
     "NO_ACCOUNT": "no_account",
+    "UNAUTHORIZED": "not_signed_in",
     "SESSION_NOT_FOUND": "session_ended",
     "SESSION_EXPIRED": "session_ended",
+    "TOO_MANY_REQUESTS": "too_many",
 }
 
 
@@ -92,13 +101,18 @@ class Page:
     :ivar language: the tag of the texts' language, for `lang`.
     :ivar direction: `ltr` or `rtl`, for `dir`.
     :ivar title: one line.
-    :ivar text: a few sentences, which name no person.
+    :ivar text: a few sentences, which name no person but on the page `switch`.
     :ivar site_name: the option, or None.
-    :ivar continue_url: the same URL without the token.
+    :ivar continue_url: the same URL without the token; on the page `continue_to`, the URL that
+        leads on to the other site.
     :ivar continue_label: the label of the button that leads to it.
     :ivar sign_in_url: `login_url` with `next=`, or None.
     :ivar sign_in_label: the label of the button that leads to it.
+    :ivar target_host: the host (in ASCII) and the port of the other site, on the page
+        `continue_to`; None on all others.
     :ivar forms: the forms that the visitor chooses from; none on a page of an error.
+    :ivar present_name: on the page `switch`, the name of the signed-in user; None if unknown.
+    :ivar arriving_name: on the page `switch`, the name of the link's user; None if unknown.
     """
 
     name: PageName
@@ -107,25 +121,35 @@ class Page:
     language: str
     direction: Direction
     title: str
-    text: str
+    # The page `switch` names two users.
+    text: str = field(repr=False)
     site_name: str | None
     # The query of a URL may hold personal data, which a repr might bring into a log.
     continue_url: str = field(repr=False)
     continue_label: str
     sign_in_url: str | None = field(repr=False)
     sign_in_label: str
+    target_host: str | None = None
     forms: tuple[PageForm, ...] = ()
+    present_name: str | None = field(default=None, repr=False)
+    arriving_name: str | None = field(default=None, repr=False)
 
 
 ShowPage = Callable[[Page], "str | Response"]
 
 
 def error_page(
-    error: RequestError, request: Request, *, site_name: str | None, login_url: str | None
+    error: RequestError,
+    request: Request,
+    *,
+    site_name: str | None,
+    login_url: str | None,
+    way_out: str | None = None,
 ) -> Page:
     """Return what the page says to a visitor with a link that could not be redeemed.
 
     :param request: without the link parameter.
+    :param way_out: where the button leads, instead of to the URL of the request.
     """
     name = _NAMES.get(error.code, "unavailable" if error.status == 503 else "refused")
     accepted = request.header("accept-language")
@@ -140,22 +164,73 @@ def error_page(
         title=title,
         text=text,
         site_name=site_name,
-        continue_url=request.location,
+        continue_url=way_out or request.location,
         continue_label=language.texts["without_link"],
-        sign_in_url=login_url and _with_next(login_url, request),
+        sign_in_url=login_url and with_next(login_url, request),
         sign_in_label=language.texts["sign_in"],
     )
 
 
-def _with_next(login_url: str, request: Request) -> str:
+def handoff_page(
+    request: Request, wanted: str, *, code: str, site_name: str | None, status: int = 400
+) -> Page:
+    """Return what the page says to a visitor whom a pull handoff did not sign in.
+
+    :param wanted: the path and query that the button leads to.
+    """
+    accepted = request.header("accept-language")
+    language = language_for(accepted, "handoff_failed", "try_again", "sign_in")
+    title, text = language.texts["handoff_failed"]
+    return Page(
+        name="handoff_failed",
+        status=status,
+        code=code,
+        language=language.tag,
+        direction=language.direction,
+        title=title,
+        text=text,
+        site_name=site_name,
+        continue_url=wanted,
+        continue_label=language.texts["try_again"],
+        sign_in_url=None,
+        sign_in_label=language.texts["sign_in"],
+    )
+
+
+def with_next(login_url: str, request: Request) -> str:
     """Return `login_url` with the page that the visitor wanted, as `next=`."""
     if request.method != "GET":
         return login_url  # the app would show a page that only takes forms
     # Attack: a link to this site, with a `next` of another site. The value is the path and query
     # of this request, made unable to name a host by `on_this_host`, and a `next` of the same query
     # stands percent-encoded inside of it.
-    query = f"?{visible(request.query)}" if request.query else ""
-    return add_parameter(login_url, "next", quote(on_this_host(request.target) + query, safe="/"))
+    return add_parameter(login_url, "next", quote(request.path_and_query, safe="/"))
+
+
+def continue_page(request: Request, url: str, *, host: str, site_name: str | None) -> Page:
+    """Return the page that asks a visitor before a handoff to another site.
+
+    :param url: leads on.
+    :param host: of the other site. An international name is shown as `xn--…`: its letters may look
+        like those of another name.
+    """
+    language = language_for(request.header("accept-language"), "continue_to", "proceed", "sign_in")
+    title, text = language.texts["continue_to"]
+    return Page(
+        name="continue_to",
+        status=200,
+        code="",
+        language=language.tag,
+        direction=language.direction,
+        title=title.replace("{host}", host),
+        text=text.replace("{host}", host),
+        site_name=site_name,
+        continue_url=url,
+        continue_label=language.texts["proceed"],
+        sign_in_url=None,
+        sign_in_label=language.texts["sign_in"],
+        target_host=host,
+    )
 
 
 def form_page(
@@ -166,6 +241,7 @@ def form_page(
     status: int = 200,
     site_name: str | None = None,
     needed: tuple[str, ...] = (),
+    notice: str | None = None,
 ) -> Page:
     """Return a page that lets a visitor choose.
 
@@ -173,10 +249,14 @@ def form_page(
     :param request: without the link parameter.
     :param forms: builds the forms, with labels in a language.
     :param needed: the names of the texts that these labels need.
+    :param notice: the name of a text to show in place of the page's own.
     """
     accepted = request.header("accept-language")
-    language = language_for(accepted, name, "without_link", "sign_in", *needed)
+    needed = (name, "without_link", "sign_in", *needed, *filter(None, [notice]))
+    language = language_for(accepted, *needed)
     title, text = language.texts[name]
+    if notice is not None:
+        text = cast(Mapping[str, str], language.texts)[notice]
     return Page(
         name=name,
         status=status,
@@ -229,7 +309,7 @@ def render_own(page: Page, show: ShowPage, *headers: tuple[str, str]) -> Respons
     :raises TypeError: the function returned neither text nor a `Response`.
     """
     made: object = show(page)
-    own = (_policy(_OWN_SOURCES, _form_action(page.forms)), _NO_FRAME)
+    own = (_policy(_OWN_SOURCES, forms=bool(page.forms)), _NO_FRAME)
     vary = ("Vary", "Accept-Language")
     if isinstance(made, str):
         html, kind = made.encode(), "text/html; charset=utf-8"
@@ -239,18 +319,15 @@ def render_own(page: Page, show: ShowPage, *headers: tuple[str, str]) -> Respons
         raise WrongResult(
             f"pages[{page.name!r}] returned a {type(made).__name__}: return HTML or a Response"
         )
-    names = {name.lower() for name, _ in made.headers}
+    # A cookie of the page is no other one: both are set.
+    names = {name.lower() for name, _ in made.headers} - {"set-cookie"}
     defaults = (own[0], ("X-Content-Type-Options", "nosniff"), *headers)
     added = (pair for pair in defaults if pair[0].lower() not in names)
-    # A page with a form is never shown in a frame: a visitor would press its button unseen.
-    framed = (_NO_FRAME,) if page.forms else ()
+    # A page that asks is never shown in a frame: a visitor would press its button unseen.
+    framed = (_NO_FRAME,) if page.forms or page.target_host else ()
     kept = (*protect_used_link(tuple(made.headers)), *added, *framed, vary)
     response = Response(page.status, kept, made.body)
     return _keep_origin(response) if page.forms else response
-
-
-def _form_action(forms: object) -> str:
-    return "'self'" if forms else "'none'"
 
 
 def _keep_origin(response: Response) -> Response:
@@ -303,6 +380,6 @@ def _document(
     ).encode()
     about = (("Content-Language", language.tag), ("Vary", "Accept-Language"))
     kind = "text/html; charset=utf-8"
-    policy = _policy(_STYLE_SOURCE, _form_action(forms))
+    policy = _policy(_STYLE_SOURCE, forms=forms)
     response = private_response(status, kind, html, policy, _NO_FRAME, *about, *headers)
     return _keep_origin(response) if forms else response

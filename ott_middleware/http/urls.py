@@ -6,8 +6,9 @@ The strings are those of `ott_middleware.http.messages`: one character a byte.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from .client_text import MAX_SPELLED_PATH
@@ -18,6 +19,8 @@ _LONGEST_VALUE = 3 * 512
 #: What the name of the second parameter has behind the link parameter's name. The second one says
 #: that the browser was shown the page of `pages.page_first`; it is cut wherever the first one is.
 SEEN = "_seen"
+#: What the value of the link parameter has before a token that wants a page with a button first.
+CONFIRM = "confirm."
 
 
 def value_of(spelled: str) -> str:
@@ -127,18 +130,29 @@ def add_parameter(url: str, name: str, value: str) -> str:
 _MAX_QUERY = 4096
 
 
-def values_named(query: str, name: str) -> set[str] | None:
+def values_named(query: str, name: str, decode: Callable[[str], str] = value_of) -> set[str] | None:
     """Return the distinct values of a parameter of the generate path; None if it is not named.
 
     Empty where the parameter stands in a place, or in a query of a length, that leaves it open what
     is meant: refuse such a request. If the parameter were ignored, the token would be for something
     else than what was asked for.
+
+    :param decode: returns a value percent-decoded.
     """
     # Searched first: splitting every query would take a long time for a long one. Behind a `;` the
     # name is found as well, though that is no parameter.
-    if re.search(spellings_of(name), f"&{query}".replace(";", "&")) is None:
+    if not query or not (found := _finder(name)(f"&{query}".replace(";", "&"))):
         return None
-    return set(cut(query, name)[1]) if len(query) <= _MAX_QUERY else set()
+    if len(query) > _MAX_QUERY:
+        return set()
+    links = divide(query, name, also="").links
+    # The failure: `to=/a;to=/b` is one parameter for some parsers, and two for others.
+    return set(map(decode, links)) if len(found) == len(links) else set()
+
+
+@lru_cache(maxsize=16)
+def _finder(name: str) -> Callable[[str], list[str]]:
+    return re.compile(spellings_of(name)).findall
 
 
 #: A part of the package's own paths, which may have any prefix.
@@ -257,6 +271,19 @@ def _quote(path: bytes) -> str:
     if len(path) > MAX_SPELLED_PATH and not path.isalnum():
         return f"%{path.hex('%').upper()}".replace("%2F", "/")
     return quote(path, safe=_SAFE)
+
+
+def mount_of(carrier: Mapping[str, Any]) -> str:
+    """Return the prefix that an application is mounted at, percent-encoded; empty for none.
+
+    :param carrier: the scope or environ of a request.
+    """
+    mount = carrier.get("root_path")
+    if isinstance(mount, str):
+        raw = mount.encode("utf-8", "replace")
+    else:
+        raw = str(carrier.get("SCRIPT_NAME", "")).encode("latin-1", "replace")
+    return _quote(raw.rstrip(b"/"))
 
 
 def _quote_spelled(path: str) -> str:

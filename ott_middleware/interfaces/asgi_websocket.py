@@ -36,6 +36,7 @@ class Sockets:
         self._app = app
         self._services = services
         self._ask_flow = services.guard.in_own_thread(flow.decide_socket)
+        self._close = services.guard.in_own_thread(_call)
         self._param = services.options.query_param
         self._carries_token = _quick_look(self._param) if self._param is not None else None
 
@@ -67,16 +68,25 @@ class Sockets:
         if isinstance(outcome, Denial):
             await _deny(outcome, scope, receive, send)
             return
-        if outcome.headers:
-            change_headers(scope, outcome.headers)
+        if outcome.cookie is not None:
+            change_headers(scope, {"cookie": outcome.cookie})
         attach(handle, scope)
-        await self._app(scope, receive, _acknowledge(send, name) if named else send)
+        try:
+            await self._app(scope, receive, _acknowledge(send, name) if named else send)
+        finally:
+            if outcome.close is not None:
+                await self._close(outcome.close)
+
+
+async def _call(function: Callable[[], Awaitable[None]]) -> None:
+    await function()
 
 
 def _quick_look(name: str) -> Callable[[Scope], bool]:
     """Return a function that tells whether a scope may have something for the middleware."""
     names_it = re.compile(spellings_of(name, SEEN).encode("ascii")).search
-    begins = f",{name}."
+    # In the sub-protocols, joined by commas: the name alone, or with a dot behind it.
+    offers_it = re.compile(rf"(?:\A|,)\s*{re.escape(name)}(?:\.|\s*(?:,|\Z))").search
 
     def look(scope: Scope) -> bool:
         query = scope.get("query_string")
@@ -84,9 +94,7 @@ def _quick_look(name: str) -> Callable[[Scope], bool]:
             return True
         offered = _offered(scope)
         # Attack: 64 kB of commas. The strings are searched in C, not one by one.
-        return bool(offered) and (
-            begins in f",{','.join(offered).replace(' ', '')}" or name in offered
-        )
+        return bool(offered) and offers_it(",".join(offered)) is not None
 
     return look
 

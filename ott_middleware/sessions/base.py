@@ -362,6 +362,13 @@ class SessionAdapter:
         """
         raise TypeError(f"{type(self).__name__} must define resolve()")
 
+    def discard(self, cookies: Iterable[Cookie], request: Request) -> Awaitable[None] | None:
+        """Delete what `establish` created on the server for these cookies.
+
+        Called when a WebSocket has closed that a token signed in: no browser has the cookies. Only
+        called for a session that `establish` began (its `token` was empty). Default: nothing.
+        """
+
     def establish(
         self, session: Session, request: Request
     ) -> Iterable[Cookie] | Awaitable[Iterable[Cookie]]:

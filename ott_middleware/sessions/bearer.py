@@ -14,6 +14,7 @@ from ..http.cookies import Cookie
 from ..http.messages import Request
 from .app_context import in_app_context
 from .base import CallApp, Session, SessionAdapter, session_id
+from .missing_user import authorization_scheme, list_cookies
 from .validated import Info, ValidatedSessions
 
 Validate = Callable[[str], "Info | Awaitable[Info]"]
@@ -95,6 +96,24 @@ class BearerSession(SessionAdapter):
                 "and here users are known by access tokens alone"
             )
         return copy_unchecked(session, token="")
+
+    def explain_missing_user(self, request: Request) -> str | None:
+        name, scheme = type(self).__name__, authorization_scheme(request)
+        if scheme is None:
+            cookies = list_cookies(request, ())
+            if not cookies:
+                return None
+            found = f"no Authorization header, and has the cookies {cookies}"
+            cure = "if one of them holds the session: session=CookieSession('its name', validate=)"
+        elif scheme != "Bearer":
+            found = f"an Authorization header ({scheme})"
+            cure = "send the access token as `Authorization: Bearer ...`"
+        elif read_bearer_token(request) is None:
+            found = "an Authorization header (Bearer) that is not one token of at most 8 KiB"
+            cure = "send one header, with one token of the characters that RFC 6750 names"
+        else:
+            return None
+        return f"{name}: no user was found in a request for a token: it has {found}; {cure}"
 
     def establish(self, session: Session, request: Request) -> list[Cookie]:
         return []

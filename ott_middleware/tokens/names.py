@@ -6,22 +6,53 @@ import hashlib
 import re
 
 from ..crypto import base64url, hmac_under
+from ..errors import InvalidToken
+from ..http.urls import CONFIRM
 
 NAMESPACE = "one-time-token"
 #: What a token is for: a link or a call, a link with a page to confirm, a WebSocket. The channel is
 #: part of the backend's key: a token that is presented for another channel is not found, and stays.
 CHANNELS = ("handoff", "confirm", "websocket")
+#: What a session's tokens are counted by: their channel, or one of these. Any page can have a
+#: visitor's browser ask for tokens of navigation handoffs. A token of a switch is one that the
+#: middleware makes of another one, to ask the visitor first. Neither may retire a link of the app.
+NAVIGATION, SWITCH = "navigation", "switch"
+COUNTED = (*CHANNELS, NAVIGATION, SWITCH)
+
+#: Characters; 22 hold 132 bits. A token with fewer may be found by guessing.
+SHORT = 22
 
 _BEGUN = hashlib.sha256()
 _SYNTAX = re.compile(r"[A-Za-z0-9_-]{1,512}")
 
-
-NO_TOKEN = "the value has not the form of a token: 1 to 512 characters of A-Z a-z 0-9 - _"
+_NO_TOKEN = "the value has not the form of a token: 1 to 512 characters of A-Z a-z 0-9 - _"
 
 
 def is_token(value: object) -> bool:
     """Return whether a value has the form of a token: 1 to 512 characters of A-Z a-z 0-9 - _."""
     return isinstance(value, str) and _SYNTAX.fullmatch(value) is not None
+
+
+def link_value(channel: str, token: str) -> str:
+    """Return the value of the link parameter for a token of a channel."""
+    return f"{CONFIRM}{token}" if channel == "confirm" else token
+
+
+def parse_link_value(value: object) -> tuple[str, str] | None:
+    """Return the channel and the token that the value of a link parameter names, or None."""
+    if is_token(value):
+        return "handoff", str(value)
+    # A token has no dot: `confirm.confirm.T` is none.
+    token = value.removeprefix(CONFIRM) if isinstance(value, str) else ""
+    return ("confirm", token) if token != value and is_token(token) else None
+
+
+def malformed_token(value: object) -> InvalidToken:
+    """Return the error for a value that has not the form of a token."""
+    if parse_link_value(value) is not None:
+        why = "a confirm link: it signs in by the form of its own page, and in no other way"
+        return InvalidToken(why=why, word="other_channel")
+    return InvalidToken(why=_NO_TOKEN, word="malformed_token")
 
 
 def hash_token(token: str) -> str:

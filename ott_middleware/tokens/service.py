@@ -29,7 +29,14 @@ from ..concurrency import (
     is_async,
     on_loop,
 )
-from ..context import Bounds, current_attempt, current_request, reset_bounds, set_bounds
+from ..context import (
+    Bounds,
+    current_attempt,
+    current_request,
+    is_navigation_handoff,
+    reset_bounds,
+    set_bounds,
+)
 from ..crypto import NONCE_BYTES, Secret, TokenSeal
 from ..errors import (
     BackendUnavailable,
@@ -57,7 +64,17 @@ from ..sessions.base import (
 )
 from .challenges import find_verifier, is_challenge
 from .fingerprint import fingerprint
-from .names import CHANNELS, NO_TOKEN, Owners, backend_key, hash_token, is_token
+from .names import (
+    CHANNELS,
+    COUNTED,
+    NAVIGATION,
+    SWITCH,
+    Owners,
+    backend_key,
+    hash_token,
+    is_token,
+    malformed_token,
+)
 from .options import (
     GenerateToken,
     GenerationContext,
@@ -179,6 +196,11 @@ class OneTimeTokens:
         return cls(backend, sessions=sessions, **values)
 
     @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """The secrets, newest first; empty if no secret is configured."""
+        return self._secrets
+
+    @property
     def fingerprint(self) -> str:
         """Eight hexadecimal digits, equal at two sites with one secret and one `store_token`."""
         return fingerprint(self._options)
@@ -238,6 +260,34 @@ class OneTimeTokens:
         """`generate`, awaited."""
         context = self._context(expires_in, audience, channel, code_challenge)
         return await self._generate(self._async, session, context)
+
+    def reissue(
+        self, session: Session, *, expires_at: float, audience: str | None, code_challenge: str
+    ) -> str:
+        """Put a new token for a session that a token brought; return the token.
+
+        The session is stored as it arrived: neither `expose` of this site's adapter, which would
+        leave out what `match` needs, nor `generate_token` is called. The channel is `confirm`.
+
+        :param session: as the first token held it, see `Attempt.arrived`.
+        :param expires_at: Unix seconds, no later than the end of the first token.
+        :param audience: the origin of this site; None where the first token was bound to none and
+            no origin is configured.
+        :param code_challenge: see `generate`.
+        :raises Unauthorized: the session ended after the request came in.
+        :raises BackendFull: the backend is full of live tokens of other sessions.
+        :raises BackendUnavailable: the backend does not respond.
+        """
+        context = _reissue_context(expires_at, audience, code_challenge)
+        token: str = self._run(self._hooks_wait, self._generate, session, context, True)
+        return token
+
+    async def areissue(
+        self, session: Session, *, expires_at: float, audience: str | None, code_challenge: str
+    ) -> str:
+        """`reissue`, awaited."""
+        context = _reissue_context(expires_at, audience, code_challenge)
+        return await self._generate(self._async, session, context, True)
 
     def verify(
         self,
@@ -340,24 +390,30 @@ class OneTimeTokens:
         )
 
     async def _generate(
-        self, plug_ins: _PlugIns, session: Session, context: GenerationContext
+        self,
+        plug_ins: _PlugIns,
+        session: Session,
+        context: GenerationContext,
+        arrived: bool = False,
     ) -> str:
+        """Generate a token.
+
+        :param arrived: whether a token has brought the session, which `expose` of the site that it
+            comes from has left.
+        """
         if not isinstance(session, Session):
             raise TypeError(f"session: {full_name(session)}; pass a Session, as handle.session is")
-        began = revocations.now()
+        began = _began(arrived)
         bound_to, expires_at = Origin.parse(context.audience), context.expires_at
-        reset = set_bounds(Bounds(_text(bound_to), expires_at))
-        try:
-            exposed = self._expose(session)
-        finally:
-            reset_bounds(reset)
+        hook = None if arrived else plug_ins.generate_token
+        exposed = session if arrived else self._expose(session, bound_to, expires_at)
         plain = _pack(exposed, bound_to, context.code_challenge)
-        owner, limit = self._owner_and_limit(context.channel, session)
-        for _ in range(1 if plug_ins.generate_token else _TRIES):
+        owner, limit = self._owner_and_limit(_counted_by(context.channel, arrived), session)
+        for _ in range(1 if hook else _TRIES):
             token = (
                 randomness.token_urlsafe(24)
-                if plug_ins.generate_token is None
-                else await self._call_generate_token(plug_ins.generate_token, session, context)
+                if hook is None
+                else await self._call_generate_token(hook, session, context)
             )
             key = backend_key(context.channel, await self._stored_form(plug_ins, token))
             nonce = randomness.token_bytes(NONCE_BYTES)
@@ -379,8 +435,11 @@ class OneTimeTokens:
             "generate_token made a token that is live already: return a random token each time"
         )
 
-    def _owner_and_limit(self, channel: str, session: Session) -> tuple[str, int | None]:
-        """Return the owner that a session's tokens are counted for, and the owner's cap."""
+    def _owner_and_limit(self, counted: str, session: Session) -> tuple[str, int | None]:
+        """Return the owner that a session's tokens are counted for, and the owner's cap.
+
+        :param counted: what the tokens are counted by, one of `COUNTED`.
+        """
         request = current_request()
         # The middleware's adapter found the session. The service's own adapter, which may be
         # another, counts only where no middleware read the request.
@@ -391,8 +450,8 @@ class OneTimeTokens:
             # Each made-up cookie is a session of its own. Counted by session, an anonymous client
             # could have any number of tokens, fill the store, and so have all users refused.
             network = network_of(request.client)
-            return self._owners[0].of_network(channel, network), MAX_PER_NETWORK
-        return self._owners[0].of_session(channel, session.id), self._options.max_per_session
+            return self._owners[0].of_network(counted, network), MAX_PER_NETWORK
+        return self._owners[0].of_session(counted, session.id), self._options.max_per_session
 
     async def _refuse_ended(
         self, plug_ins: _PlugIns, session: Session, key: str, began: int
@@ -428,11 +487,15 @@ class OneTimeTokens:
             "the session ended while the token was generated: sign in again, then generate one"
         )
 
-    def _expose(self, session: Session) -> Session:
+    def _expose(self, session: Session, bound_to: Origin | None, expires_at: float) -> Session:
         """Return what of a session leaves the site, from the adapter's `expose`."""
         name = f"{type(self._sessions).__name__}.expose"
-        with naming(name):
-            returned: object = self._sessions.expose(session)
+        reset = set_bounds(Bounds(_text(bound_to), expires_at))
+        try:
+            with naming(name):
+                returned: object = self._sessions.expose(session)
+        finally:
+            reset_bounds(reset)
         exposed = _require_session(returned, name)
         # The id leaves unsealed (to hooks, events and the target); the session may come from the
         # server's own code, which no adapter has checked.
@@ -481,7 +544,7 @@ class OneTimeTokens:
     ) -> Session:
         # Text that has not the form of a token reaches neither a hook nor the backend.
         if not is_token(token):
-            raise InvalidToken(why=NO_TOKEN, word="malformed_token")
+            raise malformed_token(token)
         if channel not in CHANNELS:
             raise InvalidToken(why="there is no such channel", word="other_channel")
         key = backend_key(channel, await self._stored_form(plug_ins, token))
@@ -514,6 +577,7 @@ class OneTimeTokens:
         attempt.session_id = None if session is None else session.id
         attempt.audience = _text(bound_to)
         attempt.expires_at = expires_at
+        attempt.arrived = session
         # Checked after the take: a token that arrives at another site or in another browser has
         # leaked, and is used up.
         _check_audience(bound_to, audience)
@@ -544,11 +608,41 @@ class OneTimeTokens:
         revocations.note_revoked(session_id)
         # The owner of a token from before a rotation was derived from the older secret.
         owners = [
-            owners.of_session(channel, session_id)
-            for channel in CHANNELS
-            for owners in self._owners
+            owners.of_session(counted, session_id) for counted in COUNTED for owners in self._owners
         ]
         return sum([await call_backend(plug_ins.revoke(owner)) for owner in owners])
+
+
+def _reissue_context(
+    expires_at: float, audience: str | None, code_challenge: str
+) -> GenerationContext:
+    return GenerationContext(
+        request=current_request(),
+        channel="confirm",
+        audience=audience,
+        expires_at=expires_at,
+        code_challenge=code_challenge,
+    )
+
+
+def _counted_by(channel: str, arrived: bool) -> str:
+    """Return what a new token is counted by, one of `COUNTED`."""
+    # Attack: a page makes its visitors' browsers ask for many handoffs, or open links of another
+    # user. Such tokens are counted apart; else they would retire the links that the app has sent.
+    if arrived:
+        return SWITCH
+    return NAVIGATION if is_navigation_handoff() else channel
+
+
+def _began(arrived: bool) -> int:
+    """Return since when a session must not have been revoked, for a new token of it."""
+    request = current_request()
+    # Attack: a sign-out at the moment at which one token is taken and the other is not put yet
+    # finds none to revoke. For a session that has arrived it counts since the request came in; else
+    # the second token would outlive the session.
+    if arrived and request is not None and request.began is not None:
+        return request.began
+    return revocations.now()
 
 
 def _check_audience(bound_to: Origin | None, audience: str | None) -> None:

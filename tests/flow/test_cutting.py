@@ -287,6 +287,33 @@ class TestCopiesOfTheTarget:
         environ = cut_environ(f"ott={value}", HTTP_X_CUSTOM=f"/p?ott={value}")
         assert environ["HTTP_X_CUSTOM"] == "/p"
 
+    @pytest.mark.parametrize("query", ["confirm.", "confirm%2E", "c%6Fnfirm%2e"])
+    @pytest.mark.parametrize(
+        ("value", "left"),
+        [
+            (f"/p?ott=confirm.{T}", "/p"),
+            (f"/p?ott=confirm%2e{T}", "/p"),
+            (f"/p?a&%6ftt=c%6fnfirm.{T}&b", "/p?a&b"),
+            (f"See https://h/p?ott=confirm.{T}. Or /q", "See https://h/p. Or /q"),
+            (f"/p?ott=confirm%2E{T}%20x", "/p%20x"),
+            (f"/p?ott={T}", f"/p?ott={T}"),
+            (f"/p?ott=confirm.{OTHER}", f"/p?ott=confirm.{OTHER}"),
+            (f"/p?ott=CONFIRM.{T}", f"/p?ott=CONFIRM.{T}"),
+            (f"/p?ott=confirm.x{T}", f"/p?ott=confirm.x{T}"),
+            (f"admin?ott=confirm.{T}", f"admin?ott=confirm.{T}"),
+        ],
+    )
+    def test_value_of_a_confirm_link(self, world: World, query: str, value: str, left: str) -> None:
+        headers = {**FRAME, "x-custom": value}
+        seen = seen_by_the_app(world, f"a=1&ott={query}{T}", headers)
+        assert header_of(world, seen, "x-custom") == left
+
+    @pytest.mark.parametrize("length", [15, 513])
+    def test_confirm_link_of_no_likely_token_is_cut_by_names_only(self, length: int) -> None:
+        url = f"/p?ott=confirm.{'x' * length}"
+        environ = cut_environ(url[3:], HTTP_X_CUSTOM=url, HTTP_X_URL=url)
+        assert (environ["HTTP_X_CUSTOM"], environ["HTTP_X_URL"]) == (url, "/p")
+
     def test_percent_encoded_spellings_of_the_value(self) -> None:
         spelled = "".join(f"%{ord(letter):02x}" for letter in T)
         environ = cut_environ(
@@ -787,6 +814,9 @@ FILLINGS = {
     "equals": "/?ott=",
     "encoded values": "&%6ftt=" + "%41" * 16,
     "encoded values at semicolons": ";o%74t=" + "%41" * 5 + "A" * 11,
+    "confirm links": f"&ott=confirm.{T}",
+    "prefixes": "&ott=confirm.",
+    "escaped prefixes": "/?ott=c%6fnfirm%2e",
     "urls": " /?ott=" + "x" * 16,
     "links": f" /?ott={T}",
     "nothing": "k=v&",

@@ -172,7 +172,7 @@ class TestKinds:
         assert (event.session_id, event.audience) == ("session-of-alice", "https://b.example")
 
     def test_refused_without_an_error(self, world: World) -> None:
-        site = listening(world)
+        site = listening(world, on_switch="keep")
         site.open(f"/?ott={site.token()}", {"cookie": "sid=bob-cookie"})
         site.open("/?ott=x", {"sec-fetch-dest": "iframe"})
         words = [event.reason.word for event in heard(site) if event.reason]

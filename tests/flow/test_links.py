@@ -418,7 +418,7 @@ def test_arrival_by_other_ways_goes_right_on(
 
 
 def test_present_user_stays_signed_in(world: World) -> None:
-    site = world.serve()
+    site = world.serve(on_switch="keep")
     token = site.token()
     answer = site.open(f"/p?ott={token}", BOB)
     assert (answer.status, answer.location, answer.all("set-cookie")) == (303, "./p", [])
@@ -427,7 +427,7 @@ def test_present_user_stays_signed_in(world: World) -> None:
 
 
 def test_call_of_another_user_stays_theirs(world: World) -> None:
-    site = world.serve(echo)
+    site = world.serve(echo, on_switch="keep")
     answer = site.fetch(f"/p?ott={site.token()}", BOB)
     assert answer.json()["headers"]["cookie"] == "sid=bob-cookie"
     assert answer.json()["redeemed"] is None
@@ -441,7 +441,7 @@ def test_session_can_be_replaced(world: World) -> None:
     assert answer.json()["headers"]["cookie"] == "sid=alice-cookie"
 
 
-@pytest.mark.parametrize("on_switch", ["keep", "replace"])
+@pytest.mark.parametrize("on_switch", ["ask", "keep", "replace"])
 def test_same_person_is_signed_in_anew(world: World, on_switch: str) -> None:
     again = person("alice", id="another", token="another-cookie")
     site = world.serve(session=Members(person("alice"), again), on_switch=on_switch)
@@ -451,7 +451,7 @@ def test_same_person_is_signed_in_anew(world: World, on_switch: str) -> None:
 
 def test_unknown_user_counts_as_another(world: World) -> None:
     unknown = person("x", user_id=None)
-    site = world.serve(session=Members(person("alice"), unknown))
+    site = world.serve(session=Members(person("alice"), unknown), on_switch="keep")
     answer = site.open(f"/?ott={site.token()}", {"cookie": "sid=x-cookie"})
     assert (answer.status, answer.all("set-cookie")) == (303, [])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from html import unescape
+from typing import Any
 from urllib.parse import urljoin
 
 import pytest
@@ -35,8 +36,9 @@ def _headers(request: pytest.FixtureRequest) -> dict[str, str]:
     return KINDS[request.param]
 
 
-def strict(world: World) -> Site:
-    return world.serve(session=Members(person("alice"), person("bob"), samesite="Strict"))
+def strict(world: World, **options: Any) -> Site:
+    members = Members(person("alice"), person("bob"), samesite="Strict")
+    return world.serve(session=members, **options)
 
 
 def shown(answer: Answer, target: str) -> str:
@@ -298,10 +300,10 @@ class TestStrictCookie:
         assert (answer.status, answer.cookies) == (303, {"sid": "alice-cookie"})
 
     def test_cookie_that_was_held_back_is_seen(self, world: World) -> None:
-        site = strict(world)
+        site = strict(world, on_switch="keep")
         answer = site.open(f"/?ott={site.token()}", ARRIVING)
         jar = cookies(sid="bob-cookie", **answer.cookies)
-        # on_switch="keep": Bob, whose cookie comes with the second load, stays signed in.
+        # Bob, whose cookie comes with the second load, stays signed in.
         second = site.open(shown(answer, "/"), {"cookie": jar, "sec-fetch-site": "same-origin"})
         assert (second.status, second.cookies) == (303, {})
 

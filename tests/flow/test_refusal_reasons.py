@@ -281,7 +281,7 @@ class TestSession:
     def test_another_user_is_signed_in(
         self, world: World, caplog: pytest.LogCaptureFixture
     ) -> None:
-        site = world.serve()
+        site = world.serve(on_switch="keep")
         token = site.token()
         answer = site.open(f"/?ott={token}", {"cookie": "sid=bob-cookie"})
         assert (answer.status, answer.cookies) == (303, {})

@@ -78,7 +78,7 @@ class TestStartLine:
             generate = agenerate = verify = averify = revoke = arevoke = lambda self: None
 
         with caplog.at_level(logging.INFO, "ott_middleware"):
-            world.serve(tokens=Service(), handoff_targets=[TARGET])
+            world.serve(tokens=Service(), handoff_targets=[TARGET], on_switch="keep")
         assert lines(caplog, logging.INFO) == [
             "ready: session adapter Members, a token service of the app's own"
         ]

@@ -37,7 +37,7 @@ from ott_middleware.context import PROBE, handle_in
 from ott_middleware.crypto import CookieSeal
 from ott_middleware.flow import Flow
 from ott_middleware.http import Request
-from ott_middleware.tokens.names import CHANNELS
+from ott_middleware.tokens.names import COUNTED
 
 SECRET = "a secret of thirty-two characters"
 SEALED = {"cookie": "theme=dark; ott_session=x"}
@@ -344,7 +344,7 @@ def test_session_that_expires_meanwhile_is_over(world: World, headers: Any) -> N
 
     club = Club(world, app)
     club.site.get("/", club.alice)
-    assert club.backend.revoked == len(CHANNELS)
+    assert club.backend.revoked == len(COUNTED)
 
 
 def test_app_that_asks_after_the_end_finds_no_session(world: World) -> None:

@@ -154,16 +154,7 @@ class TestSignedInSocket:
     def test_adapter_that_forks(self, way: str) -> None:
         """`handle.session` is the one that the app reads from its cookie."""
 
-        class Forks(Members):
-            def resolve(self, session: Session) -> Any:
-                return person("alice", token="")
-
-            def establish(self, session: Session, request: Any) -> Any:
-                forked = person("alice", token="forked-cookie")
-                self.live[forked.token] = forked
-                return [self.attributes.cookie("sid", forked.token)]
-
-        site = SocketSite(session=Forks(person("alice")))
+        site = SocketSite(session=Forking(person("alice")), look=lambda s: get_handle(s).session)
         offer(site, site.ticket(), way)
         assert headers_of(site.scope)["cookie"] == "sid=forked-cookie"
         assert site.handle.session.token == "forked-cookie"
@@ -297,6 +288,7 @@ class TestSubProtocols:
             ("/", ["ott.TOKEN", "ott"]),
             ("/", ["chat", "ott", "v2", "ott.TOKEN"]),
             ("/", [" ott", " ott.TOKEN "]),
+            ("/", ["\tott", "a", "\tott.TOKEN\t"]),
             ("/?ott_seen=x", ["ott", "ott.TOKEN"]),
         ],
     )
@@ -453,9 +445,11 @@ class TestSubProtocols:
             [*["a"] * 30_000, "ott", "ott.x"],
             ["ott", "ott." + "x" * 65_000],
             [" " * 65_000, "ott", "ott.x"],
+            [" " * 32_000 + "o", "ott" + " " * 32_000 + "x"],
+            ["ott" + " " * 20] * 2_800,
             [","] * 16_000,
         ],
-        ids=range(7),
+        ids=range(9),
     )
     def test_64_kb_are_quick(self, protocols: list[str], untraced: None) -> None:
         site = SocketSite()
@@ -508,6 +502,22 @@ class TestDenial:
         assert (denied.status, denied.code) == (503, "SESSION_UNAVAILABLE")
         site.middleware.flow.options.adapter.down = False
         assert offer(site, token, "url").opened
+
+    @pytest.mark.parametrize("extension", [False, True])
+    def test_rate_limit(self, extension: bool) -> None:
+        site = SocketSite(rate_limit="2/minute")
+        how = {"carrier": DENIAL_RESPONSE} if extension else {}
+        token = site.ticket()
+        for _ in range(2):
+            assert site.connect("/?ott=unknown").status == 403
+        denied = offer(site, token, "url", **how)
+        assert denied.code == "TOO_MANY_REQUESTS"
+        if extension:
+            assert denied.status == 429
+            assert 0 < int(denied.headers["retry-after"]) <= 60
+        else:
+            assert denied.first["code"] == 1013
+        assert site.is_alive(token)
 
     def test_ended_session(self) -> None:
         site = SocketSite()
@@ -562,6 +572,58 @@ class TestAnotherUser:
     def test_same_user(self) -> None:
         site = SocketSite()
         assert offer(site, site.ticket(), "url", headers=ALICE).opened
+
+
+class Forking(Members):
+    """Begins sessions of its own, and deletes those that no browser has."""
+
+    def resolve(self, session: Session) -> Any:
+        return person("alice", token="")
+
+    def establish(self, session: Session, request: Any) -> Any:
+        forked = person("alice", token="forked-cookie")
+        self.live[forked.token] = forked
+        return [self.attributes.cookie("sid", forked.token)]
+
+    def discard(self, cookies: Any, request: Any) -> None:
+        assert request.cookies("sid") == ["forked-cookie"]
+        for cookie in cookies:
+            del self.live[cookie.value]
+
+
+class TestEnd:
+    def test_session_of_the_socket_is_deleted(self) -> None:
+        site = SocketSite(session=Forking(), look=lambda scope: get_handle(scope).session)
+        assert offer(site, site.ticket(), "url").opened
+        assert site.handle.session.token == "forked-cookie"
+        assert site.middleware.flow.options.adapter.live == {}
+
+    def test_after_an_app_that_fails(self) -> None:
+        def look(scope: Any) -> None:
+            raise LookupError
+
+        site = SocketSite(session=Forking(), look=look)
+        with pytest.raises(LookupError):
+            offer(site, site.ticket(), "url")
+        assert site.middleware.flow.options.adapter.live == {}
+
+    def test_shared_session_lives_on(self) -> None:
+        class Sharing(Forking):
+            def resolve(self, session: Session) -> Any:
+                return person("alice")
+
+        site = SocketSite(session=Sharing())
+        assert offer(site, site.ticket(), "url").opened
+        assert "forked-cookie" in site.middleware.flow.options.adapter.live
+
+    def test_failure_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        class Failing(Forking):
+            def discard(self, cookies: Any, request: Any) -> None:
+                raise OSError
+
+        site = SocketSite(session=Failing())
+        assert offer(site, site.ticket(), "url").opened
+        assert "a socket's session was not deleted: SessionUnavailable" in caplog.text
 
 
 class TestHandle:

@@ -9,7 +9,7 @@ from typing import Any
 
 import flask
 import pytest
-from harness import NAVIGATION, NOW, Reply, Seen, Site, World, main_lines, moment
+from harness import NAVIGATION, NOW, ORIGIN, Reply, Seen, Site, World, main_lines, moment
 from starlette.applications import Starlette
 from werkzeug.test import Client
 
@@ -156,6 +156,18 @@ class TestSession:
         (record,) = main_lines(caplog)
         assert "repeats the access token, which is left out" in record.getMessage()
 
+    def test_claims_of_a_jwt_are_no_session_s_fields(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        adapter = BearerSession(validate=only({"sub": "7", "aud": "https://api.example"}))
+        request = Request("GET", "https", "/", headers=BEARER)
+        for _ in range(2):
+            found = adapter.current(request)
+            assert isinstance(found, Session)
+            assert found.user_id is None
+        (record,) = main_lines(caplog)
+        assert "validate= returned a mapping with other keys than 'id'" in record.getMessage()
+
     def test_repr_shows_no_token(self, session: BearerSession) -> None:
         assert TOKEN not in repr(session)
         assert TOKEN not in repr(find(ada()))
@@ -223,6 +235,47 @@ class TestValidate:
             OTTMiddleware(Starlette())
 
 
+class TestMissingUser:
+    @pytest.mark.parametrize(
+        ("headers", "text"),
+        [
+            (
+                {"cookie": "sid=s3cret; _ga=1"},
+                "no Authorization header, and has the cookies 'sid';",
+            ),
+            ({"authorization": "Basic s3cret"}, "an Authorization header (Basic); send the access"),
+            ({"authorization": "Bearer s3cret s3cret"}, "not one token of at most 8 KiB; send one"),
+        ],
+    )
+    def test_warning_says_where_the_user_may_be(
+        self,
+        world: World,
+        session: BearerSession,
+        caplog: pytest.LogCaptureFixture,
+        headers: dict[str, str],
+        text: str,
+    ) -> None:
+        site = world.serve(session=session)
+        for _ in range(2):
+            assert site.generate(headers).status == 401
+        (record,) = main_lines(caplog)
+        assert text in record.getMessage()
+        assert "s3cret" not in caplog.text
+
+    @pytest.mark.parametrize(
+        "headers", [{}, {"authorization": "Bearer other"}, {"cookie": "_ga=1"}]
+    )
+    def test_routine_says_nothing(
+        self,
+        world: World,
+        session: BearerSession,
+        caplog: pytest.LogCaptureFixture,
+        headers: dict[str, str],
+    ) -> None:
+        assert world.serve(session=session).generate(headers).status == 401
+        assert main_lines(caplog) == []
+
+
 class TestVerify:
     def test_response_has_the_session_and_sets_no_cookie(
         self, world: World, session: BearerSession
@@ -284,6 +337,16 @@ class TestLinkInABrowser:
         assert "BearerSession sets no cookie" in warning.getMessage()
         assert sum("BearerSession sets no cookies" in line for line in lines) == 2
         assert site.verify(token).status == 200
+
+    def test_confirm_link_shows_no_button(self, world: World, session: BearerSession) -> None:
+        site = world.serve(show, session=session)
+        found = find(ada())
+        url = f"/?ott=confirm.{site.token(found, channel='confirm')}"
+        form = {"content-type": "application/x-www-form-urlencoded", "origin": ORIGIN}
+        opened = site.open(url)
+        assert (opened.status, b"<button" in opened.body) == (400, False)
+        posted = site.send("POST", url, {**NAVIGATION, **form}, b"nonce=x")
+        assert (posted.status, posted.all("set-cookie"), site.seen) == (400, [], [])
 
     def test_on_invalid_decides(self, world: World, session: BearerSession) -> None:
         site, token = links(world, session, on_invalid="continue")
@@ -377,6 +440,10 @@ class TestOptions:
     ) -> None:
         with pytest.raises(ConfigurationError, match=f"{option}: True, but the sessions of Bearer"):
             world.serve(session=session, **{option: True})
+
+    def test_issuer_is_refused(self, world: World, session: BearerSession) -> None:
+        with pytest.raises(ConfigurationError, match=r"issuer: .* BearerSession sets no cookies"):
+            world.serve(session=session, secret=SECRET, issuer="https://a.example")
 
     def test_vouches(self, session: BearerSession) -> None:
         assert session.vouches is True

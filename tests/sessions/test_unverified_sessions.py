@@ -38,7 +38,7 @@ from ott_middleware import (
 from ott_middleware.context import using_request
 from ott_middleware.http import Request
 from ott_middleware.http.addresses import network_of
-from ott_middleware.interfaces import asgi, wsgi
+from ott_middleware.interfaces import asgi_request, wsgi
 from ott_middleware.sessions.base import session_id
 from ott_middleware.tokens.names import network_owner_of, owner_of
 
@@ -321,10 +321,10 @@ def test_network_of_what_is_no_address_is_shared(
     [None, [], (), ("", 0), (None, None), [b"10.0.0.1", 1], 7, "10.0.0.1", {"host": "a"}],
 )
 def test_network_of_a_scope_without_an_address(client: Any) -> None:
-    assert not asgi._parse_request(make_scope(carrier={"client": client})).client
+    assert not asgi_request.parse_request(make_scope(carrier={"client": client})).client
     scope = make_scope()
     del scope["client"]
-    assert asgi._parse_request(scope).client is None
+    assert asgi_request.parse_request(scope).client is None
 
 
 def test_network_of_an_environ_without_an_address() -> None:
@@ -347,7 +347,7 @@ def test_headers_of_a_client_do_not_name_its_network(
 def test_client_is_in_the_request_and_in_no_repr() -> None:
     scope = make_scope(carrier={"client": ["203.0.113.7", 1]})
     environ = make_environ(carrier={"REMOTE_ADDR": "203.0.113.7"})
-    for request in (asgi._parse_request(scope), wsgi._parse_request(environ)):
+    for request in (asgi_request.parse_request(scope), wsgi._parse_request(environ)):
         assert request.client == "203.0.113.7"
         assert "203.0.113.7" not in repr(request)
     assert Request("GET", "http", "/").client is None

@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
+import jwt
 import pytest
 from documents import ROOT, ask, blocks, generate, run, run_block
-from harness import NAVIGATION
+from harness import FETCH, NAVIGATION
 from public import public
 from sqlalchemy import create_engine, inspect
 
@@ -40,10 +41,18 @@ def quickstart() -> dict[str, Any]:
 def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
     assert pages == {
-        *("adapters.md", "backends.md", "doctor.md", "events.md", "front_end.md", "logs.md"),
-        "pages.md",
+        *("adapters.md", "backends.md", "deployment.md", "doctor.md", "events.md"),
+        *(
+            "api_clients.md",
+            "front_end.md",
+            "links_without_code.md",
+            "logs.md",
+            "pages.md",
+            "pull_handoff.md",
+        ),
         "quickstart.md",
         "sessions.md",
+        "websockets.md",
     }
 
 
@@ -59,6 +68,13 @@ def test_readiness_probe_of_the_doctor() -> None:
     ready = ask(application, "GET", "/ready", {})
     assert (ready.status, ready.body) == (200, b"")
     assert ask(application, "GET", "/", {}).body == b"Hello!"
+
+
+def test_rate_limit_of_the_deployment() -> None:
+    wrapped = run(DOCS / "deployment.md")["wrapped"]
+    limit = wrapped.flow.services.rate_limit
+    assert [tuple(rate) for rate in limit._rates] == [(20, 60)]
+    assert ask(wrapped, "GET", "/", {}).body == b"Hello"
 
 
 def test_quickstart_hands_ada_over(quickstart: dict[str, Any]) -> None:
@@ -334,6 +350,27 @@ def test_table_of_pages_has_each_page() -> None:
     }
 
 
+def test_link_without_code() -> None:
+    page = DOCS / "links_without_code.md"
+    (html,) = blocks(page, "html")
+    target = html.text.partition('href="')[2].partition('"')[0]
+    headers = {**NAVIGATION, "cookie": "sid=1", "sec-fetch-site": "same-origin"}
+    answer = ask(run(page)["wrapped"], "GET", target, headers, **A)
+    location = dict(answer.headers)["location"]
+    assert (answer.status, location.partition("?ott=")[0]) == (303, "https://b.example/welcome")
+
+
+def test_pull_handoff() -> None:
+    page = run(DOCS / "pull_handoff.md")
+    answer = ask(page["b"], "GET", "/account", NAVIGATION, **B)
+    location = dict(answer.headers)["location"]
+    assert answer.status == 303
+    assert location.startswith(
+        "https://a.example/one-time-token/generate?to=https%3A%2F%2Fb.example%2Fone-time-token"
+    )
+    assert ask(page["b"], "GET", "/", NAVIGATION, **B).body == b"Your account"
+
+
 def leaves(error: type[RequestError]) -> list[type[RequestError]]:
     return [leaf for each in error.__subclasses__() for leaf in leaves(each)] or [error]
 
@@ -370,3 +407,28 @@ def test_front_end_on_another_origin(
     assert sent["set-cookie"] == f"sid=6f1c09e2; Path=/; {attributes}"
     assert sent["access-control-allow-origin"] == page
     assert caplog.records == []
+
+
+def test_api_clients() -> None:
+    page = run(DOCS / "api_clients.md")
+    api = {"host": "api.shop.example", "scheme": "https"}
+    claims = {"sub": "ada", "aud": "https://api.shop.example", "exp": time.time() + 60, "jti": "1"}
+    bearer = {"authorization": f"Bearer {jwt.encode(claims, page['KEY'], 'HS256')}"}
+    other = {**claims, "aud": "https://other.example"}
+    leaked = {"authorization": f"Bearer {jwt.encode(other, page['KEY'], 'HS256')}"}
+    for name in ("app", "web"):
+        app = page[name]
+        assert ask(app, "GET", "/one-time-token/generate", leaked, **api).status == 401
+        generated = ask(app, "GET", "/one-time-token/generate", bearer, **api)
+        token = json.loads(generated.body)["token"]
+        opened = ask(app, "GET", f"/prices?ott={token}", NAVIGATION, **api)
+        assert opened.status == (400 if name == "app" else 303)
+        if name == "app":
+            called = ask(app, "GET", f"/prices?ott={token}", FETCH, **api)
+            assert json.loads(called.body) == {"for": "ada"}
+            continue
+        cookie = {"cookie": dict(opened.headers)["set-cookie"].partition(";")[0]}
+        assert json.loads(ask(app, "GET", "/prices", cookie, **api).body) == {"for": "ada"}
+        assert (
+            ask(app, "GET", "/one-time-token/generate", {**cookie, **leaked}, **api).status == 401
+        )

@@ -62,4 +62,5 @@ class TestReporters:
         names: dict[str, Any] = {}
         exec(recipe, names)
         traced = names["traced"](lambda scope, receive, send: None)
-        assert traced.server_request_hook is names["hide_tokens_in_span"]
+        # OpenTelemetry wraps what it is given.
+        assert traced.server_request_hook.__name__ == "hide_tokens_in_span"

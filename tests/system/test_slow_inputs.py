@@ -223,6 +223,16 @@ DOORS: dict[str, Asked] = {
     "call": ("GET", LINK, FETCH, b""),
     "generate": ("GET", "/one-time-token/generate", {}, b""),
     "verify": ("POST", "/one-time-token/verify", {"content-type": "application/json"}, VERIFY),
+    "form": (
+        "POST",
+        f"/?ott=confirm.{DEAD}",
+        {
+            **NAVIGATION,
+            "sec-fetch-site": "same-origin",
+            "content-type": "application/x-www-form-urlencoded",
+        },
+        b"nonce=" + DEAD.encode(),
+    ),
     "preflight": (
         "OPTIONS",
         "/one-time-token/verify",

@@ -12,6 +12,7 @@ from typing_extensions import assert_type
 from ott_middleware import (
     ASGIMiddleware,
     Backend,
+    BearerSession,
     CookieSession,
     DjangoSession,
     MemoryBackend,
@@ -155,6 +156,14 @@ OTTMiddleware(
 OTTMiddleware(asgi_app, session=WaitingMembers(), backend=Shelf(), generate_token=short)
 WSGIMiddleware(wsgi_app, session=SealedSession("a secret of thirty-two characters"))
 ASGIMiddleware(asgi_app, session=CookieSession("sid", samesite="Strict"))
+
+
+async def validate_later(token: str) -> Mapping[str, Any] | None:
+    return {"user_id": token} if token else None
+
+
+OTTMiddleware(asgi_app, session=BearerSession(validate=validate_later))
+OTTMiddleware(wsgi_app, session=BearerSession(validate={"a token": {"user_id": "7"}}.get))
 
 # Which local user a session of another site is of: a function that reads a field as it is.
 ACCOUNTS = {"ada@example.com": {"id": "7"}}

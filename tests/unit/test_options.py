@@ -67,7 +67,9 @@ def test_the_defaults(adapter: SealedSession) -> None:
     assert options.base_path == ""
     assert options.query_param == "ott"
     assert options.trusted == options.targets == options.own == ()
-    assert (options.on_invalid, options.on_switch) == ("error", "keep")
+    assert (options.on_invalid, options.on_switch) == ("error", "ask")
+    assert options.issuer is options.pull_issuer is options.protected is None
+    assert options.refuses_links is False
 
 
 def test_all_options_at_once(adapter: SealedSession) -> None:
@@ -264,6 +266,7 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("query_param", "a=b", "query_param: 'a=b'", "use a name like 'ott'"),
     ("query_param", "%6f", "query_param: '%6f'", "use a name like 'ott'"),
     ("query_param", "\xe9", "query_param: '\xe9'", "use a name like 'ott'"),
+    ("query_param", "channel", "query_param: 'channel'", "use a name like 'ott'"),
     ("query_param", "x" * 65, "query_param: 'xxx", "use a name like 'ott'"),
     ("query_param", "ott\n", "query_param: 'ott\\n'", "use a name like 'ott'"),
     ("query_param", False, "query_param: False", "use a name like 'ott'"),
@@ -286,11 +289,33 @@ REFUSED: list[tuple[str, Any, str, str]] = [
         "use one of 'error', 'continue' or a function",
     ),
     ("on_invalid", None, "on_invalid: None", "use one of 'error', 'continue' or a function"),
+    ("rate_limit", "often", "rate_limit: 'often'", "write attempts and a period, as '20/minute'"),
+    ("rate_limit", 20, "rate_limit: 20", "write attempts and a period"),
+    ("rate_limit", "", "rate_limit: ''", "write attempts and a period"),
+    ("rate_limit", "0/minute", "rate_limit: '0/minute'", "with 1 to 10000 attempts"),
+    ("rate_limit", "5/minute;9999999/day", "rate_limit: '5/minute;", "with 1 to 10000 attempts"),
+    ("trusted_proxies", "10.0.0.0/8", "trusted_proxies: '10.0.0.0/8'", "pass a list of networks"),
+    ("trusted_proxies", None, "trusted_proxies: None", "pass a list of networks"),
+    ("trusted_proxies", ["proxy"], "trusted_proxies: 'proxy'", "use a network or an address"),
+    ("trusted_proxies", ["10.0.0.1/8"], "trusted_proxies: '10.0.0.1/8'", "bits set beside"),
+    ("trusted_proxies", [10], "trusted_proxies: 10", "use a network or an address"),
+    ("trusted_proxies", ["0.0.0.0/0"], "trusted_proxies: '0.0.0.0/0'", "holds every client"),
+    ("trusted_proxies", ["::/0"], "trusted_proxies: '::/0'", "holds every client"),
+    ("trusted_proxies", ["::ffff:0:0/96"], "trusted_proxies: '::ffff", "holds every client"),
     ("on_event", "print", "on_event: 'print'", "pass a function of the event"),
-    ("on_switch", "ask", "on_switch: 'ask'", "use one of 'keep', 'replace'"),
-    ("on_switch", ["keep"], "on_switch: ['keep']", "use one of 'keep', 'replace'"),
+    ("on_switch", "yes", "on_switch: 'yes'", "use one of 'ask', 'keep', 'replace'"),
+    ("on_switch", ["keep"], "on_switch: ['keep']", "use one of 'ask', 'keep', 'replace'"),
     ("site_name", "", "site_name: ''", "use a name on one line, or None"),
     ("login_url", "login", "login_url: 'login'", "use a path that begins with one slash"),
+    ("issuer", 7, "issuer: 7", "use the origin of the site that signs users in"),
+    ("issuer", "a.example", "issuer: 'a.example'", "use the origin of the site"),
+    ("issuer", "app://a", "issuer: 'app://a'", "use the origin of the site"),
+    ("issuer", "https://u@a.example", "issuer: 'https://u@", "use the origin of the site"),
+    ("issuer", "https://a.example/a?b", "issuer: 'https://a.", "use the origin of the site"),
+    ("issuer", "https://a.example//b", "issuer: 'https://a.", "use the origin of the site"),
+    ("issuer", "http://a.example", "issuer: 'http://a.example'", "use https, or a loopback host"),
+    ("issuer_only", False, "issuer_only: False, given without issuer", "leave it out"),
+    ("protected", bool, "protected: given without issuer", "leave it out"),
     ("pages", {"use": str}, "pages: 'use' is no page", "did you mean 'used'?"),
 ]
 
@@ -308,6 +333,48 @@ def test_a_bad_value_is_refused_by_name_value_and_cure(
     assert text.startswith(said)
     assert cure in text
     assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+async def waits(request: Any) -> bool:
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said", "cure"),
+    [
+        ("issuer_only", 0, "issuer_only: 0", "use True or False"),
+        ("protected", "/account", "protected: '/account'", "pass a function of the request"),
+        ("protected", bool, "protected: <class 'bool'>", "pass a function of the request"),
+        ("protected", waits, "protected: waits is async", "make it a plain function"),
+        ("query_param", None, "issuer: given with query_param=None", "leave one of them out"),
+        ("public_origin", ["https://a.example", "https://b.example"], "issuer: ", "leave it out"),
+    ],
+)
+def test_options_beside_issuer(
+    adapter: SealedSession, option: str, value: Any, said: str, cure: str
+) -> None:
+    values = {"session": adapter, "issuer": "https://A.example/api/", option: value}
+    with pytest.raises(ConfigurationError) as caught:
+        Options.build(values)
+    assert str(caught.value).startswith(said)
+    assert cure in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("issuer", "url"),
+    [
+        ("https://a.example", "https://a.example"),
+        ("https://A.example:443/", "https://a.example"),
+        ("https://bücher.example/api/auth/", "https://xn--bcher-kva.example/api/auth"),
+        ("http://localhost:8000", "http://localhost:8000"),
+        ("http://127.0.0.1:1/a", "http://127.0.0.1:1/a"),
+    ],
+)
+def test_issuers(adapter: SealedSession, issuer: str, url: str) -> None:
+    options = Options.build({"session": adapter, "issuer": issuer})
+    assert options.pull_issuer is not None
+    assert options.pull_issuer.url == url
+    assert options.refuses_links
 
 
 def test_every_option_has_been_refused() -> None:

@@ -132,6 +132,16 @@ class RedisBackend(Backend):
     def async_only(self) -> bool:
         return self._sync is None
 
+    @property
+    def pool(self) -> Any:
+        """The pool of redis-py for sync callers; None for a cluster, and for async clients."""
+        return self._sync.pool if isinstance(self._sync, wire.PoolWire) else None
+
+    @property
+    def key_prefix(self) -> str:
+        """What all keys begin with."""
+        return self._prefix
+
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:

@@ -83,6 +83,11 @@ class PoolWire(Wire):
         else:
             _renew_locks(self._pool)
 
+    @property
+    def pool(self) -> Any:
+        """The pool of this process."""
+        return self._pool
+
     def send(self, key: bytes, *command: Any) -> Any:
         pool, connection = self._pool, self._connection()
         try:

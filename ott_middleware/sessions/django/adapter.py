@@ -275,6 +275,12 @@ class DjangoSession(FrameworkSession):
             return [cookie]  # the forms that go with this session stay good
         return [cookie, *renew_forms(request)]
 
+    def discard(self, cookies: Iterable[Cookie], request: Request) -> None:
+        with database(request):
+            for cookie in cookies:
+                if cookie.name == self.cookie_names[0]:
+                    self._store(cookie.value).delete()
+
     def begin(self, session: Session, request: Request) -> list[Cookie]:
         alone = self._with_key(request, None)
         return self._ask(alone, lambda: self._begin(session, request))

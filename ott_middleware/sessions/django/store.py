@@ -139,9 +139,16 @@ def limit(session: Any, until: datetime, *, persistent: bool) -> None:
 
 def is_in_view(request: Request) -> bool:
     """Whether the project's own middleware is at work around the question: a view asks it."""
-    handle = handle_in(request.carrier)
+    handle = _handle_of_view(request)
     # Once the response has begun, the middleware has done its work.
     return handle is not None and not getattr(handle, "_closed", False)
+
+
+def _handle_of_view(request: Request) -> Any:
+    """Return the handle of a request that Django responds to; None for a WebSocket's."""
+    # Around a consumer of Channels is neither the project's middleware nor a request's connection.
+    is_socket = request.carrier.get("type") == "websocket"
+    return None if is_socket else handle_in(request.carrier)
 
 
 @contextmanager
@@ -153,7 +160,7 @@ def database(request: Request | None) -> Iterator[None]:
     # Django renews and closes them at the edges of its own requests only. Around a response of this
     # package, a connection that was lost would stay lost, and a new one would stay open. Within a
     # request of the app (its handle is there) a connection is the view's, and may be in use.
-    if request is None or handle_in(request.carrier) is not None:
+    if request is None or _handle_of_view(request) is not None:
         yield
         return
     _close_old()

@@ -15,8 +15,9 @@ from running import free_port, running
 from visitor import Visitor, forms_of
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
-# Those two have tests of their own.
-APPS = sorted({path.stem for path in EXAMPLES.glob("*.py")} - {"basic_wsgi", "handoff"})
+# Those have tests of their own.
+OTHERS = {"basic_wsgi", "django_tickets", "fastapi_tickets", "handoff"}
+APPS = sorted({path.stem for path in EXAMPLES.glob("*.py")} - OTHERS)
 KNOWN = {
     *("bottle_app", "django_asgi", "django_wsgi", "falcon_asgi", "falcon_wsgi", "fastapi_app"),
     *("flask_app", "legacy_wsgi", "litestar_app", "pyramid_app", "quart_app"),

@@ -1,0 +1,307 @@
+"""Account switch: a link for another user than the signed-in one asks the visitor first.
+
+The link's token is used up, and a second one is made: of the channel `confirm`, for this site, this
+browser and the session that the question is about. The second token is in no page and no URL, but
+in a cookie that scripts cannot read; the page's buttons post to the link's clean URL.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..context import current_attempt
+from ..errors import InvalidToken, RequestError, SessionNotFound, Unauthorized, Unavailable
+from ..http.cookies import Cookie
+from ..http.display_names import display_name
+from ..http.messages import Request, Response
+from ..http.origins import check_same_origin
+from ..http.switch_page import STAY, SWITCH, switch_page
+from ..http.urls import add_parameter
+from ..reasons import Reason
+from ..sessions.base import Session
+from ..tokens.challenges import challenge_of
+from ..tokens.names import is_token
+from .error_responses import show_page
+from .forms import Read, is_form, read_form
+from .nonces import name_for
+from .redemption import OtherUser
+from .services import Services
+
+logger = logging.getLogger("ott_middleware")
+
+_CHANNEL = "confirm"
+_PREFIX = "switch."
+_LINK = re.compile(r"switch\.[0-9a-f]{16}")
+# Open questions of one browser; two tabs may ask at once.
+_MOST = 5
+_STAYS = Reason("other_user", "the visitor chose to stay signed in; the token is used up")
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What the cookie of a question holds.
+
+    :ivar nonce: what the page's forms repeat.
+    :ivar token: the second token.
+    :ivar challenge: of the nonce and the session that the question is about.
+    :ivar arriving: the name of the link's user, or "" if it has none.
+    """
+
+    nonce: str = field(repr=False)
+    token: str = field(repr=False)
+    challenge: str = field(repr=False)
+    arriving: str = field(repr=False)
+
+    def is_about(self, present: Session | None) -> bool:
+        """Return whether a session is the one that the visitor was asked over."""
+        return present is not None and hmac.compare_digest(
+            self.challenge, challenge_of(_verifier(self.nonce, present))
+        )
+
+    def to_cookie(self) -> str:
+        """Return the value of the cookie."""
+        name = base64.urlsafe_b64encode(self.arriving.encode()).decode("ascii").rstrip("=")
+        return ".".join((self.nonce, self.token, self.challenge, name))
+
+    @classmethod
+    def from_cookie(cls, value: str) -> _Question | None:
+        """Return the question in a cookie's value; None if it holds none."""
+        nonce, _, rest = value.partition(".")
+        token, _, rest = rest.partition(".")
+        challenge, _, name = rest.partition(".")
+        if not (is_token(nonce) and is_token(token) and is_token(challenge)):
+            return None
+        try:
+            arriving = base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode()
+        except (binascii.Error, ValueError):
+            return None
+        return cls(nonce, token, challenge, arriving)
+
+
+class AccountSwitch:
+    """Asks the visitors of one site which user is to be signed in, and does what they choose.
+
+    :param new_nonce: the source of randomness.
+    """
+
+    def __init__(self, services: Services, new_nonce: Callable[[], str]) -> None:
+        self._services = services
+        self._new_nonce = new_nonce
+        self._param = str(services.options.query_param)
+
+    async def ask(
+        self, request: Request, link: str, outcome: OtherUser, *, wanted: str | None = None
+    ) -> Response:
+        """Return the page that asks, in response to a token that was redeemed just now.
+
+        :param request: without the link parameter.
+        :param link: the value of the link parameter: a reload asks the same question again.
+        :param wanted: where the visitor goes on, as a relative URL; None for the request's own.
+        :raises RequestError: the token expires now, its session has ended, or a service failed.
+        """
+        services, attempt = self._services, current_attempt()
+        left = int((attempt.expires_at or 0) - services.guard.now())
+        if left < 1:
+            raise InvalidToken(why="the token expires within a second", word="expired_token")
+        nonce = self._new_nonce()
+        # Attack: the cookie is copied to another browser, or the visitor signs in as a third user
+        # meanwhile. The challenge binds the second token to this nonce and to this session; without
+        # it, the token would sign in whoever holds the cookie.
+        challenge = challenge_of(_verifier(nonce, outcome.present))
+        # Never looser than the first token: that one was redeemed for this very site.
+        audience = attempt.audience or services.site.configured(request)
+        try:
+            token: str = await services.reissue(
+                attempt.arrived,
+                expires_at=attempt.expires_at,
+                audience=audience,
+                code_challenge=challenge,
+            )
+        except Unauthorized as error:
+            raise SessionNotFound(why=error.reason.detail) from error
+        services.reports.generated(token, attempt.arrived, audience, _CHANNEL)
+        logger.debug("link: another user is signed in; the account-switch page asks the visitor")
+        session = outcome.session
+        arriving = display_name(session.user, session.user_id) or ""
+        question = _Question(nonce, token, challenge, arriving)
+        name = self._cookie_name(request, name_for(link))
+        cookies = self._cookie(request, name, question.to_cookie(), left), *self._oldest(request)
+        page = self._page(request, link, question, outcome.present, wanted)
+        return page.with_headers(*(cookie.header() for cookie in cookies))
+
+    def ask_again(
+        self, request: Request, link: str, present: Session | None, *, wanted: str | None = None
+    ) -> Response | None:
+        """Return the page of `ask` once more, for a reload; None unless the question is open.
+
+        :param link: the value of the link parameter, which was used.
+        :param present: the session that the request carries, if the adapter can verify sessions.
+        :param wanted: see `ask`.
+        """
+        if present is None or self._services.on_switch != "ask":
+            return None
+        for question in self._held(request, name_for(link)):
+            if question.is_about(present):
+                return self._page(request, link, question, present, wanted)
+        return None
+
+    def is_choice(self, request: Request, links: tuple[str, ...]) -> bool:
+        """Return whether a request posts one of the page's forms.
+
+        :param links: the values of the link parameter.
+        """
+        is_link = len(set(links)) == 1 and _LINK.fullmatch(links[0]) is not None
+        return is_link and is_form(request)
+
+    async def choose(self, request: Request, read: Read, link: str) -> tuple[Cookie, ...]:
+        """Do what the visitor chose; return the cookies to set on the way to the clean URL.
+
+        :param link: the value of the forms' link parameter.
+        :raises RequestError: the request is not the page's, or the token cannot be redeemed.
+        """
+        services = self._services
+        # Attack: another site posts the form, and so switches the visitor to the attacker's
+        # account. Only a page of this very origin passes, not even one of `trusted_origins`.
+        check_same_origin(request, services.site.same_origin(request))
+        present = await services.guard.current_if_verifiable(request)
+        form = await read_form(request, read)
+        nonce, choice = form.get("nonce", "").encode(), form.get("choice")
+        # Attack: a page of this origin that shows an attacker's HTML posts the form. It cannot read
+        # the nonce, which this site's page alone repeats.
+        question = next(
+            (
+                each
+                for each in self._held(request, link.removeprefix(_PREFIX))
+                if hmac.compare_digest(each.nonce.encode(), nonce)
+            ),
+            None,
+        )
+        if question is None or choice not in (STAY, SWITCH):
+            return self._pressed_before(form, present)
+        forget = self.forget(request, link)
+        if choice == STAY:
+            await self._use_up(question, request)
+            services.reports.passed("link", _STAYS)
+            return (forget,)
+        if present is None or not question.is_about(present):
+            await self._use_up(question, request)
+            raise InvalidToken(
+                why="the session that the visitor was asked over is not the browser's any more",
+                word="other_user",
+            )
+        try:
+            session = await self._redeem(question, request, present)
+        except InvalidToken as error:
+            if error.reason.word not in ("used_token", "unknown_token"):
+                raise
+            # A second press of the button: the first one decided.
+            services.reports.refused("link", error)
+            return (forget,)
+        cookies = await services.guard.establish(session, request)
+        services.reports.redeemed(session)
+        return (*cookies, forget)
+
+    def forget(self, request: Request, link: str) -> Cookie:
+        """Return the cookie that deletes a question.
+
+        :param link: the value of the forms' link parameter.
+        """
+        name = self._cookie_name(request, link.removeprefix(_PREFIX))
+        return self._cookie(request, name, "", 0)
+
+    def _pressed_before(self, form: dict[str, str], present: Session | None) -> tuple[Cookie, ...]:
+        """Respond to a form without an open question: the back button, or the page stood for long.
+
+        :raises InvalidToken: the visitor wants to switch, and is still who was asked.
+        """
+        error = InvalidToken(
+            why="no question is open: a button was pressed before, the token has expired, or the "
+            "form is none of this browser's",
+            word="used_token",
+        )
+        if present is None:
+            raise error
+        asked = challenge_of(_verifier(form.get("nonce", ""), present)) == form.get("challenge")
+        if asked and form.get("choice") == SWITCH:
+            raise error  # silence would let the visitor believe to be another user now
+        self._services.reports.refused("link", error)
+        return ()
+
+    async def _redeem(self, question: _Question, request: Request, present: Session) -> Session:
+        verifiers = (_verifier(question.nonce, present),)
+        session = await self._services.redeem(
+            question.token, request, channel=_CHANNEL, code_verifiers=verifiers
+        )
+        # Attack: over http, a neighbouring host sets the cookie, with the token of a confirm link
+        # of the attacker's. Such a token has no challenge, and is refused; else the visitor would
+        # be signed in as the attacker.
+        if current_attempt().code_challenge is None:
+            raise InvalidToken(why="the token was made for no question", word="other_browser")
+        return session
+
+    async def _use_up(self, question: _Question, request: Request) -> None:
+        try:
+            # Without its verifier the token is taken and found invalid: no hook is called.
+            await self._services.redeem(question.token, request, channel=_CHANNEL)
+        except Unavailable as error:
+            # The visitor's choice stands: the cookie is deleted, and the token expires unused.
+            self._services.reports.refused("link", error)
+        except RequestError:
+            pass
+
+    def _page(
+        self,
+        request: Request,
+        link: str,
+        question: _Question,
+        present: Session,
+        wanted: str | None,
+    ) -> Response:
+        options, param = self._services.options, self._param
+        value = f"{_PREFIX}{name_for(link)}"
+        page = switch_page(
+            request,
+            site_name=options.site_name,
+            action=request.location_with(f"{param}={value}")
+            if wanted is None
+            else add_parameter(wanted, param, value),
+            fields={"nonce": question.nonce, "challenge": question.challenge},
+            present=display_name(present.user, present.user_id),
+            arriving=question.arriving or None,
+        )
+        return show_page(page, options)
+
+    def _cookie_name(self, request: Request, question: str) -> str:
+        # Attack: a subdomain sets a cookie of that name. Over https the prefix makes a browser
+        # refuse the cookie. Over http nothing can: there it can set the session cookie itself.
+        prefix = "__Host-" if request.scheme == "https" else ""
+        return f"{prefix}{self._param}_switch_{question}"
+
+    def _cookie(self, request: Request, name: str, value: str, max_age: int) -> Cookie:
+        secure = request.scheme == "https"
+        return Cookie(name, value, max_age=max_age, secure=secure, samesite="Strict")
+
+    def _held(self, request: Request, question: str) -> list[_Question]:
+        """Return what the browser's cookies of a question hold."""
+        values = request.cookies(self._cookie_name(request, question))
+        return [held for each in values if (held := _Question.from_cookie(each)) is not None]
+
+    def _oldest(self, request: Request) -> list[Cookie]:
+        """Return the deletions of the questions that are too many, but for a new one."""
+        # Attack: a page opens links of the attacker's one after the other, until the cookies of
+        # the visitor are more than servers take. This many stay, else the site would lock out the
+        # visitor. Browsers send the oldest first (RFC 6265 section 5.4).
+        pattern = rf"(?:^|[; ])({re.escape(self._cookie_name(request, ''))}[0-9a-f]{{16}})="
+        names = list(dict.fromkeys(re.findall(pattern, request.header("cookie") or "")))
+        return [self._cookie(request, name, "", 0) for name in names[: 1 - _MOST]]
+
+
+def _verifier(nonce: str, present: Session) -> str:
+    # A server may keep a session's id while its user changes: both are bound.
+    return f"switch {nonce} {present.id} {present.user_id}"

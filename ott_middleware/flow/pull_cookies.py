@@ -1,0 +1,186 @@
+"""The cookies of pull handoff: one for each attempt, and one that counts the returns.
+
+An attempt's cookie holds the verifier of its code challenge, sealed. The token that comes back
+works only in a browser that holds the cookie: a link with the token is worth nothing elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets as randomness
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..crypto import NONCE_BYTES, CookieSeal
+from ..http.cookies import Cookie
+from ..http.encoding import to_json
+from ..http.messages import Request
+
+#: Seconds: a visitor may have to sign in at the issuer.
+LIFETIME = 600
+#: Seconds in which returns are counted.
+COUNTED = 60
+#: Tabs that may be under way at once.
+MOST_ATTEMPTS = 5
+# Bytes of all attempts: servers refuse a `Cookie` header of 8 KiB.
+_MOST_BYTES = 4096
+#: The longest path and query that a visitor is led back to.
+MAX_WANTED = 1024
+# Cookies of these names that are opened in one request.
+_MOST_OPENED = 16
+# Seconds: the clocks of two hosts of one site may differ.
+_SKEW = 60
+
+_NAME = "ott_pull_"
+_RETURNS = f"{_NAME}returns"
+_HELD = re.compile(rf"(?:__Host-)?{_NAME}[0-9a-f]{{16}}(?==)")
+
+
+@dataclass(frozen=True, slots=True)
+class PullAttempt:
+    """An attempt that the browser has under way.
+
+    :ivar name: of its cookie.
+    :ivar wanted: the path and query that the visitor wanted.
+    :ivar began: Unix seconds.
+    :ivar size: of the cookie, in bytes.
+    """
+
+    name: str
+    verifier: str = field(repr=False)
+    wanted: str = field(repr=False)
+    began: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Returns:
+    """The returns of a browser from the issuer within the last minute.
+
+    :ivar times: Unix seconds.
+    :ivar wanted: the path and query that the visitor wanted last.
+    """
+
+    times: tuple[float, ...] = ()
+    wanted: str | None = field(default=None, repr=False)
+
+
+class PullCookies:
+    """Reads and builds the cookies of pull handoff.
+
+    :param issuer: the URL of the issuer.
+    :param secrets: newest first, which seals.
+    :param now: the clock, in Unix seconds.
+    """
+
+    def __init__(self, issuer: str, secrets: Sequence[bytes], now: Callable[[], float]) -> None:
+        self._issuer = issuer
+        self._secrets = secrets
+        self._now = now
+
+    def held(self, request: Request) -> list[PullAttempt]:
+        """Return the attempts that the browser has under way, the latest first."""
+        found = [
+            attempt for name in self._names(request) for attempt in self._attempts(request, name)
+        ]
+        return sorted(found, key=lambda attempt: attempt.began, reverse=True)
+
+    def _names(self, request: Request) -> list[str]:
+        # Attack: a thousand cookies, each of which would be decrypted. Browsers hold five.
+        names = dict.fromkeys(_HELD.findall(request.header("cookie") or ""))
+        # Attack: a subdomain sets a cookie with an attempt of the attacker's own, and opens the
+        # link that it ended with: a login CSRF. Over https the prefix makes a browser refuse such a
+        # cookie. Over http nothing can: there a subdomain can set the session cookie itself.
+        prefixed = [name for name in names if name.startswith("__Host-") is _is_https(request)]
+        return prefixed[:_MOST_OPENED]
+
+    def _attempts(self, request: Request, name: str) -> list[PullAttempt]:
+        attempts: list[PullAttempt] = []
+        for value in request.cookies(name)[:_MOST_OPENED]:
+            values = self._open(name, value)
+            # The browser's clock decides when it drops the cookie: the value has an age of its own.
+            if values is None or values.pop("issuer") != self._issuer:
+                continue
+            if self._is_recent(values["began"], LIFETIME):
+                attempts.append(PullAttempt(name, size=len(name) + len(value), **values))
+        return attempts
+
+    def start(self, request: Request, wanted: str) -> tuple[str, tuple[Cookie, ...]]:
+        """Return the verifier of a new attempt, and the cookies to set for it.
+
+        The oldest attempts are deleted where there would be too many.
+        """
+        verifier, name = randomness.token_urlsafe(32), f"{_NAME}{randomness.token_hex(8)}"
+        name = _prefixed(request, name)
+        values = {
+            "verifier": verifier,
+            "wanted": wanted,
+            "issuer": self._issuer,
+            "began": self._now(),
+        }
+        cookie = _cookie(request, name, self._seal(name, values), LIFETIME)
+        size = len(cookie.name) + len(cookie.value)
+        kept: set[str] = set()
+        for attempt in self.held(request)[: MOST_ATTEMPTS - 1]:
+            size += attempt.size
+            if size <= _MOST_BYTES:
+                kept.add(attempt.name)
+        outdated = [each for each in self._names(request) if each not in kept]
+        return verifier, (cookie, *(_cookie(request, each, "", 0) for each in outdated))
+
+    def deletion(self, request: Request, attempt: PullAttempt) -> Cookie:
+        """Return the cookie that deletes an attempt."""
+        return _cookie(request, attempt.name, "", 0)
+
+    def returns(self, request: Request) -> Returns:
+        """Return what is known of the browser's last returns."""
+        name = _prefixed(request, _RETURNS)
+        sent = request.cookies(name)
+        values = self._open(name, sent[0]) if sent else None
+        if values is None:
+            return Returns()
+        times = (each for each in values["times"] if self._is_recent(each, COUNTED))
+        return Returns(tuple(times), values["wanted"])
+
+    def count_return(self, request: Request, wanted: str, *, more: int = 1) -> Cookie:
+        """Return the cookie that counts one more return.
+
+        :param wanted: the path and query that the visitor wanted.
+        :param more: 0 only to note what the visitor wanted.
+        """
+        name = _prefixed(request, _RETURNS)
+        times = [*self.returns(request).times, *[self._now()] * more]
+        # More than are compared need not be kept.
+        values = {"times": times[-MOST_ATTEMPTS:], "wanted": wanted}
+        return _cookie(request, name, self._seal(name, values), COUNTED)
+
+    def forget_returns(self, request: Request) -> Cookie:
+        """Return the cookie that begins the count anew."""
+        return _cookie(request, _prefixed(request, _RETURNS), "", 0)
+
+    def _is_recent(self, moment: float, age: float) -> bool:
+        return -_SKEW <= self._now() - moment < age
+
+    def _seal(self, name: str, values: dict[str, Any]) -> str:
+        nonce = randomness.token_bytes(NONCE_BYTES)
+        return CookieSeal(name, self._secrets).seal(to_json(values), nonce)
+
+    def _open(self, name: str, value: str) -> dict[str, Any] | None:
+        # Bound to the name: what was sealed for a cookie without `__Host-` opens under no other.
+        plain = CookieSeal(name, self._secrets).open(value)
+        return None if plain is None else json.loads(plain)
+
+
+def _is_https(request: Request) -> bool:
+    return request.scheme == "https"
+
+
+def _prefixed(request: Request, name: str) -> str:
+    return f"__Host-{name}" if _is_https(request) else name
+
+
+def _cookie(request: Request, name: str, value: str, max_age: int) -> Cookie:
+    # Lax: the browser comes back from another site, and a Strict cookie would be held back.
+    return Cookie(name, value, max_age=max_age, secure=_is_https(request), samesite="Lax")

@@ -1,0 +1,280 @@
+"""Pull handoff: this site sends its visitors to another one to be signed in, and takes them back.
+
+A visitor without a session is given a cookie with a secret, the verifier, and is sent to the site
+of `issuer` with the hash of it, the challenge. The token that comes back works only with that
+verifier (RFC 7636). So a link that is stolen on the way signs in no thief, and no user can be
+signed in by the link of another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..context import PROBE, current_attempt
+from ..copies import copy_unchecked
+from ..errors import (
+    ConfigurationError,
+    DeadToken,
+    InvalidToken,
+    MethodNotAllowed,
+    NoAccount,
+    RequestError,
+    SessionUnavailable,
+)
+from ..hooks import WrongResult, hook_failed
+from ..http.cookies import Cookie
+from ..http.fetch_metadata import Kind, accepts_html, classify
+from ..http.messages import PRIVATE, Request, Response
+from ..http.pages import error_page, handoff_page
+from ..reasons import Reason, quote
+from ..sessions.base import Session
+from ..tokens.challenges import find_verifier
+from .account_switch import AccountSwitch
+from .error_responses import error_response, json_error_response, show_page
+from .forward import Forward, Forwarding
+from .handle import Handle
+from .links import ANOTHER_USER, malformed_link, single_token
+from .nonces import new_nonce
+from .page_first import PageFirst
+from .pull_cookies import PullAttempt
+from .pull_start import MOST_RETURNS, PullStart
+from .redemption import OtherUser, Redemption
+from .services import Services
+
+_LOOP = Reason(
+    "handoff_loop",
+    "the visitor came back from the issuer twice within a minute and is still without a session: "
+    "the browser drops the session's cookie, or the two sites share no store or secret",
+)
+_NO_ATTEMPT = (
+    "the browser holds no verifier: the attempt is over ten minutes old, its cookie was blocked, "
+    "or the link was made for another browser"
+)
+
+
+class PullHandoff:
+    """Sends visitors of protected pages to the issuer, and responds at the return path.
+
+    :ivar path: the return path, below the mount point.
+    :raises ConfigurationError: the token service binds no token to a browser.
+    """
+
+    def __init__(self, services: Services, forwarding: Forwarding, pull: PullStart) -> None:
+        if not services.binds_browsers:
+            raise ConfigurationError(
+                f"issuer: {type(services.tokens).__name__} cannot bind tokens to browsers; give "
+                "its generate() the argument code_challenge, and its verify() the argument "
+                "code_verifiers, as those of OneTimeTokens, or leave issuer out"
+            )
+        self._services = services
+        self._forwarding = forwarding
+        self._start = pull
+        self._cookies = pull.cookies
+        self._redemption = Redemption(services)
+        self._page_first = PageFirst(services, new_nonce)
+        self._switch = AccountSwitch(services, new_nonce)
+        self.path = pull.path
+
+    async def start_if_protected(self, request: Request) -> Response | None:
+        """Return a redirect to the issuer, for a visitor without a session at a protected page.
+
+        :return: None if the app responds.
+        """
+        services = self._services
+        kind = classify(request)
+        if PROBE in request.carrier or not kind.is_navigation:
+            return None
+        try:
+            if not self._is_protected(request):
+                return None
+            if await services.guard.current(request) is not None:
+                return None
+            # The cookie of a session may have been held back (SameSite=Strict).
+            if page := self._page_first.respond(request, kind, None):
+                return page
+            started = self._start.start(request, self._start.wanted(request))
+        except RequestError as error:
+            services.reports.refused("handoff", error)
+            return error_response(request, error, services.options)
+        except ConfigurationError as error:
+            failure = SessionUnavailable(str(error))
+            services.reports.refused("handoff", failure)
+            return error_response(request, failure, services.options)
+        if started.loops:
+            return self._ask_to_try_again(request, request.location, "")
+        return _redirect(started.url, *started.cookies)
+
+    def _is_protected(self, request: Request) -> bool:
+        """Return what the option `protected` says of a request.
+
+        :raises SessionUnavailable: it failed.
+        """
+        protected = self._services.options.protected
+        if protected is None:
+            return False
+        try:
+            result: object = protected(request)
+            if not isinstance(result, bool):
+                kind = type(result).__name__
+                raise WrongResult(f"protected returned a {kind}: return True or False")
+        except RequestError:
+            raise
+        except Exception as error:
+            raise hook_failed("protected=", error) from error
+        return result
+
+    async def respond(self, request: Request, handle: Handle) -> Response | Forward:
+        """Redeem the token that comes back: return the response at the return path."""
+        services = self._services
+        kind = classify(request)
+        if kind is Kind.PREFETCH:
+            services.reports.passed("return", Reason("prefetch", f"this request is {kind.value}"))
+            return Response(503, PRIVATE)
+        # Blank from here on: only that there was a link must be known, and requests may be kept.
+        links, request = request.links, copy_unchecked(request, links=("",) * len(request.links))
+        if kind.never_redeems:
+            services.reports.passed("return", Reason("not_opened", f"this request is {kind.value}"))
+            return await self._forwarding.plain(request, handle)
+        if not kind.is_navigation:
+            error: RequestError = InvalidToken(
+                why=f"this request is {kind.value}", word="not_opened"
+            )
+            if request.method != "GET":
+                error = MethodNotAllowed("GET, HEAD", quote(request.method))
+            services.reports.refused("return", error)
+            return json_error_response(error)
+        if not links:
+            # `handoff` of the handle leads here where it would lead round and round.
+            return self._ask_to_try_again(request, self._wanted(request, ()), "")
+        token = single_token(links)
+        if token and (page := self._page_first.respond(request, kind, token)):
+            return page
+        return await self._redeem(request, links, token)
+
+    async def _redeem(
+        self, request: Request, links: tuple[str, ...], token: str | None
+    ) -> Response:
+        services = self._services
+        attempts = self._cookies.held(request)
+        present: Session | None = None
+        try:
+            # Asked before the token is consumed: if the adapter fails, the link is still good.
+            present = await services.guard.current_if_verifiable(request)
+            if token is None:
+                raise malformed_link(links)
+            current_attempt().token = token
+            # Attack: a stolen link is opened in the thief's browser. Refused here, the token stays
+            # good for the visitor; without these lines the thief could use it up.
+            if not attempts:
+                raise InvalidToken(why=_NO_ATTEMPT, word="other_browser")
+            outcome = await self._redemption.sign_in(
+                token,
+                request,
+                present,
+                code_verifiers=[attempt.verifier for attempt in attempts],
+                needs_challenge=True,
+            )
+            if isinstance(outcome, OtherUser) and services.on_switch == "ask":
+                return await self._ask(request, token, outcome, attempts)
+        except DeadToken as error:
+            services.reports.refused("return", error)
+            wanted = self._wanted(request, ())
+            if token and (page := self._switch.ask_again(request, token, present, wanted=wanted)):
+                return page
+            return self._refuse(request, error, present, attempts)
+        except RequestError as error:
+            services.reports.refused("return", error)
+            return self._show_error(request, error, self._wanted(request, attempts))
+        if isinstance(outcome, OtherUser):
+            services.reports.passed("return", ANOTHER_USER)
+            return self._lead_on(request, attempts)
+        services.reports.redeemed(outcome.session)
+        return self._lead_on(request, attempts, *outcome.cookies)
+
+    async def _ask(
+        self, request: Request, token: str, outcome: OtherUser, attempts: Sequence[PullAttempt]
+    ) -> Response:
+        """Return the page that asks the visitor which of two users is to be signed in."""
+        done = _matching(attempts)
+        wanted = self._wanted(request, done or attempts)
+        page = await self._switch.ask(request, token, outcome, wanted=wanted)
+        # The count says where a reload goes on.
+        counted = self._cookies.count_return(request, wanted)
+        deleted = [self._cookies.deletion(request, attempt) for attempt in done]
+        return page.with_headers(*(cookie.header() for cookie in (*deleted, counted)))
+
+    def _lead_on(
+        self, request: Request, attempts: Sequence[PullAttempt], *cookies: Cookie
+    ) -> Response:
+        """Return the redirect to the page that the visitor wanted."""
+        done = _matching(attempts)
+        wanted = self._wanted(request, done or attempts)
+        # Counted though the visitor is signed in: a browser that drops the session's cookie comes
+        # back to the same page, which would send it to the issuer once more.
+        counted = self._cookies.count_return(request, wanted)
+        deleted = (self._cookies.deletion(request, attempt) for attempt in done)
+        return _redirect(wanted, *cookies, *deleted, counted)
+
+    def _refuse(
+        self,
+        request: Request,
+        error: DeadToken,
+        present: Session | None,
+        attempts: Sequence[PullAttempt],
+    ) -> Response:
+        """Respond to a token that signs no user in."""
+        if isinstance(error, NoAccount):
+            return self._show_error(request, error, self._wanted(request, attempts))
+        # A reload, or a response that was lost on the way: the wanted page has the visitor signed
+        # in, or starts once more. Not a second time within a minute.
+        signed_in = present is not None or self._services.is_second_click(request)
+        returns = self._cookies.returns(request).times
+        if signed_in or (attempts and len(returns) + 1 < MOST_RETURNS):
+            return self._lead_on(request, attempts)
+        return self._ask_to_try_again(
+            request, self._wanted(request, _matching(attempts) or attempts), error.code, error
+        )
+
+    def _wanted(self, request: Request, attempts: Sequence[PullAttempt]) -> str:
+        """Return the path and query that the visitor wanted, as far as that is known."""
+        if attempts:
+            return attempts[0].wanted
+        return self._cookies.returns(request).wanted or self._start.first_page(request)
+
+    def _show_error(self, request: Request, error: RequestError, wanted: str) -> Response:
+        """Return an error as a page that leads to the wanted page, or as JSON."""
+        options = self._services.options
+        if not accepts_html(request):
+            return json_error_response(error)
+        # The request for the wanted page: "Sign in" leads back to it.
+        path, _, query = wanted.partition("#")[0].partition("?")
+        there = copy_unchecked(request, target=path, query=query)
+        page = error_page(error, there, site_name=options.site_name, login_url=options.login_url)
+        return show_page(replace(page, continue_url=wanted), options, *error.headers)
+
+    def _ask_to_try_again(
+        self, request: Request, wanted: str, code: str, error: RequestError | None = None
+    ) -> Response:
+        """Return the page with "Try again", which begins the count of returns anew."""
+        options = self._services.options
+        if error is None:
+            self._services.reports.passed("handoff", _LOOP)
+        elif not accepts_html(request):
+            return json_error_response(error)
+        page = handoff_page(request, wanted, code=code, site_name=options.site_name)
+        return show_page(page, options, self._cookies.forget_returns(request).header())
+
+
+def _matching(attempts: Sequence[PullAttempt]) -> list[PullAttempt]:
+    """Return the attempt whose verifier the redeemed token needed; none before one is redeemed."""
+    challenge = current_attempt().code_challenge
+    if challenge is None:
+        return []
+    verifier = find_verifier(challenge, [attempt.verifier for attempt in attempts])
+    return [attempt for attempt in attempts if attempt.verifier == verifier]
+
+
+def _redirect(location: str, *cookies: Cookie) -> Response:
+    headers = (("Location", location), ("Content-Length", "0"), *PRIVATE)
+    return Response(303, (*headers, *(cookie.header() for cookie in cookies)))
