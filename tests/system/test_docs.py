@@ -47,6 +47,7 @@ def test_python_blocks_are_all_run_here() -> None:
             "front_end.md",
             "links_without_code.md",
             "logs.md",
+            "mail_links.md",
             "pages.md",
             "pull_handoff.md",
         ),
@@ -328,6 +329,30 @@ def test_reference_lists_each_exported_name() -> None:
     )
     documented = {name if "." in name else f"ott_middleware.{name}" for name in names}
     assert public().keys() <= documented
+
+
+def test_link_of_the_mail_signs_in() -> None:
+    document = run(DOCS / "mail_links.md")
+    app, outbox = document["app"], document["outbox"]
+    host = {"host": "shop.example", "scheme": "https"}
+    form = {**NAVIGATION, "content-type": "application/x-www-form-urlencoded"}
+    for address in (b"ada%40example.com", b"eve%40example.com"):
+        asked = ask(app, "POST", "/sign-in", form, body=b"address=" + address, **host)
+        assert b"look into your mailbox" in asked.body
+    (message,) = outbox
+    target = re.search(r"https://shop.example(/account\?ott=confirm\.\S+)", str(message))
+    assert target is not None
+    page = ask(app, "GET", target[1], NAVIGATION, **host)
+    assert b'<p class="site">Shop</p>' in page.body
+    nonce = re.search(rb'value="([^"]*)"', page.body)
+    assert nonce is not None
+    cookie = dict(page.headers)["set-cookie"].partition(";")[0]
+    form |= {"origin": "https://shop.example", "cookie": cookie}
+    pressed = ask(app, "POST", target[1], form, body=b"nonce=" + nonce[1], **host)
+    assert (pressed.status, dict(pressed.headers)["location"]) == (303, "./account")
+    session = next(v for n, v in pressed.headers if n == "set-cookie" and "ott_session" in v)
+    answer = ask(app, "GET", "/account", {"cookie": session.partition(";")[0]}, **host)
+    assert json.loads(answer.body) == {"hello": "Ada"}
 
 
 def test_own_page_and_language(monkeypatch: pytest.MonkeyPatch) -> None:
