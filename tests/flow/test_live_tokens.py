@@ -40,7 +40,7 @@ def shown_by(token: str, *carriers: Any) -> list[str]:
     mine = [
         each
         for each in gc.get_objects()
-        if getattr(type(each), "__module__", "").startswith("ott_middleware")
+        if str(getattr(type(each), "__module__", "")).startswith("ott_middleware")
     ]
     return [repr(type(each)) for each in (*mine, *carriers) if token in repr(each)]
 
