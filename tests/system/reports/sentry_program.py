@@ -1,12 +1,8 @@
-"""Runs failing apps under Sentry as it installs itself; prints where its reports have a token.
-
-With the argument `hooks`, the reports are cut by Sentry's hooks alone.
-"""
+"""Runs failing apps under Sentry as it installs itself; prints where reports have a token."""
 
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import sentry_sdk
@@ -60,16 +56,7 @@ def inside() -> dict[str, tuple[str, Any]]:
     }
 
 
-if __name__ == "__main__":
-    hooks: dict[str, Any] = {}
-    if "hooks" in sys.argv:
-        flow.reach_reporters = lambda: None  # type: ignore[attr-defined]
-        hook = error_reports.hide_tokens_in_event
-        hooks = {
-            "before_send": hook,
-            "before_send_transaction": hook,
-            "attach_stacktrace": True,
-        }
+def begin(**hooks: Any) -> None:
     sentry_sdk.init(
         dsn="http://key@127.0.0.1:1/1",
         transport=InProcess,
@@ -78,6 +65,9 @@ if __name__ == "__main__":
         max_request_body_size="always",
         **hooks,
     )
+
+
+if __name__ == "__main__":
     found: dict[str, Any] = {}
 
     def collect(name: str) -> None:
@@ -87,17 +77,26 @@ if __name__ == "__main__":
         found[name] = {"kinds": kinds, "places": sorted(where)}
         REPORTS.clear()
 
-    set_up_django()
-    for name, (interface, app) in (outside() | inside()).items():
-        ask_with_live_tokens(app, interface)
-        collect(name)
-    for interface, app in (("asgi", asgi), ("wsgi", wsgi)):
-        ask_while_store_is_down(failing(app), interface)
-        collect(f"store down, {interface}")
-    if "hooks" not in sys.argv:
-        # What Sentry reports without the package's help.
-        flow.reach_reporters = lambda: None  # type: ignore[attr-defined]
-        for name, (interface, app) in outside().items():
+    def ask_all(apps: dict[str, tuple[str, Any]], more: str = "") -> None:
+        for name, (interface, app) in apps.items():
             ask_with_live_tokens(app, interface)
-            collect(f"{name}, bare")
+            collect(name + more)
+
+    def ask_failing(more: str = "") -> None:
+        for interface, app in (("asgi", asgi), ("wsgi", wsgi)):
+            ask_while_store_is_down(failing(app), interface)
+            collect(f"store down, {interface}{more}")
+
+    begin()
+    set_up_django()
+    ask_all(outside() | inside())
+    ask_failing()
+    # What Sentry reports without the package's help.
+    flow.reach_reporters = lambda: None  # type: ignore[attr-defined]
+    ask_all(outside(), ", bare")
+    # And with its hooks alone.
+    hook = error_reports.hide_tokens_in_event
+    begin(before_send=hook, before_send_transaction=hook, attach_stacktrace=True)
+    ask_all(outside(), ", hooks")
+    ask_failing(", hooks")
     print(json.dumps(found))
