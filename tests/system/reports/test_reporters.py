@@ -54,7 +54,7 @@ class TestSentry:
         reports = {name: each for name, each in sentry.items() if not name.endswith(", bare")}
         assert len(reports) == 11 + 7
         assert {name: each["places"] for name, each in reports.items() if each["places"]} == {}
-        # By itself, and by Sentry's hooks alone (", hooks"). Not silence: the failure of each app was reported, and each transaction.
+        # Not silence: the failure of each app was reported, and each transaction.
         for name, each in reports.items():
             down = name.startswith("store down")
             assert each["kinds"] == (["event"] if down else ["event", "transaction"]), name
