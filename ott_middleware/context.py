@@ -113,3 +113,19 @@ def token_bounds() -> Bounds | None:
 def using_bounds(bounds: Bounds) -> _Using[Bounds]:
     """Make `bounds` those of the current token, within a `with`."""
     return _Using(_bounds, bounds)
+
+
+_navigation_handoff: ContextVar[bool | None] = ContextVar("ott_navigation_handoff", default=None)
+
+
+def is_navigation_handoff() -> bool:
+    """Return whether the token that is generated in this context is for a navigation handoff."""
+    return _navigation_handoff.get() is True
+
+
+def navigation_handoff() -> _Using[bool]:
+    """Make tokens that are generated within a `with` those of a navigation handoff.
+
+    A context variable and no argument, so that it goes through a token service of the app's own.
+    """
+    return _Using(_navigation_handoff, True)

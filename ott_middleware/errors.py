@@ -12,6 +12,8 @@
         ├── Unauthorized                401
         ├── ClientRequestsDisabled      400, tokens are generated on the server only
         ├── InvalidTarget               400, a link to an origin that is not among the targets
+        ├── LinksDisabled               400, a handoff by a link where links are turned off
+        ├── NavigationRequired          400, a handoff that no visitor has opened as a page
         ├── InvalidOrigin               403
         ├── MissingOrNullOrigin         403
         ├── MethodNotAllowed            405
@@ -138,6 +140,23 @@ class InvalidTarget(RequestError):
     code = "INVALID_TARGET"
     message = "Invalid target"
     _word = "target"
+
+
+class LinksDisabled(RequestError):
+    """`query_param` is None, which turns links off, handoffs by `to=` included."""
+
+    code = "LINKS_DISABLED"
+    message = "Links are turned off"
+    _word = "links_disabled"
+    _why = "query_param is None, which turns links off"
+
+
+class NavigationRequired(RequestError):
+    """A handoff is for a visitor who opens its URL as a page: not for scripts, images or frames."""
+
+    code = "NAVIGATION_REQUIRED"
+    message = "Open this URL as a page"
+    _word = "not_opened"
 
 
 class InvalidOrigin(RequestError):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ott_middleware")
 
+OnReplay = Literal["ignore", "revoke"]
 OnSwitch = Literal["ask", "keep", "replace"]
 OnInvalid = Callable[[Request, RequestError], "Response | Awaitable[Response]"]
 
@@ -95,8 +96,8 @@ class OptionValues(TokenOptionValues, total=False):
     handoff_targets: Iterable[str]
     """The other sites that links may point to, and that tokens may be bound to: an origin, or an
     origin with a path prefix (`https://b.example/app/`). The prefix limits links; the token is
-    bound to the whole origin. Wildcards count for links only. This site's own origins need not be
-    listed. Default: `()`."""
+    bound to the whole origin. Wildcards count for `link()` only. This site's own origins need not
+    be listed. Default: `()`."""
 
     public_origin: str | Iterable[str] | None
     """This site's own origin as browsers see it, for example `"https://app.example.com"` (or
@@ -129,6 +130,14 @@ class OptionValues(TokenOptionValues, total=False):
     session's tokens were revoked), sync or async, for audits and metrics. It is called in a thread
     of its own: it neither holds up a response nor breaks one. Default: `None`."""
 
+    on_replay: OnReplay
+    """What a replay does: a used token that is presented again within ten minutes, by another
+    browser than the one that used it. `"ignore"`, nothing (`on_event` tells of it); or `"revoke"`:
+    the unused tokens of the session that the first use established are revoked, and the session
+    itself is ended where the adapter began it on the server and can delete it. Whoever finds a used
+    link can then sign its user out. Needs a `secret`, and a backend that can revoke tokens.
+    Default: `"ignore"`."""
+
     on_switch: Literal["ask", "keep", "replace"]
     """Which user is signed in when a valid link is for another user than the signed-in one:
     `"ask"`, whom the visitor chooses on a page; `"keep"`, the signed-in user; or `"replace"`, the
@@ -144,7 +153,8 @@ class OptionValues(TokenOptionValues, total=False):
     login_url: str | None
     """Where users of this site sign in: a path as browsers see it (`"/login"`), or a URL. Pages
     about a link that did not work have a "Sign in" button with this URL, which carries the
-    visitor's page as `next=` (a path and query of this site). Default: `None`, no button."""
+    visitor's page as `next=` (a path and query of this site). A visitor who opens `generate?to=`
+    without a session is sent here. Default: `None`, no button."""
 
     issuer: str | None
     """Turns on pull handoff: the site that signs in the visitors of this one, by the URL of its
@@ -164,9 +174,9 @@ class OptionValues(TokenOptionValues, total=False):
 
     pages: Mapping[PageName, ShowPage] | None
     """Functions that build pages in place of the built-in ones, by the page's name: `used`,
-    `no_account`, `session_ended`, `refused`, `unavailable`, `handoff_failed`, `confirm`, `switch`.
-    A function takes a `Page` and returns HTML or a `Response`; it is sync, and must not wait.
-    Default: `None`, the built-in pages."""
+    `no_account`, `not_signed_in`, `session_ended`, `refused`, `unavailable`, `continue_to`,
+    `handoff_failed`, `confirm`, `switch`. A function takes a `Page` and returns HTML or a
+    `Response`; it is sync, and must not wait. Default: `None`, the built-in pages."""
 
 
 # Targets that were warned of in this process.
@@ -174,8 +184,8 @@ _warned_of_cookies: list[str] = []
 _TOKEN_OPTIONS = frozenset(f.name for f in dataclasses.fields(TokenOptions))
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 # `audience` is refused: the generate path has a parameter of that name. It would be cut out as the
-# token of a link, and the new token would be bound to no site. So is `channel`.
-_QUERY_PARAM = re.compile(r"(?!(?:audience|channel)\Z)[A-Za-z0-9._~-]{1,64}")
+# token of a link, and the new token would be bound to no site. So are the path's other parameters.
+_QUERY_PARAM = re.compile(r"(?!(?:audience|channel|to|code_challenge)\Z)[A-Za-z0-9._~-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +214,7 @@ class Options:
     rate_limit: str | None = None
     trusted_proxies: Iterable[str | Network] = ()
     on_event: OnEvent | None = None
+    on_replay: OnReplay = "ignore"
     on_switch: OnSwitch = "ask"
     site_name: str | None = None
     login_url: str | None = None
@@ -285,6 +296,7 @@ class Options:
             isinstance(self.on_event, type) or not callable(self.on_event)
         ):
             raise ConfigurationError(f"on_event: {self.on_event!r}; pass a function of the event")
+        _check_one_of("on_replay", self.on_replay, ("ignore", "revoke"))
         _check_one_of("on_switch", self.on_switch, ("ask", "keep", "replace"))
         check_issuer_options(
             self.pull_issuer, self.own, self.query_param, self.issuer_only, self.protected

@@ -35,6 +35,7 @@ Word = Literal[
     "body_size",
     "content_type",
     "target",
+    "links_disabled",
     "client_requests_disabled",
     "rate_limited",
     "prefetch",

@@ -20,11 +20,19 @@ def json_error_response(error: RequestError) -> Response:
     return json_response(error.status, body, *error.headers)
 
 
-def error_response(request: Request, error: RequestError, options: Options) -> Response:
-    """Return an error as a page or as JSON, by what the request accepts."""
+def error_response(
+    request: Request, error: RequestError, options: Options, *, way_out: str | None = None
+) -> Response:
+    """Return an error as a page or as JSON, by what the request accepts.
+
+    :param way_out: where the page leads, if the URL without the link parameter leads nowhere.
+    """
     if not accepts_html(request):
         return json_error_response(error)
-    page = error_page(error, request, site_name=options.site_name, login_url=options.login_url)
+    login_url = options.login_url if way_out is None else None
+    page = error_page(
+        error, request, site_name=options.site_name, login_url=login_url, way_out=way_out
+    )
     return show_page(page, options, *error.headers)
 
 

@@ -296,6 +296,7 @@ class Handle:
         if next not in handoffs:
             handoffs[next] = pull.start_for_app(self.request, next)
             self._handoffs = handoffs
+            self._changed = self.changed  # False, unless the app signed a user in or out as well
         return handoffs[next].url
 
     @property
@@ -356,7 +357,8 @@ class Handle:
     def close(self) -> bool:
         """Note that the response begins; return whether the handle has cookies for it."""
         self._closed = True
-        return self.changed or hasattr(self, "_handoffs")
+        # One look: each response of an app that can sign users in pays for it.
+        return getattr(self, "_changed", None) is not None
 
     @property
     def changed(self) -> bool:

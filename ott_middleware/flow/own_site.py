@@ -21,6 +21,7 @@ from ..http.idn import encode_host
 from ..http.messages import Request
 from ..http.origins import Origin, SeenOrigin, is_loopback, origin_of_host, own_origin
 from ..http.urls import values_named
+from ..http.whatwg_url import WebURL
 from ..options import Options, warn_of_shared_cookies
 from ..sessions.hosts import exact_hosts, hosts_of
 
@@ -191,6 +192,21 @@ class OwnSite:
                 f"audience: {audience!r} is not the origin of the URL, {origin}; leave it out"
             )
         return url, origin
+
+    def allows_handoff(self, url: WebURL, request: Request, *, own: bool) -> bool:
+        """Return whether a navigation may hand its visitor over to a URL.
+
+        :param own: whether a URL of this site is allowed.
+        """
+        # Attack: any page may link here, with a target of its choice. A wildcard, which counts for
+        # links that the app makes, would let it choose a host that an attacker controls.
+        listed = any(
+            target.origin.exact == url.origin and target.allows(url.origin, str(url))
+            for target in self._targets
+        )
+        if listed:
+            self._warn_of_shared_cookies(url.origin, request)
+        return listed or (own and self.is_own(url.origin, request))
 
     def named_audience(self, request: Request) -> str | None:
         """Return the origin that a generate request wants its token to be bound to, or None.

@@ -19,7 +19,7 @@ from ..http.messages import Request, Response
 from ..http.pages import cookies_blocked_page, page_first
 from ..http.urls import SEEN
 from ..reasons import Reason
-from .nonces import Nonces
+from .nonces import Nonces, new_nonce
 from .services import Services
 
 logger = logging.getLogger("ott_middleware")
@@ -32,6 +32,14 @@ _HINT = (
 _LIFETIME = 60
 
 
+def nonces_of_pages(param: str, new_nonce: Callable[[], str] = new_nonce) -> Nonces:
+    """Return the nonces of pages that lead on to the same URL with the nonce added.
+
+    :param param: the name of the link parameter.
+    """
+    return Nonces(f"{param}{SEEN}", lifetime=_LIFETIME, new_nonce=new_nonce)
+
+
 class PageFirst:
     """Decides whether a link needs a page first, and builds the page.
 
@@ -41,7 +49,7 @@ class PageFirst:
     def __init__(self, services: Services, new_nonce: Callable[[], str]) -> None:
         self._param = str(services.options.query_param)
         self._adapter = services.options.adapter
-        self._nonces = Nonces(f"{self._param}{SEEN}", lifetime=_LIFETIME, new_nonce=new_nonce)
+        self._nonces = nonces_of_pages(self._param, new_nonce)
         self._reports = services.reports
 
     def respond(self, request: Request, kind: Kind, token: str | None) -> Response | None:

@@ -14,7 +14,6 @@ from ..errors import (
     RequestError,
     SessionSwitch,
     SessionUnavailable,
-    Unauthorized,
     ValidationError,
 )
 from ..http.cookies import Cookie
@@ -27,9 +26,10 @@ from ..http.urls import values_named
 from ..http.verify_body import MAX_BODY, check_length, parse_body
 from ..reasons import Reason, quote
 from ..sessions.base import Session
-from ..tokens.revocations import revocations
 from .error_responses import json_error_response
 from .forms import Read
+from .minting import mint, require_session
+from .navigation_handoff import NavigationHandoff, names_target, refuse_challenge_without_target
 from .services import Services
 
 # Headers that tell that a browser sent the request. Not Sec-Fetch-Mode: the fetch() of Node.js
@@ -44,6 +44,7 @@ class Paths:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._navigation_handoff = NavigationHandoff(services)
         paths = f"{services.options.base_path}/one-time-token/"
         #: The method of each path.
         self.methods = {f"{paths}generate": "GET", f"{paths}verify": "POST"}
@@ -58,6 +59,8 @@ class Paths:
                 response = Response(204, (("Allow", allow), *PRIVATE))
             elif request.method != method:
                 raise MethodNotAllowed(allow, quote(request.method))
+            elif method == "GET" and names_target(request):
+                response = await self._navigation_handoff.respond(request)
             elif method == "GET":
                 response = await self._generate(request)
             else:
@@ -82,22 +85,13 @@ class Paths:
         # `Origin`, no script can read, and it would only retire tokens.
         if request.header("sec-fetch-site") == "cross-site" and request.header("origin") is None:
             raise MissingOrNullOrigin(why="a page of another site made a browser send the request")
-        session = await services.guard.current(request)
-        if session is None:
-            services.guard.warn_of_missing_user(request)
-            raise Unauthorized(why=services.guard.why_no_session(request))
+        session = await require_session(services, request)
         if services.options.disable_client_request:
             raise ClientRequestsDisabled
         audience = services.site.named_audience(request)
         channel = _named_channel(request)
-        # A call of `revoke` may have revoked the session's tokens while the adapter was asked.
-        if revocations.revoked_since(session.id, request.began or 0):
-            raise Unauthorized(why="the session's tokens were revoked during the request")
-        token = await services.generate(
-            session, expires_in=None, audience=audience, channel=channel
-        )
-        await services.confirm(session, request)
-        services.reports.generated(token, session, audience, channel)
+        refuse_challenge_without_target(request)
+        token = await mint(services, request, session, audience=audience, channel=channel)
         return json_response(200, {"token": token})
 
     async def _verify(self, request: Request, read: Read) -> Response:
@@ -116,7 +110,9 @@ class Paths:
         session = await services.redeem(token, request)
         if present is not None and services.keeps(present, session):
             raise SessionSwitch
+        cookies: tuple[Cookie, ...] = ()
         if not sets_cookie:
+            begun = session
             if not session.token:
                 # `establish` creates the session: the client asks for the value of its cookie.
                 cookies = await services.guard.establish(session, request)
@@ -124,10 +120,12 @@ class Paths:
             # Only a client that sets the cookie itself needs the value. With a Set-Cookie it would
             # put an HttpOnly value where scripts can read it.
             response = _session_response(session, token=session.token)
+            await services.remember_use(token, begun, request, cookies)
             services.reports.redeemed(session)
             return response
         response = _session_response(session)
         cookies = await services.guard.establish(session, request)
+        await services.remember_use(token, session, request, cookies)
         services.reports.redeemed(session)
         services.guard.third_party.check(request, cookies)
         added = (cookie.header() for cookie in cookies)
@@ -148,6 +146,7 @@ class Paths:
         # `token` is left out, whatever the options say: with a cookie, or the value of one, that
         # site would be the visitor at this site.
         response = _session_response(self._services.guard.expose(session))
+        await self._services.remember_use(token, session, request)
         self._services.reports.redeemed(session)
         return response
 

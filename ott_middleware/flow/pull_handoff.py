@@ -163,6 +163,7 @@ class PullHandoff:
             present = await services.guard.current_if_verifiable(request)
             if token is None:
                 raise malformed_link(links)
+            current_attempt().token = token
             # Attack: a stolen link is opened in the thief's browser. Refused here, the token stays
             # good for the visitor; without these lines the thief could use it up.
             if not attempts:
@@ -227,8 +228,9 @@ class PullHandoff:
             return self._show_error(request, error, self._wanted(request, attempts))
         # A reload, or a response that was lost on the way: the wanted page has the visitor signed
         # in, or starts once more. Not a second time within a minute.
+        signed_in = present is not None or self._services.is_second_click(request)
         returns = self._cookies.returns(request).times
-        if present is not None or (attempts and len(returns) + 1 < MOST_RETURNS):
+        if signed_in or (attempts and len(returns) + 1 < MOST_RETURNS):
             return self._lead_on(request, attempts)
         return self._ask_to_try_again(
             request, self._wanted(request, _matching(attempts) or attempts), error.code, error

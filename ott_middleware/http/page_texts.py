@@ -7,10 +7,12 @@ from typing import Literal, TypedDict
 PageName = Literal[
     "used",
     "no_account",
+    "not_signed_in",
     "session_ended",
     "refused",
     "too_many",
     "unavailable",
+    "continue_to",
     "handoff_failed",
     "confirm",
     "switch",
@@ -26,6 +28,9 @@ class PageTexts(TypedDict, total=False):
     no_account: tuple[str, str]
     """The target site has no user for the session that arrived."""
 
+    not_signed_in: tuple[str, str]
+    """The visitor opened a link to another site (`generate?to=`) without being signed in."""
+
     session_ended: tuple[str, str]
     """The session ended or expired after the link was made."""
 
@@ -37,6 +42,9 @@ class PageTexts(TypedDict, total=False):
 
     unavailable: tuple[str, str]
     """The store or the sessions cannot be reached just now."""
+
+    continue_to: tuple[str, str]
+    """A link leads to another site, as the signed-in user: `{host}` stands for that site's host."""
 
     handoff_failed: tuple[str, str]
     """The visitor came back from the site of `issuer`, and could not be signed in."""
@@ -93,6 +101,10 @@ ENGLISH: PageTexts = {
             "expected to have one, please contact this site’s support."
         ),
     ),
+    "not_signed_in": (
+        "You are not signed in",
+        ("Please sign in at this site first, and then open the link again."),
+    ),
     "session_ended": (
         "Please sign in again",
         (
@@ -116,6 +128,13 @@ ENGLISH: PageTexts = {
         (
             "Signing you in did not work just now. Please wait a moment and reload this page. "
             "If that does not help, ask for a new link."
+        ),
+    ),
+    "continue_to": (
+        "Continue to {host}",
+        (
+            "This link leads to another site, which will sign you in with your account from here. "
+            "If you did not expect that, please close this page."
         ),
     ),
     "handoff_failed": (
@@ -180,6 +199,13 @@ GERMAN: PageTexts = {
             "Support dieser Website."
         ),
     ),
+    "not_signed_in": (
+        "Sie sind nicht angemeldet",
+        (
+            "Bitte melden Sie sich zuerst auf dieser Website an und öffnen Sie den Link dann noch "
+            "einmal."
+        ),
+    ),
     "session_ended": (
         "Bitte melden Sie sich erneut an",
         (
@@ -207,6 +233,13 @@ GERMAN: PageTexts = {
             "Die Anmeldung hat gerade nicht funktioniert. Bitte warten Sie einen Moment und "
             "laden Sie diese Seite neu. Wenn das nicht hilft, fordern Sie bitte einen neuen "
             "Link an."
+        ),
+    ),
+    "continue_to": (
+        "Weiter zu {host}",
+        (
+            "Dieser Link führt zu einer anderen Website, die Sie mit Ihrer Anmeldung von hier "
+            "anmeldet. Wenn Sie das nicht erwartet haben, schließen Sie diese Seite."
         ),
     ),
     "handoff_failed": (
@@ -272,6 +305,10 @@ FRENCH: PageTexts = {
             "site."
         ),
     ),
+    "not_signed_in": (
+        "Vous n’avez pas ouvert de session",
+        ("Veuillez d’abord ouvrir une session sur ce site, puis ouvrir de nouveau le lien."),
+    ),
     "session_ended": (
         "Veuillez vous reconnecter",
         (
@@ -298,6 +335,13 @@ FRENCH: PageTexts = {
         (
             "La connexion n’a pas fonctionné cette fois-ci. Veuillez patienter un instant, "
             "puis recharger cette page. Si cela ne suffit pas, demandez un nouveau lien."
+        ),
+    ),
+    "continue_to": (
+        "Continuer vers {host}",
+        (
+            "Ce lien mène à un autre site, qui ouvrira une session à votre nom. Si vous ne vous y "
+            "attendiez pas, veuillez fermer cette page."
         ),
     ),
     "handoff_failed": (
@@ -362,6 +406,10 @@ SPANISH: PageTexts = {
             "de este sitio."
         ),
     ),
+    "not_signed_in": (
+        "No ha iniciado sesión",
+        ("Inicie sesión primero en este sitio y, después, vuelva a abrir el enlace."),
+    ),
     "session_ended": (
         "Inicie sesión de nuevo",
         (
@@ -388,6 +436,13 @@ SPANISH: PageTexts = {
         (
             "En este momento no se ha podido iniciar la sesión. Espere un poco y vuelva a "
             "cargar esta página. Si no funciona, solicite un enlace nuevo."
+        ),
+    ),
+    "continue_to": (
+        "Continuar a {host}",
+        (
+            "Este enlace lleva a otro sitio, en el que se iniciará sesión con su usuario de aquí. "
+            "Si no lo esperaba, cierre esta página."
         ),
     ),
     "handoff_failed": (
@@ -451,6 +506,10 @@ JAPANESE: PageTexts = {
             "アカウントをお持ちのはずの場合は、このサイトのサポートにお問い合わせください。"
         ),
     ),
+    "not_signed_in": (
+        "ログインしていません",
+        ("先にこのサイトにログインしてから、もう一度リンクを開いてください。"),
+    ),
     "session_ended": (
         "もう一度ログインしてください",
         (
@@ -474,6 +533,13 @@ JAPANESE: PageTexts = {
         (
             "ただいまログインできませんでした。少し待ってから、このページを再読み込みしてください。"
             "それでもうまくいかない場合は、新しいリンクを取得してください。"
+        ),
+    ),
+    "continue_to": (
+        "{host} に進む",
+        (
+            "このリンクは別のサイトに移動し、このサイトのユーザーとしてログインします。"
+            "心当たりがない場合は、このページを閉じてください。"
         ),
     ),
     "handoff_failed": (

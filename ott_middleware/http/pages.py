@@ -63,6 +63,7 @@ _FORM_REFERRER = ("Referrer-Policy", "strict-origin")
 _NAMES: dict[str, PageName] = {
     "INVALID_TOKEN": "used",
     "NO_ACCOUNT": "no_account",
+    "UNAUTHORIZED": "not_signed_in",
     "SESSION_NOT_FOUND": "session_ended",
     "SESSION_EXPIRED": "session_ended",
     "TOO_MANY_REQUESTS": "too_many",
@@ -102,10 +103,13 @@ class Page:
     :ivar title: one line.
     :ivar text: a few sentences, which name no person but on the page `switch`.
     :ivar site_name: the option, or None.
-    :ivar continue_url: the same URL without the token.
+    :ivar continue_url: the same URL without the token; on the page `continue_to`, the URL that
+        leads on to the other site.
     :ivar continue_label: the label of the button that leads to it.
     :ivar sign_in_url: `login_url` with `next=`, or None.
     :ivar sign_in_label: the label of the button that leads to it.
+    :ivar target_host: the host (in ASCII) and the port of the other site, on the page
+        `continue_to`; None on all others.
     :ivar forms: the forms that the visitor chooses from; none on a page of an error.
     :ivar present_name: on the page `switch`, the name of the signed-in user; None if unknown.
     :ivar arriving_name: on the page `switch`, the name of the link's user; None if unknown.
@@ -125,6 +129,7 @@ class Page:
     continue_label: str
     sign_in_url: str | None = field(repr=False)
     sign_in_label: str
+    target_host: str | None = None
     forms: tuple[PageForm, ...] = ()
     present_name: str | None = field(default=None, repr=False)
     arriving_name: str | None = field(default=None, repr=False)
@@ -134,11 +139,17 @@ ShowPage = Callable[[Page], "str | Response"]
 
 
 def error_page(
-    error: RequestError, request: Request, *, site_name: str | None, login_url: str | None
+    error: RequestError,
+    request: Request,
+    *,
+    site_name: str | None,
+    login_url: str | None,
+    way_out: str | None = None,
 ) -> Page:
     """Return what the page says to a visitor with a link that could not be redeemed.
 
     :param request: without the link parameter.
+    :param way_out: where the button leads, instead of to the URL of the request.
     """
     name = _NAMES.get(error.code, "unavailable" if error.status == 503 else "refused")
     accepted = request.header("accept-language")
@@ -153,9 +164,9 @@ def error_page(
         title=title,
         text=text,
         site_name=site_name,
-        continue_url=request.location,
+        continue_url=way_out or request.location,
         continue_label=language.texts["without_link"],
-        sign_in_url=login_url and _with_next(login_url, request),
+        sign_in_url=login_url and with_next(login_url, request),
         sign_in_label=language.texts["sign_in"],
     )
 
@@ -186,7 +197,7 @@ def handoff_page(
     )
 
 
-def _with_next(login_url: str, request: Request) -> str:
+def with_next(login_url: str, request: Request) -> str:
     """Return `login_url` with the page that the visitor wanted, as `next=`."""
     if request.method != "GET":
         return login_url  # the app would show a page that only takes forms
@@ -194,6 +205,32 @@ def _with_next(login_url: str, request: Request) -> str:
     # of this request, made unable to name a host by `on_this_host`, and a `next` of the same query
     # stands percent-encoded inside of it.
     return add_parameter(login_url, "next", quote(request.path_and_query, safe="/"))
+
+
+def continue_page(request: Request, url: str, *, host: str, site_name: str | None) -> Page:
+    """Return the page that asks a visitor before a handoff to another site.
+
+    :param url: leads on.
+    :param host: of the other site. An international name is shown as `xn--…`: its letters may look
+        like those of another name.
+    """
+    language = language_for(request.header("accept-language"), "continue_to", "proceed", "sign_in")
+    title, text = language.texts["continue_to"]
+    return Page(
+        name="continue_to",
+        status=200,
+        code="",
+        language=language.tag,
+        direction=language.direction,
+        title=title.replace("{host}", host),
+        text=text.replace("{host}", host),
+        site_name=site_name,
+        continue_url=url,
+        continue_label=language.texts["proceed"],
+        sign_in_url=None,
+        sign_in_label=language.texts["sign_in"],
+        target_host=host,
+    )
 
 
 def form_page(
@@ -282,11 +319,12 @@ def render_own(page: Page, show: ShowPage, *headers: tuple[str, str]) -> Respons
         raise WrongResult(
             f"pages[{page.name!r}] returned a {type(made).__name__}: return HTML or a Response"
         )
-    names = {name.lower() for name, _ in made.headers}
+    # A cookie of the page is no other one: both are set.
+    names = {name.lower() for name, _ in made.headers} - {"set-cookie"}
     defaults = (own[0], ("X-Content-Type-Options", "nosniff"), *headers)
     added = (pair for pair in defaults if pair[0].lower() not in names)
-    # A page with a form is never shown in a frame: a visitor would press its button unseen.
-    framed = (_NO_FRAME,) if page.forms else ()
+    # A page that asks is never shown in a frame: a visitor would press its button unseen.
+    framed = (_NO_FRAME,) if page.forms or page.target_host else ()
     kept = (*protect_used_link(tuple(made.headers)), *added, *framed, vary)
     response = Response(page.status, kept, made.body)
     return _keep_origin(response) if page.forms else response

@@ -130,23 +130,29 @@ def add_parameter(url: str, name: str, value: str) -> str:
 _MAX_QUERY = 4096
 
 
-def values_named(query: str, name: str) -> set[str] | None:
+def values_named(query: str, name: str, decode: Callable[[str], str] = value_of) -> set[str] | None:
     """Return the distinct values of a parameter of the generate path; None if it is not named.
 
     Empty where the parameter stands in a place, or in a query of a length, that leaves it open what
     is meant: refuse such a request. If the parameter were ignored, the token would be for something
     else than what was asked for.
+
+    :param decode: returns a value percent-decoded.
     """
     # Searched first: splitting every query would take a long time for a long one. Behind a `;` the
     # name is found as well, though that is no parameter.
-    if not query or _finder(name)(f"&{query}".replace(";", "&")) is None:
+    if not query or not (found := _finder(name)(f"&{query}".replace(";", "&"))):
         return None
-    return set(cut(query, name)[1]) if len(query) <= _MAX_QUERY else set()
+    if len(query) > _MAX_QUERY:
+        return set()
+    links = divide(query, name, also="").links
+    # The failure: `to=/a;to=/b` is one parameter for some parsers, and two for others.
+    return set(map(decode, links)) if len(found) == len(links) else set()
 
 
 @lru_cache(maxsize=16)
-def _finder(name: str) -> Callable[[str], re.Match[str] | None]:
-    return re.compile(spellings_of(name)).search
+def _finder(name: str) -> Callable[[str], list[str]]:
+    return re.compile(spellings_of(name)).findall
 
 
 #: A part of the package's own paths, which may have any prefix.

@@ -39,8 +39,9 @@ def _safe(encoded: str) -> str:
 
 
 # What is percent-encoded beside controls, blanks and all but ASCII: the standard's percent-encode
-# sets for paths, for queries of http(s) URLs, and for fragments.
-_SAFE_IN_PATH = _safe('"#<>?^`{}')
+# sets for paths, for queries of http(s) URLs, and for fragments. In a path, Chromium encodes `|` as
+# well.
+_SAFE_IN_PATH = _safe('"#<>?^`{|}')
 _SAFE_IN_QUERY = _safe("\"#<>'")
 _SAFE_IN_FRAGMENT = _safe('"<>`')
 
@@ -83,12 +84,14 @@ def parse_url(text: str) -> WebURL | None:
         return None
     before, hash_mark, fragment = rest[len(authority) :].partition("#")
     path, question_mark, query = before.partition("?")
-    return WebURL(
+    url = WebURL(
         origin,
         quote(resolve_dots(_SLASHES.split(path)[1:]), safe=_SAFE_IN_PATH),
         quote(query, safe=_SAFE_IN_QUERY) if question_mark else None,
         quote(fragment, safe=_SAFE_IN_FRAGMENT) if hash_mark else None,
     )
+    # Attack: letters that take twelve characters each when they are encoded.
+    return url if len(str(url)) <= MAX_URL else None
 
 
 def _is_unicode(text: str) -> bool:

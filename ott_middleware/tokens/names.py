@@ -13,9 +13,11 @@ NAMESPACE = "one-time-token"
 #: What a token is for: a link or a call, a link with a page to confirm, a WebSocket. The channel is
 #: part of the backend's key: a token that is presented for another channel is not found, and stays.
 CHANNELS = ("handoff", "confirm", "websocket")
-#: What a session's tokens are counted by. A token that the middleware makes of another one, to ask
-#: the visitor first, counts for itself: it must retire no link that the app has sent.
-COUNTED = (*CHANNELS, "switch")
+#: What a session's tokens are counted by: their channel, or one of these. Any page can have a
+#: visitor's browser ask for tokens of navigation handoffs. A token of a switch is one that the
+#: middleware makes of another one, to ask the visitor first. Neither may retire a link of the app.
+NAVIGATION, SWITCH = "navigation", "switch"
+COUNTED = (*CHANNELS, NAVIGATION, SWITCH)
 
 #: Characters; 22 hold 132 bits. A token with fewer may be found by guessing.
 SHORT = 22

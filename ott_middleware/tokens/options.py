@@ -69,9 +69,10 @@ class TokenOptionValues(TypedDict, total=False):
     `{"type": "custom-hasher", "hash": function}`. Default: `"plain"`."""
 
     max_per_session: int | None
-    """Number of unused tokens per session and channel: one more makes the oldest invalid. `None`
-    means no limit. Tokens for sessions that the adapter cannot verify are counted per network of
-    the client instead, at most 1,000. Default: `10`."""
+    """Number of unused tokens per session and channel: one more makes the oldest invalid. Tokens of
+    `generate?to=` are counted apart, with the same number. `None` means no limit. Tokens for
+    sessions that the adapter cannot verify are counted per network of the client instead, at most
+    1,000. Default: `10`."""
 
 
 def seconds_of(option: str, expires_in: object) -> float:

@@ -29,7 +29,14 @@ from ..concurrency import (
     is_async,
     on_loop,
 )
-from ..context import Bounds, current_attempt, current_request, reset_bounds, set_bounds
+from ..context import (
+    Bounds,
+    current_attempt,
+    current_request,
+    is_navigation_handoff,
+    reset_bounds,
+    set_bounds,
+)
 from ..crypto import NONCE_BYTES, Secret, TokenSeal
 from ..errors import (
     BackendUnavailable,
@@ -57,7 +64,17 @@ from ..sessions.base import (
 )
 from .challenges import find_verifier, is_challenge
 from .fingerprint import fingerprint
-from .names import CHANNELS, COUNTED, Owners, backend_key, hash_token, is_token, malformed_token
+from .names import (
+    CHANNELS,
+    COUNTED,
+    NAVIGATION,
+    SWITCH,
+    Owners,
+    backend_key,
+    hash_token,
+    is_token,
+    malformed_token,
+)
 from .options import (
     GenerateToken,
     GenerationContext,
@@ -391,8 +408,7 @@ class OneTimeTokens:
         hook = None if arrived else plug_ins.generate_token
         exposed = session if arrived else self._expose(session, bound_to, expires_at)
         plain = _pack(exposed, bound_to, context.code_challenge)
-        counted = "switch" if arrived else context.channel
-        owner, limit = self._owner_and_limit(counted, session)
+        owner, limit = self._owner_and_limit(_counted_by(context.channel, arrived), session)
         for _ in range(1 if hook else _TRIES):
             token = (
                 randomness.token_urlsafe(24)
@@ -419,8 +435,11 @@ class OneTimeTokens:
             "generate_token made a token that is live already: return a random token each time"
         )
 
-    def _owner_and_limit(self, channel: str, session: Session) -> tuple[str, int | None]:
-        """Return the owner that a session's tokens are counted for, and the owner's cap."""
+    def _owner_and_limit(self, counted: str, session: Session) -> tuple[str, int | None]:
+        """Return the owner that a session's tokens are counted for, and the owner's cap.
+
+        :param counted: what the tokens are counted by, one of `COUNTED`.
+        """
         request = current_request()
         # The middleware's adapter found the session. The service's own adapter, which may be
         # another, counts only where no middleware read the request.
@@ -431,8 +450,8 @@ class OneTimeTokens:
             # Each made-up cookie is a session of its own. Counted by session, an anonymous client
             # could have any number of tokens, fill the store, and so have all users refused.
             network = network_of(request.client)
-            return self._owners[0].of_network(channel, network), MAX_PER_NETWORK
-        return self._owners[0].of_session(channel, session.id), self._options.max_per_session
+            return self._owners[0].of_network(counted, network), MAX_PER_NETWORK
+        return self._owners[0].of_session(counted, session.id), self._options.max_per_session
 
     async def _refuse_ended(
         self, plug_ins: _PlugIns, session: Session, key: str, began: int
@@ -606,6 +625,15 @@ def _reissue_context(
     )
 
 
+def _counted_by(channel: str, arrived: bool) -> str:
+    """Return what a new token is counted by, one of `COUNTED`."""
+    # Attack: a page makes its visitors' browsers ask for many handoffs, or open links of another
+    # user. Such tokens are counted apart; else they would retire the links that the app has sent.
+    if arrived:
+        return SWITCH
+    return NAVIGATION if is_navigation_handoff() else channel
+
+
 def _began(arrived: bool) -> int:
     """Return since when a session must not have been revoked, for a new token of it."""
     request = current_request()
@@ -653,6 +681,22 @@ def _check_challenge(code_challenge: str, code_verifiers: Iterable[str]) -> None
             why="made for a browser that holds the verifier of its challenge; this one does not",
             word="other_browser",
         )
+
+
+def is_meant_for(
+    bound_to: str | None,
+    code_challenge: str | None,
+    audience: str | None,
+    code_verifiers: Iterable[str],
+) -> bool:
+    """Return whether a token with these bounds can be redeemed for an audience, in a browser."""
+    try:
+        _check_audience(Origin.parse(bound_to), audience)
+        if code_challenge is not None:
+            _check_challenge(code_challenge, code_verifiers)
+    except InvalidToken:
+        return False
+    return True
 
 
 def _require_session(value: object, name: str) -> Session:

@@ -460,6 +460,23 @@ class TestReturn:
             assert browser.come_back(token).location == "/account/1"
         assert browser.jar["sid"] == "alice-cookie"
 
+    def test_reload_where_sessions_cannot_be_verified(self, world: World) -> None:
+        class Unsure(Members):
+            vouches = False
+
+        browser = Browser(serve(world, session=Unsure(person("alice"))))
+        token = issue(browser.site, browser.start("/account/1"))
+        browser.come_back(token)
+        assert browser.come_back(token).location == "/account/1"
+        thief = Browser(browser.site)
+        assert is_page(thief.come_back(token))
+
+    def test_confirm_link_is_good_beside_it(self, world: World) -> None:
+        site = serve(world)
+        token = site.token(audience=ORIGIN, channel="confirm")
+        answer = site.open(f"/?ott=confirm.{token}")
+        assert (answer.status, b"<form" in answer.body) == (200, True)
+
     def test_strict_session_cookie(self, world: World) -> None:
         site = serve(world, session=Members(person("alice"), samesite="Strict"))
         browser = Browser(site)
@@ -551,6 +568,17 @@ class TestReturn:
         assert browser.sign_in("/account/1").location == "/account/1"
         assert is_page(answer := browser.sign_in("/account/2"))
         assert button(answer) == "/account/2"
+
+    def test_another_user_is_asked(self, world: World) -> None:
+        browser = Browser(serve(world))
+        token = issue(browser.site, browser.start("/account/1"))
+        browser.jar["sid"] = "bob-cookie"
+        page = browser.come_back(token)
+        assert (page.status, b'action="/account/1?ott=switch.' in page.body) == (200, True)
+        assert browser.jar["sid"] == "bob-cookie"
+        assert browser.attempts == []
+        # A reload asks once more.
+        assert b'action="/account/1?ott=switch.' in browser.come_back(token).body
 
     @pytest.mark.parametrize(("on_switch", "stays"), [("keep", True), ("replace", False)])
     def test_another_user_is_signed_in(self, world: World, on_switch: str, stays: bool) -> None:

@@ -212,7 +212,7 @@ def test_handle_s_sign_out_asks_once(world: World) -> None:
     backend = Counting(clock=world.clock)
     house = sealed_house(world, backend=backend)
     house.site.get("/out", house.alice)
-    # One owner for each channel, and one for tokens of a question to the visitor.
+    # One owner for each channel, and two for what clients and the middleware itself ask for.
     assert backend.calls == len(COUNTED)
 
 

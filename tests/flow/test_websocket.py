@@ -288,6 +288,7 @@ class TestSubProtocols:
             ("/", ["ott.TOKEN", "ott"]),
             ("/", ["chat", "ott", "v2", "ott.TOKEN"]),
             ("/", [" ott", " ott.TOKEN "]),
+            ("/", ["\tott", "a", "\tott.TOKEN\t"]),
             ("/?ott_seen=x", ["ott", "ott.TOKEN"]),
         ],
     )
@@ -444,9 +445,11 @@ class TestSubProtocols:
             [*["a"] * 30_000, "ott", "ott.x"],
             ["ott", "ott." + "x" * 65_000],
             [" " * 65_000, "ott", "ott.x"],
+            [" " * 32_000 + "o", "ott" + " " * 32_000 + "x"],
+            ["ott" + " " * 20] * 2_800,
             [","] * 16_000,
         ],
-        ids=range(7),
+        ids=range(9),
     )
     def test_64_kb_are_quick(self, protocols: list[str], untraced: None) -> None:
         site = SocketSite()

@@ -7,7 +7,8 @@ from typing import Any
 
 import django_project
 import pytest
-from sockets import open_with, said, session_in, tell, ticket
+from harness import run
+from sockets import ORIGIN, converse, open_with, said, session_in, socket_scope, tell, ticket
 
 django_project.configure()
 
@@ -19,6 +20,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session as Stored
 from django.core.asgi import get_asgi_application
+from django.db import connection
 from django.urls import path
 
 from ott_middleware import DjangoSession, OTTMiddleware, get_handle
@@ -62,10 +64,11 @@ class TestChannels:
 
     @pytest.mark.parametrize("consumer", [Listens, ListensInAThread])
     @pytest.mark.parametrize("in_url", [True, False])
-    @pytest.mark.parametrize("options", [{}, {"session": DjangoSession()}], ids=["auto", "named"])
+    @pytest.mark.parametrize("mode", ["auto", "fork"])
     def test_user_is_signed_in_for_the_socket(
-        self, user: Any, consumer: Any, options: Any, in_url: bool
+        self, user: Any, consumer: Any, mode: str, in_url: bool
     ) -> None:
+        options: Any = {} if mode == "auto" else {"session": DjangoSession(mode="fork")}
         app = self.app(consumer, **options)
         store = self.signed_in(user)
         before = set(Stored.objects.values_list("session_key", flat=True))
@@ -81,14 +84,16 @@ class TestChannels:
         class Counts(Listens):
             async def connect(self) -> None:
                 key = self.scope["cookies"]["sessionid"]
-                found.append(await Stored.objects.filter(session_key=key).acount())
+                count = await Stored.objects.filter(session_key=key).acount()
+                found.append((key != store.session_key, count))
                 await super().connect()
 
-        found: list[int] = []
-        app = self.app(Counts)
+        found: list[tuple[bool, int]] = []
+        app = self.app(Counts, session=DjangoSession(mode="fork"))
         store = self.signed_in(user)
         open_with(app, ticket(app, session_in(app, f"sessionid={store.session_key}")))
-        assert found == [1]
+        assert found == [(True, 1)]
+        assert not Stored.objects.exclude(session_key=store.session_key).exists()
         store.delete()
 
     def test_shared_session_lives_on(self, user: Any) -> None:
@@ -96,4 +101,28 @@ class TestChannels:
         store = self.signed_in(user)
         open_with(app, ticket(app, session_in(app, f"sessionid={store.session_key}")))
         assert Stored.objects.filter(session_key=store.session_key).exists()
+        store.delete()
+
+    def test_lost_connection_is_renewed(self, user: Any) -> None:
+        """No request of Django's is around a consumer, which would renew the connection."""
+
+        class Looks(WebsocketConsumer):
+            def connect(self) -> None:
+                User.objects.count()
+                had_one = connection.connection is not None
+                session = get_handle(self).session
+                found.append((had_one, connection.connection is not None))
+                assert session is not None
+                self.accept()
+                self.send("{}")
+
+        found: list[tuple[bool, bool]] = []
+        app = self.app(Looks, session=DjangoSession())
+        store = self.signed_in(user)
+        ticket_of_ada = ticket(app, session_in(app, f"sessionid={store.session_key}"))
+        # By the cookie alone: a session that was redeemed is known already.
+        headers = {"origin": ORIGIN, "cookie": f"sessionid={store.session_key}"}
+        run(converse(app, socket_scope("/socket", headers)))
+        assert found == [(True, False)]
+        assert said(open_with(app, ticket_of_ada)) == {}
         store.delete()

@@ -42,7 +42,15 @@ def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
     assert pages == {
         *("adapters.md", "backends.md", "deployment.md", "doctor.md", "events.md"),
-        *("api_clients.md", "front_end.md", "logs.md", "pages.md", "pull_handoff.md"),
+        *(
+            "api_clients.md",
+            "front_end.md",
+            "links_without_code.md",
+            "logs.md",
+            "mail_links.md",
+            "pages.md",
+            "pull_handoff.md",
+        ),
         "quickstart.md",
         "sessions.md",
         "websockets.md",
@@ -323,6 +331,30 @@ def test_reference_lists_each_exported_name() -> None:
     assert public().keys() <= documented
 
 
+def test_link_of_the_mail_signs_in() -> None:
+    document = run(DOCS / "mail_links.md")
+    app, outbox = document["app"], document["outbox"]
+    host = {"host": "shop.example", "scheme": "https"}
+    form = {**NAVIGATION, "content-type": "application/x-www-form-urlencoded"}
+    for address in (b"ada%40example.com", b"eve%40example.com"):
+        asked = ask(app, "POST", "/sign-in", form, body=b"address=" + address, **host)
+        assert b"look into your mailbox" in asked.body
+    (message,) = outbox
+    target = re.search(r"https://shop.example(/account\?ott=confirm\.\S+)", str(message))
+    assert target is not None
+    page = ask(app, "GET", target[1], NAVIGATION, **host)
+    assert b'<p class="site">Shop</p>' in page.body
+    nonce = re.search(rb'value="([^"]*)"', page.body)
+    assert nonce is not None
+    cookie = dict(page.headers)["set-cookie"].partition(";")[0]
+    form |= {"origin": "https://shop.example", "cookie": cookie}
+    pressed = ask(app, "POST", target[1], form, body=b"nonce=" + nonce[1], **host)
+    assert (pressed.status, dict(pressed.headers)["location"]) == (303, "./account")
+    session = next(v for n, v in pressed.headers if n == "set-cookie" and "ott_session" in v)
+    answer = ask(app, "GET", "/account", {"cookie": session.partition(";")[0]}, **host)
+    assert json.loads(answer.body) == {"hello": "Ada"}
+
+
 def test_own_page_and_language(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(languages, "LANGUAGES", dict(languages.LANGUAGES))
     wrapped = run(DOCS / "pages.md")["wrapped"]
@@ -341,6 +373,16 @@ def test_table_of_pages_has_each_page() -> None:
         name: page_texts.ENGLISH[name][0]  # type: ignore[literal-required]  # the names are its keys
         for name in get_args(page_texts.PageName)
     }
+
+
+def test_link_without_code() -> None:
+    page = DOCS / "links_without_code.md"
+    (html,) = blocks(page, "html")
+    target = html.text.partition('href="')[2].partition('"')[0]
+    headers = {**NAVIGATION, "cookie": "sid=1", "sec-fetch-site": "same-origin"}
+    answer = ask(run(page)["wrapped"], "GET", target, headers, **A)
+    location = dict(answer.headers)["location"]
+    assert (answer.status, location.partition("?ott=")[0]) == (303, "https://b.example/welcome")
 
 
 def test_pull_handoff() -> None:

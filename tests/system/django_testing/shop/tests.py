@@ -6,6 +6,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 from django.contrib.auth.models import User
+from django.core import mail
 from django.test import LiveServerTestCase, RequestFactory, TestCase
 
 from ott_middleware import get_handle
@@ -41,6 +42,17 @@ class LinkTest(TestCase):
         self.client.force_login(self.ada)
         response = OTTClient().open_link(self.client.get("/own/").content.decode(), follow=True)
         self.assertEqual(response.content, b"ada")
+
+    def test_link_in_a_mail(self) -> None:
+        self.ada.email = "ada@shop.example"
+        self.ada.save()
+        self.client.force_login(self.ada)
+        self.client.get("/mail/")
+        link = mail.outbox[0].body.split()[-1]
+        self.assertIn("?ott=confirm.", link)
+        other = OTTClient()
+        self.assertContains(other.open_link(link), "Do you want to sign in?")
+        self.assertEqual(other.get("/who/").content, b"nobody")
 
     def test_page_with_the_tag(self) -> None:
         self.client.force_login(self.ada)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import logout
+from django.core.mail import send_mail
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import path
@@ -39,6 +40,14 @@ async def async_page_in_a_thread(request: HttpRequest) -> HttpResponse:
     return await sync_to_async(render)(request, "page.html", {"url": "https://b.example/x"})
 
 
+def mail_link(request: HttpRequest) -> HttpResponse:
+    link = get_handle(request).link(
+        request.build_absolute_uri("/who/"), channel="confirm", expires_in=60
+    )
+    send_mail("Your link", f"Open this link to sign in:\n\n{link}\n", None, [request.user.email])
+    return HttpResponse("Please look into your mailbox.")
+
+
 def sign_out(request: HttpRequest) -> HttpResponse:
     logout(request)
     return HttpResponse("bye")
@@ -53,4 +62,5 @@ urlpatterns = [
     path("async-page/", async_page),
     path("async-page-in-a-thread/", async_page_in_a_thread),
     path("out/", sign_out),
+    path("mail/", mail_link),
 ]
