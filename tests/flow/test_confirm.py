@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from harness import HOST, NAVIGATION, ORIGIN, Answer, Members, Site, World, echo, person
@@ -431,6 +432,22 @@ class TestForm:
         assert answer.status == 303
         assert visitor.jar["sid"] == f"{user}-cookie"
 
+    @pytest.mark.parametrize(("choice", "user"), [("switch", "alice"), ("stay", "bob")])
+    def test_other_user_is_asked(self, world: World, choice: str, user: str) -> None:
+        site = world.serve(on_switch="ask")
+        token, visitor = confirm_token(site), Person(site, sid="bob-cookie")
+        asked = visitor.press(url(token, "&a=1"), visitor.open(url(token, "&a=1")))
+        assert (asked.status, asked.header("content-type")) == (200, HTML_TYPE)
+        forms = re.findall(
+            r'<form method="post" action="([^"]*)">(.*?)</form>', asked.body.decode()
+        )
+        (action, fields) = next(each for each in forms if f'value="{choice}"' in each[1])
+        pairs = re.findall(r'name="([^"]*)" value="([^"]*)"', fields)
+        body = "&".join(f"{name}={value}" for name, value in pairs).encode()
+        chosen = visitor.post(urljoin("/in", unescape(action)), body)
+        assert (chosen.status, chosen.location) == (303, "?a=1")
+        assert visitor.jar["sid"] == f"{user}-cookie"
+
     def test_adapter_that_fails_takes_nothing(self, world: World) -> None:
         class Failing(Members):
             fails = True
@@ -519,6 +536,17 @@ class TestErrors:
         assert b"<h1>Do you want to sign in?</h1>" in again.body
         assert b"this page was open for too long" in again.body
         assert visitor.press(url(token), again).status == 303
+
+    def test_site_that_sets_no_cookies(self, world: World) -> None:
+        class Bearers(Members):
+            uses_cookies = False
+
+        site = world.serve(session=Bearers(person("alice")))
+        token, visitor = confirm_token(site), Person(site)
+        assert visitor.open(url(token)).status == 400
+        answer = visitor.post(url(token), b"nonce=x", {"accept": "*/*"})
+        assert (answer.status, answer.header("content-type")) == (400, HTML_TYPE)
+        assert site.members.asked == []
 
     def test_nothing_but_the_form_redeems(self, world: World) -> None:
         site = world.serve()
