@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import pytest
-from harness import HOST, NAVIGATION, ORIGIN, Answer, Members, Site, World, echo, person
+from harness import HOST, NAVIGATION, ORIGIN, SECRET, Answer, Members, Site, World, echo, person
 
 from ott_middleware.errors import BackendUnavailable
 from ott_middleware.http.messages import Response
@@ -112,6 +112,10 @@ class TestLink:
         token = site.token(channel="confirm", audience="https://b.example")
         visitor = Person(site)
         assert visitor.press(url(token), visitor.open(url(token))).status == 400
+
+    def test_works_at_a_site_with_an_issuer(self, world: World) -> None:
+        site = world.serve(issuer="https://a.example", secret=SECRET, public_origin=ORIGIN)
+        assert is_live(site, confirm_token(site))
 
     def test_expires(self, world: World) -> None:
         site = world.serve()
@@ -635,6 +639,19 @@ class TestAttacks:
     def test_origin(self, world: World, headers: dict[str, str | None], status: int) -> None:
         site = world.serve(trusted_origins=["https://front.example", f"http://sub.{HOST}"])
         assert self.attack(site, headers) == status
+
+    @pytest.mark.parametrize(
+        ("origin", "word"),
+        [("null", "missing_origin"), (None, "missing_origin"), ("http://b", "untrusted_origin")],
+    )
+    def test_reason(
+        self, world: World, caplog: pytest.LogCaptureFixture, origin: str | None, word: str
+    ) -> None:
+        caplog.set_level("DEBUG", "ott_middleware")
+        visitor = Person(world.serve())
+        visitor.post(url("T" * 32), b"", {"origin": origin, "sec-fetch-site": None})
+        words = [getattr(record, "ott_reason", None) for record in caplog.records]
+        assert words[-1] == word
 
     def test_unknown_own_origin(self, world: World) -> None:
         site = world.serve(public_origin=["https://a.example", "https://b.example"])
