@@ -39,8 +39,9 @@ def _safe(encoded: str) -> str:
 
 
 # What is percent-encoded beside controls, blanks and all but ASCII: the standard's percent-encode
-# sets for paths, for queries of http(s) URLs, and for fragments.
-_SAFE_IN_PATH = _safe('"#<>?^`{}')
+# sets for paths, for queries of http(s) URLs, and for fragments. In a path, Chromium encodes `|` as
+# well.
+_SAFE_IN_PATH = _safe('"#<>?^`{|}')
 _SAFE_IN_QUERY = _safe("\"#<>'")
 _SAFE_IN_FRAGMENT = _safe('"<>`')
 

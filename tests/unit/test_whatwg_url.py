@@ -56,7 +56,7 @@ ACCEPTED = {
     "https://b.example\\?": "https://b.example/?",
     "https://b.example/?#": "https://b.example/?#",
     # What is percent-encoded, and what is kept.
-    "https://b.example/a b\"<>`{}|'%\x7f\u00e9": "https://b.example/a%20b%22%3C%3E%60%7B%7D|'%%7F%C3%A9",
+    "https://b.example/a b\"<>`{}|'%\x7f\u00e9": "https://b.example/a%20b%22%3C%3E%60%7B%7D%7C'%%7F%C3%A9",
     "https://b.example/?a b\"<>'`{}|\u20ac%zz": "https://b.example/?a%20b%22%3C%3E%27`{}|%E2%82%AC%zz",
     "https://b.example/#a b\"<>'`{}|#\U0001f600": "https://b.example/#a%20b%22%3C%3E'%60{}|#%F0%9F%98%80",
     "https://b.example/%41%2f\\%5c": "https://b.example/%41%2f/%5c",
@@ -202,11 +202,13 @@ TEXTS = st.one_of(
 
 
 def as_browsers(reference: Parse, text: str) -> str | None:
-    """The URL that Node.js makes of a text. Its versions differ in whether a path has a `^`."""
+    """The URL that Node.js makes of a text. Browsers differ in a path's `^` and `|`."""
     parsed = reference(text)
     if parsed is None:
         return None
-    return re.sub(r"\A[^?#]*", lambda path: path[0].replace("^", "%5E"), parsed["href"])
+    return re.sub(
+        r"\A[^?#]*", lambda path: path[0].replace("^", "%5E").replace("|", "%7C"), parsed["href"]
+    )
 
 
 class TestReference:
