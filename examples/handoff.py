@@ -5,7 +5,10 @@
 
 The front desk is an ASGI app under uvicorn, on localhost. The archive is a WSGI app under waitress,
 on 127.0.0.1. For a browser these are two hosts: no cookie of one site reaches the other. The sites
-share a backend, where a token waits for a moment, and nothing else.
+share a backend, where a token waits for a moment, a secret, and nothing else.
+
+The other way round: the archive sends a guest who opens its vault to the front desk, and only the
+browser of that guest can come back signed in.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from http.cookies import SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urljoin, urlsplit
 from wsgiref.util import request_uri
 
 from ott_middleware import (
@@ -47,26 +50,34 @@ def wrap(desk_url: str, archive_url: str) -> tuple[ASGIMiddleware, WSGIMiddlewar
     """Wrap both apps, each by one call."""
     desk, archive = FrontDesk(desk_url, archive_url), Archive(desk_url, archive_url)
     tokens = TalkingBackend()
-    # Neither app has sessions, so each gets a sealed cookie. The two secrets need not be equal.
+    # Neither app has sessions, so each gets a sealed cookie. Their secrets need not be equal.
     at_desk = SealedSession(secrets.token_bytes(32))
     in_archive = SealedSession(
         secrets.token_bytes(32), name=Archive.cookie_name, remote_user=user_id
     )
+    shared = secrets.token_bytes(32)
 
     asgi = OTTMiddleware(
         desk,
         session=at_desk,
         backend=tokens,
+        secret=shared,
         store_token="hashed",
         public_origin=desk_url,
         handoff_targets=[archive_url],
+        login_url="/",
     )
     wsgi = OTTMiddleware(
         archive,
         session=in_archive,
         backend=tokens,
+        secret=shared,
         store_token="hashed",
         public_origin=archive_url,
+        issuer=desk_url,
+        protected=lambda request: request.path == "/vault",
+        # The demo shows links as well. A site that sends its visitors itself leaves this out.
+        issuer_only=False,
     )
     return asgi, wsgi
 
@@ -104,11 +115,11 @@ class Archive:
             "200 OK",
             [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")],
         )
-        return [self.page(user, signed_in="REMOTE_USER" in environ).encode()]
+        body = ARCHIVE_SIGNED_IN if "REMOTE_USER" in environ else ARCHIVE_GUEST
+        return [self.page(VAULT if path == "/vault" else body, user).encode()]
 
-    def page(self, user: str, *, signed_in: bool) -> str:
-        """Build the one page of this site."""
-        body = ARCHIVE_SIGNED_IN if signed_in else ARCHIVE_GUEST
+    def page(self, body: str, user: str) -> str:
+        """Build a page of this site."""
         return PAGE.format(
             title="The archive",
             kind="WSGI app under waitress",
@@ -135,12 +146,13 @@ class FrontDesk:
         match scope["method"], scope["path"]:
             case "POST", "/sign-in":
                 # A real front desk would ask for more than a name.
-                name = (await form_field(receive, "name")).strip()
+                form = await read_form(receive)
+                name = form.get("name", "").strip()
                 if name.isprintable() and 0 < len(name) <= 40:
                     ott.sign_in(name)
                     LOG.clear()
                     say("front desk", f"{name} signed in")
-                await redirect(send, "/")
+                await redirect(send, path_of_this_site(form.get("next", "/")))
             case "POST", "/sign-out":
                 ott.sign_out()
                 LOG.clear()
@@ -159,18 +171,25 @@ class FrontDesk:
             case "GET", "/" if ott.session:
                 await respond(send, 200, self.page(DESK_SIGNED_IN, ott.session.user_id))
             case "GET", "/" | "/to-the-archive" | "/second-use":
-                await respond(send, 200, self.page(DESK_GUEST))
+                query = parse_qs(scope["query_string"].decode("ascii", "replace"))
+                wanted = path_of_this_site(query.get("next", ["/"])[0])
+                await respond(send, 200, self.page(DESK_GUEST, wanted=wanted))
             case _:
                 await respond(send, 404, self.page("<p>There is no such page.</p>"))
 
-    def page(self, body: str, user: str = "") -> str:
+    def page(self, body: str, user: str = "", wanted: str = "/") -> str:
         """Build a page of this site."""
         return PAGE.format(
             title="The front desk",
             kind="ASGI app under uvicorn",
             url=self.desk_url,
             colour="#123f8c",
-            body=body.format(name=escape(user), archive_url=self.archive_url, log=log_as_html()),
+            body=body.format(
+                name=escape(user),
+                wanted=escape(wanted),
+                archive_url=self.archive_url,
+                log=log_as_html(),
+            ),
         )
 
 
@@ -200,8 +219,9 @@ input {{ width: 12rem; max-width: 100% }}
 """
 BOX = "<aside><h2>What just happened</h2>{log}</aside>"
 DESK_GUEST = """<p>Hello, guest. Sign in with any name.</p>
-<form method="post" action="/sign-in"><nav><label>Your name <input name="name" value="Ada"
-required maxlength="40"></label><button class="first">Sign in</button></nav></form>
+<form method="post" action="/sign-in"><input type="hidden" name="next" value="{wanted}">
+<nav><label>Your name <input name="name" value="Ada" required maxlength="40"></label>
+<button class="first">Sign in</button></nav></form>
 <p>The archive at {archive_url} is another site: it does not know you, and gets no cookie of this
 one.</p>"""
 DESK_SIGNED_IN = (
@@ -224,19 +244,34 @@ the same link: the user that a link signed in sees no error after a reload.</p>"
 ARCHIVE_GUEST = (
     "<p>Hello, guest. This site does not know you.</p>"
     + BOX
-    + """<nav><a class="first" href="{desk_url}/">Back to the front desk</a></nav>"""
+    + """<nav><a class="first" href="{desk_url}/">Back to the front desk</a>
+<a href="/vault">Open the vault</a></nav>
+<p>A guest who opens the vault is sent to the front desk, and comes back signed in.</p>"""
+)
+VAULT = (
+    "<p>Hello, <b>{name}</b>. This is the vault.</p>"
+    + BOX
+    + """<nav><a class="first" href="{desk_url}/">Back to the front desk</a>
+<form method="post" action="/sign-out"><button>Sign out</button></form></nav>
+<p>The archive sent a guest to the front desk. The link that leads back works only in the browser
+that it was made for: it would sign in no thief, and no other user.</p>"""
 )
 
 
-async def form_field(receive: Any, name: str) -> str:
-    """Read one field of a posted form."""
+async def read_form(receive: Any) -> dict[str, str]:
+    """Read the fields of a posted form."""
     body = b""
     while True:
         message = await receive()
         body += message.get("body", b"")
-        if not message.get("more_body") or len(body) > 1000:
-            values: list[str] = parse_qs(body.decode("utf-8", "replace")).get(name, [""])
-            return values[0]
+        if not message.get("more_body") or len(body) > 2000:
+            return dict(parse_qsl(body.decode("utf-8", "replace")))
+
+
+def path_of_this_site(text: str) -> str:
+    """Return a path to redirect to; "/" for a text that could lead to another host."""
+    is_path = text.startswith("/") and not text.startswith("//") and "\\" not in text
+    return text if is_path and text.isascii() and text.isprintable() else "/"
 
 
 async def respond(send: Any, status: int, page: str, *headers: tuple[bytes, bytes]) -> None:
@@ -408,7 +443,35 @@ def check(desk_url: str, archive_url: str) -> None:
     expect((status, again) == (303, link), "the front desk should offer the same link")
     expect(zoe.open(again)[0] == 400, "the second use should fail for Zoe as well")
 
-    print("All is well: the link signed Zoe in, once.")
+    check_vault(desk_url, archive_url)
+    print("All is well: the link signed Zoe in, once, and the vault's link signed in Ada alone.")
+
+
+def check_vault(desk_url: str, archive_url: str) -> None:
+    """Have the archive send a guest to the front desk; exits with a message if a step fails."""
+    ada, thief = Browser(), Browser()
+
+    step("Ada, a guest, opens the vault of the archive")
+    status, to_desk, _ = ada.open(archive_url + "/vault")
+    sent = status == 303 and to_desk.startswith(desk_url + "/one-time-token/generate?to=")
+    expect(sent, "the archive should send Ada to the front desk")
+
+    step("The front desk has Ada sign in first")
+    sign_in = urljoin(to_desk, ada.open(to_desk)[1])
+    wanted = parse_qs(urlsplit(sign_in).query).get("next", ["/"])[0]
+    _, back, _ = ada.open(desk_url + "/sign-in", {"name": "Ada", "next": wanted})
+    link = ada.open(desk_url + back)[1]
+    leads_back = link.startswith(archive_url + "/one-time-token/return?ott=")
+    expect(leads_back, "the front desk should lead Ada back")
+
+    step("A thief opens the link that leads back")
+    status, _, page = thief.open(link)
+    expect(status == 400 and "not signed in" in page, "the link should be worth nothing to a thief")
+
+    step("Ada's browser follows it, to the vault")
+    vault = urljoin(link, ada.open(link)[1])
+    expect(vault == archive_url + "/vault", "the link should lead to the vault")
+    expect("Hello, <b>Ada</b>" in ada.open(vault)[2], "the vault should greet Ada")
 
 
 def step(text: str) -> None:

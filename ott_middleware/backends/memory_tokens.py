@@ -46,6 +46,11 @@ class _Part(Cache[str, Entry]):
         # tokens live equally long, and so the first that is live ends the search for expired ones.
         self.latest = 0.0
 
+    def __repr__(self) -> str:
+        # The failure: a cache shows its keys, which are live tokens where they are stored "plain",
+        # to an error reporter that records local variables.
+        return f"{type(self).__name__}({len(self)} tokens)"
+
     def add(self, key: str, entry: Entry) -> None:
         """Keep a token."""
         self[key] = entry

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from ..access_logs import hide_parameter, reach_servers
 from ..context import PROBE, Attempt, reset_attempt, set_attempt
 from ..copies import copy_unchecked
+from ..error_reports import reach_reporters
 from ..http.fetch_metadata import classify
 from ..http.messages import Request, Response
 from ..http.response_headers import with_cors
@@ -60,6 +61,7 @@ class Flow:
             return await self._forwarding.plain(request, handle)
         # Servers may have been imported since the app was wrapped; they log this request later.
         reach_servers()
+        reach_reporters()
         reset = set_attempt(Attempt())
         try:
             if is_path:
@@ -87,6 +89,7 @@ class Flow:
         :param offer: what the client offers of the middleware's sub-protocols.
         """
         reach_servers()
+        reach_reporters()
         reset = set_attempt(Attempt(channel=CHANNEL))
         try:
             return await self._sockets.decide(request, offer, handle)

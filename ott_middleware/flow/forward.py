@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from ..context import PROBE, using_request
@@ -98,6 +98,20 @@ class Forwarding:
             before=watched_session,
             remote_user=await self._remote_user(handle, request),
         )
+
+    async def unredeemed(self, request: Request, handle: Handle) -> Forward:
+        """Forward a request whose link is not redeemed: its token stays alive."""
+        forward = await self.plain(request, handle)
+        if request.method in ("HEAD", "OPTIONS"):
+            return forward  # the response has no document, which could load others
+        inner = forward.edit
+
+        async def edit(status: int, headers: Headers) -> Headers:
+            if inner is not None:
+                headers = await inner(status, headers)
+            return response_headers.hide_url(headers)
+
+        return replace(forward, edit=edit, always=True)
 
     def edit_passed(self, handle: Handle, carrier: Any, came: Mapping[str, Any]) -> Edit:
         """Return the edit of `plain` for a request that passed the watch, without a session.

@@ -61,7 +61,7 @@ class Links:
         links, request = request.links, copy_unchecked(request, links=("",) * len(request.links))
         if kind.never_redeems:
             services.reports.passed("link", Reason("not_opened", f"this request is {kind.value}"))
-            return await self._forwarding.plain(request, handle)
+            return await self._forwarding.unredeemed(request, handle)
         navigation, link = kind.is_navigation, _single_link(links)
         if link is None and self._switch.is_choice(request, links):
             return await self._choose(as_navigation(request), read, links[0])

@@ -38,6 +38,21 @@ def forbid_caching(headers: Headers, cache_control: str = "private, no-store") -
     return (*kept, ("Cache-Control", cache_control))
 
 
+# The policies by which a browser sends no path and no query in a Referer.
+_HIDING_POLICIES = ("no-referrer", "origin", "strict-origin")
+
+
+def hide_url(headers: Headers) -> Headers:
+    """Return headers with which the document's URL is in the Referer of no other request."""
+    # Attack: a page in a frame is opened with a live token, and loads its style sheet. The token
+    # would be in the Referer that the app and its logs get, and with `unsafe-url` other sites too.
+    # This line limits the Referer to the origin, which checks against CSRF still accept.
+    policies = [value for name, value in headers if name.lower() == "referrer-policy"]
+    if len(policies) == 1 and policies[0].strip().lower() in _HIDING_POLICIES:
+        return headers
+    return (*remove_headers(headers, "referrer-policy"), ("Referrer-Policy", "strict-origin"))
+
+
 def cookie_changes(headers: Headers, now: float) -> dict[str, str | None]:
     """Return how a response changes the browser's cookies: name → value, or None for a deletion.
 

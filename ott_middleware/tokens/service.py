@@ -271,8 +271,7 @@ class OneTimeTokens:
 
         :param session: as the first token held it, see `Attempt.arrived`.
         :param expires_at: Unix seconds, no later than the end of the first token.
-        :param audience: the origin of this site; None where the first token was bound to none and
-            no origin is configured.
+        :param audience: the one of the first token.
         :param code_challenge: see `generate`.
         :raises Unauthorized: the session ended after the request came in.
         :raises BackendFull: the backend is full of live tokens of other sessions.
@@ -681,6 +680,22 @@ def _check_challenge(code_challenge: str, code_verifiers: Iterable[str]) -> None
             why="made for a browser that holds the verifier of its challenge; this one does not",
             word="other_browser",
         )
+
+
+def is_meant_for(
+    bound_to: str | None,
+    code_challenge: str | None,
+    audience: str | None,
+    code_verifiers: Iterable[str],
+) -> bool:
+    """Return whether a token with these bounds can be redeemed for an audience, in a browser."""
+    try:
+        _check_audience(Origin.parse(bound_to), audience)
+        if code_challenge is not None:
+            _check_challenge(code_challenge, code_verifiers)
+    except InvalidToken:
+        return False
+    return True
 
 
 def _require_session(value: object, name: str) -> Session:

@@ -55,6 +55,7 @@ def test_check_passes_and_tells_what_happened() -> None:
         "the token is taken, and gone",
         "from Zoe Müller",
         "no such token: used or expired",
+        "/vault from Ada",
         "All is well",
     ):
         assert line in told, told

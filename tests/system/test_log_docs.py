@@ -43,3 +43,24 @@ class TestLoggersOfYourOwn:
         logging.config.dictConfig({**names["LOGGING"], "disable_existing_loggers": False})
         logging.getLogger("company.more").warning("GET /page?ott=%s", TOKEN)
         assert capsys.readouterr().err == "GET /page\n"
+
+
+class TestReporters:
+    def test_sentry_takes_the_hooks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sentry_sdk = pytest.importorskip("sentry_sdk")
+        options: dict[str, Any] = {}
+        monkeypatch.setattr(sentry_sdk, "init", lambda **given: options.update(given))
+        (recipe,) = recipes("Sentry")
+        exec(recipe, {})
+        assert set(options) == {"before_send", "before_send_transaction", "before_breadcrumb"}
+        for hook in options.values():
+            assert hook({"message": f"GET /page?ott={TOKEN}"}, {}) == {"message": "GET /page"}
+
+    def test_opentelemetry_takes_the_hook(self) -> None:
+        pytest.importorskip("opentelemetry.instrumentation.asgi")
+        (recipe,) = recipes("OpenTelemetry")
+        names: dict[str, Any] = {}
+        exec(recipe, names)
+        traced = names["traced"](lambda scope, receive, send: None)
+        # OpenTelemetry wraps what it is given.
+        assert traced.server_request_hook.__name__ == "hide_tokens_in_span"

@@ -53,6 +53,7 @@ LAYERS = (
         "http",
         "access_logs",
         "context",
+        "error_reports",
         "greenlets",
         "concurrency",
         "not_awaited",

@@ -13,6 +13,7 @@ from ott_middleware.http.origins import OriginPattern
 from ott_middleware.http.response_headers import (
     cookie_changes,
     cors,
+    hide_url,
     remove_headers,
     with_session,
     with_token,
@@ -231,3 +232,17 @@ def test_cors_injects_no_response_header(origin: str, wanted: str) -> None:
     for _, value in cors(request, TRUSTED, "POST"):
         assert re.fullmatch(r"[ -~]+", value)
         assert value != "*"
+
+
+class TestHideUrl:
+    @pytest.mark.parametrize("kept", ["no-referrer", "strict-origin", " Origin "])
+    def test_policy_that_hides_the_url_is_kept(self, kept: str) -> None:
+        headers = (("A", "1"), ("referrer-Policy", kept))
+        assert hide_url(headers) is headers
+
+    @pytest.mark.parametrize(
+        "policies", [(), ("same-origin",), ("unsafe-url", "no-referrer"), ("no-referrer, origin",)]
+    )
+    def test_any_other_policy_is_replaced(self, policies: tuple[str, ...]) -> None:
+        headers = (("A", "1"), *(("Referrer-Policy", policy) for policy in policies))
+        assert hide_url(headers) == (("A", "1"), ("Referrer-Policy", "strict-origin"))

@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 480, 560
 def small_targets(page: Any) -> list[str]:
     """Links, buttons and fields that are lower than a finger needs."""
     found: list[str] = page.evaluate(
-        "() => [...document.querySelectorAll('a, button, input')]"
+        "() => [...document.querySelectorAll('a, button, input:not([type=hidden])')]"
         ".filter(e => e.getBoundingClientRect().height < 44).map(e => e.outerHTML)"
     )
     return found
