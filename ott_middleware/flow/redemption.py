@@ -56,7 +56,7 @@ class Redemption:
         *,
         channel: str = "handoff",
         code_verifiers: Sequence[str] = (),
-        needs_challenge: bool = False,
+        return_path: str | None = None,
     ) -> SignedIn | OtherUser:
         """Redeem a token, and establish its session unless another user is signed in.
 
@@ -64,7 +64,8 @@ class Redemption:
             Ask for it first: if the adapter fails, the token is still good.
         :param channel: the one that the token was presented for.
         :param code_verifiers: secrets that the browser holds, for tokens with a code challenge.
-        :param needs_challenge: whether a token without a code challenge is refused.
+        :param return_path: the path of the request, where only a token with a code challenge that
+            was sent to this very path is good; None for any token.
         :raises RequestError: the token cannot be redeemed, or a service failed.
         """
         services = self._services
@@ -74,8 +75,15 @@ class Redemption:
         # Attack: an attacker has a victim's browser open the return path with a token of the
         # attacker's own. Made without a challenge, it would sign in any browser that holds an
         # attempt of its own; this line makes it worth nothing.
-        if needs_challenge and current_attempt().code_challenge is None:
+        attempt = current_attempt()
+        if return_path is not None and attempt.code_challenge is None:
             raise InvalidToken(why="the token has no code challenge", word="no_challenge")
+        # Attack: an attacker begins a handoff, and has a victim's browser open the issuer's URL
+        # with another path, of an app beside this one that shows its URLs to the attacker. The
+        # token is good for the attacker's browser. It is refused, as RFC 6749 (section 10.6) has
+        # it; without this line, the attacker would be signed in as the victim.
+        if return_path is not None and attempt.return_path not in (None, return_path):
+            raise InvalidToken(why="sent to another path than the return path", word="other_path")
         if present is not None and services.keeps(present, session):
             return OtherUser(session, present)
         cookies = await services.guard.establish(session, request)
