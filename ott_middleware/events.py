@@ -35,12 +35,16 @@ EXIT_SECONDS = 2.0
 _PROCESS_KEY = secrets.token_bytes(32)
 
 
+Kind = Literal["generated", "redeemed", "refused", "revoked", "replayed"]
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """What became of a token, or of a request for one. It holds no token and no cookie.
 
     :ivar kind: what happened. A token that was redeemed has signed a user in, or has been
-        exchanged for a session by a server.
+        exchanged for a session by a server. One that was replayed was used before, by another
+        browser; `session_id` is that of its first use.
     :ivar time: aware, in UTC, by the clock of the token service.
     :ivar session_id: the session's id, where it is known.
     :ivar channel: what the token is for; None for `revoked`, which concerns all channels.
@@ -51,7 +55,7 @@ class Event:
     :ivar reason: why a request was refused; None for all other kinds.
     """
 
-    kind: Literal["generated", "redeemed", "refused", "revoked"]
+    kind: Kind
     time: datetime
     session_id: str | None = None
     channel: str | None = None
@@ -85,7 +89,7 @@ class Events:
 
     def send(
         self,
-        kind: Literal["generated", "redeemed", "refused", "revoked"],
+        kind: Kind,
         *,
         token: str | None = None,
         session_id: str | None = None,

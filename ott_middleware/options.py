@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ott_middleware")
 
+OnReplay = Literal["ignore", "revoke"]
 OnSwitch = Literal["ask", "keep", "replace"]
 OnInvalid = Callable[[Request, RequestError], "Response | Awaitable[Response]"]
 
@@ -129,6 +130,14 @@ class OptionValues(TokenOptionValues, total=False):
     session's tokens were revoked), sync or async, for audits and metrics. It is called in a thread
     of its own: it neither holds up a response nor breaks one. Default: `None`."""
 
+    on_replay: OnReplay
+    """What a replay does: a used token that is presented again within ten minutes, by another
+    browser than the one that used it. `"ignore"`, nothing (`on_event` tells of it); or `"revoke"`:
+    the unused tokens of the session that the first use established are revoked, and the session
+    itself is ended where the adapter began it on the server and can delete it. Whoever finds a used
+    link can then sign its user out. Needs a `secret`, and a backend that can revoke tokens.
+    Default: `"ignore"`."""
+
     on_switch: Literal["ask", "keep", "replace"]
     """Which user is signed in when a valid link is for another user than the signed-in one:
     `"ask"`, whom the visitor chooses on a page; `"keep"`, the signed-in user; or `"replace"`, the
@@ -205,6 +214,7 @@ class Options:
     rate_limit: str | None = None
     trusted_proxies: Iterable[str | Network] = ()
     on_event: OnEvent | None = None
+    on_replay: OnReplay = "ignore"
     on_switch: OnSwitch = "ask"
     site_name: str | None = None
     login_url: str | None = None
@@ -286,6 +296,7 @@ class Options:
             isinstance(self.on_event, type) or not callable(self.on_event)
         ):
             raise ConfigurationError(f"on_event: {self.on_event!r}; pass a function of the event")
+        _check_one_of("on_replay", self.on_replay, ("ignore", "revoke"))
         _check_one_of("on_switch", self.on_switch, ("ask", "keep", "replace"))
         check_issuer_options(
             self.pull_issuer, self.own, self.query_param, self.issuer_only, self.protected

@@ -110,7 +110,9 @@ class Paths:
         session = await services.redeem(token, request)
         if present is not None and services.keeps(present, session):
             raise SessionSwitch
+        cookies: tuple[Cookie, ...] = ()
         if not sets_cookie:
+            begun = session
             if not session.token:
                 # `establish` creates the session: the client asks for the value of its cookie.
                 cookies = await services.guard.establish(session, request)
@@ -118,10 +120,12 @@ class Paths:
             # Only a client that sets the cookie itself needs the value. With a Set-Cookie it would
             # put an HttpOnly value where scripts can read it.
             response = _session_response(session, token=session.token)
+            await services.remember_use(token, begun, request, cookies)
             services.reports.redeemed(session)
             return response
         response = _session_response(session)
         cookies = await services.guard.establish(session, request)
+        await services.remember_use(token, session, request, cookies)
         services.reports.redeemed(session)
         services.guard.third_party.check(request, cookies)
         added = (cookie.header() for cookie in cookies)
@@ -142,6 +146,7 @@ class Paths:
         # `token` is left out, whatever the options say: with a cookie, or the value of one, that
         # site would be the visitor at this site.
         response = _session_response(self._services.guard.expose(session))
+        await self._services.remember_use(token, session, request)
         self._services.reports.redeemed(session)
         return response
 

@@ -56,8 +56,12 @@ class Receipts:
 
     def holds(self, token: str, request: Request) -> bool:
         """Return whether the browser used this very token, and still sends its session cookies."""
+        return self.is_of(token, request) and all(request.cookies_named(self._session).values())
+
+    def is_of(self, token: str, request: Request) -> bool:
+        """Return whether the browser used this very token, signed in or not."""
         held = self._held(request)
-        if not held or not all(request.cookies_named(self._session).values()):
+        if not held:
             return False
         signed = [base64url(digest(token.encode())[:_BYTES]) for digest in self._hmacs]
         return any(hmac.compare_digest(one, other) for one in signed for other in held)

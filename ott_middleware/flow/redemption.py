@@ -79,6 +79,7 @@ class Redemption:
         if present is not None and services.keeps(present, session):
             return OtherUser(session, present)
         cookies = await services.guard.establish(session, request)
+        await services.remember_use(token, session, request, cookies)
         if services.receipts is not None and _is_shown(request, channel):
             cookies = (*cookies, services.receipts.cookie(token, request))
         return SignedIn(session, cookies)

@@ -66,10 +66,25 @@ class Reports:
                 audience=attempt.audience,
             )
 
-    def revoked(self, session: Session) -> None:
+    def revoked(self, session_id: str) -> None:
         """Report that the tokens of a session were revoked."""
         if self.events is not None:
-            self.events.send("revoked", session_id=session.id)
+            self.events.send("revoked", session_id=session_id)
+
+    def replayed(self, session_id: str, audience: str | None) -> None:
+        """Report that the token of the current attempt was used before.
+
+        :param session_id: of the session that its first use established.
+        """
+        if self.events is not None:
+            attempt = current_attempt()
+            self.events.send(
+                "replayed",
+                token=attempt.token,
+                session_id=session_id,
+                channel=attempt.channel,
+                audience=audience,
+            )
 
     def refused(self, entry: Entry, error: RequestError) -> None:
         """Report a request that is responded to with an error.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,13 @@ from ..backends.base import Backend
 from ..backends.memory import MemoryBackend
 from ..backends.private_store import warn_of_other_sites
 from ..clock import system_clock
-from ..concurrency import Bind, Bound, Run, call_backend, check_service_call, choose_run, inline
+from ..concurrency import Bound, Run, check_service_call, choose_run, inline
 from ..concurrency import on_loop as bind_on_loop
 from ..context import ENVIRON_KEY, SCOPE_KEY, current_attempt
 from ..copies import copy_unchecked
-from ..errors import ConfigurationError, InvalidToken, OTTError, Unauthorized
+from ..errors import ConfigurationError, InvalidToken, Unauthorized
 from ..events import Events
+from ..http.cookies import Cookie
 from ..http.messages import Request
 from ..http.origins import NamedOrigin
 from ..options import OnSwitch, Options
@@ -29,13 +30,15 @@ from ..tokens.names import is_token
 from ..tokens.protocol import TokenService
 from ..tokens.revocations import revocations
 from ..tokens.service import BoundElsewhere, OneTimeTokens
-from .attempt_windows import windows_of
+from .abuse import build_clients, build_rate_limit, build_receipts, build_replays
 from .clients import Clients
 from .own_site import OwnSite
 from .pull_start import PullStart
 from .rate_limit import RateLimit
 from .receipts import Receipts
+from .replay import Replays
 from .reports import Reports
+from .revocation import revoke_tokens
 from .session_guard import SessionGuard
 
 logger = logging.getLogger("ott_middleware")
@@ -57,6 +60,7 @@ class Services:
     :ivar clients: tells the clients of requests; None where each is the peer.
     :ivar rate_limit: counts attempts to redeem tokens; None without the option.
     :ivar receipts: tells a browser that has used a link itself; None where the session tells.
+    :ivar replays: remembers used tokens; None without `on_event` and `on_replay`.
     :ivar reports: logs refusals, and sends events.
     :ivar run: runs a coroutine of the flow for a WSGI interface.
     :ivar parse_request: builds a `Request` from a scope or environ, its links and further fields.
@@ -77,6 +81,7 @@ class Services:
     clients: Clients | None
     rate_limit: RateLimit | None
     receipts: Receipts | None
+    replays: Replays | None
     reports: Reports
     run: Run[Any]
     parse_request: ParseRequest
@@ -117,6 +122,7 @@ class Services:
             if options.on_event is not None
             else None
         )
+        reports, receipts = Reports(events, limits=bool(options.rates)), build_receipts(options)
         return cls(
             options=options,
             site=site,
@@ -130,10 +136,19 @@ class Services:
             revoke=revoke,
             on_invalid=bind(hook) if hook else None,
             pull=PullStart.build(options, site, secrets, guard.now),
-            clients=_build_clients(options),
-            rate_limit=_build_rate_limit(options, own.backend if own else None, guard, bind),
-            receipts=_build_receipts(options),
-            reports=Reports(events, limits=bool(options.rates)),
+            clients=build_clients(options),
+            rate_limit=build_rate_limit(options, own.backend if own else None, guard, bind),
+            receipts=receipts,
+            replays=build_replays(
+                options,
+                own,
+                guard=guard,
+                reports=reports,
+                receipts=receipts,
+                revoke=revoke,
+                asynchronous=asynchronous,
+            ),
+            reports=reports,
             run=run,
             parse_request=parse_request,
             handle_key=SCOPE_KEY if asynchronous else ENVIRON_KEY,
@@ -230,14 +245,28 @@ class Services:
             if named is None:
                 self.site.warn_of_set_up(error.bound_to, own)
             raise
-        except InvalidToken:
+        except InvalidToken as error:
             if limit is not None:
                 await limit.note_miss(request, token)
+            if self.replays is not None:
+                await self.replays.look(
+                    token, error, request, audience=own, code_verifiers=code_verifiers
+                )
             raise
         # The adapter or a user's own token service may give the session another id, and verify's
         # response shows the id.
         self.guard.check_id(session, (), "resolve")
         return session
+
+    async def remember_use(
+        self, token: str, session: Session, request: Request, cookies: Iterable[Cookie] = ()
+    ) -> None:
+        """Remember that a token established a session, to tell replays.
+
+        :param cookies: what the browser is given.
+        """
+        if self.replays is not None:
+            await self.replays.remember(token, session, request, cookies)
 
     def keeps(self, present: Session, session: Session) -> bool:
         """Return whether a signed-in user stays signed in, though a token is for another user.
@@ -270,14 +299,7 @@ class Services:
 
     async def revoke_tokens(self, session: Session) -> None:
         """Revoke the live tokens of a session that ended; a failure is logged."""
-        # Before the backend is asked: a token that is put after this line is seen and taken back.
-        revocations.note_ended(session.id)
-        try:
-            await call_backend(self.revoke(session.id))
-        except OTTError as error:
-            logger.error("tokens not revoked at sign-out: %s: %s", type(error).__name__, error)
-        else:
-            self.reports.revoked(session)
+        await revoke_tokens(session.id, self.revoke, self.reports, why="at sign-out")
 
 
 def is_gone(session: Session, again: Session | None) -> bool:
@@ -294,29 +316,6 @@ def _build_token_service(options: Options) -> OneTimeTokens:
         options.token_options,
         sessions=options.adapter,
     )
-
-
-def _build_clients(options: Options) -> Clients | None:
-    if not (options.proxies or options.rates):
-        return None
-    return Clients(options.proxies, limits=bool(options.rates))
-
-
-def _build_rate_limit(
-    options: Options, backend: Backend | None, guard: SessionGuard, bind: Bind
-) -> RateLimit | None:
-    if not options.rates:
-        return None
-    secrets = options.token_options.secrets
-    windows = windows_of(backend, guard.now)
-    return RateLimit(options.rates, windows, secret=secrets[0] if secrets else None, bind=bind)
-
-
-def _build_receipts(options: Options) -> Receipts | None:
-    param, secrets = options.query_param, options.token_options.secrets
-    if param is None or not secrets or options.adapter.vouches:
-        return None
-    return Receipts(param, secrets, options.adapter.cookie_names)
 
 
 def _log_start(options: Options, own: OneTimeTokens | None) -> None:

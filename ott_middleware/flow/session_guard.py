@@ -199,6 +199,11 @@ class SessionGuard:
         self._dropped.check(request, cookies)
         return cookies
 
+    @property
+    def discards(self) -> bool:
+        """Whether the adapter can delete a session of `establish` on the server."""
+        return self._discard is not None
+
     async def discard(self, cookies: tuple[Cookie, ...], request: Request) -> None:
         """Delete a session of `establish` whose cookies no browser has; log a failure."""
         if self._discard is None:
@@ -206,7 +211,7 @@ class SessionGuard:
         try:
             await call_hook(f"{self._name}.discard", self._discard(cookies, request))
         except OTTError as error:
-            logger.error("a socket's session was not deleted: %s: %s", type(error).__name__, error)
+            logger.error("a session was not deleted: %s: %s", type(error).__name__, error)
 
     async def _cookies(self, session: Session, request: Request) -> tuple[Cookie, ...]:
         # Iterated in here, where failures are caught: an iterable may fail late, or hold no cookie.

@@ -365,8 +365,9 @@ class SessionAdapter:
     def discard(self, cookies: Iterable[Cookie], request: Request) -> Awaitable[None] | None:
         """Delete what `establish` created on the server for these cookies.
 
-        Called when a WebSocket has closed that a token signed in: no browser has the cookies. Only
-        called for a session that `establish` began (its `token` was empty). Default: nothing.
+        Called when a WebSocket has closed that a token signed in: no browser has the cookies. And
+        by `on_replay="revoke"`, when a used token was presented again. Only called for a session
+        that `establish` began (its `token` was empty). Default: nothing.
         """
 
     def establish(

@@ -683,6 +683,22 @@ def _check_challenge(code_challenge: str, code_verifiers: Iterable[str]) -> None
         )
 
 
+def is_meant_for(
+    bound_to: str | None,
+    code_challenge: str | None,
+    audience: str | None,
+    code_verifiers: Iterable[str],
+) -> bool:
+    """Return whether a token with these bounds can be redeemed for an audience, in a browser."""
+    try:
+        _check_audience(Origin.parse(bound_to), audience)
+        if code_challenge is not None:
+            _check_challenge(code_challenge, code_verifiers)
+    except InvalidToken:
+        return False
+    return True
+
+
 def _require_session(value: object, name: str) -> Session:
     """:raises SessionUnavailable: the method of that name returned something else."""
     if not isinstance(value, Session):

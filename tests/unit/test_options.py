@@ -303,6 +303,7 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("trusted_proxies", ["::/0"], "trusted_proxies: '::/0'", "holds every client"),
     ("trusted_proxies", ["::ffff:0:0/96"], "trusted_proxies: '::ffff", "holds every client"),
     ("on_event", "print", "on_event: 'print'", "pass a function of the event"),
+    ("on_replay", "warn", "on_replay: 'warn'", "use one of 'ignore', 'revoke'"),
     ("on_switch", "yes", "on_switch: 'yes'", "use one of 'ask', 'keep', 'replace'"),
     ("on_switch", ["keep"], "on_switch: ['keep']", "use one of 'ask', 'keep', 'replace'"),
     ("site_name", "", "site_name: ''", "use a name on one line, or None"),

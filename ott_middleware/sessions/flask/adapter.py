@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -350,6 +350,15 @@ class FlaskSession(MappedSession):
             # Dated back, the signature ends with the session that this one comes from.
             latest = int(end - lifetime.total_seconds())
             return [self._cookie(signed.date_back(latest) if signed else value)]
+
+    def discard(self, cookies: Iterable[Cookie], request: Request) -> None:
+        values: dict[str, str | None] = {cookie.name: cookie.value for cookie in cookies}
+        with open_session(self.app, request.with_cookies(values), in_view=False) as (opened, _, _):
+            if key_of(opened) is None:
+                return  # the cookie is the session
+            # An interface deletes from its store what was emptied.
+            opened.clear()
+            self.app.session_interface.save_session(self.app, opened, self.app.response_class())
 
     def _value_in(self, response: flask.Response) -> str:
         start = f"{self.cookie_names[0]}="
