@@ -2,9 +2,9 @@
 
 Each process of the run records the tokens that it mints: the tests' own, and the servers and
 programs that they start (`watched/sitecustomize.py`). At the end all of them are looked for in what
-was captured of the tests (logging, standard output and error), in the servers' logs, in error
-pages, in the locations of responses, and in the Referers that apps received. One of them there
-fails the run.
+was captured of the tests (logging, standard output and error), in the servers' logs, in pages (of
+errors, of an account switch), in the locations of responses, and in the Referers that apps
+received. A token that is found there fails the run.
 """
 
 from __future__ import annotations

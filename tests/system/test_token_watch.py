@@ -94,8 +94,8 @@ class TestTokenWatch:
         places = re.findall(r"a token of this run is in its ([a-z ]+): ", done.stdout)
         assert sorted(set(places)) == [
             "captured",
-            "error pages",
             "locations",
+            "pages",
             "referers",
             "server logs",
         ]

@@ -51,7 +51,7 @@ def watch_tokens(service: Any) -> None:
 
 
 def watch_flow(flow: Any) -> None:
-    """Record what the class `Flow` shows: pages of errors, locations, and the app's Referers."""
+    """Record what the class `Flow` shows: pages, locations, and the Referers that the app gets."""
     decide = flow.decide
 
     @functools.wraps(decide)
@@ -61,11 +61,14 @@ def watch_flow(flow: Any) -> None:
         if status is None:
             append("referers", request.header("referer") or "")
             return outcome
-        if status >= 400:
-            append("error pages", outcome.body.decode("utf-8", "replace"))
+        headers, body = dict(outcome.headers), outcome.body.decode("utf-8", "replace")
+        # A page that leads to its own URL, with the token, is told by its `refresh`.
+        is_page = "html" in headers.get("Content-Type", "") and 'http-equiv="refresh"' not in body
+        if status >= 400 or is_page:
+            append("pages", body)
         # The handoff's own location leads to another site with a new token.
         if not request.path.endswith("/one-time-token/generate"):
-            append("locations", dict(outcome.headers).get("Location", ""))
+            append("locations", headers.get("Location", ""))
         return outcome
 
     flow.decide = recorded
