@@ -34,6 +34,7 @@ _owned: list[Path] = []
 def install() -> None:
     """Begin to record; in the first process of a run, which looks at all records at the end."""
     from ott_middleware.flow import Flow
+    from ott_middleware.flow.page_first import PageFirst
     from ott_middleware.tokens.service import OneTimeTokens
 
     if not os.environ.get(token_record.FOLDER):
@@ -45,8 +46,9 @@ def install() -> None:
     for cls, name, watch in (
         (OneTimeTokens, "_generate", token_record.watch_tokens),
         (Flow, "decide", token_record.watch_flow),
+        (PageFirst, "respond", token_record.watch_page_first),
     ):
-        if not hasattr(getattr(cls, name), "__wrapped__"):
+        if not hasattr(getattr(cls, name), "is_recorded"):
             watch(cls)
 
 

@@ -12,6 +12,7 @@ if os.environ.get("OTT_TEST_TOKENS"):
     WATCHED = {
         "ott_middleware.tokens.service": ("OneTimeTokens", token_record.watch_tokens),
         "ott_middleware.flow": ("Flow", token_record.watch_flow),
+        "ott_middleware.flow.page_first": ("PageFirst", token_record.watch_page_first),
         "ott_middleware.interfaces.asgi": ("ASGIMiddleware", token_record.watch_asgi),
         "ott_middleware.interfaces.wsgi": ("WSGIMiddleware", token_record.watch_wsgi),
     }

@@ -6,6 +6,7 @@ write to it: a line is appended by one call, so that processes can share a file.
 
 from __future__ import annotations
 
+import collections
 import functools
 import os
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import Any
 FOLDER = "OTT_TEST_TOKENS"
 #: Set where a test lets a token leak on purpose, and says why: what the process shows is not kept.
 LEAKS = "OTT_TEST_LEAKS"
-# Shorter tokens are the words of a test's own `generate_token`.
-SHORTEST = 20
+# Tokens that are shorter, or of fewer different characters, are words of a test's `generate_token`.
+SHORTEST, FEWEST = 20, 10
 
 _files: dict[str, int] = {}
+_first_pages: collections.deque[bytes] = collections.deque(maxlen=20)
 
 
 def append(name: str, text: str) -> None:
@@ -32,8 +34,13 @@ def append(name: str, text: str) -> None:
     os.write(_files[path], text.encode("utf-8", "replace") + b"\n")
 
 
+def _mark(function: Any) -> Any:
+    function.is_recorded = True  # `functools.wraps` hands it on to a wrapper
+    return function
+
+
 def record_token(token: str) -> None:
-    if len(token) >= SHORTEST:
+    if len(token) >= SHORTEST and len(set(token)) >= FEWEST:
         append("tokens", token)
 
 
@@ -47,7 +54,7 @@ def watch_tokens(service: Any) -> None:
         record_token(token)
         return token
 
-    service._generate = recorded
+    service._generate = _mark(recorded)
 
 
 def watch_flow(flow: Any) -> None:
@@ -62,16 +69,29 @@ def watch_flow(flow: Any) -> None:
             append("referers", request.header("referer") or "")
             return outcome
         headers, body = dict(outcome.headers), outcome.body.decode("utf-8", "replace")
-        # A page that leads to its own URL, with the token, is told by its `refresh`.
-        is_page = "html" in headers.get("Content-Type", "") and 'http-equiv="refresh"' not in body
-        if status >= 400 or is_page:
+        is_page = status >= 400 or "html" in headers.get("Content-Type", "")
+        if is_page and outcome.body not in _first_pages:
             append("pages", body)
         # The handoff's own location leads to another site with a new token.
         if not request.path.endswith("/one-time-token/generate"):
             append("locations", headers.get("Location", ""))
         return outcome
 
-    flow.decide = recorded
+    flow.decide = _mark(recorded)
+
+
+def watch_page_first(page_first: Any) -> None:
+    """Leave out the pages of the class `PageFirst`: they lead to their own URL, token included."""
+    respond = page_first.respond
+
+    @functools.wraps(respond)
+    def recorded(self: Any, *args: Any) -> Any:
+        page = respond(self, *args)
+        if page is not None:
+            _first_pages.append(page.body)
+        return page
+
+    page_first.respond = _mark(recorded)
 
 
 def watch_asgi(interface: Any) -> None:
