@@ -623,7 +623,7 @@ class TestEnd:
 
         site = SocketSite(session=Failing())
         assert offer(site, site.ticket(), "url").opened
-        assert "a socket's session was not deleted: SessionUnavailable" in caplog.text
+        assert "a session was not deleted: SessionUnavailable" in caplog.text
 
 
 class TestHandle:
