@@ -35,7 +35,8 @@ _SKEW = 60
 
 _NAME = "ott_pull_"
 _RETURNS = f"{_NAME}returns"
-_HELD = re.compile(rf"(?:__Host-)?{_NAME}[0-9a-f]{{16}}(?==)")
+# One pattern for all names: these are random, and each would need a pattern of its own.
+_SENT = re.compile(rf"(?:^|;)[ \t]*((?:__Host-)?{_NAME}[0-9a-f]{{16}})=([^;]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,30 +83,25 @@ class PullCookies:
 
     def held(self, request: Request) -> list[PullAttempt]:
         """Return the attempts that the browser has under way, the latest first."""
-        found = [
-            attempt for name in self._names(request) for attempt in self._attempts(request, name)
-        ]
-        return sorted(found, key=lambda attempt: attempt.began, reverse=True)
-
-    def _names(self, request: Request) -> list[str]:
-        # Attack: a thousand cookies, each of which would be decrypted. Browsers hold five.
-        names = dict.fromkeys(_HELD.findall(request.header("cookie") or ""))
-        # Attack: a subdomain sets a cookie with an attempt of the attacker's own, and opens the
-        # link that it ended with: a login CSRF. Over https the prefix makes a browser refuse such a
-        # cookie. Over http nothing can: there a subdomain can set the session cookie itself.
-        prefixed = [name for name in names if name.startswith("__Host-") is _is_https(request)]
-        return prefixed[:_MOST_OPENED]
-
-    def _attempts(self, request: Request, name: str) -> list[PullAttempt]:
         attempts: list[PullAttempt] = []
-        for value in request.cookies(name)[:_MOST_OPENED]:
+        for name, value in self._sent(request):
             values = self._open(name, value)
             # The browser's clock decides when it drops the cookie: the value has an age of its own.
             if values is None or values.pop("issuer") != self._issuer:
                 continue
             if self._is_recent(values["began"], LIFETIME):
                 attempts.append(PullAttempt(name, size=len(name) + len(value), **values))
-        return attempts
+        return sorted(attempts, key=lambda attempt: attempt.began, reverse=True)
+
+    def _sent(self, request: Request) -> list[tuple[str, str]]:
+        """Return the names and values of the browser's cookies of attempts."""
+        sent: list[tuple[str, str]] = _SENT.findall(request.header("cookie") or "")
+        # Attack: a subdomain sets a cookie with an attempt of the attacker's own, and opens the
+        # link that it ended with: a login CSRF. Over https the prefix makes a browser refuse such a
+        # cookie. Over http nothing can: there a subdomain can set the session cookie itself.
+        own = [pair for pair in sent if pair[0].startswith("__Host-") is _is_https(request)]
+        # Attack: a thousand cookies, each of which would be decrypted. Browsers hold five.
+        return [(name, value.strip(" \t")) for name, value in own[:_MOST_OPENED]]
 
     def start(self, request: Request, wanted: str) -> tuple[str, tuple[Cookie, ...]]:
         """Return the verifier of a new attempt, and the cookies to set for it.
@@ -127,7 +123,7 @@ class PullCookies:
             size += attempt.size
             if size <= _MOST_BYTES:
                 kept.add(attempt.name)
-        outdated = [each for each in self._names(request) if each not in kept]
+        outdated = dict.fromkeys(each for each, _ in self._sent(request) if each not in kept)
         return verifier, (cookie, *(_cookie(request, each, "", 0) for each in outdated))
 
     def deletion(self, request: Request, attempt: PullAttempt) -> Cookie:

@@ -47,10 +47,6 @@ _LOOP = Reason(
     "the visitor came back from the issuer twice within a minute and is still without a session: "
     "the browser drops the session's cookie, or the two sites share no store or secret",
 )
-_NO_ATTEMPT = (
-    "the browser holds no verifier: the attempt is over ten minutes old, its cookie was blocked, "
-    "or the link was made for another browser"
-)
 
 
 class PullHandoff:
@@ -163,11 +159,9 @@ class PullHandoff:
             present = await services.guard.current_if_verifiable(request)
             if token is None:
                 raise malformed_link(links)
-            current_attempt().token = token
-            # Attack: a stolen link is opened in the thief's browser. Refused here, the token stays
-            # good for the visitor; without these lines the thief could use it up.
-            if not attempts:
-                raise InvalidToken(why=_NO_ATTEMPT, word="other_browser")
+            # Attack: an attacker has a visitor's browser go to the issuer with a challenge of the
+            # attacker's own, and reads the URL that it ends at (on a shared screen, say). Without
+            # an attempt, too, the token is taken; else it would stay good for the attacker.
             outcome = await self._redemption.sign_in(
                 token,
                 request,

@@ -354,9 +354,19 @@ class TestReturn:
         token = issue(site, visitor.start())
         assert is_page(thief.come_back(token))
         assert "sid" not in thief.jar
-        # The token was not used up.
+        # The token is used up: the visitor is sent to the issuer once more, and asked nothing.
         assert visitor.come_back(token).location == "/account"
+        assert visitor.sign_in().location == "/account"
         assert visitor.jar["sid"] == "alice-cookie"
+
+    def test_challenge_of_the_attackers_own(self, world: World) -> None:
+        site = serve(world)
+        attacker, victim = Browser(site), Browser(site)
+        token = issue(site, attacker.start())
+        assert is_page(victim.come_back(token))
+        # The attacker has read the victim's screen.
+        attacker.come_back(token)
+        assert "sid" not in victim.jar | attacker.jar
 
     def test_stolen_link_in_a_browser_with_an_attempt_of_its_own(self, world: World) -> None:
         site = serve(world)
@@ -373,6 +383,14 @@ class TestReturn:
         token = issue(site, visitor.start())
         assert visitor.open(f"/?ott={token}").status == 400
         assert "sid" not in thief.jar | visitor.jar
+
+    def test_stolen_token_at_the_verify_path(self, world: World) -> None:
+        browser = Browser(serve(world))
+        token = issue(browser.site, browser.start())
+        for more in ({}, {"audience": ORIGIN}):
+            answer = browser.site.verify(token, **more)
+            assert (answer.code, answer.cookies) == ("INVALID_TOKEN", {})
+            token = issue(browser.site, browser.start())
 
     @pytest.mark.parametrize("issuer_only", [True, False])
     def test_token_without_a_challenge(self, world: World, issuer_only: bool) -> None:
@@ -592,7 +610,7 @@ class TestReturn:
     def test_events(self, world: World) -> None:
         events: list[Any] = []
         browser = Browser(serve(world, on_event=events.append))
-        browser.come_back("unknown")
+        browser.come_back(issue(browser.site, challenge_of("another browser's")))
         browser.sign_in()
         browser.site.flow.services.reports.events.flush(10)
         kinds = [event for event in events if event.kind in ("refused", "redeemed")]

@@ -126,7 +126,7 @@ def test_stolen_link_is_worth_nothing(visit: Any, stranger: Any, server: Server)
     assert "You were not signed in" in stranger.text
     names = {cookie["name"] for cookie in stranger.context.cookies(server.origin)}
     assert "target_session" not in names
-    # Nor was it used up.
+    # It is used up; the visitor is sent to the issuer once more, and sees nothing of it.
     visit.page.goto(link)
     assert visit.page.url == f"{server.origin}/account"
     assert "target: alice" in visit.text
