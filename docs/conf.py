@@ -41,7 +41,7 @@ nitpick_ignore_regex = [
         "py:class",
         "AnyBackend|ASGIApp|Client|GenerateToken|Match|Mode|OnEvent|OnInvalid|OptionValues|Secret|User",
     ),
-    ("py:class", "PageName|ShowPage|StoreToken|timedelta|Validate"),
+    ("py:class", "Network|OnReplay|PageName|ShowPage|StoreToken|timedelta|Validate"),
     ("py:class", "WSGIApplication|.+PutTake"),
 ]
 # One parameter a line where a signature is long.

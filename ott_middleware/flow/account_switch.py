@@ -49,7 +49,7 @@ class _Question:
 
     :ivar nonce: what the page's forms repeat.
     :ivar token: the second token.
-    :ivar challenge: of the nonce and the session that the question is about.
+    :ivar challenge: of the site, the nonce and the session that the question is about.
     :ivar arriving: the name of the link's user, or "" if it has none.
     """
 
@@ -57,12 +57,6 @@ class _Question:
     token: str = field(repr=False)
     challenge: str = field(repr=False)
     arriving: str = field(repr=False)
-
-    def is_about(self, present: Session | None) -> bool:
-        """Return whether a session is the one that the visitor was asked over."""
-        return present is not None and hmac.compare_digest(
-            self.challenge, challenge_of(_verifier(self.nonce, present))
-        )
 
     def to_cookie(self) -> str:
         """Return the value of the cookie."""
@@ -111,11 +105,11 @@ class AccountSwitch:
             raise InvalidToken(why="the token expires within a second", word="expired_token")
         nonce = self._new_nonce()
         # Attack: the cookie is copied to another browser, or the visitor signs in as a third user
-        # meanwhile. The challenge binds the second token to this nonce and to this session; without
-        # it, the token would sign in whoever holds the cookie.
-        challenge = challenge_of(_verifier(nonce, outcome.present))
-        # Never looser than the first token: that one was redeemed for this very site.
-        audience = attempt.audience or services.site.configured(request)
+        # meanwhile. The challenge binds the second token to this site, this nonce and this session;
+        # without it, the token would sign in any browser that has the cookie.
+        challenge = challenge_of(self._verifier(request, nonce, outcome.present))
+        # The first token's, under which the source's adapter may have sealed the session.
+        audience = attempt.audience
         try:
             token: str = await services.reissue(
                 attempt.arrived,
@@ -147,7 +141,7 @@ class AccountSwitch:
         if present is None or self._services.on_switch != "ask":
             return None
         for question in self._held(request, name_for(link)):
-            if question.is_about(present):
+            if self._is_about(question, request, present):
                 return self._page(request, link, question, present, wanted)
         return None
 
@@ -183,13 +177,13 @@ class AccountSwitch:
             None,
         )
         if question is None or choice not in (STAY, SWITCH):
-            return self._pressed_before(form, present)
+            return self._pressed_before(request, form, present)
         forget = self.forget(request, link)
         if choice == STAY:
             await self._use_up(question, request)
             services.reports.passed("link", _STAYS)
             return (forget,)
-        if present is None or not question.is_about(present):
+        if present is None or not self._is_about(question, request, present):
             await self._use_up(question, request)
             raise InvalidToken(
                 why="the session that the visitor was asked over is not the browser's any more",
@@ -215,7 +209,9 @@ class AccountSwitch:
         name = self._cookie_name(request, link.removeprefix(_PREFIX))
         return self._cookie(request, name, "", 0)
 
-    def _pressed_before(self, form: dict[str, str], present: Session | None) -> tuple[Cookie, ...]:
+    def _pressed_before(
+        self, request: Request, form: dict[str, str], present: Session | None
+    ) -> tuple[Cookie, ...]:
         """Respond to a form without an open question: the back button, or the page stood for long.
 
         :raises InvalidToken: the visitor wants to switch, and is still who was asked.
@@ -227,14 +223,14 @@ class AccountSwitch:
         )
         if present is None:
             raise error
-        asked = challenge_of(_verifier(form.get("nonce", ""), present)) == form.get("challenge")
-        if asked and form.get("choice") == SWITCH:
+        verifier = self._verifier(request, form.get("nonce", ""), present)
+        if challenge_of(verifier) == form.get("challenge") and form.get("choice") == SWITCH:
             raise error  # silence would let the visitor believe to be another user now
         self._services.reports.refused("link", error)
         return ()
 
     async def _redeem(self, question: _Question, request: Request, present: Session) -> Session:
-        verifiers = (_verifier(question.nonce, present),)
+        verifiers = (self._verifier(request, question.nonce, present),)
         session = await self._services.redeem(
             question.token, request, channel=_CHANNEL, code_verifiers=verifiers
         )
@@ -285,7 +281,10 @@ class AccountSwitch:
 
     def _cookie(self, request: Request, name: str, value: str, max_age: int) -> Cookie:
         secure = request.scheme == "https"
-        return Cookie(name, value, max_age=max_age, secure=secure, samesite="Strict")
+        # Not Strict: a browser that reloads the page calls the request cross-site, as the first one
+        # was, and would hold the cookie back. The question would be gone. With Lax, no other site's
+        # form brings the cookie along, and a link of another site only shows the question again.
+        return Cookie(name, value, max_age=max_age, secure=secure, samesite="Lax")
 
     def _held(self, request: Request, question: str) -> list[_Question]:
         """Return what the browser's cookies of a question hold."""
@@ -301,7 +300,13 @@ class AccountSwitch:
         names = list(dict.fromkeys(re.findall(pattern, request.header("cookie") or "")))
         return [self._cookie(request, name, "", 0) for name in names[: 1 - _MOST]]
 
+    def _verifier(self, request: Request, nonce: str, present: Session) -> str:
+        """Return the secret that binds a second token to a site, a browser and a session."""
+        own = self._services.site.configured(request)
+        # A server may keep a session's id while its user changes: both are bound.
+        return f"switch {own} {nonce} {present.id} {present.user_id}"
 
-def _verifier(nonce: str, present: Session) -> str:
-    # A server may keep a session's id while its user changes: both are bound.
-    return f"switch {nonce} {present.id} {present.user_id}"
+    def _is_about(self, question: _Question, request: Request, present: Session) -> bool:
+        """Return whether a session is the one that the visitor was asked over."""
+        verifier = self._verifier(request, question.nonce, present)
+        return hmac.compare_digest(question.challenge, challenge_of(verifier))

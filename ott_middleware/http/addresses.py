@@ -28,10 +28,10 @@ def parse_address(text: str | None) -> Address | None:
     if text is None or len(text) > _LONGEST_ADDRESS:
         return None
     text = text.strip()
-    if with_port := _WITH_PORT.fullmatch(text):
-        text = with_port["v6"] or with_port["v4"] or ""
+    with_port = _WITH_PORT.fullmatch(text)
+    alone: str = text if with_port is None else with_port["v6"] or with_port["v4"] or ""
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(alone)
     except ValueError:
         return None
     if isinstance(address, ipaddress.IPv6Address):

@@ -69,10 +69,8 @@ def unseal_session(
     cookie, audience, until, *inside = json.loads(plain)
     bounds = token_bounds()
     # Without bounds `resolve()` was called outside of a redemption: nothing to compare with.
-    # Sealed for no origin, it may be in a token that is bound to one: this site may have bound what
-    # was bound to nothing, and never loosens it.
     if (bounds is not None and until is not None) and (
-        audience not in (None, bounds.audience) or until <= bounds.moment
+        audience != bounds.audience or until <= bounds.moment
     ):
         return None
     if not inside:  # an adapter that seals these values in a way of its own

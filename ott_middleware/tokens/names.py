@@ -44,7 +44,7 @@ def parse_link_value(value: object) -> tuple[str, str] | None:
         return "handoff", str(value)
     # A token has no dot: `confirm.confirm.T` is none.
     token = value.removeprefix(CONFIRM) if isinstance(value, str) else ""
-    return ("confirm", token) if token != value and is_token(token) else None
+    return ("confirm", token) if is_token(token) else None
 
 
 def malformed_token(value: object) -> InvalidToken:

@@ -271,8 +271,7 @@ class OneTimeTokens:
 
         :param session: as the first token held it, see `Attempt.arrived`.
         :param expires_at: Unix seconds, no later than the end of the first token.
-        :param audience: the origin of this site; None where the first token was bound to none and
-            no origin is configured.
+        :param audience: the one of the first token.
         :param code_challenge: see `generate`.
         :raises Unauthorized: the session ended after the request came in.
         :raises BackendFull: the backend is full of live tokens of other sessions.

@@ -134,7 +134,7 @@ class TestPage:
         asked.open(asked.site.token(expires_in=2))
         (name,) = asked.questions
         secure = {"Secure"} if scheme == "https" else set()
-        expected = {"Max-Age=120", "Path=/", "HttpOnly", "SameSite=Strict"} | secure
+        expected = {"Max-Age=120", "Path=/", "HttpOnly", "SameSite=Lax"} | secure
         assert asked.page.cookie(name) == expected
         assert name.startswith("__Host-ott_switch_" if secure else "ott_switch_")
         assert is_clean(asked.press("switch"))

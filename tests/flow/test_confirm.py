@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
-from harness import HOST, NAVIGATION, ORIGIN, Answer, Members, Site, World, echo, person
+from harness import HOST, NAVIGATION, ORIGIN, SECRET, Answer, Members, Site, World, echo, person
 
 from ott_middleware.errors import BackendUnavailable
 from ott_middleware.http.messages import Response
@@ -111,6 +112,10 @@ class TestLink:
         token = site.token(channel="confirm", audience="https://b.example")
         visitor = Person(site)
         assert visitor.press(url(token), visitor.open(url(token))).status == 400
+
+    def test_works_at_a_site_with_an_issuer(self, world: World) -> None:
+        site = world.serve(issuer="https://a.example", secret=SECRET, public_origin=ORIGIN)
+        assert is_live(site, confirm_token(site))
 
     def test_expires(self, world: World) -> None:
         site = world.serve()
@@ -431,6 +436,22 @@ class TestForm:
         assert answer.status == 303
         assert visitor.jar["sid"] == f"{user}-cookie"
 
+    @pytest.mark.parametrize(("choice", "user"), [("switch", "alice"), ("stay", "bob")])
+    def test_other_user_is_asked(self, world: World, choice: str, user: str) -> None:
+        site = world.serve(on_switch="ask")
+        token, visitor = confirm_token(site), Person(site, sid="bob-cookie")
+        asked = visitor.press(url(token, "&a=1"), visitor.open(url(token, "&a=1")))
+        assert (asked.status, asked.header("content-type")) == (200, HTML_TYPE)
+        forms = re.findall(
+            r'<form method="post" action="([^"]*)">(.*?)</form>', asked.body.decode()
+        )
+        (action, fields) = next(each for each in forms if f'value="{choice}"' in each[1])
+        pairs = re.findall(r'name="([^"]*)" value="([^"]*)"', fields)
+        body = "&".join(f"{name}={value}" for name, value in pairs).encode()
+        chosen = visitor.post(urljoin("/in", unescape(action)), body)
+        assert (chosen.status, chosen.location) == (303, "?a=1")
+        assert visitor.jar["sid"] == f"{user}-cookie"
+
     def test_adapter_that_fails_takes_nothing(self, world: World) -> None:
         class Failing(Members):
             fails = True
@@ -520,6 +541,17 @@ class TestErrors:
         assert b"this page was open for too long" in again.body
         assert visitor.press(url(token), again).status == 303
 
+    def test_site_that_sets_no_cookies(self, world: World) -> None:
+        class Bearers(Members):
+            uses_cookies = False
+
+        site = world.serve(session=Bearers(person("alice")))
+        token, visitor = confirm_token(site), Person(site)
+        assert visitor.open(url(token)).status == 400
+        answer = visitor.post(url(token), b"nonce=x", {"accept": "*/*"})
+        assert (answer.status, answer.header("content-type")) == (400, HTML_TYPE)
+        assert site.members.asked == []
+
     def test_nothing_but_the_form_redeems(self, world: World) -> None:
         site = world.serve()
         token, visitor = confirm_token(site), Person(site)
@@ -607,6 +639,19 @@ class TestAttacks:
     def test_origin(self, world: World, headers: dict[str, str | None], status: int) -> None:
         site = world.serve(trusted_origins=["https://front.example", f"http://sub.{HOST}"])
         assert self.attack(site, headers) == status
+
+    @pytest.mark.parametrize(
+        ("origin", "word"),
+        [("null", "missing_origin"), (None, "missing_origin"), ("http://b", "untrusted_origin")],
+    )
+    def test_reason(
+        self, world: World, caplog: pytest.LogCaptureFixture, origin: str | None, word: str
+    ) -> None:
+        caplog.set_level("DEBUG", "ott_middleware")
+        visitor = Person(world.serve())
+        visitor.post(url("T" * 32), b"", {"origin": origin, "sec-fetch-site": None})
+        words = [getattr(record, "ott_reason", None) for record in caplog.records]
+        assert words[-1] == word
 
     def test_unknown_own_origin(self, world: World) -> None:
         site = world.serve(public_origin=["https://a.example", "https://b.example"])

@@ -384,6 +384,14 @@ class TestReturn:
         assert visitor.open(f"/?ott={token}").status == 400
         assert "sid" not in thief.jar | visitor.jar
 
+    def test_stolen_token_at_the_verify_path(self, world: World) -> None:
+        browser = Browser(serve(world))
+        token = issue(browser.site, browser.start())
+        for more in ({}, {"audience": ORIGIN}):
+            answer = browser.site.verify(token, **more)
+            assert (answer.code, answer.cookies) == ("INVALID_TOKEN", {})
+            token = issue(browser.site, browser.start())
+
     @pytest.mark.parametrize("issuer_only", [True, False])
     def test_token_without_a_challenge(self, world: World, issuer_only: bool) -> None:
         site = serve(world, issuer_only=issuer_only)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
@@ -21,12 +22,17 @@ class Browser:
         self.mounts = {A: "", B: mount}
         self.jars: dict[str, dict[str, str]] = {A: {}, B: {}}
         self.urls: list[str] = []
+        #: Is called once with the link that leads back, before it is opened.
+        self.before_return: Callable[[str], Any] | None = None
 
     def open(self, url: str) -> Answer:
         """Open a URL; returns the last response."""
         site = "none"
         for _ in range(12):
             self.urls.append(url)
+            if "/return?" in url and self.before_return is not None:
+                self.before_return(url)
+                self.before_return = None
             parts = urlsplit(url)
             origin = f"{parts.scheme}://{parts.netloc}"
             jar, mount = self.jars[origin], self.mounts[origin]
@@ -140,6 +146,22 @@ class TestTwoSites:
         visitor.jars[A]["sid"] = "alice-cookie"
         assert visitor.open(f"{B}/account").status == 400
         assert visitor.urls[-1].startswith(f"{A}/one-time-token/generate?")
+
+    def test_target_with_a_path_prefix(self, world: World, options: dict[str, Any]) -> None:
+        options[A]["handoff_targets"] = [f"{B}/app/", f"{B}/one-time-token/"]
+        visitor = browser(world, options)
+        visitor.jars[A]["sid"] = "alice-cookie"
+        assert visitor.open(f"{B}/account").body == b"b, at /account, alice"
+
+    def test_thief_who_is_first(self, world: World, options: dict[str, Any]) -> None:
+        visitor = browser(world, options)
+        thief = Browser(visitor.sites[A], visitor.sites[B])
+        visitor.jars[A]["sid"] = "alice-cookie"
+        visitor.before_return = thief.open
+        assert visitor.open(f"{B}/account").body == b"b, at /account, alice"
+        assert "sid" not in thief.jars[B]
+        # Once for the link that the thief had, and once more.
+        assert sum("/generate?" in url for url in visitor.urls) == 2
 
     def test_stolen_link(self, world: World, options: dict[str, Any]) -> None:
         visitor = browser(world, options)

@@ -386,6 +386,26 @@ class TestMemoryWindows:
         assert windows.acquire_entry("a", 1, 60)
 
     @pytest.mark.usefixtures("untraced")
+    def test_threads_lose_no_count(self, world: World) -> None:
+        windows = MemoryWindows(world.clock)
+        won: list[bool] = []
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+
+        def work() -> None:
+            won.extend([windows.acquire_entry("a", 20_000, 60) for _ in range(5000)])
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        try:
+            for each in threads:
+                each.start()
+            for each in threads:
+                each.join()
+        finally:
+            sys.setswitchinterval(interval)
+        assert (len(won), sum(won)) == (40_000, 20_000)
+
+    @pytest.mark.usefixtures("untraced")
     def test_fifty_threads_pass_the_limit_by_none(self, world: World) -> None:
         site = world.serve(rate_limit="20/minute")
         tokens = [site.token(person("alice")) for _ in range(10)]

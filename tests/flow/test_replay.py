@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
+import services
 from harness import NOW as START
 from harness import SECRET, Members, Site, World, main_lines, moment, person
 
 from ott_middleware import ConfigurationError, CookieSession, MemoryBackend, OneTimeTokens, Session
+from ott_middleware.backends import RedisBackend, SQLiteBackend
 from ott_middleware.errors import BackendUnavailable
 from ott_middleware.events import Event
 from ott_middleware.http import Cookie
@@ -134,6 +138,25 @@ class TestReplayed:
         token = one.use()
         two.site.verify(token)
         assert two.kinds() == ["replayed", "refused"]
+
+    @pytest.mark.parametrize("store", ["redis", "sqlite"])
+    def test_in_a_store_of_several_hosts(self, world: World, store: str, tmp_path: Path) -> None:
+        backends: list[Any] = []
+        prefix = f"ott-replay-{uuid.uuid4().hex[:12]}"
+        for _ in range(2):
+            if store == "sqlite":
+                backends.append(SQLiteBackend(tmp_path / "tokens.db", clock=world.clock))
+                continue
+            if not services.listens("Redis"):
+                services.absent("there is no Redis")
+            backends.append(RedisBackend(services.REDIS, prefix=prefix, clock=world.clock))
+        one, two = (Listening(world, backend=each, store_token="hashed") for each in backends)
+        token = one.use()
+        for _ in range(2):
+            assert two.site.verify(token).status == 400
+            assert two.kinds() == ["replayed", "refused"]
+        for each in backends:
+            each.close()
 
     def test_token_of_a_challenge_needs_its_verifier(self) -> None:
         challenge = challenge_of("a verifier")

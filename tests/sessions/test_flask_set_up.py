@@ -6,12 +6,15 @@ import asyncio
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urljoin
 
 import flask
 import flask_login
 import pytest
 import quart
 from flask.sessions import SecureCookieSessionInterface
+from harness import Answer
+from visitor import forms_of
 from werkzeug.test import Client, TestResponse
 
 from ott_middleware import CookieSession, FlaskSession, OTTMiddleware, SealedSession
@@ -211,7 +214,7 @@ class TestBeforeRequest:
         attacker = site.stranger()
         site.ask("/in/7")
         attacker.ask("/in/66")
-        assert site.follow(attacker.token(), "/admin/page").status_code == 303
+        assert "Switch user?" in site.follow(attacker.token(), "/admin/page").get_data(as_text=True)
         assert site.text("/") == "7"
 
     def test_new_session_has_no_value_of_a_visitors(self) -> None:
@@ -255,8 +258,27 @@ class TestBeforeRequest:
         other.ask("/in/8")
         path = f"/?ott={other.token()}"
         response = site.ask(path, "POST", data={"csrf": "x"}, headers={"Accept": "text/html"})
-        # The app handles the form, and the visitor stays who they were.
-        assert (response.status_code, response.get_data(as_text=True)) == (200, "7")
+        assert response.status_code == 409
+        assert site.text("/") == "7"
+
+    def test_forms_protection_lets_the_account_switch_pass(self) -> None:
+        app = make_app()
+
+        @app.before_request
+        def protect_forms() -> None:
+            if flask.request.method == "POST" and "csrf" not in flask.request.form:
+                flask.abort(400)
+
+        site = Site(app)
+        other = site.stranger()
+        site.ask("/in/7")
+        other.ask("/in/8")
+        page = Answer(200, [], site.follow(other.token()).get_data())
+        form = next(form for form in forms_of(page) if form.fields["choice"] == "switch")
+        headers = {"Origin": "http://a.example", "Sec-Fetch-Site": "same-origin"}
+        url = urljoin("/", form.action)
+        assert site.ask(url, "POST", data=form.fields, headers=headers).status_code == 303
+        assert site.text("/") == "8"
 
 
 class TestTenants:

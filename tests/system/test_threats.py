@@ -101,6 +101,24 @@ class TestTable:
             assert not has_test(name)
 
 
+def entries() -> list[list[str]]:
+    """The rows of the table of login CSRF."""
+    lines = re.findall(r"^\|.*\|$", section(PAGE, "Login CSRF"), flags=re.M)
+    return [cells(line) for line in lines[2:]]
+
+
+class TestLoginCSRF:
+    def test_rows_are_complete(self) -> None:
+        assert len(entries()) > 10
+        assert all(len(row) == 4 and all(row) for row in entries())
+
+    @pytest.mark.parametrize("row", entries(), ids=lambda row: row[0])
+    def test_of_each_row_exists(self, row: list[str]) -> None:
+        name = re.fullmatch(r"`([\w/]+\.py(?:::\w+){1,2})`", row[-1])
+        assert name, row
+        assert has_test(name[1])
+
+
 class TestReadme:
     """What README protects against is a row of the table; what not, an item of the other list."""
 

@@ -41,8 +41,9 @@ def respond(path: str, query: str, host: str, user: str | None, link: Any) -> tu
     """Return the status, the `Location` and the page."""
     port = host.rpartition(":")[2]
     by_number, by_name = f"http://127.0.0.1:{port}", f"http://localhost:{port}"
-    if path == "/mail":
-        url = link(f"{by_number}/{query}", channel="confirm")
+    if path in ("/mail", "/link"):
+        channel = "confirm" if path == "/mail" else "handoff"
+        url = link(f"{by_number}/{query}", channel=channel)
         return 200, "", PAGE.format(f'<a href="{url.replace("&", "&amp;")}">Open</a>')
     if path == "/away":  # another origin of the app
         return 302, f"{by_name}/landing?from=away", ""
