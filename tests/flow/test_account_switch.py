@@ -750,6 +750,15 @@ class TestOwnTokenService:
         assert asked.who == "bob"
 
 
+class TestOtherOptions:
+    def test_choice_where_none_is_asked(self, world: World) -> None:
+        asked = ask(world)
+        other = serve(world, backend=asked.site.flow.tokens.backend, on_switch="keep")
+        asked.visitor.sites[ORIGIN] = other.send
+        assert asked.press("switch").status == 400
+        assert asked.who == "bob"
+
+
 class TestReports:
     def test_events(self, world: World) -> None:
         events: list[Event] = []
@@ -775,3 +784,34 @@ class TestReports:
         assert [record.levelname for record in caplog.records if "switch" in record.message] == [
             "DEBUG"
         ]
+
+
+class TestRateLimit:
+    def test_choice_misses_no_attempt(self, world: World) -> None:
+        """The visitor who stays is not counted among those who guess."""
+        site = serve(world, rate_limit="1000/minute")
+        missed: list[Any] = []
+
+        async def note_miss(*args: Any) -> None:
+            missed.append(args)
+
+        limit = site.flow.services.rate_limit
+        limit.note_miss = note_miss
+        asked = Asked(site)
+        asked.open()
+        assert is_clean(asked.press("stay"))
+        assert missed == []
+
+
+class TestReplay:
+    def test_reload_of_the_question_is_none(self, world: World) -> None:
+        events: list[Event] = []
+        asked = ask(world, on_event=events.append, on_replay="revoke", secret=SECRET)
+        world.clock.forward(30)
+        asked.open(asked.token)
+        asked.press("switch")
+        world.clock.forward(30)
+        asked.open(asked.token)
+        asked.site.flow.services.reports.events.flush(10)
+        assert "replayed" not in [event.kind for event in events]
+        assert asked.who == "alice"
