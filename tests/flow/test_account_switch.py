@@ -198,10 +198,11 @@ class TestPage:
         assert asked.open(token).status == 503
         assert asked.who == "bob"
 
-    def test_session_that_was_revoked_meanwhile(self, world: World) -> None:
+    @pytest.mark.parametrize("how", ["note_ended", "note_revoked"])
+    def test_session_that_was_revoked_meanwhile(self, world: World, how: str) -> None:
         class Ends(Members):
             def resolve(self, session: Session) -> Any:
-                revocations.note_ended(session.id)
+                getattr(revocations, how)(session.id)
                 return super().resolve(session)
 
         backend = MemoryBackend(clock=world.clock)
@@ -471,7 +472,10 @@ class TestAttacks:
         assert asked.visitor.ask("POST", url, b"{}", content_type=json, **how).status == 400
         assert is_clean(asked.press("switch"))
 
-    def test_session_changed_meanwhile(self, world: World) -> None:
+    def test_session_changed_meanwhile(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG, "ott_middleware")
         backend = MemoryBackend(clock=world.clock)
         asked = ask(world, backend=backend)
         asked.sign_in("carol")
@@ -479,6 +483,14 @@ class TestAttacks:
         assert (answer.status, answer.cookies.get("sid")) == (400, None)
         assert asked.who == "carol"
         assert len(backend) == 0
+        (reason,) = [r.ott_reason for r in caplog.records if "session that the" in r.message]
+        assert reason == "other_user"
+
+    def test_same_user_signed_in_anew_meanwhile(self, world: World) -> None:
+        asked = ask(world)
+        asked.site.members.live["bob-cookie"] = person("bob", id="another")
+        assert asked.press("switch").status == 400
+        assert asked.who == "bob"
 
     def test_user_of_the_session_changed_meanwhile(self, world: World) -> None:
         asked = ask(world)
@@ -662,6 +674,7 @@ class TestPullHandoff:
     def test_leads_to_the_wanted_page(self, world: World, choice: str, user: str) -> None:
         asked = self.came_back(world)
         assert len(forms_of(asked.page)) == 2
+        assert [each for each in asked.jar if "ott_pull_" in each] == ["ott_pull_returns"]
         answer = asked.press(choice)
         assert (answer.status, urljoin(f"{ORIGIN}/account", answer.location or "")) == (
             303,
@@ -748,6 +761,8 @@ class TestOwnTokenService:
         assert "pass a OneTimeTokens" in line
         assert is_clean(asked.open("T" * 32))
         assert asked.who == "bob"
+        call = asked.site.fetch(f"/?ott={'T' * 32}", {"cookie": "sid=bob-cookie"})
+        assert (call.status, call.body) == (200, b"bob")
 
 
 class TestOtherOptions:
