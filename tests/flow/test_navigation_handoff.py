@@ -197,8 +197,7 @@ class TestSilent:
 
 class TestAsked:
     @pytest.fixture(params=ASKED, name="headers")
-    @staticmethod
-    def _headers(request: pytest.FixtureRequest) -> dict[str, str]:
+    def _headers(self, request: pytest.FixtureRequest) -> dict[str, str]:
         cookie = "; ".join(filter(None, [ASKED[request.param].get("cookie"), ALICE["cookie"]]))
         return {**ASKED[request.param], "cookie": cookie}
 
@@ -661,8 +660,7 @@ class TestStrictCookie:
     """Browsers hold a SameSite=Strict cookie back where another site has the link."""
 
     @pytest.fixture(name="site")
-    @staticmethod
-    def _site(world: World) -> Site:
+    def _site(self, world: World) -> Site:
         members = Members(person("alice"), samesite="Strict")
         return serve(world, session=members, login_url="/login")
 
@@ -803,6 +801,34 @@ class TestCodeChallenge:
             assert hand_over(site, headers=ALICE).status == 303
         assert len(backend) == 11
         assert tokens.verify(kept, audience=B).user_id == "alice"
+
+
+class TestWithTheTarget:
+    """Pull handoff: the target starts it, and redeems what comes back."""
+
+    def test_whole_way(self, world: World) -> None:
+        shared: dict[str, Any] = {
+            "backend": MemoryBackend(clock=world.clock),
+            "secret": "a secret of thirty-two characters",
+        }
+        site = serve(world, login_url="/login", **shared)
+        there = world.serve(public_origin=B, issuer=A, protected=lambda request: True, **shared)
+        started = there.open("/account?a=1")
+        jar = "; ".join(f"{name}={value}" for name, value in started.cookies.items())
+        path = (started.location or "").removeprefix(A)
+        asked = {"sec-fetch-site": "cross-site"}
+        # Without a session first: the visitor signs in at the issuer, and comes back.
+        wanted = next_of(site.open(path, asked))
+        issued = site.open(wanted, {**ALICE, "sec-fetch-site": "same-origin"})
+        location = issued.location or ""
+        assert location.startswith(f"{B}/one-time-token/return?ott=")
+        back = there.open(location.removeprefix(B), {**asked, "cookie": jar})
+        assert (back.status, back.location) == (303, "/account?a=1")
+        assert back.cookies["sid"] == "alice-cookie"
+        # Signed in at the issuer already: nothing is asked. In another browser it is worth nothing.
+        stolen = site.open(path, {**ALICE, **asked}).location or ""
+        thief = there.open(stolen.removeprefix(B), asked)
+        assert "sid" not in thief.cookies
 
 
 class TestCap:
