@@ -67,8 +67,30 @@ class Redemption:
         :param needs_challenge: whether a token without a code challenge is refused.
         :raises RequestError: the token cannot be redeemed, or a service failed.
         """
-        services = self._services
-        session = await services.redeem(
+        session = await self._redeem(token, request, channel, code_verifiers, needs_challenge)
+        if present is not None and self._services.keeps(present, session):
+            return OtherUser(session, present)
+        return await self._establish(token, session, request, channel)
+
+    async def sign_in_asked(
+        self, token: str, request: Request, *, channel: str, code_verifiers: Sequence[str]
+    ) -> SignedIn:
+        """Redeem a token with a code challenge, and establish its session as the visitor chose.
+
+        :raises RequestError: the token cannot be redeemed, or a service failed.
+        """
+        session = await self._redeem(token, request, channel, code_verifiers, True)
+        return await self._establish(token, session, request, channel)
+
+    async def _redeem(
+        self,
+        token: str,
+        request: Request,
+        channel: str,
+        code_verifiers: Sequence[str],
+        needs_challenge: bool,
+    ) -> Session:
+        session = await self._services.redeem(
             token, request, channel=channel, code_verifiers=code_verifiers
         )
         # Attack: an attacker has a victim's browser open the return path with a token of the
@@ -76,8 +98,12 @@ class Redemption:
         # attempt of its own; this line makes it worth nothing.
         if needs_challenge and current_attempt().code_challenge is None:
             raise InvalidToken(why="the token has no code challenge", word="no_challenge")
-        if present is not None and services.keeps(present, session):
-            return OtherUser(session, present)
+        return session
+
+    async def _establish(
+        self, token: str, session: Session, request: Request, channel: str
+    ) -> SignedIn:
+        services = self._services
         cookies = await services.guard.establish(session, request)
         await services.remember_use(token, session, request, cookies)
         if services.receipts is not None and _is_shown(request, channel):
