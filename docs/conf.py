@@ -33,7 +33,7 @@ autodoc_preserve_defaults = True
 nitpicky = True
 nitpick_ignore_regex = [
     # Python's own: not fetched from docs.python.org, so that the build needs no network.
-    ("py:class", r"(collections\.abc|contextlib|datetime|os|typing)\..+"),
+    ("py:class", r"(collections\.abc|contextlib|datetime|logging|os|typing)\..+"),
     # Other libraries' own: the same.
     ("py:class", r"(flask|sqlalchemy|starlette)\..+"),
     # Names for a type: the texts say in words what they are.

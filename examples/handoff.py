@@ -468,10 +468,14 @@ def check_vault(desk_url: str, archive_url: str) -> None:
     status, _, page = thief.open(link)
     expect(status == 400 and "not signed in" in page, "the link should be worth nothing to a thief")
 
-    step("Ada's browser follows it, to the vault")
-    vault = urljoin(link, ada.open(link)[1])
-    expect(vault == archive_url + "/vault", "the link should lead to the vault")
-    expect("Hello, <b>Ada</b>" in ada.open(vault)[2], "the vault should greet Ada")
+    step("Ada's browser follows it, is sent to the front desk once more, and sees the vault")
+    url, location = link, link
+    for _ in range(6):
+        if location:
+            url = urljoin(url, location)
+            _, location, page = ada.open(url)
+    expect(url == archive_url + "/vault", "the link should lead to the vault")
+    expect("Hello, <b>Ada</b>" in page, "the vault should greet Ada")
 
 
 def step(text: str) -> None:

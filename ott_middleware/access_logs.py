@@ -36,6 +36,8 @@ METHODS = (
     ("eventlet.wsgi", "LoggerFileWrapper", "write"),
     ("wsgiref.simple_server", "WSGIRequestHandler", "log_message"),
 )
+# How many attributes a record has without those of `extra=`.
+_PLAIN = len(vars(logging.makeLogRecord({})))
 # Attributes of each record that hold no URL.
 _OWN_ATTRIBUTES = frozenset(
     {
@@ -74,6 +76,18 @@ class TokenFilter(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
+        # The quick look: nearly every record has no parameter in its message, and nothing else than
+        # the message.
+        if type(record.args) is tuple and len(record.__dict__) == _PLAIN:
+            try:
+                message = record.getMessage()
+            except Exception:  # a bad line, which the rest treats
+                return self._cut(record)
+            if not _links.text.may_be_in(message):
+                return True
+        return self._cut(record)
+
+    def _cut(self, record: logging.LogRecord) -> bool:
         # What `extra=` added, and a traceback that is formatted already. The message may be a
         # template with the parameter in it, `?ott=%s`: it is formatted first.
         for key, value in record.__dict__.items():

@@ -34,7 +34,7 @@ def hide_tokens_in_event(event: Any, hint: Any = None) -> Any:
     return _Cut(_present_tokens()).value(event)
 
 
-def hide_tokens_in_span(span: Any, *request: Any) -> None:
+def hide_tokens_in_span(span: Any, request: Any = None) -> None:
     """Cut link parameters from the attributes of an OpenTelemetry span.
 
     It fits `server_request_hook` of the instrumentations for ASGI and FastAPI, and `request_hook`

@@ -11,8 +11,14 @@ from pathlib import Path
 import log_watch
 import pytest
 import services
+import token_watch
 from harness import World
 from log_watch import log_watch as watched_log  # noqa: F401 - a fixture of every test
+from token_watch import (  # noqa: F401 - hooks of the run
+    pytest_runtest_makereport,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
 
 # Also where the environment says otherwise: the tests start hundreds of programs, and without
 # bytecode on the disk each of them would compile the package and these files again.
@@ -27,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent / "system" / "servers"))
 
 
 log_watch.install()
+token_watch.install()
 
 
 def pytest_report_header() -> list[str]:

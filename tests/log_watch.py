@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from token_watch import token_record
 
 from ott_middleware.flow import Flow
 from ott_middleware.flow.session_guard import SessionGuard
@@ -67,6 +68,7 @@ class WatchedLogger(logging.Logger):
             if record.exc_info:
                 text += logging.Formatter().formatException(record.exc_info)
             watches[-1].lines.append(text)
+            token_record.append("logging", text)
             mine = _reasons.get()
             if mine is not None and getattr(record, "ott_reason", None):
                 mine.append(text)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
-from ..backends.base import Backend, awaited
+from ..backends.base import awaited
 from ..concurrency import Bind, Bound, inline
 from ..concurrency import on_loop as bind_on_loop
 from ..errors import ConfigurationError
@@ -28,19 +29,26 @@ def build_clients(options: Options) -> Clients | None:
 
 
 def build_rate_limit(
-    options: Options, backend: Backend | None, guard: SessionGuard, bind: Bind
+    options: Options,
+    own: OneTimeTokens | None,
+    secrets: Sequence[bytes],
+    guard: SessionGuard,
+    bind: Bind,
 ) -> RateLimit | None:
-    """Return what counts attempts; None without `rate_limit`."""
+    """Return what counts attempts; None without `rate_limit`.
+
+    :param own: the token service, if it is one over a backend.
+    :param secrets: newest first.
+    """
     if not options.rates:
         return None
-    secrets = options.token_options.secrets
-    windows = windows_of(backend, guard.now)
+    windows = windows_of(None if own is None else own.backend, guard.now)
     return RateLimit(options.rates, windows, secret=secrets[0] if secrets else None, bind=bind)
 
 
-def build_receipts(options: Options) -> Receipts | None:
+def build_receipts(options: Options, secrets: Sequence[bytes]) -> Receipts | None:
     """Return what signs receipts; None without links or `secret`, and where the session tells."""
-    param, secrets = options.query_param, options.token_options.secrets
+    param = options.query_param
     if param is None or not secrets or options.adapter.vouches:
         return None
     return Receipts(param, secrets, options.adapter.cookie_names)
@@ -49,11 +57,11 @@ def build_receipts(options: Options) -> Receipts | None:
 def build_replays(
     options: Options,
     own: OneTimeTokens | None,
-    *,
     guard: SessionGuard,
     reports: Reports,
     receipts: Receipts | None,
     revoke: Bound,
+    *,
     asynchronous: bool,
 ) -> Replays | None:
     """Return what remembers used tokens; None where no option asks for it, or there is no store.

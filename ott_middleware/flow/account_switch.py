@@ -30,7 +30,7 @@ from ..tokens.names import is_token
 from .error_responses import show_page
 from .forms import Read, is_form, read_form
 from .nonces import name_for
-from .redemption import OtherUser
+from .redemption import OtherUser, Redemption
 from .services import Services
 
 logger = logging.getLogger("ott_middleware")
@@ -87,6 +87,7 @@ class AccountSwitch:
     def __init__(self, services: Services, new_nonce: Callable[[], str]) -> None:
         self._services = services
         self._new_nonce = new_nonce
+        self._redemption = Redemption(services)
         self._param = str(services.options.query_param)
 
     async def ask(
@@ -150,8 +151,12 @@ class AccountSwitch:
 
         :param links: the values of the link parameter.
         """
-        is_link = len(set(links)) == 1 and _LINK.fullmatch(links[0]) is not None
-        return is_link and is_form(request)
+        return (
+            len(set(links)) == 1
+            and _LINK.fullmatch(links[0]) is not None
+            and is_form(request)
+            and self._services.on_switch == "ask"
+        )
 
     async def choose(self, request: Request, read: Read, link: str) -> tuple[Cookie, ...]:
         """Do what the visitor chose; return the cookies to set on the way to the clean URL.
@@ -165,14 +170,14 @@ class AccountSwitch:
         check_same_origin(request, services.site.same_origin(request))
         present = await services.guard.current_if_verifiable(request)
         form = await read_form(request, read)
-        nonce, choice = form.get("nonce", "").encode(), form.get("choice")
+        nonce, choice = form.get("nonce", ""), form.get("choice")
         # Attack: a page of this origin that shows an attacker's HTML posts the form. It cannot read
         # the nonce, which this site's page alone repeats.
         question = next(
             (
                 each
                 for each in self._held(request, link.removeprefix(_PREFIX))
-                if hmac.compare_digest(each.nonce.encode(), nonce)
+                if hmac.compare_digest(each.nonce.encode(), nonce.encode())
             ),
             None,
         )
@@ -180,26 +185,39 @@ class AccountSwitch:
             return self._pressed_before(request, form, present)
         forget = self.forget(request, link)
         if choice == STAY:
-            await self._use_up(question, request)
+            await self._use_up(question)
             services.reports.passed("link", _STAYS)
             return (forget,)
         if present is None or not self._is_about(question, request, present):
-            await self._use_up(question, request)
+            await self._use_up(question)
             raise InvalidToken(
                 why="the session that the visitor was asked over is not the browser's any more",
                 word="other_user",
             )
+        return (*await self._switch(question, request, present), forget)
+
+    async def _switch(
+        self, question: _Question, request: Request, present: Session
+    ) -> tuple[Cookie, ...]:
+        """Sign in the link's user; return the cookies of the session."""
         try:
-            session = await self._redeem(question, request, present)
+            # Attack: over http, a neighbouring host sets the cookie, with the token of a confirm
+            # link of the attacker's. Such a token has no challenge, and is refused; else the
+            # visitor would be signed in as the attacker.
+            outcome = await self._redemption.sign_in_asked(
+                question.token,
+                request,
+                channel=_CHANNEL,
+                code_verifiers=(self._verifier(request, question.nonce, present),),
+            )
         except InvalidToken as error:
             if error.reason.word not in ("used_token", "unknown_token"):
                 raise
             # A second press of the button: the first one decided.
-            services.reports.refused("link", error)
-            return (forget,)
-        cookies = await services.guard.establish(session, request)
-        services.reports.redeemed(session)
-        return (*cookies, forget)
+            self._services.reports.refused("link", error)
+            return ()
+        self._services.reports.redeemed(outcome.session)
+        return outcome.cookies
 
     def forget(self, request: Request, link: str) -> Cookie:
         """Return the cookie that deletes a question.
@@ -229,22 +247,13 @@ class AccountSwitch:
         self._services.reports.refused("link", error)
         return ()
 
-    async def _redeem(self, question: _Question, request: Request, present: Session) -> Session:
-        verifiers = (self._verifier(request, question.nonce, present),)
-        session = await self._services.redeem(
-            question.token, request, channel=_CHANNEL, code_verifiers=verifiers
-        )
-        # Attack: over http, a neighbouring host sets the cookie, with the token of a confirm link
-        # of the attacker's. Such a token has no challenge, and is refused; else the visitor would
-        # be signed in as the attacker.
-        if current_attempt().code_challenge is None:
-            raise InvalidToken(why="the token was made for no question", word="other_browser")
-        return session
-
-    async def _use_up(self, question: _Question, request: Request) -> None:
+    async def _use_up(self, question: _Question) -> None:
+        attempt = current_attempt()
+        attempt.token, attempt.channel = question.token, _CHANNEL
         try:
-            # Without its verifier the token is taken and found invalid: no hook is called.
-            await self._services.redeem(question.token, request, channel=_CHANNEL)
+            # Without its verifier the token is taken and found invalid: no hook is called, and the
+            # visitor has missed no attempt.
+            await self._services.verify(question.token, channel=_CHANNEL)
         except Unavailable as error:
             # The visitor's choice stands: the cookie is deleted, and the token expires unused.
             self._services.reports.refused("link", error)

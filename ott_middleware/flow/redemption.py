@@ -68,24 +68,50 @@ class Redemption:
             was sent to this very path is good; None for any token.
         :raises RequestError: the token cannot be redeemed, or a service failed.
         """
-        services = self._services
-        session = await services.redeem(
+        returns = return_path is not None
+        session = await self._redeem(token, request, channel, code_verifiers, returns)
+        # Attack: an attacker begins a handoff, and has a victim's browser open the issuer's URL
+        # with another path, of an app beside this one that shows its URLs to the attacker. The
+        # token is good for the attacker's browser. It is refused, as RFC 6749 (section 10.6) has
+        # it; without this line, the attacker would be signed in as the victim.
+        if returns and current_attempt().return_path not in (None, return_path):
+            raise InvalidToken(why="sent to another path than the return path", word="other_path")
+        if present is not None and self._services.keeps(present, session):
+            return OtherUser(session, present)
+        return await self._establish(token, session, request, channel)
+
+    async def sign_in_asked(
+        self, token: str, request: Request, *, channel: str, code_verifiers: Sequence[str]
+    ) -> SignedIn:
+        """Redeem a token with a code challenge, and establish its session as the visitor chose.
+
+        :raises RequestError: the token cannot be redeemed, or a service failed.
+        """
+        session = await self._redeem(token, request, channel, code_verifiers, True)
+        return await self._establish(token, session, request, channel)
+
+    async def _redeem(
+        self,
+        token: str,
+        request: Request,
+        channel: str,
+        code_verifiers: Sequence[str],
+        needs_challenge: bool,
+    ) -> Session:
+        session = await self._services.redeem(
             token, request, channel=channel, code_verifiers=code_verifiers
         )
         # Attack: an attacker has a victim's browser open the return path with a token of the
         # attacker's own. Made without a challenge, it would sign in any browser that holds an
         # attempt of its own; this line makes it worth nothing.
-        attempt = current_attempt()
-        if return_path is not None and attempt.code_challenge is None:
+        if needs_challenge and current_attempt().code_challenge is None:
             raise InvalidToken(why="the token has no code challenge", word="no_challenge")
-        # Attack: an attacker begins a handoff, and has a victim's browser open the issuer's URL
-        # with another path, of an app beside this one that shows its URLs to the attacker. The
-        # token is good for the attacker's browser. It is refused, as RFC 6749 (section 10.6) has
-        # it; without this line, the attacker would be signed in as the victim.
-        if return_path is not None and attempt.return_path not in (None, return_path):
-            raise InvalidToken(why="sent to another path than the return path", word="other_path")
-        if present is not None and services.keeps(present, session):
-            return OtherUser(session, present)
+        return session
+
+    async def _establish(
+        self, token: str, session: Session, request: Request, channel: str
+    ) -> SignedIn:
+        services = self._services
         cookies = await services.guard.establish(session, request)
         await services.remember_use(token, session, request, cookies)
         if services.receipts is not None and _is_shown(request, channel):

@@ -117,12 +117,8 @@ class Services:
         _check(options, guard, own.backend if own else None, asynchronous)
         _log_start(options, own)
         secrets = options.token_options.secrets or (own.secrets if own is not None else ())
-        events = (
-            Events(options.on_event, guard.now, secrets[0] if secrets else None)
-            if options.on_event is not None
-            else None
-        )
-        reports, receipts = Reports(events, limits=bool(options.rates)), build_receipts(options)
+        reports = _build_reports(options, guard, secrets)
+        receipts = build_receipts(options, secrets)
         return cls(
             options=options,
             site=site,
@@ -137,16 +133,10 @@ class Services:
             on_invalid=bind(hook) if hook else None,
             pull=PullStart.build(options, site, secrets, guard.now),
             clients=build_clients(options),
-            rate_limit=build_rate_limit(options, own.backend if own else None, guard, bind),
+            rate_limit=build_rate_limit(options, own, secrets, guard, bind),
             receipts=receipts,
             replays=build_replays(
-                options,
-                own,
-                guard=guard,
-                reports=reports,
-                receipts=receipts,
-                revoke=revoke,
-                asynchronous=asynchronous,
+                options, own, guard, reports, receipts, revoke, asynchronous=asynchronous
             ),
             reports=reports,
             run=run,
@@ -316,6 +306,13 @@ def _build_token_service(options: Options) -> OneTimeTokens:
         options.token_options,
         sessions=options.adapter,
     )
+
+
+def _build_reports(options: Options, guard: SessionGuard, secrets: Sequence[bytes]) -> Reports:
+    events = None
+    if options.on_event is not None:
+        events = Events(options.on_event, guard.now, secrets[0] if secrets else None)
+    return Reports(events, limits=bool(options.rates))
 
 
 def _log_start(options: Options, own: OneTimeTokens | None) -> None:

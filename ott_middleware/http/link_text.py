@@ -38,10 +38,13 @@ class LinkText:
             rf"({_SEPARATOR}|{_ALONE}){parameter}(?:(?:{_SEPARATOR}){parameter})*({_SEPARATOR})?"
         )
 
+    def may_be_in(self, text: str) -> bool:
+        """Return whether a text has one of the names, or an escape; nearly none has."""
+        return "%" in text or any(map(text.__contains__, self.names))
+
     def cut(self, text: str) -> str:
         """Return a text without the parameters; the same object if it has none."""
-        # The quick look: nearly every line has neither a name nor an escape.
-        if "%" in text or any(map(text.__contains__, self.names)):
+        if self.may_be_in(text):
             cut = self._protocol.sub(r"\1", self._parameters.sub(_keep_separator, text))
             return cut if cut != text else text
         return text

@@ -6,9 +6,16 @@ server's acceptance names `ott`, never the token.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote
+
+from .urls import letters_of
+
+# What a server may strip from a sub-protocol.
+_BLANKS = [each for each in map(chr, range(0x3001)) if each.isspace()]
 
 
 class Offer(NamedTuple):
@@ -39,15 +46,20 @@ def read_offer(offered: Iterable[str], name: str) -> Offer:
 
 def others(offered: Iterable[str], name: str) -> list[str]:
     """Return a list of sub-protocols without those of the middleware."""
-    begins = f"{name}."
+    is_own = _own_pattern(name).search
+    return [each for each in offered if not ((name in each or "%" in each) and is_own(each))]
 
-    def is_own(each: str) -> bool:
-        each = each.strip()
-        return each == name or each.startswith(begins)
 
-    # Daphne percent-decodes the header before the split, so that the header itself has escapes.
-    return [
-        each
-        for each in offered
-        if not (any(map(is_own, unquote(each).split(","))) if "%" in each else is_own(each))
-    ]
+@lru_cache(maxsize=16)
+def _own_pattern(name: str) -> re.Pattern[str]:
+    """Return a pattern that finds a sub-protocol of the middleware in a text.
+
+    Daphne percent-decodes the header before the split, so that the header itself has escapes.
+    """
+    # Attack: 64 kB of `%,`. One search in C tells for each text whether it is one; decoded, the
+    # texts would take the server a third of a second.
+    escapes = "|".join(quote(each, safe="").removeprefix("%") for each in _BLANKS)
+    blank, comma = rf"\s*(?:%(?i:{escapes})\s*)*", "(?:,|%2[Cc])"
+    return re.compile(
+        rf"(?:\A|{comma}){blank}{letters_of(name)}(?:\.|%2[Ee]|{blank}(?:\Z|{comma}))"
+    )

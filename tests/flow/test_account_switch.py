@@ -198,10 +198,11 @@ class TestPage:
         assert asked.open(token).status == 503
         assert asked.who == "bob"
 
-    def test_session_that_was_revoked_meanwhile(self, world: World) -> None:
+    @pytest.mark.parametrize("how", ["note_ended", "note_revoked"])
+    def test_session_that_was_revoked_meanwhile(self, world: World, how: str) -> None:
         class Ends(Members):
             def resolve(self, session: Session) -> Any:
-                revocations.note_ended(session.id)
+                getattr(revocations, how)(session.id)
                 return super().resolve(session)
 
         backend = MemoryBackend(clock=world.clock)
@@ -471,7 +472,10 @@ class TestAttacks:
         assert asked.visitor.ask("POST", url, b"{}", content_type=json, **how).status == 400
         assert is_clean(asked.press("switch"))
 
-    def test_session_changed_meanwhile(self, world: World) -> None:
+    def test_session_changed_meanwhile(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG, "ott_middleware")
         backend = MemoryBackend(clock=world.clock)
         asked = ask(world, backend=backend)
         asked.sign_in("carol")
@@ -479,6 +483,14 @@ class TestAttacks:
         assert (answer.status, answer.cookies.get("sid")) == (400, None)
         assert asked.who == "carol"
         assert len(backend) == 0
+        (reason,) = [r.ott_reason for r in caplog.records if "session that the" in r.message]
+        assert reason == "other_user"
+
+    def test_same_user_signed_in_anew_meanwhile(self, world: World) -> None:
+        asked = ask(world)
+        asked.site.members.live["bob-cookie"] = person("bob", id="another")
+        assert asked.press("switch").status == 400
+        assert asked.who == "bob"
 
     def test_user_of_the_session_changed_meanwhile(self, world: World) -> None:
         asked = ask(world)
@@ -662,6 +674,7 @@ class TestPullHandoff:
     def test_leads_to_the_wanted_page(self, world: World, choice: str, user: str) -> None:
         asked = self.came_back(world)
         assert len(forms_of(asked.page)) == 2
+        assert [each for each in asked.jar if "ott_pull_" in each] == ["ott_pull_returns"]
         answer = asked.press(choice)
         assert (answer.status, urljoin(f"{ORIGIN}/account", answer.location or "")) == (
             303,
@@ -748,6 +761,17 @@ class TestOwnTokenService:
         assert "pass a OneTimeTokens" in line
         assert is_clean(asked.open("T" * 32))
         assert asked.who == "bob"
+        call = asked.site.fetch(f"/?ott={'T' * 32}", {"cookie": "sid=bob-cookie"})
+        assert (call.status, call.body) == (200, b"bob")
+
+
+class TestOtherOptions:
+    def test_choice_where_none_is_asked(self, world: World) -> None:
+        asked = ask(world)
+        other = serve(world, backend=asked.site.flow.tokens.backend, on_switch="keep")
+        asked.visitor.sites[ORIGIN] = other.send
+        assert asked.press("switch").status == 400
+        assert asked.who == "bob"
 
 
 class TestReports:
@@ -775,3 +799,34 @@ class TestReports:
         assert [record.levelname for record in caplog.records if "switch" in record.message] == [
             "DEBUG"
         ]
+
+
+class TestRateLimit:
+    def test_choice_misses_no_attempt(self, world: World) -> None:
+        """The visitor who stays is not counted among those who guess."""
+        site = serve(world, rate_limit="1000/minute")
+        missed: list[Any] = []
+
+        async def note_miss(*args: Any) -> None:
+            missed.append(args)
+
+        limit = site.flow.services.rate_limit
+        limit.note_miss = note_miss
+        asked = Asked(site)
+        asked.open()
+        assert is_clean(asked.press("stay"))
+        assert missed == []
+
+
+class TestReplay:
+    def test_reload_of_the_question_is_none(self, world: World) -> None:
+        events: list[Event] = []
+        asked = ask(world, on_event=events.append, on_replay="revoke", secret=SECRET)
+        world.clock.forward(30)
+        asked.open(asked.token)
+        asked.press("switch")
+        world.clock.forward(30)
+        asked.open(asked.token)
+        asked.site.flow.services.reports.events.flush(10)
+        assert "replayed" not in [event.kind for event in events]
+        assert asked.who == "alice"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from harness import NAVIGATION, ORIGIN, SECRET, Answer, Site, World, person
 
-from ott_middleware import CookieSession, MemoryBackend
+from ott_middleware import CookieSession, MemoryBackend, OneTimeTokens
 from ott_middleware.flow.receipts import LIFETIME, Receipts
 from ott_middleware.http.messages import Request
 
@@ -143,6 +143,14 @@ class TestNoReceipt:
         first = site.open(link)
         assert set(first.cookies) == {"sid"}
         assert site.open(link, {"cookie": cookies_after(first)}).status == 400
+
+    def test_unless_the_service_has_one(self, world: World) -> None:
+        adapter = CookieSession("sid", renews_key=True)
+        tokens = OneTimeTokens(
+            MemoryBackend(clock=world.clock), sessions=adapter, secret=SECRET, clock=world.clock
+        )
+        site = world.serve(session=adapter, tokens=tokens)
+        assert "ott_receipts" in site.open(f"/?ott={alice(site)}").cookies
 
     def test_without_links(self, world: World) -> None:
         assert serve(world, query_param=None).flow.services.receipts is None

@@ -178,6 +178,7 @@ class TestNoReplay:
         at.site.send("HEAD", f"/?ott={token}")
         at.site.verify(token, {"origin": "https://evil.example"})
         at.site.verify(f"{token}x")
+        at.site.verify(f"{token} ")
         at.site.fetch(f"/?ott=confirm.{token}")
         assert set(at.kinds()) == {"refused"}
 

@@ -448,8 +448,12 @@ class TestSubProtocols:
             [" " * 32_000 + "o", "ott" + " " * 32_000 + "x"],
             ["ott" + " " * 20] * 2_800,
             [","] * 16_000,
+            ["ott", *["%"] * 32_000],
+            ["ott", *(f"%{number}" for number in range(11_000))],
+            ["ott", *["%6ftt"] * 10_000],
+            ["ott", "%20" * 21_000],
         ],
-        ids=range(9),
+        ids=range(13),
     )
     def test_64_kb_are_quick(self, protocols: list[str], untraced: None) -> None:
         site = SocketSite()
@@ -623,7 +627,7 @@ class TestEnd:
 
         site = SocketSite(session=Failing())
         assert offer(site, site.ticket(), "url").opened
-        assert "a socket's session was not deleted: SessionUnavailable" in caplog.text
+        assert "a session was not deleted: SessionUnavailable" in caplog.text
 
 
 class TestHandle:

@@ -34,7 +34,7 @@ from ott_middleware import (
 )
 from ott_middleware.errors import SessionExpired, SessionNotFound, SessionUnavailable
 from ott_middleware.http import Request
-from ott_middleware.interfaces.asgi import _parse_request
+from ott_middleware.interfaces.asgi_request import parse_request
 from ott_middleware.sessions.wsgi_environ import environ_of
 
 SECRET, OTHER = "s" * 32, "another " * 4
@@ -956,7 +956,7 @@ def test_environ_is_made_of_either_kind_of_request() -> None:
         b"body",
         mount="/m\xfc",
     )
-    environ = environ_of(_parse_request(scope))
+    environ = environ_of(parse_request(scope))
     assert environ["REQUEST_METHOD"] == "POST"
     assert environ["PATH_INFO"] == "/caf\xc3\xa9"
     assert environ["SCRIPT_NAME"] == "/m\xc3\xbc"

@@ -66,7 +66,14 @@ class TestTokenFilter:
     def test_message_arguments_and_extras_are_cut(self, written: Any) -> None:
         logger, stream = written
         record = logger.makeRecord(
-            "x", 20, __file__, 1, f"a {URL}", (), None, extra={"url": URL, "status": 200}
+            "x",
+            20,
+            __file__,
+            1,
+            f"a {URL}",
+            (),
+            None,
+            extra={"url": URL, "status": 200, "method": "GET"},
         )
         assert TokenFilter().filter(record) is True
         assert (record.msg, record.url, record.status) == ("a /page?a=1", "/page?a=1", 200)

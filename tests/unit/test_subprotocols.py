@@ -32,6 +32,9 @@ CUTS: list[tuple[Any, Any]] = [
     ({"subprotocols": ["ott", "ott.T"]}, {"subprotocols": []}),
     ({"subprotocols": ("ott", "v1.ott")}, {"subprotocols": ("v1.ott",)}),
     ({"subprotocols": ["otter"]}, {"subprotocols": ["otter"]}),
+    ({"subprotocols": ["", "ott.T", "a", ""]}, {"subprotocols": ["", "a", ""]}),
+    ({"subprotocols": [["ott"], ("ott", "b")]}, {"subprotocols": [[""], ("", "b")]}),
+    ({"subprotocols": ["a,ott.T", "b"]}, {"subprotocols": ["a", "b"]}),
     ({"HTTP_SEC_WEBSOCKET_PROTOCOL": "a, ott, b,ott.T"}, {"HTTP_SEC_WEBSOCKET_PROTOCOL": "a, b"}),
     ({"HTTP_SEC_WEBSOCKET_PROTOCOL": "ott"}, {"HTTP_SEC_WEBSOCKET_PROTOCOL": ""}),
     ({"Sec-WebSocket-Protocol": "otter, a"}, {"Sec-WebSocket-Protocol": "otter, a"}),
@@ -62,6 +65,10 @@ def test_cuts(before: Any, after: Any) -> None:
         (
             [(b"sec-websocket-protocol", b"a%20, %6ftt, o%74t%2ET, b%2C ott")],
             [(b"sec-websocket-protocol", b"a%20")],
+        ),
+        (
+            [(b"sec-websocket-protocol", b"%09 %C2%a0 ott.T, ott%20, a,%0Aott%2c, %6Fttx, %41ott")],
+            [(b"sec-websocket-protocol", b"a, %6Fttx, %41ott")],
         ),
     ],
 )

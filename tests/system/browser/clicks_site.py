@@ -25,7 +25,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/slow":
             await asyncio.sleep(SLOW_SECONDS)
         body = PAGE.format(f"<p>cookie: {signed_in}</p>").encode()
-    headers = [(b"content-type", b"text/html"), (b"cache-control", b"no-store")]
+    # The page of links has the link in its own URL.
+    headers = [(b"content-type", b"text/html"), (b"referrer-policy", b"no-referrer")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

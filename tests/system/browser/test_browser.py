@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from running import Server, running
+from token_watch import keep_log
 
 pytestmark = pytest.mark.browser
 
@@ -45,6 +46,7 @@ def demo(tmp_path: Path) -> Iterator[tuple[str, str, Path]]:
     finally:
         process.kill()
         process.wait()
+        keep_log(log)
 
 
 def sign_in(visit: Any, desk: str) -> None:

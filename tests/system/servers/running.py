@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from token_watch import keep_log, token_record
+
 HERE = Path(__file__).parent
 PATIENCE = 20.0  # seconds, for anything that a busy machine may be slow at
 
@@ -125,6 +127,7 @@ def running(
         **{key: value for key, value in os.environ.items() if key != "WEB_CONCURRENCY"},
         "PYTHONPATH": os.pathsep.join(filter(None, (str(path), os.environ.get("PYTHONPATH")))),
         "PYTHONUNBUFFERED": "1",
+        **({token_record.LEAKS: leaks} if leaks else {}),
         **(variables or {}),
     }
     with log.open("wb") as output:
@@ -143,6 +146,8 @@ def running(
         yield server
     finally:
         _end(process)
+        if not leaks:
+            keep_log(log)
 
 
 def _wait_for(server: Server, patience: float) -> None:
