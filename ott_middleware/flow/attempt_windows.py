@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from array import array
+from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -11,8 +13,8 @@ from ..backends.base import Backend
 from ..clock import system_clock
 from ..forks import renew_in_children
 
-# Some 100 bytes each at most: a hundred megabytes.
-_MOST_ENTRIES = 1_000_000
+# Some 350 bytes each, where each is of another client: a hundred megabytes.
+_MOST_ENTRIES = 300_000
 
 
 class Storage(Protocol):
@@ -66,8 +68,10 @@ class MemoryWindows(Windows):
     def renew_after_fork(self) -> None:
         """Forget all, and take a new lock: the inherited one may stay locked for ever."""
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, deque[float]] = OrderedDict()
+        # Not deques, of which an empty one takes 760 bytes.
+        self._entries: OrderedDict[str, array[float]] = OrderedDict()
         self._size = 0
+        self._longest = 0  # seconds that any entry counts
 
     def acquire_entry(self, key: str, limit: int, expiry: int) -> bool:
         with self._lock:
@@ -77,26 +81,34 @@ class MemoryWindows(Windows):
             times.append(now)
             self._entries[key] = times
             self._size += 1
-            # Attack: a client with many addresses fills the memory. The counts that were not
-            # needed for the longest time are dropped; else the process would grow without end.
-            while self._size > self._most:
-                _, dropped = self._entries.popitem(last=False)
-                self._size -= len(dropped)
+            self._longest = max(self._longest, expiry)
+            self._drop_oldest(now)
             return True
+
+    def _drop_oldest(self, now: float) -> None:
+        # Attack: a client with many addresses fills the memory. The counts that were not needed for
+        # the longest time are dropped; else the process would grow without end.
+        while self._size > self._most:
+            self._size -= len(self._entries.popitem(last=False)[1])
+        # Those that count no more are dropped two at a time, so that no attempt waits for many.
+        for _ in range(2):
+            key = next(iter(self._entries), "")
+            if not key or self._entries[key][-1] > now - self._longest:
+                return
+            self._size -= len(self._entries.pop(key))
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         with self._lock:
             times, now = self._current(key, expiry)
             return (times[0] if times else now), len(times)
 
-    def _current(self, key: str, expiry: int) -> tuple[deque[float], float]:
+    def _current(self, key: str, expiry: int) -> tuple[array[float], float]:
         """Return the times of the entries that count, and now."""
         now = self.now()
-        times = self._entries.pop(key, None) or deque()
-        before = len(times)
-        while times and times[0] <= now - expiry:
-            times.popleft()
-        self._size -= before - len(times)
+        times = self._entries.pop(key, None) or array("d")
+        outdated = bisect_right(times, now - expiry)
+        del times[:outdated]
+        self._size -= outdated
         if times:
             self._entries[key] = times  # at the end: used last
         return times, now

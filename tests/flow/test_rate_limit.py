@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import time
+import tracemalloc
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -371,6 +372,31 @@ class TestMemoryWindows:
             assert windows.acquire_entry(f"client {number}", 2, 60)
             assert windows.acquire_entry("busy", 10_000, 60)
         assert windows._size == sum(map(len, windows._entries.values())) <= 100
+
+    @pytest.mark.usefixtures("untraced")
+    def test_memory_of_many_clients(self, world: World) -> None:
+        """A client has many addresses, and tries once from each."""
+        windows = MemoryWindows(world.clock)
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for number in range(20_000):
+                windows.acquire_entry(f"{number:022}:60", 20, 60)
+                if number % 1000 == 0:
+                    world.clock.forward(0.001)
+            each = (tracemalloc.get_traced_memory()[0] - before) / 20_000
+        finally:
+            tracemalloc.stop()
+        assert each * windows._most < 150e6
+
+    def test_expired_entries_make_way(self, world: World) -> None:
+        windows = MemoryWindows(world.clock)
+        for number in range(1000):
+            windows.acquire_entry(f"client {number}", 2, 60)
+        world.clock.forward(60)
+        for number in range(600):
+            windows.acquire_entry(f"another {number}", 2, 60)
+        assert windows._size == len(windows._entries) == 600
 
     def test_clients_that_are_gone_are_forgotten(self, world: World) -> None:
         windows = MemoryWindows(world.clock)
