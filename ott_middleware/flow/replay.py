@@ -37,8 +37,9 @@ logger = logging.getLogger("ott_middleware")
 _DOUBLE_CLICK = 10.0
 # What a token that is not in the store is refused with.
 _MISSING = frozenset({"unknown_token", "used_token", "expired_token"})
-# Bytes of cookies that a tombstone may hold.
-_MOST_COOKIES = 8192
+# Bytes of cookies that a tombstone may hold. A session that a server can end has a short one. With
+# 8 KiB each, all tombstones together would take more than a `MemoryBackend` has for its tokens.
+_MOST_COOKIES = 1024
 
 
 class Replays:

@@ -265,6 +265,22 @@ class TestTombstone:
             at.site.verify(at.site.token())
         assert len(backend) <= 64
 
+    def test_all_of_them_leave_room_for_tokens(self, world: World) -> None:
+        """A user redeems link after link of a session whose cookie is as large as can be."""
+        sizes = []
+        for length in range(0, 9000, 500):
+            backend, forking = MemoryBackend(clock=world.clock), Forking(person("alice"))
+            establish = forking.establish
+            forking.establish = lambda session, request, length=length, begun=establish: [  # type: ignore[method-assign]
+                *begun(session, request),
+                Cookie("big", "x" * length),
+            ]
+            at = Listening(world, backend=backend, session=forking, on_replay="revoke")
+            at.site.verify(at.site.token())
+            assert len(backend) == 1
+            sizes.append(backend.held_bytes)
+        assert 64 * tombstones._MOST * max(sizes) < 64 * 1024 * 1024 * 0.75
+
     def test_failure_breaks_no_redemption(
         self, world: World, caplog: pytest.LogCaptureFixture
     ) -> None:
