@@ -40,6 +40,7 @@ _PREFIX = "switch."
 _LINK = re.compile(r"switch\.[0-9a-f]{16}")
 # Open questions of one browser; two tabs may ask at once.
 _MOST = 5
+_MOST_DELETED = 16
 _STAYS = Reason("other_user", "the visitor chose to stay signed in; the token is used up")
 
 
@@ -307,7 +308,8 @@ class AccountSwitch:
         # visitor. Browsers send the oldest first (RFC 6265 section 5.4).
         pattern = rf"(?:^|[; ])({re.escape(self._cookie_name(request, ''))}[0-9a-f]{{16}})="
         names = list(dict.fromkeys(re.findall(pattern, request.header("cookie") or "")))
-        return [self._cookie(request, name, "", 0) for name in names[: 1 - _MOST]]
+        # No browser has so many: 64 kB of made-up names would take a header each.
+        return [self._cookie(request, name, "", 0) for name in names[: 1 - _MOST][:_MOST_DELETED]]
 
     def _verifier(self, request: Request, nonce: str, present: Session) -> str:
         """Return the secret that binds a second token to a site, a browser and a session."""

@@ -126,10 +126,14 @@ class Session:
         return self.expires_at is not None and self.expires_at.timestamp() <= now
 
     def is_same_person(self, other: Session) -> bool:
-        """Whether both sessions are known to be of one user; an unknown user equals no other."""
-        if self.id == other.id:
-            return True
-        return self.user_id is not None and self.user_id == other.user_id
+        """Whether both sessions are known to be of one user; an unknown user equals no other.
+
+        Sessions of one id are of one user, unless both users are known and differ: a server may
+        keep a session's id while its user changes.
+        """
+        if self.user_id is None or other.user_id is None:
+            return self.id == other.id
+        return self.user_id == other.user_id
 
     def to_json(self) -> dict[str, Any]:
         """Return the session as JSON values, its cookie included: to be sealed, never shown."""

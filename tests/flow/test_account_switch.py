@@ -407,6 +407,14 @@ class TestTwoTabs:
         assert is_clean(asked.press("switch"))  # the newest is among them
         assert asked.who == "alice"
 
+    def test_made_up_cookies_take_few_deletions(self, world: World) -> None:
+        """64 kB of names would be two thousand headers, and hold up a worker."""
+        site = serve(world)
+        flood = "; ".join(f"ott_switch_{number:016x}=1" for number in range(2000))
+        answer = site.open(f"/?ott={site.token()}", {"cookie": f"sid=bob-cookie; {flood}"})
+        assert b"Switch user?" in answer.body
+        assert len(answer.all("set-cookie")) < 40
+
 
 CROSS_SITE = [
     {"origin": "https://evil.example", "sec_fetch_site": "cross-site"},

@@ -105,6 +105,7 @@ def test_who_is_the_same_person() -> None:
     assert whole().is_same_person(whole(id="s2"))
     assert whole(user_id=None).is_same_person(whole(user_id="u2"))  # one session, seen twice
     assert not whole().is_same_person(whole(id="s2", user_id="u2"))
+    assert not whole().is_same_person(whole(user_id="u2"))  # the server kept the session's id
     assert not whole(user_id=None).is_same_person(whole(id="s2", user_id=None))
     assert not whole().is_same_person(whole(id="s2", user_id=None))
 
