@@ -97,7 +97,11 @@ class Redemption:
         # attacker's own. Made without a challenge, it would sign in any browser that holds an
         # attempt of its own; this line makes it worth nothing.
         if needs_challenge and current_attempt().code_challenge is None:
-            raise InvalidToken(why="the token has no code challenge", word="no_challenge")
+            raise InvalidToken(
+                why="the token has no code challenge, so that any browser could show it; with "
+                "issuer_only=False, this site redeems such links as well",
+                word="no_challenge",
+            )
         return session
 
     async def _establish(
