@@ -56,7 +56,7 @@ class Redemption:
         *,
         channel: str = "handoff",
         code_verifiers: Sequence[str] = (),
-        needs_challenge: bool = False,
+        return_path: str | None = None,
     ) -> SignedIn | OtherUser:
         """Redeem a token, and establish its session unless another user is signed in.
 
@@ -64,10 +64,18 @@ class Redemption:
             Ask for it first: if the adapter fails, the token is still good.
         :param channel: the one that the token was presented for.
         :param code_verifiers: secrets that the browser holds, for tokens with a code challenge.
-        :param needs_challenge: whether a token without a code challenge is refused.
+        :param return_path: the path of the request, where only a token with a code challenge that
+            was sent to this very path is good; None for any token.
         :raises RequestError: the token cannot be redeemed, or a service failed.
         """
-        session = await self._redeem(token, request, channel, code_verifiers, needs_challenge)
+        returns = return_path is not None
+        session = await self._redeem(token, request, channel, code_verifiers, returns)
+        # Attack: an attacker begins a handoff, and has a victim's browser open the issuer's URL
+        # with another path, of an app beside this one that shows its URLs to the attacker. The
+        # token is good for the attacker's browser. It is refused, as RFC 6749 (section 10.6) has
+        # it; without this line, the attacker would be signed in as the victim.
+        if returns and current_attempt().return_path not in (None, return_path):
+            raise InvalidToken(why="sent to another path than the return path", word="other_path")
         if present is not None and self._services.keeps(present, session):
             return OtherUser(session, present)
         return await self._establish(token, session, request, channel)
