@@ -65,6 +65,7 @@ class Attempt:
     :ivar session_id: of the session that the token holds.
     :ivar audience: the origin that the token is bound to.
     :ivar code_challenge: the challenge whose verifier the browser has shown, or None.
+    :ivar return_path: the path that the token was sent to by a navigation handoff, or None.
     :ivar expires_at: the end of the token in Unix seconds; None until it is taken.
     :ivar arrived: the session that the token holds, as it was sealed: before this site's adapter
         has resolved it.
@@ -75,6 +76,7 @@ class Attempt:
     session_id: str | None = None
     audience: str | None = None
     code_challenge: str | None = field(default=None, repr=False)
+    return_path: str | None = field(default=None, repr=False)
     expires_at: float | None = None
     arrived: Any = field(default=None, repr=False)
 
@@ -115,17 +117,23 @@ def using_bounds(bounds: Bounds) -> _Using[Bounds]:
     return _Using(_bounds, bounds)
 
 
-_navigation_handoff: ContextVar[bool | None] = ContextVar("ott_navigation_handoff", default=None)
+# The path of the target.
+_navigation_handoff: ContextVar[str | None] = ContextVar("ott_navigation_handoff", default=None)
 
 
-def is_navigation_handoff() -> bool:
-    """Return whether the token that is generated in this context is for a navigation handoff."""
-    return _navigation_handoff.get() is True
+def path_of_navigation_handoff() -> str | None:
+    """Return the path that the token of this context is sent to by a navigation handoff.
+
+    None where the token that is generated is for no navigation handoff.
+    """
+    return _navigation_handoff.get()
 
 
-def navigation_handoff() -> _Using[bool]:
+def navigation_handoff(path: str) -> _Using[str]:
     """Make tokens that are generated within a `with` those of a navigation handoff.
 
     A context variable and no argument, so that it goes through a token service of the app's own.
+
+    :param path: of the target, as browsers spell it.
     """
-    return _Using(_navigation_handoff, True)
+    return _Using(_navigation_handoff, path)

@@ -19,6 +19,7 @@ Word = Literal[
     "other_channel",
     "other_audience",
     "other_browser",
+    "other_path",
     "no_challenge",
     "unreadable_token",
     # Its session, and the user.

@@ -168,6 +168,7 @@ class PullHandoff:
                 present,
                 code_verifiers=[attempt.verifier for attempt in attempts],
                 needs_challenge=True,
+                return_path=self._start.return_path(request),
             )
             if isinstance(outcome, OtherUser) and services.on_switch == "ask":
                 return await self._ask(request, token, outcome, attempts)

@@ -12,6 +12,7 @@ from ..http.fetch_metadata import Kind, classify
 from ..http.messages import Request
 from ..http.origins import Origin
 from ..http.urls import cut_url, mount_of, on_this_host
+from ..http.whatwg_url import parse_url
 from ..issuer_options import Issuer
 from ..options import Options
 from ..tokens.challenges import challenge_of
@@ -97,6 +98,12 @@ class PullStart:
         challenge = challenge_of(verifier)
         url = f"{self._issuer.url}/one-time-token/generate?to={back}&code_challenge={challenge}"
         return Started(url, cookies)
+
+    def return_path(self, request: Request) -> str:
+        """Return the path of the URL that the issuer leads back to, as browsers spell it."""
+        path = f"{mount_of(request.carrier)}{self.path}"
+        url = parse_url(f"{self._issuer.origin}{path}")
+        return path if url is None else url.path
 
     def start_for_app(self, request: Request, wanted: str | None) -> Started:
         """Return where the app should send the browser of a request.

@@ -33,7 +33,7 @@ from ..context import (
     Bounds,
     current_attempt,
     current_request,
-    is_navigation_handoff,
+    path_of_navigation_handoff,
     reset_bounds,
     set_bounds,
 )
@@ -571,7 +571,7 @@ class OneTimeTokens:
         # The backend should have deleted an expired token; its clock may be wrong.
         if expires_at <= self.clock():
             raise InvalidToken(why=expired_ago(expires_at, self.clock()), word="expired_token")
-        session, bound_to, code_challenge = _unpack(plain)
+        session, bound_to, code_challenge, return_path = _unpack(plain)
         attempt = current_attempt()
         attempt.session_id = None if session is None else session.id
         attempt.audience = _text(bound_to)
@@ -582,7 +582,7 @@ class OneTimeTokens:
         _check_audience(bound_to, audience)
         if code_challenge is not None:
             _check_challenge(code_challenge, code_verifiers)
-            attempt.code_challenge = code_challenge
+            attempt.code_challenge, attempt.return_path = code_challenge, return_path
         if session is None:
             # A probe of `doctor`: it names no session, and so no user can be signed in by it.
             raise SessionExpired(why="a probe of doctor, which holds no session")
@@ -630,7 +630,7 @@ def _counted_by(channel: str, arrived: bool) -> str:
     # user. Such tokens are counted apart; else they would retire the links that the app has sent.
     if arrived:
         return SWITCH
-    return NAVIGATION if is_navigation_handoff() else channel
+    return channel if path_of_navigation_handoff() is None else NAVIGATION
 
 
 def _began(arrived: bool) -> int:
@@ -710,17 +710,19 @@ def _text(origin: Origin | None) -> str | None:
 
 
 def _pack(session: Session, audience: Origin | None, code_challenge: str | None) -> bytes:
-    challenge = {} if code_challenge is None else {"code_challenge": code_challenge}
+    values = {"session": session.to_json(), "audience": _text(audience)}
+    if code_challenge is not None:
+        values |= {"code_challenge": code_challenge, "return_path": path_of_navigation_handoff()}
     try:
-        return to_json({"session": session.to_json(), "audience": _text(audience), **challenge})
+        return to_json(values)
     except (TypeError, ValueError, RecursionError) as error:
         raise SessionUnavailable(
             "the session's user and data must be JSON values to be carried"
         ) from error
 
 
-def _unpack(plain: bytes) -> tuple[Session | None, Origin | None, str | None]:
+def _unpack(plain: bytes) -> tuple[Session | None, Origin | None, str | None, str | None]:
     values: dict[str, Any] = read_json(plain.decode("ascii"))[0]
     session, audience = values["session"], Origin.parse(values["audience"])
     session = None if session is None else Session.from_json(session)
-    return session, audience, values.get("code_challenge")
+    return session, audience, values.get("code_challenge"), values.get("return_path")

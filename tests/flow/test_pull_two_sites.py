@@ -171,3 +171,25 @@ class TestTwoSites:
         [link] = [url for url in visitor.urls if "/return?" in url]
         assert thief.open(link).status == 400
         assert "sid" not in thief.jars[B]
+
+    def test_challenge_of_the_attackers_own_on_a_path_that_leaks(
+        self, world: World, options: dict[str, Any]
+    ) -> None:
+        """Another app of the target's origin shows its URLs to an attacker, who injects the token.
+
+        (RFC 6749 section 10.6: a code is bound to the redirection URI.)
+        """
+        eve, alice = browser(world, options), browser(world, options)
+        alice.sites = eve.sites
+        alice.jars[A]["sid"] = "alice-cookie"
+        # The attacker begins a handoff, and changes the path that it leads back to.
+        assert eve.open(f"{B}/account").body == b"a, at /login"
+        [start] = [url for url in eve.urls if "/generate?" in url]
+        crafted = start.replace("%2Fone-time-token%2Freturn", "%2Fblog%2Fone-time-token%2Freturn")
+        parts = urlsplit(crafted)
+        sent = {**NAVIGATION, "sec-fetch-site": "cross-site", "cookie": "sid=alice-cookie"}
+        answer = eve.sites[A].get(f"{parts.path}?{parts.query}", sent, host=parts.netloc)
+        leaked = answer.location or ""
+        assert leaked.startswith(f"{B}/blog/one-time-token/return?ott=")
+        eve.open(leaked.replace("/blog/", "/"))
+        assert "sid" not in eve.jars[B]
