@@ -30,10 +30,6 @@ ANOTHER_USER = Reason(
     "other_user",
     "another user is signed in, and stays so by on_switch='keep'; the token is used up",
 )
-_NO_CHALLENGE = (
-    "issuer is set, so that this site redeems no link that any browser could open; with "
-    "issuer_only=False it would"
-)
 
 
 class Links:
@@ -123,9 +119,11 @@ class Links:
             token = links[0]
             if len(set(links)) > 1 or not is_token(token):
                 raise malformed_link(links)
-            if channel == "handoff" and services.options.refuses_links:
-                raise InvalidToken(why=_NO_CHALLENGE, word="no_challenge")
-            outcome = await self._redemption.sign_in(token, request, present, channel=channel)
+            # Used up where it is refused: the URL stays in the browser's history.
+            needs_challenge = channel == "handoff" and services.options.refuses_links
+            outcome = await self._redemption.sign_in(
+                token, request, present, channel=channel, needs_challenge=needs_challenge
+            )
             if isinstance(outcome, OtherUser) and services.on_switch == "ask":
                 if not navigation:
                     raise SessionSwitch

@@ -167,6 +167,7 @@ class PullHandoff:
                 request,
                 present,
                 code_verifiers=[attempt.verifier for attempt in attempts],
+                needs_challenge=True,
                 return_path=self._start.return_path(request),
             )
             if isinstance(outcome, OtherUser) and services.on_switch == "ask":

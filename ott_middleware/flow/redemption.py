@@ -56,6 +56,7 @@ class Redemption:
         *,
         channel: str = "handoff",
         code_verifiers: Sequence[str] = (),
+        needs_challenge: bool = False,
         return_path: str | None = None,
     ) -> SignedIn | OtherUser:
         """Redeem a token, and establish its session unless another user is signed in.
@@ -64,17 +65,17 @@ class Redemption:
             Ask for it first: if the adapter fails, the token is still good.
         :param channel: the one that the token was presented for.
         :param code_verifiers: secrets that the browser holds, for tokens with a code challenge.
-        :param return_path: the path of the request, where only a token with a code challenge that
-            was sent to this very path is good; None for any token.
+        :param needs_challenge: whether a token without a code challenge is refused.
+        :param return_path: the path of the request, where a token is good only if it was sent to
+            this very path; None where a token may be sent to any.
         :raises RequestError: the token cannot be redeemed, or a service failed.
         """
-        returns = return_path is not None
-        session = await self._redeem(token, request, channel, code_verifiers, returns)
+        session = await self._redeem(token, request, channel, code_verifiers, needs_challenge)
         # Attack: an attacker begins a handoff, and has a victim's browser open the issuer's URL
         # with another path, of an app beside this one that shows its URLs to the attacker. The
         # token is good for the attacker's browser. It is refused, as RFC 6749 (section 10.6) has
         # it; without this line, the attacker would be signed in as the victim.
-        if returns and current_attempt().return_path not in (None, return_path):
+        if return_path is not None and current_attempt().return_path not in (None, return_path):
             raise InvalidToken(why="sent to another path than the return path", word="other_path")
         if present is not None and self._services.keeps(present, session):
             return OtherUser(session, present)
@@ -105,7 +106,11 @@ class Redemption:
         # attacker's own. Made without a challenge, it would sign in any browser that holds an
         # attempt of its own; this line makes it worth nothing.
         if needs_challenge and current_attempt().code_challenge is None:
-            raise InvalidToken(why="the token has no code challenge", word="no_challenge")
+            raise InvalidToken(
+                why="the token has no code challenge, so that any browser could show it; with "
+                "issuer_only=False, this site redeems such links as well",
+                word="no_challenge",
+            )
         return session
 
     async def _establish(

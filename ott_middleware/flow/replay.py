@@ -169,7 +169,10 @@ class Replays:
             established = await self._guard.current_or_log(browser)
             if established is not None and established.id != stone.session_id:
                 ended.append(established.id)
-            cookies = tuple(Cookie(name, value) for name, value in stone.cookies.items())
+            # No browser gets them; a name that begins with `__Host-` is refused without Secure.
+            cookies = tuple(
+                Cookie(name, value, secure=True) for name, value in stone.cookies.items()
+            )
             await self._guard.discard(cookies, browser)
         for each in ended:
             await revoke_tokens(each, self._revoke, self._reports, why="after a replay")

@@ -86,13 +86,12 @@ class ValidatedSessions:
                 self._adapter,
                 self._secret,
             )
-        user_id, user = _user_id(safe.get("user_id")), safe.get("user")
+        user_id, user = _as_id(safe.get("user_id")), safe.get("user")
         if user is not None and not isinstance(user, Mapping):
             raise WrongResult(
                 f"{self._hook} returned a user that is a {type(user).__name__}: return a mapping"
             )
-        named = info.get("id")
-        session_id = str(named) if named else self._make_id(given, user_id)
+        session_id = _as_id(info.get("id") or None) or self._make_id(given, user_id)
         # `current` may be called without a middleware and its check of the id.
         refuse_cookie_in_id(session_id, secrets, where=f"{self._adapter}.validate")
         if user is not None and self._exposed is not None:
@@ -119,8 +118,9 @@ class ValidatedSessions:
         )
 
 
-def _user_id(value: Any) -> str | None:
-    # A flag or a list is no id: with it, "True" would be one user's id for all users that have it.
+def _as_id(value: Any) -> str | None:
+    # A flag or a list is no id: with it, "True" would be one id for all users that have it, and a
+    # token of one of them would sign in over another without a question.
     is_id = not isinstance(value, (bool, bytes, Mapping, list, tuple, set))
     return str(value) or None if value is not None and is_id else None
 

@@ -358,6 +358,22 @@ class TestRevoke:
         assert at.site.verify(live).status == at.site.verify(other).status == 400
         assert at.site.generate({"cookie": "sid=alice-cookie"}).status == 200
 
+    @pytest.mark.parametrize("name", ["__Host-sid", "__Secure-sid"])
+    def test_session_in_a_cookie_with_a_prefix(self, world: World, name: str) -> None:
+        class Prefixed(Forking):
+            cookie_names = (name,)
+
+            def establish(self, session: Session, request: Any) -> Any:
+                [cookie] = super().establish(session, request)
+                return [Cookie(name, cookie.value, secure=True)]
+
+        at = Listening(world, session=Prefixed(person("alice")), on_replay="revoke")
+        token = at.use()
+        assert len(at.site.members.live) == 2
+        assert at.site.verify(token).status == 400
+        assert at.kinds() == ["replayed", "revoked", "refused"]
+        assert list(at.site.members.live) == ["alice-cookie"]
+
     def test_second_replay_finds_nothing_to_end(self, world: World) -> None:
         at = Listening(world, on_replay="revoke", session=Forking(person("alice")))
         token = at.use()

@@ -135,6 +135,14 @@ class TestSession:
         assert len(ids) == 2
         assert not any(each == "7" or TOKEN in each for each in ids)
 
+    @pytest.mark.parametrize("value", [True, ["a"], {"a": 1}, b"a", False, "", None])
+    def test_value_that_names_no_session_is_no_id(self, value: Any) -> None:
+        first, second = find(ada(id=value)), find({"user_id": "8", "id": value})
+        assert first is not None
+        assert second is not None
+        assert not first.is_same_person(second)
+        assert first.id == find(ada()).id  # type: ignore[union-attr]  # found
+
     def test_id_without_a_user_is_made_of_the_access_token(self) -> None:
         found = find({})
         assert found is not None

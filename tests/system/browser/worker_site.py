@@ -55,6 +55,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             Session(id="session-of-alice", token="of-alice", user_id="alice")
         )
     elif path == "/frame":
+        # The page's own URL names the link: that is the test's doing, and stays out of the Referer.
+        headers.append((b"referrer-policy", b"strict-origin"))
         body = PAGE.format("framing", f"<iframe src='{unquote(query)}'></iframe>")
     elif path == "/link":
         body = PAGE.format("linking", f"<a href='{unquote(query)}'>Go</a>")
