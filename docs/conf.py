@@ -15,12 +15,35 @@ author = "The ott_middleware developers"
 copyright = "The ott_middleware developers"
 release = version = ott_middleware.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx_copybutton",
+    "sphinx_inline_tabs",
+    "sphinxext.opengraph",
+]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"{project} {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+# Where Read the Docs serves the pages; elsewhere the address is not known.
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
 
-myst_enable_extensions = ["deflist"]
+# The card that chat programs show for a link to a page: one picture for all of them, since drawing
+# one for each page would need matplotlib.
+ogp_site_url = html_baseurl
+ogp_image = "_images/handoff.png"
+ogp_image_alt = "ott_middleware: a link that signs a user in at your other site, once"
+ogp_social_cards = {"enable": False}
+
+# A copied command has no prompt and no output.
+copybutton_exclude = ".linenos, .gp, .go"
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+
+# `:::{tab} Django` opens a tab: colons, so that the code inside keeps its own fence.
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 # Docstrings are read in editors and terminals first: `word` in them is code.
@@ -42,8 +65,9 @@ nitpick_ignore_regex = [
         "py:class",
         "AnyBackend|ASGIApp|Client|GenerateToken|Match|Mode|OnEvent|OnInvalid|OptionValues|Secret|User",
     ),
-    ("py:class", "Network|OnReplay|PageName|ShowPage|StoreToken|timedelta|Validate"),
-    ("py:class", "WSGIApplication|.+PutTake"),
+    ("py:class", "Network|OnReplay|PageName|Protected|ShowPage|StoreToken|timedelta|Validate"),
+    # Python 3.10 shows some of them otherwise.
+    ("py:class", "Info|Unpack|WSGIApplication|.+PutTake"),
 ]
 # One parameter a line where a signature is long.
 maximum_signature_line_length = 88
