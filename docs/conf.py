@@ -76,7 +76,7 @@ maximum_signature_line_length = 88
 sys.path.insert(0, os.path.dirname(__file__))
 extensions += ["_ext.attributes", "_ext.option_entries"]
 exclude_patterns += ["_ext"]
-nitpick_ignore_regex += [("py:class", "datetime|Direction|Kind|Protected|Word|.*PageForm")]
+nitpick_ignore_regex += [("py:class", "datetime|Direction|Kind|Word")]
 
 
 def name_each_option(obj: object, signature: str) -> str:
