@@ -42,6 +42,7 @@ def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
     assert pages == {
         *("adapters.md", "backends.md", "deployment.md", "doctor.md", "events.md"),
+        "troubleshooting.md",
         *(
             "api_clients.md",
             "front_end.md",
