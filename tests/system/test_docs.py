@@ -52,8 +52,9 @@ def test_python_blocks_are_all_run_here() -> None:
             "pages.md",
             "pull_handoff.md",
         ),
-        # test_operations_docs.py
+        # test_operations_docs.py, test_redeem_docs.py, ../backends/test_expired_rows_docs.py
         *("customer_domains.md", "proxies.md", "rate_limits.md", "subdomains.md"),
+        *("expired_rows.md", "redeem_from_a_server.md", "rotate_secrets.md", "sign_out.md"),
         "quickstart.md",
         "sessions.md",
         "websockets.md",
