@@ -35,7 +35,7 @@ JSON = {"content-type": "application/json"}
 
 @pytest.fixture(scope="module")
 def quickstart() -> dict[str, Any]:
-    return run(DOCS / "quickstart.md")
+    return run(DOCS / "any_app.md")
 
 
 def test_python_blocks_are_all_run_here() -> None:
@@ -51,7 +51,9 @@ def test_python_blocks_are_all_run_here() -> None:
             "pages.md",
             "pull_handoff.md",
         ),
-        "quickstart.md",
+        "any_app.md",
+        *("quickstart.md", "two_sites.md"),
+        *("fastapi.md", "flask.md", "legacy_app.md", "testing.md"),
         "sessions.md",
         "websockets.md",
     }
@@ -171,9 +173,9 @@ def test_quickstart_works_without_http(quickstart: dict[str, Any]) -> None:
 
 
 def test_quickstart_sites_are_safe_to_copy() -> None:
-    wrapped = "".join(block.text for block in blocks(DOCS / "quickstart.md", "python"))
+    wrapped = "".join(block.text for block in blocks(DOCS / "any_app.md", "python"))
     assert wrapped.count("OTTMiddleware(") == wrapped.count("public_origin=") == 6
-    shared = [block.text for block in blocks(DOCS / "quickstart.md") if 'backend="' in block.text]
+    shared = [block.text for block in blocks(DOCS / "any_app.md") if 'backend="' in block.text]
     assert shared
     assert all("secret=" in text for text in shared)
 
