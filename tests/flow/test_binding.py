@@ -578,6 +578,24 @@ class TestGenerateAudience:
         assert (answer.status, answer.code) == (400, "INVALID_TARGET")
         assert len(backend) == 0
 
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "ott=x;audience=https://b.example",
+            "%6ftt=x;%61udience=https://b.example",
+            "ott=x%3Baudience=https://b.example",
+            "a=1&ott_seen=x;audience=https://b.example",
+            "ott=x;channel=websocket",
+            "ott=x;to=https://b.example/",
+        ],
+    )
+    def test_parameter_in_a_link_is_not_passed_over(self, world: World, query: str) -> None:
+        backend = MemoryBackend(clock=world.clock)
+        site = serve(world, backend=backend)
+        answer = self.generate(site, query)
+        assert (answer.status, answer.code) == (400, "VALIDATION_ERROR")
+        assert len(backend) == 0
+
     def test_comes_after_the_session_and_the_option(self, world: World) -> None:
         site = serve(world)
         assert site.get("/one-time-token/generate?audience=x").code == "UNAUTHORIZED"
