@@ -75,23 +75,11 @@ nitpick_ignore_regex = [
 # One parameter a line where a signature is long.
 maximum_signature_line_length = 88
 
-
-def one_field_each(
-    app: object, what: str, name: str, obj: object, options: object, lines: list[str]
-) -> None:
-    """Docstrings may describe several arguments at once, as `:param a, b: text`; Sphinx can't."""
-    for at, line in reversed(list(enumerate(lines))):
-        match = re.fullmatch(r":(param|ivar) (\w+(?:, \w+)+): (.*)", line)
-        if match is None:
-            continue
-        kind, names, text = match.groups()
-        end = at + 1
-        while end < len(lines) and lines[end].startswith(" "):
-            end += 1
-        rest = lines[at + 1 : end]
-        lines[at:end] = [
-            part for each in names.split(", ") for part in (f":{kind} {each}: {text}", *rest)
-        ]
+# The entries of the options and of attributes are made by the modules in `_ext`.
+sys.path.insert(0, os.path.dirname(__file__))
+extensions += ["_ext.attributes", "_ext.option_entries"]
+exclude_patterns += ["_ext"]
+nitpick_ignore_regex += [("py:class", "datetime|Direction|Kind|Word")]
 
 
 def name_each_option(obj: object, signature: str) -> str:
@@ -131,5 +119,4 @@ def readable_signature(
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
-    app.connect("autodoc-process-docstring", one_field_each)
     app.connect("autodoc-process-signature", readable_signature)

@@ -70,6 +70,7 @@ async def check_peer(
             f"the tokens are in the memory of this process ({tokens.backend.name}), which the "
             "peer cannot reach",
             "pass one backend= that both sites reach: a database file or a server",
+            word="unknown_token",
         )
         return
     if not works:
@@ -94,12 +95,14 @@ async def _shares_store(report: Report, site: _Site, tokens: OneTimeTokens) -> b
             "peer",
             "reaches this site's store and cannot open its tokens",
             "give both sites the same secret= (a list of secrets for a rotation)",
+            word="unreadable_token",
         )
     elif gone - {"own"}:
         report.fail(
             "peer",
             f"reaches this site's store, and has store_token={min(gone)!r}",
             "give both sites the same store_token=",
+            word="unknown_token",
         )
     elif reply.code == "INVALID_TOKEN":
         report.fail(
@@ -108,9 +111,11 @@ async def _shares_store(report: Report, site: _Site, tokens: OneTimeTokens) -> b
             "give both sites the same backend= (for Redis also the database and the prefix, for "
             "SQL the table), and the same function in store_token=; several workers of the peer "
             "must not keep tokens in memory",
+            word="unknown_token",
         )
     elif reply.status == 503:
-        report.fail("peer", f"cannot reach its own store ({reply.code})", "look at its log")
+        text = f"cannot reach its own store ({reply.code})"
+        report.fail("peer", text, "look at its log", word="backend_failed")
     else:
         report.fail("peer", f"responds {reply.status} {reply.code}", "look at its log")
     return False
@@ -125,6 +130,7 @@ async def _knows_itself(report: Report, site: _Site, tokens: OneTimeTokens, orig
         "peer",
         f"does not redeem links to {origin} ({reply.code})",
         f"public_origin='{origin}' there, and a proxy that passes the Host on",
+        word="other_audience",
     )
 
 

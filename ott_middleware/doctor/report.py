@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from ..reasons import Word
+
 
 class Report:
     """Writes findings as lines, and remembers whether one failed.
@@ -26,10 +28,15 @@ class Report:
         """Write what may fail, and the cure."""
         self._write("warning", subject, f"{text}: {cure}")
 
-    def fail(self, subject: str, text: str, cure: str = "") -> None:
-        """Write what does not work, and the cure."""
+    def fail(self, subject: str, text: str, cure: str = "", *, word: Word | None = None) -> None:
+        """Write what does not work, and the cure.
+
+        :param word: the reason word of the requests that are refused for it: the log has it too,
+            and the documentation's page Errors has an entry of that name.
+        """
         self.status = 1
-        self._write("failed", subject, f"{text}: {cure}" if cure else text)
+        see = f" (documentation, Errors: {word})" if word else ""
+        self._write("failed", subject, (f"{text}: {cure}" if cure else text) + see)
 
     @contextmanager
     def log_lines(self) -> Iterator[None]:

@@ -17,7 +17,8 @@ async def check_store(
     """Write what is known of the store; return whether it works."""
     backend = tokens.backend
     if not health.ok:
-        report.fail("store", f"{backend.name}: {health.problem}", _cure(health.problem))
+        problem = f"{backend.name}: {health.problem}"
+        report.fail("store", problem, _cure(health.problem), word="backend_failed")
         return False
     took = f"a put and a take took {health.seconds * 1000:.1f} ms"
     report.ok("store", f"{backend.name}: {took}")

@@ -59,6 +59,7 @@ def check_site(report: Report, services: Services, peer: str | None) -> None:
             "targets",
             f"handoff_targets does not list {there}, so that links to there are refused",
             f"handoff_targets=['{there}']; for the way back, this site's origin on that one",
+            word="target",
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
-from harness import NAVIGATION, SECRET, Answer, Reply, Site, World
+from harness import NAVIGATION, SECRET, Answer, Reply, Site, World, person
 
 from ott_middleware import MemoryBackend
 
@@ -193,3 +193,16 @@ class TestTwoSites:
         assert leaked.startswith(f"{B}/blog/one-time-token/return?ott=")
         eve.open(leaked.replace("/blog/", "/"))
         assert "sid" not in eve.jars[B]
+
+    def test_attackers_link_at_the_issuer(self, world: World, options: dict[str, Any]) -> None:
+        """Not held off: this site signs in who is signed in at the issuer."""
+        visitor = browser(world, options)
+        token = visitor.sites[A].token(person("bob"), audience=A)
+        visitor.open(f"{A}/?ott={token}")
+        assert visitor.open(f"{B}/account").body == b"b, at /account, bob"
+        # With a session there, the visitor is asked.
+        visitor = browser(world, options)
+        visitor.jars[A]["sid"] = "alice-cookie"
+        token = visitor.sites[A].token(person("bob"), audience=A)
+        assert b"Switch user?" in visitor.open(f"{A}/?ott={token}").body
+        assert visitor.open(f"{B}/account").body == b"b, at /account, alice"

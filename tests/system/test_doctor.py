@@ -180,7 +180,10 @@ class TestPair:
     @pytest.mark.parametrize(
         ("changes", "line"),
         [
-            ({"secret": "another secret of the other site"}, "give both sites the same secret="),
+            (
+                {"secret": "another secret of the other site"},
+                "(a list of secrets for a rotation) (documentation, Errors: unreadable_token)",
+            ),
             ({"secret": [SECRET, "an older secret, rotated away"]}, "redeems links to"),
             ({"store_token": "plain"}, "has store_token='plain': give both sites the same"),
             ({"store_token": lambda t: t[::-1]}, "does not find this site's tokens"),
