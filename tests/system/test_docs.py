@@ -35,12 +35,19 @@ JSON = {"content-type": "application/json"}
 
 @pytest.fixture(scope="module")
 def quickstart() -> dict[str, Any]:
-    return run(DOCS / "quickstart.md")
+    return run(DOCS / "any_app.md")
+
+
+# Run in test_operations_docs.py, test_redeem_docs.py and ../backends/test_expired_rows_docs.py.
+OPERATIONS = {
+    *("customer_domains.md", "proxies.md", "rate_limits.md", "subdomains.md"),
+    *("expired_rows.md", "redeem_from_a_server.md", "rotate_secrets.md", "sign_out.md"),
+}
 
 
 def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
-    assert pages == {
+    assert pages - OPERATIONS == {
         *("adapters.md", "backends.md", "doctor.md", "events.md"),
         "troubleshooting.md",
         *(
@@ -52,10 +59,10 @@ def test_python_blocks_are_all_run_here() -> None:
             "pages.md",
             "pull_handoff.md",
         ),
-        # test_operations_docs.py, test_redeem_docs.py, ../backends/test_expired_rows_docs.py
-        *("customer_domains.md", "proxies.md", "rate_limits.md", "subdomains.md"),
-        *("expired_rows.md", "redeem_from_a_server.md", "rotate_secrets.md", "sign_out.md"),
-        "quickstart.md",
+        "any_app.md",
+        # test_start_docs.py, test_two_sites.py and test_framework_docs.py
+        *("quickstart.md", "two_sites.md"),
+        *("fastapi.md", "flask.md", "legacy_app.md", "testing.md"),
         "sessions.md",
         "websockets.md",
     }
@@ -168,9 +175,9 @@ def test_quickstart_works_without_http(quickstart: dict[str, Any]) -> None:
 
 
 def test_quickstart_sites_are_safe_to_copy() -> None:
-    wrapped = "".join(block.text for block in blocks(DOCS / "quickstart.md", "python"))
+    wrapped = "".join(block.text for block in blocks(DOCS / "any_app.md", "python"))
     assert wrapped.count("OTTMiddleware(") == wrapped.count("public_origin=") == 6
-    shared = [block.text for block in blocks(DOCS / "quickstart.md") if 'backend="' in block.text]
+    shared = [block.text for block in blocks(DOCS / "any_app.md") if 'backend="' in block.text]
     assert shared
     assert all("secret=" in text for text in shared)
 
