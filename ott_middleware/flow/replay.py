@@ -125,8 +125,8 @@ class Replays:
             is_replay = is_meant_for(
                 stone.audience, stone.code_challenge, audience, code_verifiers
             ) and not await self._is_same_browser(stone, token, request)
-            # Attack: an attacker guesses short tokens. Many used ones are remembered, and each guess
-            # that meets one would sign its user out; to present it proves no leak.
+            # Attack: an attacker guesses short tokens. Many used ones are remembered. That one is
+            # presented again proves no leak; without this, each hit would sign a user out.
             ends = is_replay and self._revokes and len(token) >= SHORT
             await self._stones.put(token, channel, replace(stone, cookies={}) if ends else stone)
         except OTTError as failure:
