@@ -78,7 +78,7 @@ NOTES = {
     ),
     "rate_limit": Note(
         "The default tokens cannot be guessed. Short tokens of `generate_token` can, without a "
-        "limit. [](deployment.md#rate-limits) has more.",
+        "limit. [](rate_limits.md) has more.",
         'rate_limit="20/minute"',
         "attempts per period",
     ),

@@ -44,7 +44,7 @@ class ListensInAThread(WebsocketConsumer):
 class TestChannels:
     @pytest.fixture
     def user(self) -> Any:
-        user = User.objects.create_user("ada")
+        user = User.objects.create_user("ada-of-channels")
         yield user
         user.delete()
 
@@ -74,7 +74,7 @@ class TestChannels:
         before = set(Stored.objects.values_list("session_key", flat=True))
         token = ticket(app, session_in(app, f"sessionid={store.session_key}"))
         seen = said(open_with(app, token, in_url=in_url))
-        assert seen == {"user": str(user.pk), "redeemed": "websocket", "own": "ada"}
+        assert seen == {"user": str(user.pk), "redeemed": "websocket", "own": "ada-of-channels"}
         # The session of the socket is gone with it, and the one that the ticket came from is not.
         assert set(Stored.objects.values_list("session_key", flat=True)) == before
         assert open_with(app, token, in_url=in_url).status == 403

@@ -41,7 +41,7 @@ def quickstart() -> dict[str, Any]:
 def test_python_blocks_are_all_run_here() -> None:
     pages = {path.name for path in DOCS.glob("*.md") if blocks(path, "python")}
     assert pages == {
-        *("adapters.md", "backends.md", "deployment.md", "doctor.md", "events.md"),
+        *("adapters.md", "backends.md", "doctor.md", "events.md"),
         "troubleshooting.md",
         *(
             "api_clients.md",
@@ -52,6 +52,8 @@ def test_python_blocks_are_all_run_here() -> None:
             "pages.md",
             "pull_handoff.md",
         ),
+        # test_operations_docs.py
+        *("customer_domains.md", "proxies.md", "rate_limits.md", "subdomains.md"),
         "quickstart.md",
         "sessions.md",
         "websockets.md",
@@ -70,13 +72,6 @@ def test_readiness_probe_of_the_doctor() -> None:
     ready = ask(application, "GET", "/ready", {})
     assert (ready.status, ready.body) == (200, b"")
     assert ask(application, "GET", "/", {}).body == b"Hello!"
-
-
-def test_rate_limit_of_the_deployment() -> None:
-    wrapped = run(DOCS / "deployment.md")["wrapped"]
-    limit = wrapped.flow.services.rate_limit
-    assert [tuple(rate) for rate in limit._rates] == [(20, 60)]
-    assert ask(wrapped, "GET", "/", {}).body == b"Hello"
 
 
 def test_quickstart_hands_ada_over(quickstart: dict[str, Any]) -> None:

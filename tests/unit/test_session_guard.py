@@ -305,3 +305,9 @@ class TestSignInAdapter:
             SignInAdapter().start("alice", remember=True)
         with pytest.raises(TypeError, match="SignInAdapter must define end"):
             SignInAdapter().end(request())
+
+
+def test_adapter_that_deletes_nothing_is_not_asked_to() -> None:
+    guard = keep(Members(ALICE))
+    assert not guard.discards
+    assert drive(guard.discard((), request())) is None
