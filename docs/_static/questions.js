@@ -14,7 +14,8 @@
   const GLOSSARY = 5;
   // Pages that name nearly everything, and explain little of it.
   const LISTS = { changelog: 0.3, contributing: 0.3, architecture: 0.6, glossary: 0.6, mistakes: 0.5 };
-  const MOST = 20;
+  // Sphinx fetches each page of the list for the lines below its name.
+  const MOST = 8;
 
   /** The entries of the glossary: the words of a term, and where its explanation links to. */
   let glossary = [];
@@ -23,8 +24,8 @@
   const stems = (text) => {
     const one = text
       .toLowerCase()
-      .replace(/\b(log|sign)(ged|ned|ging|ning|ing|ed|s)?[ -]?(out|off)\b/g, "logout")
-      .replace(/\b(log|sign)(ged|ned|ging|ning|ing|ed|s)?[ -]?(in|on)\b/g, "login");
+      .replace(/\b(log|sign)(ged|ned|ging|ning|ing|ed|s)?[ -]?((me|you|them|the user|users?) )?(out|off)\b/g, "logout")
+      .replace(/\b(log|sign)(ged|ned|ging|ning|ing|ed|s)?[ -]?((me|you|them|the user|a user|users?) )?(in|into|on)\b/g, "login");
     const stemmer = new Stemmer();
     const kept = splitQuery(one).filter((word) => !stopwords.has(word));
     return [...new Set(kept.map((word) => stemmer.stemWord(word)))];
@@ -69,11 +70,13 @@
     const words = stems(query);
     const pages = new Map(words.map((word) => [word, pagesWith(word)]));
     const rarity = (word) => Math.log(1 + docnames.length / (1 + (pages.get(word)?.size ?? 0)));
-    const results = docnames.map((name) => ({ score: 0, anchors: new Map(), factor: LISTS[name] ?? 1 }));
+    // The anchor "" is the top of a page.
+    const results = docnames.map((name) => ({ text: 0, anchors: new Map([["", 0]]), factor: LISTS[name] ?? 1 }));
+    const add = (page, anchor, gain) => results[page].anchors.set(anchor, (results[page].anchors.get(anchor) ?? 0) + gain);
 
     for (const word of words)
       for (const page of pages.get(word))
-        results[page].score += (TEXT * rarity(word)) / (0.7 + (0.3 * lengths[page]) / mean);
+        results[page].text += (TEXT * rarity(word)) / (0.7 + (0.3 * lengths[page]) / mean);
 
     for (const [title, places] of Object.entries(alltitles)) {
       const named = stems(title);
@@ -83,8 +86,8 @@
       const share = 0.5 + (0.5 * shared.length) / named.length;
       const gain = share * shared.reduce((sum, word) => sum + rarity(word), 0);
       for (const [page, anchor] of places)
-        if (title === titles[page]) results[page].score += TITLE * gain;
-        else results[page].anchors.set(anchor, HEADING * gain);
+        if (title === titles[page]) add(page, "", TITLE * gain);
+        else add(page, anchor, HEADING * gain);
     }
 
     for (const entry of glossary) {
@@ -93,10 +96,7 @@
       entry.links.forEach((link, at) => {
         const [file, anchor] = link.split("#");
         const page = docnames.indexOf(file.replace(/\.html$/, ""));
-        if (page < 0) return;
-        const anchors = results[page].anchors;
-        if (anchor) anchors.set(anchor, (anchors.get(anchor) ?? 0) + (GLOSSARY * gain) / (1 + at / 2));
-        else results[page].score += (GLOSSARY * gain) / (1 + at / 2);
+        if (page >= 0) add(page, anchor ?? "", (GLOSSARY * gain) / (1 + at / 2));
       });
     }
     return results;
@@ -112,9 +112,10 @@
   /** Return the results of a query, the best one last, as Sphinx does. */
   const find = (query) => {
     const { docnames, filenames } = Search._index;
-    const found = score(query).map(({ score, anchors, factor }, page) => {
-      const [anchor, best] = [...anchors].sort((a, b) => b[1] - a[1])[0] ?? [null, 0];
-      return { page, anchor, score: factor * (score + best) };
+    const found = score(query).map(({ text, anchors, factor }, page) => {
+      const top = anchors.get("");
+      const [anchor, best] = [...anchors].reduce((one, other) => (other[1] > one[1] ? other : one));
+      return { page, anchor, score: factor * (text + best + (anchor ? top : 0)) };
     });
     const kept = found.filter((each) => each.score > 0).sort((a, b) => b.score - a.score);
     return kept
@@ -143,6 +144,9 @@
       const entries = own.filter((each) => each[6] === "object" && each[1].toLowerCase().split(".").at(-1) === name);
       return [...find(text), ...entries];
     };
+    // Of a heading without a text of its own Sphinx has no summary, and fails.
+    const makeSearchSummary = Search.makeSearchSummary;
+    Search.makeSearchSummary = (...found) => makeSearchSummary(...found) ?? document.createElement("p");
     Search.query = (text) => ready.then(() => query(text));
   });
 })();
