@@ -225,11 +225,11 @@ class Services:
         well_formed = is_token(token)
         attempt.token, attempt.channel = token if well_formed else None, channel
         limit = self.rate_limit if well_formed else None
-        if limit is not None:
-            await limit.check(request, token)
         # A service of the app's own may not know the argument, and has no such tokens then.
         more = {"code_verifiers": code_verifiers} if code_verifiers else {}
         try:
+            if limit is not None:
+                await limit.check(request, token)
             session: Session = await self.verify(token, audience=own, channel=channel, **more)
         except BoundElsewhere as error:
             if named is None:
@@ -243,6 +243,9 @@ class Services:
                     token, error, request, audience=own, code_verifiers=code_verifiers
                 )
             raise
+        finally:
+            if limit is not None:
+                limit.end(request, token)
         # The adapter or a user's own token service may give the session another id, and verify's
         # response shows the id.
         self.guard.check_id(session, (), "resolve")

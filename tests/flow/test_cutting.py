@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 import pytest
 from a2wsgi import ASGIMiddleware as ASGIToWSGI
 from a2wsgi import WSGIMiddleware as WSGIToASGI
+from examples_of_hypothesis import examples
 from harness import (
     FETCH,
     NAVIGATION,
@@ -711,7 +712,7 @@ def slowly_holds(value: str, token: str) -> bool:
     return False
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     pairs=st.lists(st.tuples(st.sampled_from(LISTED) | INVENTED, VALUES), max_size=8),
     tokens=st.permutations(TOKENS),

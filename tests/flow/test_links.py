@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+from examples_of_hypothesis import examples
 from harness import (
     FETCH,
     NAVIGATION,
@@ -328,7 +329,7 @@ def test_redirect_stays_on_this_host(world: World, path: str, mount: str) -> Non
     assert browser_host(location) == "app.example"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     interface=st.sampled_from(["asgi", "wsgi"]),
     path=st.lists(

@@ -10,6 +10,7 @@ from itertools import count, product
 from typing import Any
 
 import pytest
+from examples_of_hypothesis import examples
 from harness import (
     FETCH,
     NAVIGATION,
@@ -366,7 +367,7 @@ def test_comparison_sees_a_difference() -> None:
 BYTES = st.text(st.characters(max_codepoint=255), max_size=12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     method=st.sampled_from(["GET", "POST", "HEAD", "OPTIONS"]),
     path=BYTES.map(lambda text: "/" + text.replace("?", "")),
@@ -383,7 +384,7 @@ def test_interfaces_agree_on_any_bytes(
     assert_alike(Asking(method, target, (*metadata, ("cookie", cookie))))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     body=st.binary(max_size=60)
     | st.recursive(

@@ -10,7 +10,7 @@ import time
 import tracemalloc
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -234,6 +234,22 @@ class TestProxyThatIsNotDeclared:
         assert not self.warned(caplog)
 
 
+class Slow(MemoryBackend):
+    """Five more requests come in while it takes a token."""
+
+    meanwhile: Callable[[], int] | None = None
+
+    def take(self, key: str) -> bytes | None:
+        ask, self.meanwhile = self.meanwhile, None
+        if ask is not None:
+            self.statuses: list[int] = []
+            for _ in range(5):
+                thread = threading.Thread(target=lambda: self.statuses.append(ask()))
+                thread.start()
+                thread.join()
+        return super().take(key)
+
+
 class TestShortTokens:
     def test_are_warned_of_once(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
         site = world.serve(generate_token=short_tokens())
@@ -276,6 +292,19 @@ class TestShortTokens:
         assert verify(site, other, world, "203.0.113.7").status == 200
         world.clock.forward(40)
         assert verify(site, late, world, "198.51.0.1").status == 200
+
+    def test_guesses_at_one_moment(self, world: World) -> None:
+        """A client sends all guesses that its rate allows before the first one has missed."""
+        backend, client = Slow(clock=world.clock), "203.0.113.7"
+        site = world.serve(generate_token=short_tokens(), rate_limit="9/minute", backend=backend)
+        self.guess(world, site, 100)
+        backend.meanwhile = lambda: verify(site, "998", world, client).status
+        assert verify(site, "999", world, client).status == 400
+        assert backend.statuses == [429] * 5
+        # One that is over holds back no other.
+        world.clock.forward(60)
+        self.guess(world, site, 100)
+        assert verify(site, site.token(), world, client).status == 200
 
     def test_misses_of_long_tokens_do_not_count(self, world: World) -> None:
         site = world.serve(generate_token=short_tokens(), rate_limit="1000/minute")

@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 import httpx
 import pytest
 import requests
+from examples_of_hypothesis import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from node_url import Parse, node_parser
@@ -61,7 +62,7 @@ TEXT = st.lists(st.sampled_from(LURES), max_size=6).map("".join)
 
 
 class TestWhatwgParser:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=examples(300), deadline=None)
     @given(
         prefix=st.sampled_from(["", "/app", "/stage/v1", "/a%2Fb"]),
         path=TEXT,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from examples_of_hypothesis import examples
 from harness import Clock, Members, person
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -121,5 +122,7 @@ class Tokens(RuleBasedStateMachine):
         assert all(backend._tokens().owners.values())
 
 
-Tokens.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Tokens.TestCase.settings = settings(
+    max_examples=examples(60), stateful_step_count=30, deadline=None
+)
 test_tokens = Tokens.TestCase

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from examples_of_hypothesis import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from node_url import Parse, node_parser
@@ -212,7 +213,7 @@ def as_browsers(reference: Parse, text: str) -> str | None:
 
 
 class TestReference:
-    @settings(max_examples=600, deadline=None)
+    @settings(max_examples=examples(600), deadline=None)
     @given(text=TEXTS)
     @example(text="https://b.example/a^b?^#^")
     @example(text="https://b.example/#^?^")
@@ -226,7 +227,7 @@ class TestReference:
         assert parse_url(str(parsed)) == parsed
         assert as_browsers(reference, str(parsed)) == theirs
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=examples(300), deadline=None)
     @given(
         path=st.lists(st.sampled_from(PIECES), max_size=8).map("".join),
         port=st.sampled_from(["", ":443", ":8443"]),
@@ -237,7 +238,7 @@ class TestReference:
         assert isinstance(parsed, WebURL)
         assert str(parsed) == as_browsers(reference, text)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=examples(300), deadline=None)
     @given(st.integers(0, 2**128 - 1).map(lambda n: n & ~(0xFFFF << n % 128)), st.data())
     def test_ipv6(self, reference: Parse, value: int, data: st.DataObject) -> None:
         pieces = [f"{value >> shift & 0xFFFF:x}" for shift in range(0, 128, 16)]
