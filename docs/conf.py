@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from pathlib import Path
 
 from sphinx.application import Sphinx
 
@@ -15,14 +16,16 @@ author = "The ott_middleware developers"
 copyright = "The ott_middleware developers"
 release = version = ott_middleware.__version__
 
+sys.path.append(str(Path(__file__).parent / "_ext"))
 extensions = [
+    "accessible",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
     "sphinx_inline_tabs",
     "sphinxext.opengraph",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_ext"]
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_static_path = ["_static"]

@@ -35,7 +35,7 @@ JSON = {"content-type": "application/json"}
 
 @pytest.fixture(scope="module")
 def quickstart() -> dict[str, Any]:
-    return run(DOCS / "quickstart.md")
+    return run(DOCS / "any_app.md")
 
 
 def test_python_blocks_are_all_run_here() -> None:
@@ -52,9 +52,12 @@ def test_python_blocks_are_all_run_here() -> None:
             "pages.md",
             "pull_handoff.md",
         ),
+        "any_app.md",
+        # test_start_docs.py, test_two_sites.py and test_framework_docs.py
+        *("quickstart.md", "two_sites.md"),
+        *("fastapi.md", "flask.md", "legacy_app.md", "testing.md"),
         # test_operations_docs.py
         *("customer_domains.md", "proxies.md", "rate_limits.md", "subdomains.md"),
-        "quickstart.md",
         "sessions.md",
         "websockets.md",
     }
@@ -167,9 +170,9 @@ def test_quickstart_works_without_http(quickstart: dict[str, Any]) -> None:
 
 
 def test_quickstart_sites_are_safe_to_copy() -> None:
-    wrapped = "".join(block.text for block in blocks(DOCS / "quickstart.md", "python"))
+    wrapped = "".join(block.text for block in blocks(DOCS / "any_app.md", "python"))
     assert wrapped.count("OTTMiddleware(") == wrapped.count("public_origin=") == 6
-    shared = [block.text for block in blocks(DOCS / "quickstart.md") if 'backend="' in block.text]
+    shared = [block.text for block in blocks(DOCS / "any_app.md") if 'backend="' in block.text]
     assert shared
     assert all("secret=" in text for text in shared)
 

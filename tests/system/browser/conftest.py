@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import docs_build
 import pytest
 from services import absent
 
@@ -59,6 +60,19 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def docs_html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the built documentation; OTT_TEST_DOCS names one that is there already."""
+    return docs_build.built(tmp_path_factory.mktemp("docs"))
+
+
+@pytest.fixture(scope="session")
+def docs_site(docs_html: Path) -> Iterator[str]:
+    """The URL of the built documentation, without a slash at its end."""
+    with docs_build.served(docs_html) as url:
+        yield url
 
 
 class Visit:
