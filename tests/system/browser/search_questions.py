@@ -23,7 +23,10 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("session transfer", "quickstart"),
     ("cross domain", "quickstart"),
     # Two sites.
-    ("How can I log a user in automatically when they go from one domain to another?", "quickstart"),
+    (
+        "How can I log a user in automatically when they go from one domain to another?",
+        "quickstart",
+    ),
     ("share a login between Django and Flask", "sessions quickstart"),
     ("Do I need an OpenID Connect provider for two of my own apps?", "concepts"),
     ("logging into one app logs me out of the other one", "troubleshooting"),
