@@ -178,6 +178,9 @@ class NavigationHandoff:
             raise ClientRequestsDisabled
         if not silent:
             return self._ask(request, target)
+        if kind is Kind.PAGE_FIRST and not confirmed:
+            # With a code challenge: nothing is asked, but a frame gets no token.
+            return self._load_again(request)
         with navigation_handoff(target.url.path):
             token = await mint(
                 self._services,
@@ -201,13 +204,13 @@ class NavigationHandoff:
         return show_page(page, self._options, cookie.header())
 
     def _load_again(self, request: Request) -> Response:
-        """Return a page that loads the URL, so that the browser sends its strict cookies."""
+        """Return a page that loads the URL, in no frame and with the browser's strict cookies."""
         if request.seen and not self._nonces.held(request):
             # Not the page again: a browser that keeps no cookies would load it for ever.
             why = f"the browser sent no cookie {self._nonces.cookie_name(request)} back"
             self._services.reports.passed("generate", Reason("cookies_blocked", why))
             return cookies_blocked_page(request, request.location)
-        logger.debug("handoff not made yet, a page is shown first for the SameSite=Strict cookie")
+        logger.debug("handoff not made yet, a page is shown first")
         cookie = self._nonces.cookie(request)
         seen = f"{self._param}{SEEN}={cookie.value}"
         return page_first(request, request.location_with(seen), cookie.header())

@@ -131,7 +131,7 @@ class PullHandoff:
         links, request = request.links, copy_unchecked(request, links=("",) * len(request.links))
         if kind.never_redeems:
             services.reports.passed("return", Reason("not_opened", f"this request is {kind.value}"))
-            return await self._forwarding.plain(request, handle)
+            return await self._forwarding.unredeemed(request, handle)
         if not kind.is_navigation:
             error: RequestError = InvalidToken(
                 why=f"this request is {kind.value}", word="not_opened"

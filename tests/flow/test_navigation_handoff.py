@@ -707,15 +707,27 @@ class TestCodeChallenge:
     def test_silent_from_anywhere(self, world: World, headers: dict[str, str]) -> None:
         site = serve(world)
         path = path_of(self.RETURN, code_challenge=self.CHALLENGE)
-        answer = site.get(path, {**headers, **ALICE})
+        answer = site.load(path, {**headers, **ALICE})
         assert (answer.location or "").startswith(f"{self.RETURN}?ott=")
         token = token_of(answer.location)
         tokens = site.flow.tokens
         assert tokens.verify(token, audience=B, code_verifiers=["verifier"]).user_id == "alice"
-        answer = site.get(path, {**headers, **ALICE})
+        answer = site.load(path, {**headers, **ALICE})
         token = token_of(answer.location)
         with pytest.raises(Exception, match="Invalid token"):
             tokens.verify(token, audience=B)
+
+    @pytest.mark.parametrize("which", ["an old browser", "a service worker"])
+    def test_what_may_be_a_frame_gets_a_page_first(self, world: World, which: str) -> None:
+        """Another site frames the URL, with a challenge of its own; no token is made."""
+        site = serve(world)
+        path = path_of(self.RETURN, code_challenge=self.CHALLENGE)
+        for seen in ("", f"&ott_seen={'N' * 32}"):
+            answer = site.get(f"{path}{seen}", {**ASKED[which], **ALICE})
+            assert answer.location is None
+            assert tokens_in(site) == 0
+        page = site.get(path, {**ASKED[which], **ALICE})
+        assert (page.status, page.header("x-frame-options")) == (200, "DENY")
 
     @pytest.mark.parametrize("headers", NO_NAVIGATION.values(), ids=NO_NAVIGATION)
     def test_no_navigation(self, world: World, headers: dict[str, str]) -> None:

@@ -525,6 +525,13 @@ class TestReturn:
         assert browser.open(f"{RETURN}?ott={token}", NO_VISIT[kind]).status == status
         assert browser.come_back(token).location == "/account"
 
+    def test_page_in_a_frame_tells_no_token(self, world: World) -> None:
+        """The token stays alive: what the app's page loads must not get the page's URL."""
+        browser = Browser(serve(world))
+        token = issue(browser.site, browser.start())
+        answer = browser.open(f"{RETURN}?ott={token}", NO_VISIT["frame"])
+        assert answer.header("referrer-policy") == "strict-origin"
+
     @pytest.mark.parametrize(
         ("method", "status"), [("HEAD", 200), ("OPTIONS", 200), ("POST", 405), ("DELETE", 405)]
     )
