@@ -8,32 +8,29 @@ from __future__ import annotations
 #: A question, and the pages that answer it: one of them is among the first three hits.
 QUESTIONS: tuple[tuple[str, str], ...] = (
     # Words that people search for.
-    ("SSO", "quickstart concepts"),
+    ("SSO", "what two_sites"),
     ("logout", "sessions"),
     ("subdomain", "subdomains"),
     ("SPA", "front_end"),
     ("magic link", "mail_links"),
-    ("OAuth", "concepts"),
+    ("OAuth", "what"),
     ("troubleshooting", "troubleshooting"),
     ("template", "django"),
     ("React", "front_end"),
     ("mobile", "api_clients"),
     ("CSRF", "security"),
     ("multi-tenant", "customer_domains"),
-    ("session transfer", "quickstart"),
-    ("cross domain", "quickstart"),
+    ("session transfer", "two_sites"),
+    ("cross domain", "two_sites"),
     # Two sites.
-    (
-        "How can I log a user in automatically when they go from one domain to another?",
-        "quickstart",
-    ),
-    ("share a login between Django and Flask", "sessions quickstart"),
-    ("Do I need an OpenID Connect provider for two of my own apps?", "concepts"),
+    ("log a user in automatically when they go from one domain to another", "two_sites"),
+    ("share a login between Django and Flask", "two_sites"),
+    ("Do I need an OpenID Connect provider for two of my own apps?", "what"),
     ("logging into one app logs me out of the other one", "troubleshooting"),
     ("does signing out on one site sign the user out everywhere?", "sessions"),
     ("user ids differ between the two databases", "sessions"),
-    ("WordPress or PHP site redeems the token with curl", "quickstart"),
-    ("legacy app with REMOTE_USER, I can't change its code", "links_without_code sessions"),
+    ("WordPress or PHP site redeems the token with curl", "any_app"),
+    ("legacy app with REMOTE_USER, I can't change its code", "legacy_app links_without_code"),
     ("login at the main site, then redirect to the tenant's custom domain", "customer_domains"),
     # Links that fail.
     ("magic link says already used because Outlook Safe Links opened it first", "mail_links"),
@@ -59,8 +56,8 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("rate limit against brute force", "rate_limits"),
     ("count failed logins in Prometheus", "events"),
     # Code.
-    ("test a Django view that makes a login link", "django"),
+    ("test a Django view that makes a login link", "django testing"),
     ("show my own error page in another language", "pages"),
-    ("is it safe to put a login token in the URL?", "security"),
+    ("is it safe to put a login token in the URL?", "what security"),
     ("Python version of the Better Auth one-time token plugin", "http"),
 )
