@@ -9,7 +9,7 @@ from __future__ import annotations
 QUESTIONS: tuple[tuple[str, str], ...] = (
     # Words that people search for.
     ("SSO", "what two_sites"),
-    ("logout", "sessions"),
+    ("logout", "sign_out"),
     ("subdomain", "subdomains"),
     ("SPA", "front_end"),
     ("magic link", "mail_links"),
@@ -27,9 +27,9 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("share a login between Django and Flask", "two_sites"),
     ("Do I need an OpenID Connect provider for two of my own apps?", "what"),
     ("logging into one app logs me out of the other one", "troubleshooting"),
-    ("does signing out on one site sign the user out everywhere?", "sessions"),
+    ("does signing out on one site sign the user out everywhere?", "sign_out"),
     ("user ids differ between the two databases", "sessions"),
-    ("WordPress or PHP site redeems the token with curl", "any_app"),
+    ("WordPress or PHP site redeems the token with curl", "redeem_from_a_server"),
     ("legacy app with REMOTE_USER, I can't change its code", "legacy_app links_without_code"),
     ("login at the main site, then redirect to the tenant's custom domain", "customer_domains"),
     # Links that fail.
@@ -50,11 +50,13 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     # Operations.
     ("nginx terminates TLS and the app thinks it is http", "proxies"),
     ("is the token written to the access log or to Sentry?", "logs"),
-    ("rotate the secret without breaking live links", "security"),
+    ("rotate the secret without breaking live links", "rotate_secrets"),
     ("Kubernetes with several pods, token not found", "workers troubleshooting"),
     ("what happens when Redis is down?", "backends troubleshooting"),
     ("rate limit against brute force", "rate_limits"),
     ("count failed logins in Prometheus", "events"),
+    ("delete expired tokens from the PostgreSQL table", "expired_rows"),
+    ("rolling deploy with two versions on one Redis", "rolling_deploys"),
     # Code.
     ("test a Django view that makes a login link", "django testing"),
     ("show my own error page in another language", "pages"),
