@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from documents import ROOT, ask, run
 from harness import NAVIGATION
 
-from ott_middleware import SQLiteBackend
+from ott_middleware import RedisBackend, SQLAlchemyBackend, SQLiteBackend
 
 DOCS = ROOT / "docs"
 
@@ -189,3 +190,23 @@ class TestRotation:
         with caplog.at_level("DEBUG", "ott_middleware"):
             assert self.hand_over(source, target, 0) == b"guest"
         assert "unreadable_token" in caplog.text
+
+
+class TestChooseBackend:
+    def test_urls(self) -> None:
+        def app(environ: Any, start_response: Any) -> list[bytes]:
+            start_response("200 OK", [])
+            return [b'{"id": "ada"}']
+
+        text = (DOCS / "choose_backend.md").read_text(encoding="utf-8")
+        urls = re.findall(r"^\| [^|]+ \| `(\w[^`]*://[^`]+)`", text, flags=re.M)
+        assert [url.partition(":")[0].partition("+")[0] for url in urls] == [
+            *("sqlite", "redis", "postgresql", "mysql")
+        ]
+        build = run(DOCS / "choose_backend.md")["build"]
+        # Nothing is opened before it is used.
+        kinds = [
+            type(build(app, url, "a secret of 16 bytes and more").flow.services.tokens.backend)
+            for url in urls
+        ]
+        assert kinds == [SQLiteBackend, RedisBackend, SQLAlchemyBackend, SQLAlchemyBackend]
