@@ -24,7 +24,7 @@ NOTES = {
     ),
     "backend": Note(
         "A token that is made by one process must be found by the one that redeems it. The default "
-        "is right for one process alone. [](backends.md) compares the stores.",
+        "is right for one process alone. [](choose_backend.md) compares the stores.",
         'backend="sqlite:///tokens.db", secret=SECRET',
     ),
     "tokens": Note(

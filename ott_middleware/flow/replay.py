@@ -24,6 +24,7 @@ from ..http.cookies import Cookie
 from ..http.messages import Request
 from ..options import OnReplay
 from ..sessions.base import Session, session_id
+from ..tokens.names import SHORT
 from ..tokens.service import is_meant_for
 from ..tokens.tombstones import Tombstone, Tombstones
 from .receipts import Receipts
@@ -81,7 +82,7 @@ class Replays:
         """
         attempt = current_attempt()
         # A session with a token is one that the source site has as well: it was not begun here.
-        ends = self._revokes and self._guard.discards and not session.token
+        ends = self._revokes and self._guard.discards and not session.token and len(token) >= SHORT
         began = {cookie.name: cookie.value for cookie in cookies} if ends else {}
         if sum(map(len, began.values())) > _MOST_COOKIES:
             began = {}
@@ -124,7 +125,9 @@ class Replays:
             is_replay = is_meant_for(
                 stone.audience, stone.code_challenge, audience, code_verifiers
             ) and not await self._is_same_browser(stone, token, request)
-            ends = is_replay and self._revokes
+            # Attack: an attacker guesses short tokens. Many used ones are remembered. That one is
+            # presented again proves no leak; without this, each hit would sign a user out.
+            ends = is_replay and self._revokes and len(token) >= SHORT
             await self._stones.put(token, channel, replace(stone, cookies={}) if ends else stone)
         except OTTError as failure:
             self._log(failure)

@@ -358,6 +358,19 @@ class TestRevoke:
         assert at.site.verify(live).status == at.site.verify(other).status == 400
         assert at.site.generate({"cookie": "sid=alice-cookie"}).status == 200
 
+    def test_short_token_may_have_been_guessed(self, world: World) -> None:
+        """An attacker tries codes; one that a user has used just now signs no user out."""
+        forking = Forking(person("alice"))
+        options = {"generate_token": lambda *_: "123456", "rate_limit": "9/minute"}
+        at = Listening(world, on_replay="revoke", session=forking, **options)
+        token = at.site.token()
+        cookie = {"cookie": f"sid={at.site.open(f'/?ott={token}').cookies['sid']}"}
+        world.clock.forward(SOON)
+        at.kinds()
+        assert at.site.verify(token).status == 400
+        assert at.kinds() == ["replayed", "refused"]
+        assert at.site.generate(cookie).status == 200
+
     @pytest.mark.parametrize("name", ["__Host-sid", "__Secure-sid"])
     def test_session_in_a_cookie_with_a_prefix(self, world: World, name: str) -> None:
         class Prefixed(Forking):

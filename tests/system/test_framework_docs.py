@@ -30,18 +30,14 @@ def test_tests_of_the_page_pass(page: str) -> None:
 class TestLegacyApp:
     @pytest.fixture
     def page(self, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-        """The page's code; the app is one that knows `REMOTE_USER` alone."""
-
-        def old(environ: Any, start_response: Any) -> list[bytes]:
-            start_response("200 OK", [("Content-Type", "text/plain")])
-            return [f"Hello {environ.get('REMOTE_USER', 'guest')}".encode()]
-
+        """The page's code, in front of the page's old app."""
         (settings,) = re.findall(r"(?:^export .*\n)+", (DOCS / "legacy_app.md").read_text(), re.M)
         for name, value in re.findall(r'export (\w+)="(.*)"', settings):
             monkeypatch.setenv(name, value.replace("/tmp", str(tmp_path)))
-        module = types.SimpleNamespace(application=old)
-        monkeypatch.setitem(sys.modules, "old_app", module)  # type: ignore[arg-type]  # has what is asked for
-        front, script, sign_out = blocks(DOCS / "legacy_app.md", "python")
+        front, script, sign_out, old = blocks(DOCS / "legacy_app.md", "python")
+        module = types.ModuleType("old_app")
+        run_block(old, vars(module))
+        monkeypatch.setitem(sys.modules, "old_app", module)
         names: dict[str, Any] = {"script": script}
         run_block(front, names)
         run_block(sign_out, names)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
 from typing import Any
 
+import pytest
 from documents import ROOT, ask, run
 from harness import NAVIGATION
+
+from ott_middleware import RedisBackend, SQLAlchemyBackend, SQLiteBackend
 
 DOCS = ROOT / "docs"
 
@@ -83,3 +90,123 @@ class TestCustomerDomains:
         assert ask(application, "GET", path, NAVIGATION, **at(globex)).status == 400
         assert ask(hub, "GET", "/open/evil.example", ada, **at("hub.example")).body == b"The hub"
         assert ask(application, "GET", "/", {}, **at("evil.example")).status == 404
+
+
+class TestSignOut:
+    def test_at_both_sites(self) -> None:
+        page = run(DOCS / "sign_out.md")
+        a, b = page["a"], page["b"]
+        at_a, at_b = at("a.example"), at("b.example")
+        ada = cookies(ask(a, "GET", "/sign-in", {}, **at_a))
+        path = location(ask(a, "GET", "/other", ada, **at_a)).removeprefix("https://b.example")
+        there = cookies(ask(b, "GET", path, NAVIGATION, **at_b))
+        assert ask(b, "GET", "/", there, **at_b).body == b"Hello ada"
+        origin = {"origin": "https://a.example"}
+        left = ask(a, "POST", "/sign-out", {**ada, **origin}, **at_a)
+        assert cookies(left) == {"cookie": "ott_session="}
+        # The other site's session goes on until the visitor comes past.
+        assert ask(b, "GET", "/", there, **at_b).body == b"Hello ada"
+        assert location(left) == "https://b.example/sign-out-too"
+        ended = ask(b, "GET", "/sign-out-too", {**there, **NAVIGATION}, **at_b)
+        assert cookies(ended) == {"cookie": "ott_session="}
+        assert location(ended) == "https://a.example/goodbye"
+
+    def test_unused_link_is_revoked(self) -> None:
+        page = run(DOCS / "sign_out.md")
+        a, b = page["a"], page["b"]
+        ada = cookies(ask(a, "GET", "/sign-in", {}, **at("a.example")))
+        link = location(ask(a, "GET", "/other", ada, **at("a.example")))
+        ask(a, "POST", "/sign-out", ada, **at("a.example"))
+        path = link.removeprefix("https://b.example")
+        assert ask(b, "GET", path, NAVIGATION, **at("b.example")).status == 400
+
+
+OLD, NEW = "the-old-secret-of-both-sites", "the-new-secret-of-both-sites"
+STEPS = (OLD, f"{OLD} {NEW}", f"{NEW} {OLD}", NEW)
+SITES = ("a.example", "b.example")
+
+
+def source_and_target(environ: Any, start_response: Any) -> list[bytes]:
+    ott = environ["ott.handle"]
+    if environ["PATH_INFO"] == "/sign-in":
+        ott.sign_in({"id": "ada"})
+    if environ["PATH_INFO"].startswith("/to/"):
+        to = ott.link(environ["PATH_INFO"].replace("/to/", "https://", 1))
+        start_response("303 See Other", [("Location", to)])
+        return []
+    start_response("200 OK", [])
+    return [ott.session.user_id.encode() if ott.session else b"guest"]
+
+
+class TestRotation:
+    """Two sites that hand over in both directions, each at its own step of a rotation."""
+
+    @pytest.fixture
+    def build(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+        backends: list[SQLiteBackend] = []
+
+        def make_backend(path: Path) -> SQLiteBackend:
+            backends.append(SQLiteBackend(path, durability="none"))
+            return backends[-1]
+
+        page = run(DOCS / "rotate_secrets.md")
+        page["SQLiteBackend"] = make_backend
+
+        def build(which: int, secrets: str) -> Any:
+            values = {
+                "OTT_SECRET": secrets,
+                "SESSION_SECRET": f"a-secret-of-{SITES[which]}-alone",
+                "ORIGIN": f"https://{SITES[which]}",
+                "TARGETS": f"https://{SITES[1 - which]}",
+            }
+            for name, value in values.items():
+                monkeypatch.setenv(name, value)
+            return page["build"](source_and_target, tmp_path / "tokens.db")
+
+        yield build
+        for backend in backends:
+            backend.close()
+
+    @staticmethod
+    def hand_over(source: Any, target: Any, which: int) -> bytes:
+        here, there = at(SITES[which]), at(SITES[1 - which])
+        ada = cookies(ask(source, "GET", "/sign-in", {}, **here))
+        link = location(ask(source, "GET", f"/to/{SITES[1 - which]}/", ada, **here))
+        path = link.removeprefix(f"https://{SITES[1 - which]}")
+        arrived = ask(target, "GET", path, NAVIGATION, **there)
+        return ask(target, "GET", "/", cookies(arrived), **there).body
+
+    def test_no_link_is_lost_within_a_step_or_between_two(self, build: Any) -> None:
+        for which in (0, 1):
+            sources = [build(which, secrets) for secrets in STEPS]
+            targets = [build(1 - which, secrets) for secrets in STEPS]
+            for source, target in product(range(4), repeat=2):
+                if abs(source - target) <= 1:
+                    arrived = self.hand_over(sources[source], targets[target], which)
+                    assert arrived == b"ada", (source, target)
+
+    def test_first_step_left_out(self, build: Any, caplog: pytest.LogCaptureFixture) -> None:
+        source, target = build(0, STEPS[2]), build(1, STEPS[0])
+        with caplog.at_level("DEBUG", "ott_middleware"):
+            assert self.hand_over(source, target, 0) == b"guest"
+        assert "unreadable_token" in caplog.text
+
+
+class TestChooseBackend:
+    def test_urls(self) -> None:
+        def app(environ: Any, start_response: Any) -> list[bytes]:
+            start_response("200 OK", [])
+            return [b'{"id": "ada"}']
+
+        text = (DOCS / "choose_backend.md").read_text(encoding="utf-8")
+        urls = re.findall(r"^\| [^|]+ \| `(\w[^`]*://[^`]+)`", text, flags=re.M)
+        assert [url.partition(":")[0].partition("+")[0] for url in urls] == [
+            *("sqlite", "redis", "postgresql", "mysql")
+        ]
+        build = run(DOCS / "choose_backend.md")["build"]
+        # Nothing is opened before it is used.
+        kinds = [
+            type(build(app, url, "a secret of 16 bytes and more").flow.services.tokens.backend)
+            for url in urls
+        ]
+        assert kinds == [SQLiteBackend, RedisBackend, SQLAlchemyBackend, SQLAlchemyBackend]
