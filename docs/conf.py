@@ -30,6 +30,7 @@ html_theme = "furo"
 html_title = f"{project} {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["questions.js"]
 # Where Read the Docs serves the pages; elsewhere the address is not known.
 html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
 

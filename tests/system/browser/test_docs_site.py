@@ -1,0 +1,71 @@
+"""Each page of the documentation: on a telephone, and for those who read it by other means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import axe
+import pytest
+from docs_build import PAGES
+
+pytestmark = pytest.mark.browser
+
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 900}
+# The parts that stand out on the right of what can be seen, and do not scroll in themselves.
+TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+  [...document.querySelectorAll('main *, article *')]
+    .filter(e => e.getBoundingClientRect().right > innerWidth && !e.closest('pre, .table-wrapper'))
+    .map(e => e.outerHTML.slice(0, 200))
+    .concat(['the page itself'])"""
+
+
+@pytest.fixture(scope="module")
+def axe_script(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return axe.script(tmp_path_factory.mktemp("axe"))
+
+
+@pytest.fixture(scope="module")
+def reader(chromium: Any) -> Iterator[Any]:
+    """A browser page."""
+    context = chromium.new_context(viewport=DESK)
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    yield page
+    context.close()
+
+
+class TestPages:
+    @pytest.mark.parametrize("name", PAGES)
+    def test_phone_does_not_scroll_sideways(self, name: str, reader: Any, docs_site: str) -> None:
+        reader.set_viewport_size(PHONE)
+        reader.goto(f"{docs_site}/{name}.html")
+        assert reader.evaluate(TOO_WIDE) == []
+
+    @pytest.mark.parametrize("name", PAGES)
+    def test_accessibility_light_and_dark(
+        self, name: str, reader: Any, docs_site: str, axe_script: str
+    ) -> None:
+        reader.set_viewport_size(DESK)
+        reader.emulate_media(color_scheme="light")
+        reader.goto(f"{docs_site}/{name}.html")
+        reader.evaluate(axe_script)
+        assert axe.violations(reader) == []
+        assert axe.bad_looks(reader) == []
+        # The two differ by their colours alone, which tabs change slowly.
+        reader.add_style_tag(content="* { transition: none !important }")
+        reader.emulate_media(color_scheme="dark")
+        assert axe.bad_looks(reader) == []
+
+
+BROKEN = """<html lang="en"><title>A page</title><main><h1>A page</h1><p>Some text here
+<span style="color: #aaa; background: #fff">pale</span></p><img src="x.png"></main>"""
+
+
+class TestAxe:
+    def test_fault_is_found(self, reader: Any, axe_script: str) -> None:
+        reader.set_content(BROKEN)
+        reader.evaluate(axe_script)
+        assert [found.split(":")[0] for found in axe.violations(reader)] == ["image-alt"]
+        assert [found.split(":")[0] for found in axe.bad_looks(reader)] == ["color-contrast"]
