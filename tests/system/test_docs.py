@@ -40,6 +40,7 @@ def quickstart() -> dict[str, Any]:
 
 # Run in test_operations_docs.py, test_redeem_docs.py and ../backends/test_expired_rows_docs.py.
 OPERATIONS = {
+    *("from_jwt_in_url.md", "from_shared_cookie.md"),
     *("choose_backend.md", "customer_domains.md", "proxies.md", "rate_limits.md", "subdomains.md"),
     *("expired_rows.md", "redeem_from_a_server.md", "rotate_secrets.md", "sign_out.md"),
 }
