@@ -27,7 +27,8 @@
       .replace(/\b(log|sign)(ged|ned|ging|ning|ing|ed|s)?[ -]?((me|you|them|the user|users?) )?(out|off)\b/g, "logout")
       .replace(/\b(log|sign)(ged|ned|ging|ning|ing|ed|s)?[ -]?((me|you|them|the user|a user|users?) )?(in|into|on)\b/g, "login");
     const stemmer = new Stemmer();
-    const kept = splitQuery(one).filter((word) => !stopwords.has(word));
+    const ignored = new Set(stopwords); // a list, in older versions of Sphinx
+    const kept = splitQuery(one).filter((word) => !ignored.has(word));
     return [...new Set(kept.map((word) => stemmer.stemWord(word)))];
   };
 

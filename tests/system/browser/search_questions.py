@@ -52,7 +52,7 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("is the token written to the access log or to Sentry?", "logs"),
     ("rotate the secret without breaking live links", "rotate_secrets"),
     ("Kubernetes with several pods, token not found", "workers troubleshooting"),
-    ("what happens when Redis is down?", "backends troubleshooting"),
+    ("what happens when Redis is down?", "choose_backend troubleshooting"),
     ("rate limit against brute force", "rate_limits"),
     ("count failed logins in Prometheus", "events"),
     ("delete expired tokens from the PostgreSQL table", "expired_rows"),
