@@ -72,7 +72,7 @@ def test_thirteen_steps_name_a_file_each() -> None:
 
 def documented_classes() -> list[str]:
     """The classes and functions of the reference, by their full names."""
-    pages = [(ROOT / "docs" / name).read_text() for name in ("api.md", "options.md")]
+    pages = [page.read_text() for page in sorted((ROOT / "docs").glob("*.md"))]
     names = re.findall(r"^\.\. auto(?:class|function):: ([\w.]+)$", "\n".join(pages), flags=re.M)
     full = [name if "." in name else f"ott_middleware.{name}" for name in names]
     framework = ("DjangoSession", "FlaskSession", "StarletteSession", "SQLAlchemyBackend")
