@@ -50,8 +50,8 @@ def pull() -> str:
         "A browser without a session opens a protected page of b.example. b.example sets a cookie "
         "with a secret, and redirects the browser to a.example with the hash of the secret. "
         "a.example knows the user, or has the user sign in first, and redirects the browser back "
-        "to b.example with a token that is bound to the hash. b.example takes the token, compares the "
-        "hash with the cookie, and redirects the browser to the page with a session cookie. In "
+        "to b.example with a token that is bound to the hash. b.example takes the token, compares "
+        "the hash with the cookie, and redirects the browser to the page with a session cookie. In "
         "another browser the token is worth nothing, since the cookie is missing.",
         columns,
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -81,5 +82,5 @@ class TestPictures:
         body = source.partition("LAYERS = (")[2].partition("\n)")[0]
         order = re.findall(r'"(\w+)"', body)
         rows = [[order.index(name) for name, _ in row] for _, row in pictures.ROWS]
-        for upper, lower in zip(rows, rows[1:], strict=False):
+        for upper, lower in itertools.pairwise(rows):
             assert min(upper) > max(lower)

@@ -13,10 +13,11 @@ pytestmark = pytest.mark.browser
 
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
-# The parts of a page's text that cannot be seen without scrolling the page sideways: code and tables
-# scroll in themselves. The theme lets the text scroll where the window does not.
+# The parts of a page's text that cannot be seen without scrolling it sideways: code, tables and
+# drawn pictures scroll in themselves. The theme lets the text scroll where the window does not.
 TOO_WIDE = """() => [...document.querySelectorAll('article *')]
-    .filter(e => e.getBoundingClientRect().right > innerWidth && !e.closest('pre, .table-wrapper'))
+    .filter(e => e.getBoundingClientRect().right > innerWidth
+      && !e.closest('pre, .table-wrapper, p:has(> img[src$=".svg"])'))
     .map(e => e.outerHTML.slice(0, 200))
     .concat(document.documentElement.scrollWidth > innerWidth ? ['the window scrolls'] : [])"""
 
