@@ -20,14 +20,16 @@
   /** The entries of the glossary: the words of a term, and where its explanation links to. */
   let glossary = [];
 
-  /** Return the stems of a text's words. "Log out" is one word, since "out" is none that Sphinx keeps. */
+  /** Return the stems of a text's words. "Log out" is one word, since Sphinx passes over "out". */
   const stems = (text) => {
     const one = text
       .toLowerCase()
       .replace(/\b(log|sign)(ged|ned|ging|ning|ing|ed|s)?[ -]?((me|you|them|the user|users?) )?(out|off)\b/g, "logout")
-      .replace(/\b(log|sign)(ged|ned|ging|ning|ing|ed|s)?[ -]?((me|you|them|the user|a user|users?) )?(in|into|on)\b/g, "login");
+      .replace(/\b(log|sign)(ged|ned|ging|ning|ing|ed|s)?[ -]?((me|you|them|the user|a user|users?) )?(in|into|on)\b/g, "login")
+      .replace(/\b(redis|is|are|goes|went) down\b/g, "$1 outage");
     const stemmer = new Stemmer();
-    const kept = splitQuery(one).filter((word) => !stopwords.has(word));
+    const ignored = new Set(stopwords); // a list, in older versions of Sphinx
+    const kept = splitQuery(one).filter((word) => !ignored.has(word));
     return [...new Set(kept.map((word) => stemmer.stemWord(word)))];
   };
 

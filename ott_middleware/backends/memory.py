@@ -76,6 +76,10 @@ class MemoryBackend(Backend):
         """How many tokens are held, those not yet swept after their expiry included."""
         return self._tokens().count
 
+    def __bool__(self) -> bool:
+        """Return True without a token too: `given or MemoryBackend()` takes the given one."""
+        return True
+
     @property
     def held_bytes(self) -> int:
         """How many bytes count against `max_bytes`."""

@@ -46,12 +46,14 @@ def build_rate_limit(
     return RateLimit(options.rates, windows, secret=secrets[0] if secrets else None, bind=bind)
 
 
-def build_receipts(options: Options, secrets: Sequence[bytes]) -> Receipts | None:
+def build_receipts(
+    options: Options, secrets: Sequence[bytes], guard: SessionGuard
+) -> Receipts | None:
     """Return what signs receipts; None without links or `secret`, and where the session tells."""
     param = options.query_param
     if param is None or not secrets or options.adapter.vouches:
         return None
-    return Receipts(param, secrets, options.adapter.cookie_names)
+    return Receipts(param, secrets, options.adapter.cookie_names, guard.now)
 
 
 def build_replays(

@@ -118,7 +118,7 @@ class Services:
         _log_start(options, own)
         secrets = options.token_options.secrets or (own.secrets if own is not None else ())
         reports = _build_reports(options, guard, secrets)
-        receipts = build_receipts(options, secrets)
+        receipts = build_receipts(options, secrets, guard)
         return cls(
             options=options,
             site=site,

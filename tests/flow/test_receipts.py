@@ -6,11 +6,12 @@ import re
 from typing import Any
 
 import pytest
-from harness import NAVIGATION, ORIGIN, SECRET, Answer, Site, World, person
+from harness import NAVIGATION, NOW, ORIGIN, SECRET, Answer, Site, World, person
 
 from ott_middleware import CookieSession, MemoryBackend, OneTimeTokens
 from ott_middleware.flow.receipts import LIFETIME, Receipts
 from ott_middleware.http.messages import Request
+from ott_middleware.testing import Clock
 
 OTHER = "another secret of 32 characters.."
 
@@ -46,7 +47,7 @@ class TestSecondClick:
         answer = site.open(f"/?ott={alice(site)}")
         name = "__Host-ott_receipts" if https else "ott_receipts"
         assert set(answer.cookies) == {"sid", name}
-        assert re.fullmatch(r"[\w-]{22}", answer.cookies[name])
+        assert re.fullmatch(r"[0-9a-f]{8}[\w-]{22}", answer.cookies[name])
         secure = {"Secure"} if https else set()
         assert answer.cookie(name) == secure | {
             *("HttpOnly", "Max-Age=60", "Path=/", "SameSite=Lax")
@@ -64,6 +65,38 @@ class TestSecondClick:
             cookies = cookies_after(site.open(links[-1], {"cookie": cookies}), cookies)
         statuses = [site.open(link, {"cookie": cookies}).status for link in links]
         assert statuses == [400, 303, 303, 303, 303, 303]
+
+    @pytest.mark.parametrize(
+        ("seconds", "status"), [(59, 303), (60, 400), (599, 400), (-60, 303), (-61, 400)]
+    )
+    def test_ends_by_the_clock_of_the_site(self, world: World, seconds: float, status: int) -> None:
+        site = serve(world)
+        world.clock.forward(-(NOW % 1))
+        link = f"/?ott={alice(site)}"
+        cookies = cookies_after(site.open(link))
+        world.clock.forward(seconds)
+        assert site.open(link, {"cookie": cookies}).status == status
+
+    def test_later_link_renews_no_receipt(self, world: World) -> None:
+        """Each link gives the cookie another minute."""
+        site, cookies, links = serve(world), "", []
+        for _ in range(4):
+            world.clock.forward(20)
+            links.append(f"/?ott={alice(site)}")
+            answer = site.open(links[-1], {"cookie": cookies})
+            cookies = cookies_after(answer, cookies)
+        statuses = [site.open(link, {"cookie": cookies}).status for link in links]
+        assert statuses == [400, 303, 303, 303]
+        assert answer.cookies["ott_receipts"].count(".") == 2
+
+    def test_time_of_a_receipt_cannot_be_changed(self, world: World) -> None:
+        site = serve(world)
+        link = f"/?ott={alice(site)}"
+        cookies = cookies_after(site.open(link))
+        world.clock.forward(60)
+        later = cookies.replace(f"{int(NOW):08x}", f"{int(NOW) + 60:08x}")
+        assert later != cookies
+        assert site.open(link, {"cookie": later}).status == 400
 
     def test_without_the_session_cookie_is_an_error(self, world: World) -> None:
         """The user has signed out since."""
@@ -91,7 +124,10 @@ class TestSecondClick:
 
     @pytest.mark.parametrize(
         "value",
-        ["", ".", "x" * 21, "x" * 23, "x" * 22, ".".join(["x" * 22] * 6), "x" * 9000, "\xff" * 22],
+        [
+            *("", ".", "x" * 30, "6" * 29, "6" * 31, "6" * 30, "6" * 9000, "\xff" * 30),
+            *(f"{int(NOW):08x}{'x' * 22}", ".".join([f"{int(NOW):08x}{'x' * 22}"] * 6)),
+        ],
     )
     def test_forged_receipt_is_none(self, world: World, value: str) -> None:
         site = serve(world)
@@ -158,13 +194,13 @@ class TestNoReceipt:
 
 class TestReceipts:
     def test_name_follows_the_parameter(self) -> None:
-        receipts = Receipts("login", [SECRET.encode()], ["sid"])
+        receipts = Receipts("login", [SECRET.encode()], ["sid"], Clock(NOW))
         request = Request("GET", "http", "/", headers=NAVIGATION)
         cookie = receipts.cookie("T" * 32, request)
         assert (cookie.name, cookie.max_age) == ("login_receipts", LIFETIME)
 
     def test_token_is_not_in_it(self) -> None:
-        receipts = Receipts("ott", [SECRET.encode()], ["sid"])
+        receipts = Receipts("ott", [SECRET.encode()], ["sid"], Clock(NOW))
         request = Request("GET", "http", "/", headers=NAVIGATION)
         assert "TTTT" not in receipts.cookie("T" * 32, request).value
 

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import ROOT, ask, run
+from documents import ROOT, ask, blocks, run
 from harness import NAVIGATION
+from paste.deploy import loadapp
 
-from ott_middleware import RedisBackend, SQLAlchemyBackend, SQLiteBackend
+from ott_middleware import RedisBackend, SQLAlchemyBackend, SQLiteBackend, WSGIMiddleware, crypto
+from ott_middleware.backends.sqlalchemy import table
+from ott_middleware.backends.sqlite import backend as sqlite
 
 DOCS = ROOT / "docs"
 
@@ -244,3 +247,67 @@ class TestFromSharedCookie:
         assert cookies(arrived)["cookie"].startswith("__Host-app=")
         home = ask(panel, "GET", "/", cookies(arrived), **there)
         assert json.loads(home.body) == {"id": "ada"}
+
+
+class TestExpiredRows:
+    def test_numbers(self) -> None:
+        text = (DOCS / "expired_rows.md").read_text(encoding="utf-8")
+        assert (table._SWEEP_EVERY, table._SWEEP, sqlite._SWEEP) == (16, 64, 8)
+        assert "by every sixteenth token that a process stores: up to 64 rows" in text
+        assert "by every token that is stored: up to 8 rows" in text
+
+
+class TestRollingDeploys:
+    def test_versions_of_the_seal(self) -> None:
+        text = (DOCS / "rolling_deploys.md").read_text(encoding="utf-8")
+        assert (crypto._VERSION, crypto._OPENED) == (2, (1, 2))
+        assert "This version writes 2, and opens 1 and 2." in text
+
+
+class TestIniFiles:
+    def test_file_is_loaded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "ini_page_app.py").write_text(
+            "def make(global_conf):\n    return lambda environ, start_response: []\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        (block,) = blocks(DOCS / "ini_files.md", "ini")
+        file = tmp_path / "site.ini"
+        file.write_text(f"{block.text}\n\n[app:app]\npaste.app_factory = ini_page_app:make\n")
+        secret = {"ott_secret": "a secret of both sites, 16 bytes or more"}
+        wrapped = loadapp(f"config:{file}", global_conf=secret)
+        assert isinstance(wrapped, WSGIMiddleware)
+        assert isinstance(wrapped.flow.services.tokens.backend, RedisBackend)
+
+
+#: What stands in the blocks of these pages that are no Python, and what tries it.
+TRIED = {
+    ("expired_rows", "sql"): "tests/backends/test_expired_rows_docs.py",
+    ("ini_files", "ini"): "here",
+    ("proxies", "apache"): "test_proxy_docs.py",
+    ("proxies", "caddy"): "test_proxy_docs.py",
+    ("proxies", "nginx"): "test_proxy_docs.py",
+    ("proxies", "yaml"): "nothing: Traefik is not among Debian's packages",
+    ("redeem_from_a_server", "go"): "test_redeem_docs.py",
+    ("redeem_from_a_server", "js"): "test_redeem_docs.py",
+    ("redeem_from_a_server", "sh"): "test_redeem_docs.py",
+    ("redeem_from_a_server", "text"): "the request that the programs of the page send",
+    ("workers", "text"): "servers/log_rows.py starts these servers",
+}
+PAGES = (
+    *("choose_backend", "customer_domains", "expired_rows", "from_django_sesame"),
+    *("from_jwt_in_url", "from_shared_cookie", "ini_files", "proxies", "rate_limits"),
+    *("redeem_from_a_server", "rolling_deploys", "rotate_secrets", "sign_out", "subdomains"),
+    "workers",
+)
+
+
+class TestPages:
+    def test_each_block_is_tried_or_said_not_to_be(self) -> None:
+        found = {(name, b.language) for name in PAGES for b in blocks(DOCS / f"{name}.md")}
+        assert {pair for pair in found if pair[1] != "python"} == TRIED.keys()
+
+    @pytest.mark.parametrize("name", PAGES)
+    def test_first_line_names_its_reader_and_then_the_solution(self, name: str) -> None:
+        first = (DOCS / f"{name}.md").read_text(encoding="utf-8").split("\n\n")[1]
+        assert re.match(r"For an? (developer|operator)\b", first)
+        assert "In short" in first.replace("\n", " ")

@@ -143,9 +143,14 @@ class TestNode:
         ):
             assert self.get(port, link, ahead)[2] == "Hello guest"
         status, headers, _ = self.get(port, link, OPENED)
-        assert (status, headers["Location"]) == (303, "/welcome?a=1")
+        assert (status, headers["Location"]) == (303, "https://b.example/welcome?a=1")
         assert headers["Referrer-Policy"] == "no-referrer"
         cookie = headers["Set-Cookie"].partition(";")[0]
         assert self.get(port, "/welcome", {"cookie": cookie})[2] == "Hello Ada"
         status, headers, _ = self.get(port, link, OPENED)
         assert (status, "Set-Cookie" in headers) == (303, False)
+
+    @pytest.mark.parametrize("path", ["//evil.example/", "/.//evil.example/", "/\\evil.example/"])
+    def test_redirect_stays_on_this_host(self, port: int, path: str) -> None:
+        location = self.get(port, f"{path}?ott=dead", OPENED)[1]["Location"]
+        assert location.startswith("https://b.example/")

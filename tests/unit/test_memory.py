@@ -493,3 +493,10 @@ def test_limit_counts_no_expired_tokens(clock: Clock, many: int) -> None:
     put(backend, "new", until=clock() + 600, owner="ada", limit=2)
     # Over the limit by number alone: the oldest is live, and all the others have expired.
     assert live(backend, "oldest", "new") == ["oldest", "new"]
+
+
+class TestTruth:
+    def test_empty_backend_counts_as_given(self) -> None:
+        backend = MemoryBackend()
+        assert len(backend) == 0
+        assert (backend or MemoryBackend()) is backend

@@ -41,7 +41,7 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("user clicks the link twice or presses the back button", "troubleshooting"),
     ("another user is already signed in in this browser", "http troubleshooting"),
     # Browsers.
-    ("session cookie not set after fetch from React", "troubleshooting front_end"),
+    ("session cookie not set after fetch from React", "troubleshooting"),
     ("Safari blocks the cookie in an iframe", "front_end troubleshooting"),
     ("403 invalid origin, blocked by CORS policy", "troubleshooting http"),
     # Sockets and API clients.
@@ -52,7 +52,7 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("is the token written to the access log or to Sentry?", "logs"),
     ("rotate the secret without breaking live links", "rotate_secrets"),
     ("Kubernetes with several pods, token not found", "workers troubleshooting"),
-    ("what happens when Redis is down?", "backends troubleshooting"),
+    ("what happens when Redis is down?", "troubleshooting"),
     ("rate limit against brute force", "rate_limits"),
     ("count failed logins in Prometheus", "events"),
     ("delete expired tokens from the PostgreSQL table", "expired_rows"),

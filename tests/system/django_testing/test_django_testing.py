@@ -24,4 +24,4 @@ class TestProjectOfADeveloper:
             timeout=120,
         )
         assert done.returncode == 0, done.stderr
-        assert "Ran 9 tests" in done.stderr
+        assert "Ran 11 tests" in done.stderr

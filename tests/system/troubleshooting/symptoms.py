@@ -153,7 +153,9 @@ def redeem_over_http() -> None:
 
 
 def redeem_without_redis() -> None:
-    serve(backend="redis://127.0.0.1:1/0", secret=SECRET).open(f"/?ott={MADE_UP}")
+    site = serve(backend="redis://127.0.0.1:1/0", secret=SECRET)
+    assert site.open(f"/?ott={MADE_UP}").status == 503
+    assert site.open("/", cookie("alice")).status == 200, "other requests go on"
 
 
 def redeem_with_failing_hook() -> None:

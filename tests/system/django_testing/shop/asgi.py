@@ -1,7 +1,15 @@
+import os
+
 from django.core.asgi import get_asgi_application
 
-from ott_middleware import OTTMiddleware
+from ott_middleware import DjangoSession, OTTMiddleware
 
+from .accounts import find_or_create
 from .options import OPTIONS
 
-application = OTTMiddleware(get_asgi_application(), **OPTIONS)
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+application = OTTMiddleware(
+    get_asgi_application(),
+    session=DjangoSession(expose=["email"], match=find_or_create),
+    **OPTIONS,
+)

@@ -7,15 +7,18 @@ from urllib.parse import urlsplit
 
 from django.contrib.auth.models import User
 from django.core import mail
+from django.http import HttpResponse
 from django.test import LiveServerTestCase, RequestFactory, TestCase
 
-from ott_middleware import get_handle
+from ott_middleware import OneTimeTokens, SealedSession, get_handle
 from ott_middleware.testing.django import (
     OTTAsyncClient,
     OTTClient,
     OTTLiveServerThread,
     add_handle,
 )
+
+from .options import OPTIONS
 
 
 class LinkTest(TestCase):
@@ -65,6 +68,29 @@ class LinkTest(TestCase):
         self.assertIsNone(get_handle(request).session)
 
 
+class ArrivalTest(TestCase):
+    """Links of another site, of any kind."""
+
+    client_class = OTTClient
+
+    def arrive(self, email: str) -> HttpResponse:
+        other_site = SealedSession("the other site's own key")
+        session = other_site.start({"id": "7", "email": email}, remember=False)
+        tokens = OneTimeTokens(OPTIONS["backend"], sessions=other_site, store_token="hashed")
+        token = tokens.generate(session, audience="http://shop.example")
+        return self.client.open_link(f"http://shop.example/who/?ott={token}")
+
+    def test_first_visit_creates_the_account(self) -> None:
+        self.assertEqual(self.arrive("bob@example.com").status_code, 303)
+        self.assertEqual(self.client.get("/who/").content, b"bob@example.com")
+        self.arrive("bob@example.com")
+        self.assertIsNotNone(User.objects.get().last_login)
+
+    def test_user_who_is_refused(self) -> None:
+        self.assertContains(self.arrive("eve@other.example"), "no account here", status_code=400)
+        self.assertEqual(self.client.get("/who/").content, b"nobody")
+
+
 class AsyncLinkTest(TestCase):
     async_client_class = OTTAsyncClient
 
@@ -74,7 +100,7 @@ class AsyncLinkTest(TestCase):
     async def test_link_of_a_view(self) -> None:
         await self.async_client.aforce_login(self.ada)
         response = await self.async_client.get("/async-link/")
-        self.assertTrue(response.content.startswith(b"https://b.example/x?ott="))
+        self.assertTrue(response.url.startswith("https://b.example/x?ott="))
 
     async def test_link_opened_by_another_browser(self) -> None:
         await self.async_client.aforce_login(self.ada)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import logout
+from django.contrib.auth.decorators import login_required
 from django.core.mail import send_mail
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -10,6 +11,7 @@ from django.urls import path
 from ott_middleware import get_handle
 
 
+@login_required
 def link(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(get_handle(request).link("https://b.example/x"))
 
@@ -19,7 +21,7 @@ def own_link(request: HttpRequest) -> HttpResponse:
 
 
 async def async_link(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(await get_handle(request).alink("https://b.example/x"))
+    return HttpResponseRedirect(await get_handle(request).alink("https://b.example/x"))
 
 
 def who(request: HttpRequest) -> HttpResponse:
