@@ -14,7 +14,7 @@ from ott_middleware.errors import RequestError
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-_IVAR = re.compile(r":ivar (\w+(?:, \w+)*): (.*)")
+_IVAR = re.compile(r":[ci]var (\w+(?:, \w+)*): (.*)")
 _SEVERAL = re.compile(r":param (\w+(?:, \w+)+): (.*)")
 # Sphinx splits a field at white space. This one is none to Python; browsers break lines there.
 _NARROW = ",\u200b"
@@ -45,7 +45,7 @@ def several_names(
 def list_attributes(
     app: Sphinx, what: str, name: str, obj: Any, options: object, lines: list[str]
 ) -> None:
-    """Replace the fields `:ivar` of a class by one entry each, with the type as its signature."""
+    """Replace each `:ivar` and `:cvar` of a class by an entry with the type as its signature."""
     if not isinstance(obj, type):
         return
     entries: list[str] = []

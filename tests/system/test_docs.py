@@ -462,3 +462,13 @@ def test_api_clients() -> None:
         assert (
             ask(app, "GET", "/one-time-token/generate", {**cookie, **leaked}, **api).status == 401
         )
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_first_line_names_the_reader(page: Path) -> None:
+    if page.name == "changelog.md":  # includes a file of the repository
+        return
+    lines = page.read_text(encoding="utf-8").splitlines()
+    below = next(at for at, line in enumerate(lines) if line.startswith("# ")) + 1
+    first = next(line for line in lines[below:] if line)
+    assert first.startswith("For "), first

@@ -55,13 +55,3 @@ class TestTutorial:
         project = (ROOT / "pyproject.toml").read_text()
         for extra in re.findall(r"^\| `\[(\w+)\]` \|", (DOCS / "quickstart.md").read_text(), re.M):
             assert re.search(rf"^{extra} = \[", project, re.M)
-
-
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
-def test_first_line_names_the_reader(page: Path) -> None:
-    if page.name in ("index.md", "changelog.md"):  # for all; includes a file of the repository
-        return
-    lines = page.read_text(encoding="utf-8").splitlines()
-    below = next(at for at, line in enumerate(lines) if line.startswith("# ")) + 1
-    first = next(line for line in lines[below:] if line)
-    assert first.startswith("For "), first
