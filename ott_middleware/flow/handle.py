@@ -281,7 +281,8 @@ class Handle:
             those of this request.
         :raises ConfigurationError: the option `issuer` is not set, or nothing says which site this
             is (`public_origin`).
-        :raises RuntimeError: the response has begun, or the request is the handshake of a WebSocket.
+        :raises RuntimeError: the response has begun, or the request is the handshake of a
+            WebSocket.
         :raises ValueError: `next` is no path of this site.
         """
         pull = self.services.pull
@@ -369,8 +370,8 @@ class Handle:
     def _refuse_on_socket(self) -> None:
         if self.carrier.get("type") == "websocket":
             raise RuntimeError(
-                "a WebSocket sets no cookie, and its session ends with it: sign in or out, or start "
-                "a handoff, by an HTTP request"
+                "a WebSocket sets no cookie, and its session ends with it: sign in or out, or "
+                "start a handoff, by an HTTP request"
             )
 
     def _check_open(self) -> None:
