@@ -1,18 +1,15 @@
-"""The recipes of docs/events.md, as they stand there; and its table of reasons."""
+"""The recipes of docs/events.md, as they stand there."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
-import re
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import services
 from documents import ROOT, blocks
 from harness import Site, World
-
-from ott_middleware import reasons
 
 PAGE = ROOT / "docs" / "events.md"
 
@@ -79,9 +76,3 @@ def test_opentelemetry(world: World) -> None:
     found = {(p.attributes["ott.kind"], p.attributes.get("ott.reason")): p.value for p in points}
     assert found == {("generated", None): 1, ("redeemed", None): 1, ("refused", "used_token"): 1}
     provider.shutdown()
-
-
-def test_table_has_each_reason() -> None:
-    rows = [line.split("|")[1] for line in PAGE.read_text().splitlines() if line.startswith("| `")]
-    words = {word for row in rows for word in re.findall(r"`(\w+)`", row)}
-    assert set(get_args(reasons.Word)) <= words

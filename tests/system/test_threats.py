@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -56,13 +57,18 @@ def leads(text: str) -> list[str]:
     return [lead[1] for lead in found if lead]
 
 
+@lru_cache
+def statements(source: Path) -> list[ast.stmt]:
+    return ast.parse(source.read_text(encoding="utf-8")).body
+
+
 def has_test(name: str) -> bool:
     """Whether `file.py::test_name` or `file.py::TestClass::test_name` is defined below tests/."""
     path, *names = name.split("::")
     source = TESTS / path
     if not source.is_file() or not names[-1].startswith("test_"):
         return False
-    nodes: list[ast.stmt] = ast.parse(source.read_text(encoding="utf-8")).body
+    nodes = statements(source)
     for each in names:
         kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
         found = [node for node in nodes if isinstance(node, kinds) and node.name == each]

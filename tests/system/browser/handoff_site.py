@@ -18,7 +18,10 @@ def validate(values: Any) -> dict[str, Any]:
 
 
 async def page(scope: Any, receive: Any, send: Any) -> None:
-    """Shows who is signed in, and a link to what the query says; `/sign-in` signs Ada in."""
+    """Shows who is signed in, and a link to what the query says; `/sign-in` signs Ada in.
+
+    `/log-in` has a button, which signs Ada in and leads on to `next`.
+    """
     ott, query = scope.get("ott"), parse_qs(scope["query_string"].decode())
     session = await ott.asession() if ott is not None else None
     to = query.get("to", [""])[0]
@@ -29,10 +32,15 @@ async def page(scope: Any, receive: Any, send: Any) -> None:
     frame = f"<iframe src='http://localhost:{port}{escape(path_to(to))}'></iframe>"
     text = f"<p>{host} user: {session.user_id if session else None}</p>{links}"
     text += frame if "frame" in query else ""
-    headers = [(b"content-type", b"text/html")]
-    if scope["path"] == "/sign-in":
+    headers, status = [(b"content-type", b"text/html")], 200
+    if scope["path"] == "/log-in":
+        text = "<form method='post'><button>Log in</button></form>"
+    if scope["path"] == "/sign-in" or scope["method"] == "POST":
         headers.append((b"set-cookie", b"sid=of-ada; Path=/; HttpOnly; SameSite=Lax"))
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    if scope["method"] == "POST":
+        headers.append((b"location", query["next"][0].encode()))
+        status = 303
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": f"{PAGE}{text}".encode()})
 
 
@@ -63,7 +71,7 @@ class Sites:
         }
         source = f"http://localhost:{port}"
         self.apps["localhost"] = OTTMiddleware(
-            page, public_origin=source, handoff_targets=wanted, **common
+            page, public_origin=source, handoff_targets=wanted, login_url="/log-in", **common
         )
         for each in wanted:
             host = each.partition("://")[2].partition(":")[0]

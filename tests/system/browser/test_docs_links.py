@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
+from html import unescape
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
@@ -18,28 +19,23 @@ RESERVED = re.compile(r"(^|\.)(example|test|invalid|localhost|internal)$|^(127\.
 
 
 @dataclass
-class Page(HTMLParser):
-    """What a page links to, and the anchors that it has."""
+class Page:
+    """What a page links to, and how often it has each anchor."""
 
-    links: list[str] = field(default_factory=list)
-    anchors: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        for name, value in attrs:
-            if name == "id" or (tag == "a" and name == "name"):
-                self.anchors.append(value or "")
-            elif name in ("href", "src") and tag != "form":
-                self.links.append(value or "")
-            elif name == "srcset":
-                self.links += [part.split()[0] for part in (value or "").split(",")]
+    links: set[str] = field(default_factory=set)
+    anchors: Counter[str] = field(default_factory=Counter)
 
 
 def read(path: Path) -> Page:
     page = Page()
-    page.feed(path.read_text(encoding="utf-8"))
+    text = re.sub(r"<script\b[^>]*>.*?</script>", "", path.read_text(encoding="utf-8"), flags=re.S)
+    # Sphinx writes double quotes around values, and no `<` or `>` between them.
+    for tag in re.findall(r"<[a-z][^<>]*>", text):
+        for name, value in re.findall(r'\s(id|href|src)="([^"]*)"', tag):
+            if name == "id":
+                page.anchors[unescape(value)] += 1
+            else:
+                page.links.add(unescape(value))
     return page
 
 
@@ -57,10 +53,11 @@ def links(pages: dict[Path, Page]) -> Iterator[tuple[Path, str]]:
 def broken(path: Path, link: str, pages: dict[Path, Page]) -> bool:
     target, anchor = urldefrag(link)
     file = path if not target else path.parent / unquote(urlsplit(target).path)
-    if not file.is_file():
-        return True
+    page = pages.get(file)
+    if page is None:
+        return bool(anchor) or not file.is_file()
     # `#` alone is the top of the page.
-    return bool(anchor) and unquote(anchor) not in pages.get(file, Page()).anchors
+    return bool(anchor) and unquote(anchor) not in page.anchors
 
 
 def is_external(link: str) -> bool:
@@ -69,9 +66,10 @@ def is_external(link: str) -> bool:
 
 class TestInternalLinks:
     def test_lead_to_a_file_and_an_anchor_of_it(self, pages: dict[Path, Page]) -> None:
-        inside = {(path, link) for path, link in links(pages) if not is_external(link)}
+        inside = [(path, link) for path, link in links(pages) if not is_external(link)]
         assert len(inside) > 1000
-        assert [f"{p.name}: {link}" for p, link in inside if broken(p, link, pages)] == []
+        wrong = [f"{path.name}: {link}" for path, link in inside if broken(path, link, pages)]
+        assert wrong == []
 
     def test_broken_one_is_noticed(self, pages: dict[Path, Page]) -> None:
         index = next(path for path in pages if path.name == "index.html")
@@ -80,14 +78,15 @@ class TestInternalLinks:
 
     def test_ids_are_unique(self, pages: dict[Path, Page]) -> None:
         for path, page in pages.items():
-            twice = {anchor for anchor in page.anchors if page.anchors.count(anchor) > 1}
-            assert twice == set(), path.name
+            twice = [anchor for anchor, times in page.anchors.items() if times > 1]
+            assert twice == [], path.name
 
 
 class TestExternalLinks:
     def test_are_https_to_hosts_that_exist(self, pages: dict[Path, Page]) -> None:
-        outside = {(path, link) for path, link in links(pages) if is_external(link)}
-        for path, link in outside:
+        for path, link in links(pages):
+            if not is_external(link):
+                continue
             parts = urlsplit(link)
             where = f"{path.name}: {link}"
             assert parts.scheme in ("https", "data"), where

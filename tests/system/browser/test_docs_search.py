@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from search_questions import QUESTIONS
+
+from ott_middleware.reasons import Word
 
 pytestmark = pytest.mark.browser
 
@@ -86,9 +88,32 @@ class TestSearchBox:
         page, anchor = box.ask("CookieSession")[0]
         assert (page, anchor.rpartition(".")[2]) == ("session_adapters", "CookieSession")
 
-    def test_hits_show_their_text(self, box: SearchBox) -> None:
-        box.ask("logout")
-        box.page.locator("ul.search > li > p.context").first.wait_for()
+    @pytest.mark.parametrize("word", ["used_token", "other_audience", "handoff_loop", "body"])
+    def test_reason_word_leads_to_its_entry(self, word: str, box: SearchBox) -> None:
+        assert ("errors", word.replace("_", "-")) in box.ask(word)[:3]
+
+    def test_error_code_leads_to_its_entry(self, box: SearchBox) -> None:
+        assert box.ask("INVALID_TOKEN")[0] == ("errors", "invalid-token-400")
+
+    def test_reason_words_are_anchors(self, box: SearchBox) -> None:
+        missing = box.page.evaluate(
+            """async words => {
+              const text = await (await fetch('errors.html')).text()
+              const page = new DOMParser().parseFromString(text, 'text/html')
+              return words.filter(word => !page.getElementById(word))
+            }""",
+            list(get_args(Word)),
+        )
+        assert missing == []
+
+    @pytest.mark.parametrize("query", ["logout", "CORS"])
+    def test_each_hit_shows_its_text(self, query: str, box: SearchBox) -> None:
+        # "CORS" finds a heading whose anchor has no text, for which Sphinx has no summary.
+        box.ask(query)
+        box.page.wait_for_function(
+            """() => document.querySelectorAll('ul.search > li').length ===
+                 document.querySelectorAll('ul.search > li > p').length"""
+        )
 
     def test_glossary_has_the_synonyms(self, box: SearchBox) -> None:
         box.page.route("**/glossary.html", lambda route: route.abort())

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
 import pytest
 from harness import NAVIGATION, Answer, Members, Site, World, person
@@ -204,6 +204,38 @@ class TestRealNavigations:
         # Over plain http Chromium sends this host no Fetch Metadata: the link's page comes first.
         page.get_by_text("user: ada").wait_for()
         assert not [url for url in signed_in.history()[::2] if "ott=" in url]
+
+    def test_by_way_of_the_log_in_page(self, visit: Any, server: Server) -> None:
+        page, welcome = visit.page, f"http://b.test:{server.port}/welcome?a=1&b=%26"
+        start = f"{source(server)}/?to={quote(welcome, safe='')}"
+        page.goto(start)
+        page.get_by_role("link", name="Go").click()
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(welcome)
+        page.get_by_text("user: ada").wait_for()
+        page.reload()
+        page.get_by_text("user: ada").wait_for()
+        page.go_back()
+        page.get_by_role("button", name="Log in").wait_for()
+        page.go_back()
+        assert page.url == start
+        page.get_by_role("link", name="Go").click()
+        page.wait_for_url(welcome)
+        page.get_by_text("user: ada").wait_for()
+        page.go_back()
+        page.go_forward()
+        page.wait_for_url(welcome)
+        page.get_by_text("user: ada").wait_for()
+        # The links once more: used up, and no error for the visitor.
+        opened = {url for url, _ in visit.answers if "ott=" in url and "ott_seen=" not in url}
+        assert len(opened) == 2
+        for url in opened:
+            page.goto(url)
+            page.wait_for_url(welcome)
+            page.get_by_text("user: ada").wait_for()
+        assert not [url for url in visit.history()[::2] if "ott=" in url]
+        assert [status for _, status in visit.answers if status >= 400] == []
+        assert visit.complaints == []
 
     def test_other_site_asks(self, signed_in: Any, server: Server) -> None:
         page = signed_in.page
