@@ -247,7 +247,7 @@ SYMPTOMS: dict[str, tuple[Callable[[], None], ...]] = {
         open_link_twice,
     ),
     "The link works once, and not for the user": (open_link_twice, open_link_late),
-    "Signed in as nobody": (open_link_in_frame,),
+    "Not signed in after the link": (open_link_in_frame,),
     "“No account here”": (find_no_user,),
     "Works on my machine, not in production": (open_link_where_no_origin_is_known,),
     "403 in the console": (call_from_another_origin, call_from_a_page_without_origin),
