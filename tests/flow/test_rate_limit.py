@@ -537,6 +537,7 @@ class TestRedis:
         assert site.verify("999").status == 429
         assert verify(site, site.token(), world, "203.0.113.7").status == 200
 
+    @pytest.mark.usefixtures("url")
     def test_that_is_gone(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
         site = self.serve(world, "redis://127.0.0.1:1", rate_limit="1/minute")
         assert site.verify(UNKNOWN).code == "BACKEND_UNAVAILABLE"
