@@ -175,8 +175,9 @@ class OptionValues(TokenOptionValues, total=False):
     pages: Mapping[PageName, ShowPage] | None
     """Functions that build pages in place of the built-in ones, by the page's name: `used`,
     `no_account`, `not_signed_in`, `session_ended`, `refused`, `too_many`, `unavailable`,
-    `continue_to`, `handoff_failed`, `confirm`, `switch`. A function takes a `Page` and returns HTML
-    or a `Response`; it is sync, and must not wait. Default: `None`, the built-in pages."""
+    `continue_to`, `handoff_failed`, `cookies_blocked`, `confirm`, `switch`. A function takes a
+    `Page` and returns HTML or a `Response`; it is sync, and must not wait. Default: `None`, the
+    built-in pages."""
 
 
 # Targets that were warned of in this process.

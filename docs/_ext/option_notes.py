@@ -41,7 +41,8 @@ NOTES = {
         "disable_set_session_cookie=True",
     ),
     "set_ott_header_on_new_session": Note(
-        "A script that signs a user in gets the token for the next site in the same response.",
+        "A script that signs a user in gets a token in the same response. It is bound to no site: "
+        "never hand it to another one.",
         "set_ott_header_on_new_session=True",
     ),
     "revoke_on_sign_out": Note(
@@ -130,8 +131,8 @@ NOTES = {
         'pages={"used": lambda page: "<h1>This link was used</h1>"}',
     ),
     "secret": Note(
-        "Whoever can write to the store could otherwise write a session of any user. Features "
-        "that sign something refuse to start without it.",
+        "A client that can write to the store could otherwise write a session of any user. "
+        "Features that sign something refuse to start without it.",
         'secret=["the new secret, 16 bytes or more", "the old secret of this site"]',
         "bytes, at least 16",
     ),

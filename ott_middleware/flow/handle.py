@@ -281,7 +281,8 @@ class Handle:
             those of this request.
         :raises ConfigurationError: the option `issuer` is not set, or nothing says which site this
             is (`public_origin`).
-        :raises RuntimeError: the response has begun.
+        :raises RuntimeError: the response has begun, or the request is the handshake of a
+            WebSocket.
         :raises ValueError: `next` is no path of this site.
         """
         pull = self.services.pull
@@ -290,6 +291,7 @@ class Handle:
                 "issuer: is not set, so that handoff() has nowhere to lead; pass issuer= with the "
                 "site that signs users in"
             )
+        self._refuse_on_socket()
         self._check_open()
         # A page may ask for each of its links: one attempt will do.
         handoffs: dict[str | None, Started] = getattr(self, "_handoffs", {})
@@ -368,8 +370,8 @@ class Handle:
     def _refuse_on_socket(self) -> None:
         if self.carrier.get("type") == "websocket":
             raise RuntimeError(
-                "a WebSocket sets no cookie, and its session ends with it: sign in or out by an "
-                "HTTP request"
+                "a WebSocket sets no cookie, and its session ends with it: sign in or out, or "
+                "start a handoff, by an HTTP request"
             )
 
     def _check_open(self) -> None:

@@ -209,7 +209,10 @@ class NavigationHandoff:
             # Not the page again: a browser that keeps no cookies would load it for ever.
             why = f"the browser sent no cookie {self._nonces.cookie_name(request)} back"
             self._services.reports.passed("generate", Reason("cookies_blocked", why))
-            return cookies_blocked_page(request, request.location)
+            page = cookies_blocked_page(
+                request, request.location, site_name=self._options.site_name
+            )
+            return show_page(page, self._options)
         logger.debug("handoff not made yet, a page is shown first")
         cookie = self._nonces.cookie(request)
         seen = f"{self._param}{SEEN}={cookie.value}"

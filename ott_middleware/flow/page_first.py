@@ -19,6 +19,7 @@ from ..http.messages import Request, Response
 from ..http.pages import cookies_blocked_page, page_first
 from ..http.urls import SEEN
 from ..reasons import Reason
+from .error_responses import show_page
 from .nonces import Nonces, new_nonce
 from .services import Services
 
@@ -50,6 +51,7 @@ class PageFirst:
         self._param = str(services.options.query_param)
         self._adapter = services.options.adapter
         self._nonces = nonces_of_pages(self._param, new_nonce)
+        self._options = services.options
         self._reports = services.reports
 
     def respond(self, request: Request, kind: Kind, token: str | None) -> Response | None:
@@ -67,7 +69,10 @@ class PageFirst:
             # Not the page again: a browser that keeps no cookies would load it for ever.
             why = f"the browser sent no cookie {self._nonces.cookie_name(request)} back"
             self._reports.passed("link", Reason("cookies_blocked", why))
-            return cookies_blocked_page(request, self._location(request, token))
+            page = cookies_blocked_page(
+                request, self._location(request, token), site_name=self._options.site_name
+            )
+            return show_page(page, self._options)
         if kind is Kind.NAVIGATION and not held_back:
             return None
         if self._nonces.are_equal(request, request.seen):

@@ -14,6 +14,7 @@ PageName = Literal[
     "unavailable",
     "continue_to",
     "handoff_failed",
+    "cookies_blocked",
     "confirm",
     "switch",
 ]

@@ -1,4 +1,7 @@
-"""Builds the HTML pages: all text is escaped, there are no scripts, and a policy blocks any."""
+"""Builds the HTML pages: all text is escaped, there are no scripts, and a policy blocks any.
+
+One module, though it is long: what keeps a page safe is to be read as a whole.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +107,7 @@ class Page:
     :ivar text: a few sentences, which name no person but on the page `switch`.
     :ivar site_name: the option, or None.
     :ivar continue_url: the same URL without the token; on the page `continue_to`, the URL that
-        leads on to the other site.
+        leads on to the other site; on the page `cookies_blocked`, the link once more.
     :ivar continue_label: the label of the button that leads to it.
     :ivar sign_in_url: `login_url` with `next=`, or None.
     :ivar sign_in_label: the label of the button that leads to it.
@@ -344,16 +347,28 @@ def page_first(request: Request, url: str, *headers: tuple[str, str]) -> Respons
     return _document(200, language, title, "", [(url, label)], *headers, head=head)
 
 
-def cookies_blocked_page(request: Request, url: str) -> Response:
-    """Return the page for a browser that did not send the cookie of `page_first` back.
+def cookies_blocked_page(request: Request, url: str, *, site_name: str | None) -> Page:
+    """Return what the page says to a browser that did not send the cookie of `page_first` back.
 
     :param url: the link once more. Nothing loads it but a click, so that there can be no loop.
     """
     accepted = request.header("accept-language")
-    language = language_for(accepted, "cookies_blocked", "try_again")
+    language = language_for(accepted, "cookies_blocked", "try_again", "sign_in")
     title, text = language.texts["cookies_blocked"]
-    body = f"<p>{escape(text)}</p>"
-    return _document(400, language, title, body, [(url, language.texts["try_again"])])
+    return Page(
+        name="cookies_blocked",
+        status=400,
+        code="",
+        language=language.tag,
+        direction=language.direction,
+        title=title,
+        text=text,
+        site_name=site_name,
+        continue_url=url,
+        continue_label=language.texts["try_again"],
+        sign_in_url=None,
+        sign_in_label=language.texts["sign_in"],
+    )
 
 
 def _document(

@@ -29,7 +29,7 @@ PRELUDE = """
 import asyncio, ctypes, json, logging, os, select, signal, sys, threading, time, warnings
 # Python 3.12 warns of a fork in a process with threads, which is what this is about.
 warnings.filterwarnings("ignore", ".*multi-threaded.*", DeprecationWarning)
-LATER = {"expires_at": time.time() + 600, "owner": "owner", "limit": None}
+LATER = {"expires_at": time.time() + 3_600, "owner": "owner", "limit": None}
 
 def in_child(function, fork=os.fork, seconds=20):
     reader, writer = os.pipe()

@@ -25,7 +25,7 @@ from ott_middleware.sessions.cookie import CookieSession
 
 from .sql_servers import Database, database
 
-SOON = time.time() + 600
+SOON = time.time() + 3_600
 
 # What a loose comparison finds equal to "key-abc": case, trailing blanks, accents.
 OTHERS = ["key-ABC", "KEY-abc", "key-abc ", "key-abc  ", "key-\u00e1bc", "key-abc\0"]

@@ -28,7 +28,7 @@ DRIVERS = ("psycopg", "psycopg_async", "asyncpg")
 MODES = ("session", "transaction", "statement")
 # Of each driver in each mode; more where the races run in full.
 TOKENS = 240 if ROUNDS >= 50 else 60
-LATER: dict[str, Any] = {"expires_at": time.time() + 600, "owner": "owner", "limit": 1000}
+LATER: dict[str, Any] = {"expires_at": time.time() + 3_600, "owner": "owner", "limit": 1000}
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ from ott_middleware.testing import BackendContract, races
 
 from .redis_servers import URL
 
-LATER: dict[str, Any] = {"expires_at": time.time() + 600, "owner": "owner", "limit": None}
+LATER: dict[str, Any] = {"expires_at": time.time() + 3_600, "owner": "owner", "limit": None}
 
 
 class Thing:

@@ -28,7 +28,7 @@ from .test_django_cache import cache
 from .test_django_cache import memcached as memcached
 
 DOCS = Path(__file__).parents[2] / "docs" / "backends.md"
-LATER = time.time() + 600
+LATER = time.time() + 3_600
 WAIT = "ott_middleware.backends.sqlalchemy.alive.time.monotonic"
 
 
@@ -160,7 +160,7 @@ def as_mysql(dialect: Any) -> None:
 
 
 def put(colour: Colour, backend: Backend, key: str, limit: int = 10, owner: str = "owner") -> None:
-    colour.put(backend, key, expires_at=time.time() + 600, limit=limit, owner=owner)
+    colour.put(backend, key, expires_at=time.time() + 3_600, limit=limit, owner=owner)
 
 
 @pytest.mark.parametrize(("row", "mode"), CASES)

@@ -32,7 +32,7 @@ from .test_sqlite import in_child
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 
-SOON = time.time() + 600
+SOON = time.time() + 3_600
 LATER = {"expires_at": SOON, "owner": "owner", "limit": None}
 
 

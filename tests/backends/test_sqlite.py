@@ -28,7 +28,7 @@ from .sync_async import ROUNDS, AppCaller
 # Forks of a process with threads are what some of these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 
-SOON = time.time() + 600
+SOON = time.time() + 3_600
 
 
 @pytest.fixture

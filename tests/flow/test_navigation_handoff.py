@@ -698,6 +698,14 @@ class TestStrictCookie:
         assert b"http-equiv" not in answer.body
         assert button(answer, path) == path
 
+    def test_own_page_for_blocked_cookies(self, world: World) -> None:
+        members = Members(person("alice"), samesite="Strict")
+        own = {"cookies_blocked": lambda page: f"{page.name} {page.site_name}"}
+        site = serve(world, session=members, pages=own, site_name="A")
+        path = path_of(f"{B}/one-time-token/return", code_challenge=challenge_of("verifier"))
+        answer = site.get(f"{path}&ott_seen={'N' * 32}", ASKED["another site"])
+        assert (answer.status, answer.body) == (400, b"cookies_blocked A")
+
 
 class TestCodeChallenge:
     CHALLENGE = challenge_of("verifier")

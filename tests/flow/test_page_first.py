@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 import pytest
 from harness import NAVIGATION, Answer, Members, Site, World, echo, person
 
+from ott_middleware.http import Page
 from ott_middleware.http.urls import add_parameter
 
 HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -115,6 +116,24 @@ class TestPage:
         for query in ("ott=", "ott=a.b", "ott=A&ott=B", f"ott={'x' * 513}"):
             answer = site.get(f"/?{query}", WORKER)
             assert (answer.status, answer.cookies) == (400, {})
+
+    def test_own_page_for_blocked_cookies(self, world: World, headers: dict[str, str]) -> None:
+        pages: list[Page] = []
+
+        def show(page: Page) -> str:
+            pages.append(page)
+            return "<h1>Our cookies</h1>"
+
+        site = world.serve(pages={"cookies_blocked": show}, site_name="B")
+        token = site.token()
+        answer = site.get(f"/in?a=1&ott={token}&ott_seen={'N' * 32}", headers)
+        assert (answer.status, answer.body) == (400, b"<h1>Our cookies</h1>")
+        assert answer.header("x-frame-options") == "DENY"
+        assert answer.header("referrer-policy") == "no-referrer"
+        (page,) = pages
+        assert (page.name, page.code, page.site_name) == ("cookies_blocked", "", "B")
+        assert urljoin("/in", page.continue_url) == f"/in?a=1&ott={token}"
+        assert is_live(site, token)
 
     def test_used_link_is_an_error_after_the_page(self, world: World) -> None:
         site = world.serve()

@@ -11,6 +11,7 @@ import tracemalloc
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ import redis
 import redis.asyncio
 import services
 from freezegun import freeze_time
-from harness import FETCH, SECRET, Answer, Site, World, main_lines, moment, person
+from harness import FETCH, SECRET, Answer, Site, World, main_lines, moment, person, run
 
 from ott_middleware import ConfigurationError, MemoryBackend
 from ott_middleware.backends import RedisBackend
@@ -494,7 +495,8 @@ class TestRedis:
         if not services.listens("Redis"):
             services.absent("there is no Redis")
         prefix = f"ott-limit-{uuid.uuid4().hex[:12]}"
-        yield f"{services.REDIS}?prefix={prefix}"
+        with ExitStack() as self.ends:
+            yield f"{services.REDIS}?prefix={prefix}"
         client = redis.Redis.from_url(services.REDIS)
         for key in client.scan_iter(f"{{{prefix}}}*"):
             client.delete(key)
@@ -502,6 +504,7 @@ class TestRedis:
 
     def serve(self, world: World, url: str, **options: Any) -> Site:
         backend = RedisBackend(url, clock=world.clock)
+        self.ends.callback(lambda: run(backend.aclose()))
         return world.serve(backend=backend, secret=SECRET, store_token="hashed", **options)
 
     def test_workers_count_together(self, world: World, url: str) -> None:
@@ -534,6 +537,7 @@ class TestRedis:
         assert site.verify("999").status == 429
         assert verify(site, site.token(), world, "203.0.113.7").status == 200
 
+    @pytest.mark.usefixtures("url")
     def test_that_is_gone(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
         site = self.serve(world, "redis://127.0.0.1:1", rate_limit="1/minute")
         assert site.verify(UNKNOWN).code == "BACKEND_UNAVAILABLE"

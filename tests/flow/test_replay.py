@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import services
 from harness import NOW as START
-from harness import SECRET, Members, Site, World, main_lines, moment, person
+from harness import SECRET, Members, Site, World, main_lines, moment, person, run
 
 from ott_middleware import ConfigurationError, CookieSession, MemoryBackend, OneTimeTokens, Session
 from ott_middleware.backends import RedisBackend, SQLiteBackend
@@ -156,7 +156,7 @@ class TestReplayed:
             assert two.site.verify(token).status == 400
             assert two.kinds() == ["replayed", "refused"]
         for each in backends:
-            each.close()
+            run(each.aclose()) if world.interface == "asgi" else each.close()
 
     def test_token_of_a_challenge_needs_its_verifier(self) -> None:
         challenge = challenge_of("a verifier")

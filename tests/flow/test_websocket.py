@@ -662,6 +662,13 @@ class TestHandle:
             with pytest.raises(RuntimeError, match="a WebSocket sets no cookie"):
                 call()
 
+    def test_starts_no_handoff(self) -> None:
+        """The cookie that the way back needs could not be set."""
+        site = SocketSite(issuer="https://a.example", secret=SECRET, public_origin=ORIGIN)
+        site.connect()
+        with pytest.raises(RuntimeError, match="a WebSocket sets no cookie"):
+            site.handle.handoff()
+
     def test_makes_links(self) -> None:
         made: list[str] = []
 

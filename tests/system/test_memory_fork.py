@@ -20,7 +20,7 @@ import ctypes, json, logging, os, select, signal, sys, threading, time, warnings
 warnings.filterwarnings("ignore", ".*multi-threaded.*", DeprecationWarning)
 logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
 from ott_middleware import CookieSession, MemoryBackend, OneTimeTokens
-LATER = {"expires_at": time.time() + 600, "owner": "owner", "limit": None}
+LATER = {"expires_at": time.time() + 3_600, "owner": "owner", "limit": None}
 backend = MemoryBackend()
 
 def in_child(function, fork=os.fork, seconds=10):

@@ -154,3 +154,7 @@ class TestNode:
     def test_redirect_stays_on_this_host(self, port: int, path: str) -> None:
         location = self.get(port, f"{path}?ott=dead", OPENED)[1]["Location"]
         assert location.startswith("https://b.example/")
+
+    def test_target_that_is_no_url_ends_nothing(self, port: int) -> None:
+        assert self.get(port, "//", OPENED)[0] == 400
+        assert self.get(port, "/welcome", {})[2] == "Hello guest"

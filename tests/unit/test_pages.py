@@ -83,7 +83,7 @@ def shown(
 PAGES = [
     shown(InvalidToken()),
     page_first(request(), "?ott=T&ott_seen=N"),
-    cookies_blocked_page(request(), "?ott=T"),
+    render(cookies_blocked_page(request(), "?ott=T", site_name=None)),
 ]
 NAMES = ["html", "head", "meta", "meta", "title", "style", "body", "main", "h1"]
 
@@ -316,7 +316,7 @@ class TestOwnPage:
 
 class TestCookiesBlockedPage:
     def test_loads_nothing_by_itself(self) -> None:
-        page = cookies_blocked_page(request(), "?a=1&ott=T")
+        page = render(cookies_blocked_page(request(), "?a=1&ott=T", site_name=None))
         document = Document(page)
         assert page.status == 400
         assert document.texts["h1"] == "Cookies are blocked"
@@ -325,9 +325,11 @@ class TestCookiesBlockedPage:
         assert "Set-Cookie" not in dict(page.headers)
 
     def test_language(self) -> None:
-        document = Document(cookies_blocked_page(request(accept_language="ja"), "?ott=T"))
+        asked = request(accept_language="ja")
+        document = Document(render(cookies_blocked_page(asked, "?ott=T", site_name="B")))
         assert document.all("html") == [{"lang": "ja", "dir": "ltr"}]
         assert document.texts["a"] == "もう一度試す"
+        assert document.texts["p"].startswith("B")
 
 
 class TestPageFirst:

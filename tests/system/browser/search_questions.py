@@ -46,6 +46,7 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("403 invalid origin, blocked by CORS policy", "troubleshooting http"),
     # Sockets and API clients.
     ("authenticate a WebSocket without a JWT in the query string", "websockets"),
+    ("WebSocket closes with 1006 right after connecting", "troubleshooting"),
     ("open the website signed in from a mobile app with an access token", "api_clients"),
     # Operations.
     ("nginx terminates TLS and the app thinks it is http", "proxies"),
@@ -59,6 +60,7 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("rolling deploy with two versions on one Redis", "rolling_deploys"),
     # Code.
     ("test a Django view that makes a login link", "django testing"),
+    ("test client gets a page instead of a redirect", "testing troubleshooting"),
     ("show my own error page in another language", "pages"),
     ("is it safe to put a login token in the URL?", "what security"),
     ("Python version of the Better Auth one-time token plugin", "http"),

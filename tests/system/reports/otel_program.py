@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from reported_apps import (
     asgi,
+    ask_sockets,
     ask_with_live_tokens,
     django_asgi,
     django_wsgi,
@@ -30,7 +31,7 @@ from reported_apps import (
 
 from ott_middleware import OTTMiddleware, error_reports, flow
 
-os.environ["OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST"] = "referer"
+os.environ["OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST"] = "referer,sec-.*"
 HOOK = error_reports.hide_tokens_in_span
 
 
@@ -53,7 +54,10 @@ if __name__ == "__main__":
 
     def ask(apps: dict[str, tuple[str, Any]], more: str = "") -> None:
         for name, (interface, app) in apps.items():
-            ask_with_live_tokens(app, interface)
+            if interface == "socket":
+                ask_sockets(app)
+            else:
+                ask_with_live_tokens(app, interface)
             spans = exporter.get_finished_spans()
             exporter.clear()
             values = [dict(span.attributes or {}) for span in spans]
@@ -64,6 +68,7 @@ if __name__ == "__main__":
         "FastAPI, add_middleware": ("asgi", fastapi(inside=True)),
         "ASGI, outside": around_asgi(),
         "WSGI, outside": around_wsgi(),
+        "sockets, outside": ("socket", around_asgi()[1]),
     }
     ask(
         {

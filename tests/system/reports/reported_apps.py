@@ -150,6 +150,39 @@ def ask(app: Any, interface: str, target: str, headers: dict[str, str]) -> None:
     with_failure(lambda: list(app(environ, lambda *args: None)))
 
 
+def ask_sockets(app: Any) -> None:
+    """Handshakes with a token in the URL, and with one in the sub-protocols; both are denied."""
+    for query, offered in (
+        (f"a=1&ott={new_token()}", ["chat"]),
+        ("a=1", ["chat", "ott", f"ott.{new_token()}"]),
+    ):
+        headers = [
+            (b"host", b"127.0.0.1"),
+            (b"sec-websocket-protocol", ", ".join(offered).encode()),
+        ]
+        scope = {
+            "type": "websocket",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "scheme": "ws",
+            "path": "/socket",
+            "raw_path": b"/socket",
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": headers,
+            "subprotocols": offered,
+            "client": ("192.0.2.1", 1),
+            "server": ("127.0.0.1", 80),
+            "state": {},
+        }
+        connect = iter([{"type": "websocket.connect"}])
+
+        async def came(connect: Any = connect) -> Any:
+            return next(connect)
+
+        asyncio.run(app(scope, came, send))
+
+
 def receive() -> Callable[[], Any]:
     came = iter([{"type": "http.request", "body": b"", "more_body": False}])
 

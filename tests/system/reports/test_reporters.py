@@ -74,7 +74,7 @@ class TestOpenTelemetry:
         clean = {name: each for name, each in telemetry.items() if not name.endswith(", bare")}
         assert {name: each["places"] for name, each in clean.items() if each["places"]} == {}
         assert all(each["spans"] for each in clean.values())
-        assert len(clean) == 8
+        assert len(clean) == 9
 
     def test_layer_around_the_middleware_has_read_the_url(self, telemetry: Found) -> None:
         assert all(each["places"] for name, each in telemetry.items() if name.endswith(", bare"))

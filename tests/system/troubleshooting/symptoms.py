@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from harness import ORIGIN, SECRET, Answer, Site, World, person
+from harness import NAVIGATION, ORIGIN, SECRET, Answer, Site, World, person
+from sockets import SocketSite
 
 from ott_middleware import CookieSession, MemoryBackend, SealedSession, options
 from ott_middleware.backends import private_store
@@ -220,6 +221,23 @@ def ask_for_link_to_another_site() -> None:
     site.open(to, {**cookie("alice"), "sec-fetch-site": "same-origin"})
 
 
+def open_socket_with_token_of_a_link() -> None:
+    site = SocketSite()
+    assert site.connect(f"/socket?ott={site.ticket(channel='handoff')}").status == 403
+
+
+def post_confirm_form_without_cookie() -> None:
+    site = serve()
+    target = f"/?ott=confirm.{site.token(channel='confirm')}"
+    form = {**NAVIGATION, "origin": ORIGIN, "content-type": "application/x-www-form-urlencoded"}
+    assert site.send("POST", target, form, b"nonce=" + b"N" * 32).status == 403
+
+
+def open_link_by_test_client() -> None:
+    site = serve()
+    assert site.get(link(site), {"accept": "text/html"}).status == 200
+
+
 #: The headings of the page, and what writes the lines below them.
 SYMPTOMS: dict[str, tuple[Callable[[], None], ...]] = {
     "The link is always dead": (
@@ -229,7 +247,7 @@ SYMPTOMS: dict[str, tuple[Callable[[], None], ...]] = {
         open_link_twice,
     ),
     "The link works once, and not for the user": (open_link_twice, open_link_late),
-    "Signed in as nobody": (open_link_in_frame,),
+    "Not signed in after the link": (open_link_in_frame,),
     "“No account here”": (find_no_user,),
     "Works on my machine, not in production": (open_link_where_no_origin_is_known,),
     "403 in the console": (call_from_another_origin, call_from_a_page_without_origin),
@@ -242,5 +260,8 @@ SYMPTOMS: dict[str, tuple[Callable[[], None], ...]] = {
     "Two tabs, a double click, the back button": (open_link_twice_in_one_browser,),
     "409, or the wrong user": (call_as_another_user, keep_the_user),
     "429": (guess_too_often,),
+    "The button of a mail link does not sign in": (post_confirm_form_without_cookie,),
+    "The WebSocket is denied": (open_socket_with_token_of_a_link,),
+    "A test gets a page, and no redirect": (open_link_by_test_client,),
     "The link to another site is refused": (ask_for_link_to_another_site,),
 }
