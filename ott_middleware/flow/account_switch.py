@@ -3,6 +3,8 @@
 The link's token is used up, and a second one is made: of the channel `confirm`, for this site, this
 browser and the session that the question is about. The second token is in no page and no URL, but
 in a cookie that scripts cannot read; the page's buttons post to the link's clean URL.
+
+One module, though it is long: the question and the choice rely on each other.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Services: what the options of one middleware come to, bound to its interface (sync or async).
 
-`Flow` and each `Handle` take this value. The two do not know each other.
+`Flow` and each `Handle` take this value. The two do not know each other. One module, though it is
+long: it is the one place where all options meet.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Guards a session adapter: checks its return types, caps cookie ages at the session's end."""
+"""Guards a session adapter: checks its return types, caps cookie ages at the session's end.
+
+One module, though it is long: an adapter is called through nothing else.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Origins (RFC 6454), the patterns that options name, and the Origin rule."""
+"""Origins (RFC 6454), the patterns that options name, and the Origin rule.
+
+One module, though it is long: the rule compares what the rest parses.
+"""
 
 from __future__ import annotations
 

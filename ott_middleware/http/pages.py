@@ -1,4 +1,7 @@
-"""Builds the HTML pages: all text is escaped, there are no scripts, and a policy blocks any."""
+"""Builds the HTML pages: all text is escaped, there are no scripts, and a policy blocks any.
+
+One module, though it is long: what keeps a page safe is to be read as a whole.
+"""
 
 from __future__ import annotations
 

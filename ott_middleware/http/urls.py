@@ -1,6 +1,7 @@
 """Cuts queries, compares paths, and builds relative references: pure functions.
 
-The strings are those of `ott_middleware.http.messages`: one character a byte.
+The strings are those of `ott_middleware.http.messages`: one character a byte. One module, though it
+is long: all that knows how a query and a path are spelled.
 """
 
 from __future__ import annotations

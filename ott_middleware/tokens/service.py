@@ -550,27 +550,7 @@ class OneTimeTokens:
         # The one irreversible step: of several requests with one token, the first take wins.
         # Nothing below puts the token back.
         value = await call_backend(plug_ins.take(key))
-        if value is None:
-            reason = recent.why_missing(self.backend, token, channel, self.clock())
-            if reason.word == "unknown_token":
-                warn_of_unknown_token(self.backend)
-            raise InvalidToken(why=reason.detail, word=reason.word)
-        recent.note_used(self.backend, token, channel, self.clock())
-        if not isinstance(value, (bytes, bytearray, memoryview)):
-            raise BackendUnavailable(f"take() returned a {type(value).__name__}, not bytes")
-        opened = self._seal.open(bytes(value), token=token, key=key)
-        if opened is None:
-            logger.error(
-                "a stored token could not be decrypted: pass the same secret= on all sites that "
-                "share the backend"
-            )
-            raise InvalidToken(
-                why="no secret= of this site opens the stored value", word="unreadable_token"
-            )
-        plain, expires_at = opened
-        # The backend should have deleted an expired token; its clock may be wrong.
-        if expires_at <= self.clock():
-            raise InvalidToken(why=expired_ago(expires_at, self.clock()), word="expired_token")
+        plain, expires_at = self._open(value, token, key, channel)
         session, bound_to, code_challenge, return_path = _unpack(plain)
         attempt = current_attempt()
         attempt.session_id = None if session is None else session.id
@@ -600,6 +580,35 @@ class OneTimeTokens:
         # `resolve` may give the session another id, and ids are shown and logged.
         self._refuse_cookie_in_id(alive, alive.token, name)
         return alive
+
+    def _open(self, value: object, token: str, key: str, channel: str) -> tuple[bytes, float]:
+        """Return what was sealed into a taken value, and the token's end in Unix seconds.
+
+        :raises InvalidToken: nothing was taken, or what was is expired or opened by no secret.
+        :raises BackendUnavailable: the backend returned something else than bytes.
+        """
+        if value is None:
+            reason = recent.why_missing(self.backend, token, channel, self.clock())
+            if reason.word == "unknown_token":
+                warn_of_unknown_token(self.backend)
+            raise InvalidToken(why=reason.detail, word=reason.word)
+        recent.note_used(self.backend, token, channel, self.clock())
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise BackendUnavailable(f"take() returned a {type(value).__name__}, not bytes")
+        opened = self._seal.open(bytes(value), token=token, key=key)
+        if opened is None:
+            logger.error(
+                "a stored token could not be decrypted: pass the same secret= on all sites that "
+                "share the backend"
+            )
+            raise InvalidToken(
+                why="no secret= of this site opens the stored value", word="unreadable_token"
+            )
+        plain, expires_at = opened
+        # The backend should have deleted an expired token; its clock may be wrong.
+        if expires_at <= self.clock():
+            raise InvalidToken(why=expired_ago(expires_at, self.clock()), word="expired_token")
+        return plain, expires_at
 
     async def _revoke(self, plug_ins: _PlugIns, session_id: str) -> int:
         # Noted before the backend is called: `_refuse_ended` deletes a token that is put after this
