@@ -1,13 +1,14 @@
 """An app that knows nothing but the Basic authentication of HTTP (WsgiDAV) gets a door for links.
 
-    python examples/basic_wsgi.py         open http://localhost:8000/login
+    python examples/pair.py basic_wsgi      open http://localhost:8001/login
 
 The door signs users in. Behind it, a few lines turn REMOTE_USER, which the middleware sets, into
 the `Authorization` header that the app reads. What a client sends under that name never arrives.
 
-Its links lead to OTT_TARGET, by default http://127.0.0.1:8001: this example once more, started with
-`--port 8001`, OTT_ORIGIN=http://127.0.0.1:8001 and OTT_TARGET=http://localhost:8000. Both processes
-need the same OTT_BACKEND (a URL, as sqlite:///links.db) and OTT_SECRET (64 hexadecimal digits).
+That command starts this file twice, as two sites that link to each other. By itself, `python
+examples/basic_wsgi.py --port PORT` reads OTT_ORIGIN (its own address) and OTT_TARGET (the other
+site's); both need the same OTT_BACKEND (a URL, as sqlite:///links.db), OTT_SECRET (64 hexadecimal
+digits).
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """A Flask app with sessions of its own, wrapped in one line: links sign its people in elsewhere.
 
-    python examples/flask_app.py           open http://localhost:8001
+    python examples/pair.py flask_app       open http://localhost:8001
 
-Its links lead to OTT_TARGET, by default http://127.0.0.1:8002: this example once more, started with
-`--port 8002`, OTT_ORIGIN=http://127.0.0.1:8002 and OTT_TARGET=http://localhost:8001. Both processes
-need the same OTT_BACKEND (a URL, as sqlite:///links.db) and OTT_SECRET (64 hexadecimal digits).
+That command starts this file twice, as two sites that link to each other. By itself, `python
+examples/flask_app.py --port PORT` reads OTT_ORIGIN (its own address) and OTT_TARGET (the other
+site's); both need the same OTT_BACKEND (a URL, as sqlite:///links.db), OTT_SECRET (64 hexadecimal
+digits).
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """An old WSGI app that knows REMOTE_USER, and nothing else, gets a door that links can open.
 
-    python examples/legacy_wsgi.py         open http://localhost:8000
+    python examples/pair.py legacy_wsgi     open http://localhost:8001
 
 The app greets whom its server names, as it did behind a company's Apache. The door in front signs
 people in; REMOTE_USER is set by the middleware, never by a client.
 
-Its links lead to OTT_TARGET, by default http://127.0.0.1:8001: this example once more, started with
-`--port 8001`, OTT_ORIGIN=http://127.0.0.1:8001 and OTT_TARGET=http://localhost:8000. Both processes
-need the same OTT_BACKEND (a URL, as sqlite:///links.db) and OTT_SECRET (64 hexadecimal digits).
+That command starts this file twice, as two sites that link to each other. By itself, `python
+examples/legacy_wsgi.py --port PORT` reads OTT_ORIGIN (its own address) and OTT_TARGET (the other
+site's); both need the same OTT_BACKEND (a URL, as sqlite:///links.db), OTT_SECRET (64 hexadecimal
+digits).
 """
 
 from __future__ import annotations

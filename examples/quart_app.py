@@ -1,13 +1,14 @@
 """Quart: an app's own session cookie, carried to another host by a link.
 
-    python examples/quart_app.py           open http://localhost:8000
+    python examples/pair.py quart_app       open http://localhost:8001
 
 Quart signs its sessions with OTT_SECRET, which both sites share; whether a user is signed in is
 read from the cookie by Quart's own means, so that the app need not be asked.
 
-Its links lead to OTT_TARGET, by default http://127.0.0.1:8001: this example once more, started with
-`--port 8001`, OTT_ORIGIN=http://127.0.0.1:8001 and OTT_TARGET=http://localhost:8000. Both processes
-need the same OTT_BACKEND (a URL, as sqlite:///links.db) and OTT_SECRET (64 hexadecimal digits).
+That command starts this file twice, as two sites that link to each other. By itself, `python
+examples/quart_app.py --port PORT` reads OTT_ORIGIN (its own address) and OTT_TARGET (the other
+site's); both need the same OTT_BACKEND (a URL, as sqlite:///links.db), OTT_SECRET (64 hexadecimal
+digits).
 """
 
 from __future__ import annotations

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from .errors import ConfigurationError, missing_library
 
 # Each attempt of a client is kept for as long as the period lasts.
 _MOST_ATTEMPTS = 10_000
+# `limits` reads a period of no length, as in '20/0 minutes', as one of length 1.
+_NO_PERIOD = re.compile(r"(?:/|per)\s*0+\s*[a-z]", re.IGNORECASE)
 
 
 class Rate(NamedTuple):
@@ -32,7 +35,7 @@ def parse_rates(given: object) -> tuple[Rate, ...]:
         f"rate_limit: {given!r}; write attempts and a period, as '20/minute', '5/10 minutes' or "
         "'20/minute;100/hour'"
     )
-    if not isinstance(given, str):
+    if not isinstance(given, str) or _NO_PERIOD.search(given):
         raise ConfigurationError(cure)
     try:
         items = limits.parse_many(given)

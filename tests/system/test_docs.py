@@ -61,7 +61,7 @@ def test_python_blocks_are_all_run_here() -> None:
             "pull_handoff.md",
         ),
         "any_app.md",
-        # test_start_docs.py, test_two_sites.py and test_framework_docs.py
+        # test_start_docs.py, test_two_sites_docs.py and test_framework_docs.py
         *("quickstart.md", "two_sites.md"),
         *("fastapi.md", "flask.md", "legacy_app.md", "testing.md"),
         "sessions.md",

@@ -292,6 +292,8 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("rate_limit", "often", "rate_limit: 'often'", "write attempts and a period, as '20/minute'"),
     ("rate_limit", 20, "rate_limit: 20", "write attempts and a period"),
     ("rate_limit", "", "rate_limit: ''", "write attempts and a period"),
+    ("rate_limit", "20/0 minutes", "rate_limit: '20/0 minutes'", "write attempts and a period"),
+    ("rate_limit", "5/day;20 per 00 hour", "rate_limit: '5/day;", "write attempts and a period"),
     ("rate_limit", "0/minute", "rate_limit: '0/minute'", "with 1 to 10000 attempts"),
     ("rate_limit", "5/minute;9999999/day", "rate_limit: '5/minute;", "with 1 to 10000 attempts"),
     ("trusted_proxies", "10.0.0.0/8", "trusted_proxies: '10.0.0.0/8'", "pass a list of networks"),

@@ -175,6 +175,23 @@ NAVIGATIONS = [
 ]  # fmt: skip
 
 
+# Each makes the browser load a URL that no visitor has asked for.
+SPECULATIONS = {
+    "prefetch": "<link rel=prefetch href=URL>",
+    "image": "<img src=URL>",
+    "prefetch-rule": '<script type=speculationrules>{"prefetch":[{"urls":["URL"],'
+    '"eagerness":"immediate"}]}</script>',
+    "prerender-rule": '<script type=speculationrules>{"prerender":[{"urls":["URL"],'
+    '"eagerness":"immediate"}]}</script>',
+    "fetch": "",
+}
+SPECULATE = """([html, url]) => {
+    if (!html) return fetch(url, {redirect: "manual"}).then(() => null);
+    document.body.append(
+        document.createRange().createContextualFragment(html.replace("URL", url)));
+}"""
+
+
 class TestRealNavigations:
     def test_none_leaves_the_trusted_origins(self, signed_in: Any, server: Server) -> None:
         assert len(NAVIGATIONS) >= 20
@@ -250,6 +267,22 @@ class TestRealNavigations:
         page.wait_for_url(f"http://b.test:{server.port}/leak")
         page.get_by_text("user: ada").wait_for()
         assert signed_in.complaints == []
+
+    @pytest.mark.parametrize("kind", SPECULATIONS)
+    def test_own_page_that_loads_it_ahead(self, signed_in: Any, server: Server, kind: str) -> None:
+        page = signed_in.page
+        to = f"http://b.test:{server.port}/ahead-{kind}"
+        page.goto(f"{source(server)}/?to={to}")
+        page.evaluate(SPECULATE, [SPECULATIONS[kind], path_to(to)])
+        line = server.logged(quote(f"/ahead-{kind}", safe=""))
+        page.wait_for_timeout(300)
+        asked = [each for each in server.log.read_text().splitlines() if f"ahead-{kind}" in each]
+        assert len(asked) >= 1, line
+        assert not [each for each in asked if " 303" in each]
+        # The visitor's own click is led on.
+        page.get_by_role("link", name="Go").click()
+        page.wait_for_url(to)
+        page.get_by_text("user: ada").wait_for()
 
     def test_frame_of_another_site_shows_nothing(self, signed_in: Any, server: Server) -> None:
         page = signed_in.page

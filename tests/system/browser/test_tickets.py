@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
+import gallery
 import pytest
 from running import free_port, running
 
@@ -28,6 +30,10 @@ def test_page_opens_a_socket_by_a_ticket(visit: Any, tmp_path: Path) -> None:
         visit.page.get_by_text("Ada: hello").wait_for()
         visit.page.get_by_role("button", name="Connect").click()
         visit.page.get_by_text("Ada: hello\nAda: hello").wait_for()
+        if os.environ.get("OTT_TEST_PICTURE"):
+            visit.page.set_viewport_size({"width": 360, "height": 210})
+            visit.page.screenshot(path=str(gallery.picture("fastapi_tickets")))
+        assert gallery.picture("fastapi_tickets").stat().st_size < 30_000
         assert visit.complaints == []
         assert visit.context.cookies() == []
         assert "ott." not in server.log.read_text()

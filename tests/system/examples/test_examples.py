@@ -10,13 +10,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import gallery
 import pytest
+from documents import ROOT, blocks
 from running import free_port, running
 from visitor import Visitor, forms_of
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 # Those have tests of their own.
-OTHERS = {"basic_wsgi", "django_tickets", "fastapi_tickets", "handoff"}
+OTHERS = {"basic_wsgi", "django_tickets", "fastapi_tickets", "handoff", "pair"}
 APPS = sorted({path.stem for path in EXAMPLES.glob("*.py")} - OTHERS)
 KNOWN = {
     *("bottle_app", "django_asgi", "django_wsgi", "falcon_asgi", "falcon_wsgi", "fastapi_app"),
@@ -26,6 +28,31 @@ KNOWN = {
 
 def test_frameworks_have_an_example_each() -> None:
     assert set(APPS) == KNOWN
+
+
+class TestGallery:
+    def test_each_example_has_one_command(self) -> None:
+        commands = [block.text for block in blocks(ROOT / "docs" / "gallery.md", "sh")]
+        scripts = [re.findall(r"python examples/(?:pair\.py )?(\w+)", text) for text in commands]
+        assert sorted(name for (name,) in scripts) == sorted({*APPS, *OTHERS} - {"pair"})
+
+    @pytest.mark.parametrize("name", sorted({*APPS, *OTHERS} - {"pair"}))
+    def test_header_has_the_command_of_the_page(self, name: str) -> None:
+        source = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+        shows, _, command = source.split("\n")[:3]
+        assert re.fullmatch(r'"""[A-Z].+\.', shows)
+        line = re.match(r"    (python examples/[\w. ]+?) {2,}", command)
+        assert line is not None
+        page = [block.text for block in blocks(ROOT / "docs" / "gallery.md", "sh")]
+        assert [text for text in page if text.endswith(f"&& {line[1]}")] != []
+
+    def test_page_is_the_one_in_the_picture(
+        self, pair: tuple[str, str], request: pytest.FixtureRequest
+    ) -> None:
+        here, _ = pair
+        name = request.node.callspec.params["pair"]
+        shown = gallery.text_of(gallery.picture(name).read_bytes())
+        assert gallery.words_of(signed_in(here).read(here + "/"), "Zoë") == shown
 
 
 @pytest.mark.parametrize("name", [*APPS, "basic_wsgi", "handoff"])
