@@ -37,7 +37,7 @@ html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
 # The card that chat programs show for a link to a page: one picture for all of them, since drawing
 # one for each page would need matplotlib.
 ogp_site_url = html_baseurl
-ogp_image = "_images/handoff.png"
+ogp_image = "_static/card.png"
 ogp_image_alt = "ott_middleware: a link that signs a user in at your other site, once"
 ogp_social_cards = {"enable": False}
 
