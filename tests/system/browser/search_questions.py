@@ -32,6 +32,9 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("WordPress or PHP site redeems the token with curl", "redeem_from_a_server"),
     ("legacy app with REMOTE_USER, I can't change its code", "legacy_app links_without_code"),
     ("login at the main site, then redirect to the tenant's custom domain", "customer_domains"),
+    ("migrate from django-sesame", "from_django_sesame"),
+    ("replace the JWT that we put into the URL of the other site", "from_jwt_in_url"),
+    ("the session at the second site expires too early", "sessions"),
     # Links that fail.
     ("magic link says already used because Outlook Safe Links opened it first", "mail_links"),
     ("why is my token invalid?", "troubleshooting"),
