@@ -28,6 +28,10 @@ class Offer(NamedTuple):
     named: bool
     tokens: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        # An error reporter records the local variables of a failing adapter's callers.
+        return f"{type(self).__name__}(named={self.named})"
+
 
 NO_OFFER = Offer(False, ())
 

@@ -60,6 +60,10 @@ class Divided(NamedTuple):
     seen: list[str]
     others: list[str]
 
+    def __repr__(self) -> str:
+        # An error reporter records the local variables of a failing function.
+        return f"{type(self).__name__}()"
+
 
 def divide(query: str, name: str, ends: str = "&", also: str = SEEN) -> Divided:
     """Cut the parameters of that name, and of that name with `also` behind it, from a query.

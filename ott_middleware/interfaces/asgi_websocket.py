@@ -56,6 +56,8 @@ class Sockets:
         if offer != NO_OFFER:
             cut_protocols(scope, name)
         request = self._services.read_request(scope, (*links, *offer.tokens), seen)
+        # Error reporters record the local variables of a failing adapter's or app's callers.
+        del query, links, seen
         handle = new_handle(self._services)
         reset = set_request(request)
         try:
@@ -63,8 +65,7 @@ class Sockets:
         finally:
             reset_request(reset)
         named = offer.named
-        # Error reporters record the local variables of a failing app's callers.
-        del query, links, seen, offer, request
+        del offer, request
         if isinstance(outcome, Denial):
             await _deny(outcome, scope, receive, send)
             return

@@ -28,6 +28,10 @@ def test_offers(offered: list[str], named: bool, tokens: tuple[str, ...]) -> Non
     assert read_offer(offered, "ott") == (named, tokens)
 
 
+def test_offer_shows_no_token() -> None:
+    assert repr(read_offer(["ott", "ott.T0ken"], "ott")) == "Offer(named=True)"
+
+
 CUTS: list[tuple[Any, Any]] = [
     ({"subprotocols": ["ott", "ott.T"]}, {"subprotocols": []}),
     ({"subprotocols": ("ott", "v1.ott")}, {"subprotocols": ("v1.ott",)}),

@@ -846,3 +846,9 @@ def test_path_longer_than_any_of_a_browser_is_encoded_as_a_whole() -> None:
     assert location.isascii()
     assert unquote_to_bytes(location) == path.encode()
     assert location.startswith("/%61%20%62/")
+
+
+def test_divided_query_shows_no_token() -> None:
+    divided = divide("a=1&ott=T0ken&ott_seen=N0nce", "ott")
+    assert (divided.links, divided.seen) == (["T0ken"], ["N0nce"])
+    assert repr(divided) == "Divided()"
