@@ -14,8 +14,8 @@ PACKAGE = "axe-core@~4.11.0"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"]
 # Rules about how things look, which take axe most of its time.
 LOOKS = ["color-contrast", "link-in-text-block", "target-size"]
-RUN = """async ([options, everything]) => {
-  const places = everything ? document : { include: oneOfEachLook() };
+RUN = """async ([options, everything, exclude]) => {
+  const places = everything ? { exclude } : { include: oneOfEachLook() };
   const result = await axe.run(places, options);
   return result.violations.flatMap(violation => violation.nodes.map(node =>
     `${violation.id}: ${node.html.slice(0, 200)}: `
@@ -28,7 +28,7 @@ RUN = """async ([options, everything]) => {
       const links = element.matches("a, button, input, label, summary");
       const nodes = [...element.childNodes];
       const says = nodes.some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
-      if (!links && !says) continue;
+      if ((!links && !says) || exclude.some(part => element.closest(part))) continue;
       if (!element.checkVisibility({ visibilityProperty: true, opacityProperty: true })) continue;
       const { color, display, fontSize, fontWeight } = getComputedStyle(element);
       const look = [color, display, fontSize, fontWeight, ...backgrounds(element)];
@@ -61,21 +61,26 @@ def script(folder: Path) -> str:
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
-def violations(page: Any) -> list[str]:
-    """Return what violates WCAG on a page that has the script, its looks aside."""
+def violations(page: Any, *exclude: str) -> list[str]:
+    """Return what violates WCAG on a page that has the script, its looks aside.
+
+    :param exclude: selectors of parts that are not looked at.
+    """
     rules = {name: {"enabled": False} for name in LOOKS}
-    return _run(page, {"runOnly": {"type": "tag", "values": TAGS}, "rules": rules}, True)
+    return _run(page, {"runOnly": {"type": "tag", "values": TAGS}, "rules": rules}, True, exclude)
 
 
-def bad_looks(page: Any) -> list[str]:
+def bad_looks(page: Any, *exclude: str) -> list[str]:
     """Return the texts of too little contrast, and the links that are hard to see or to hit.
 
     One of each look.
     """
-    return _run(page, {"runOnly": {"type": "rule", "values": LOOKS}}, False)
+    return _run(page, {"runOnly": {"type": "rule", "values": LOOKS}}, False, exclude)
 
 
-def _run(page: Any, options: dict[str, Any], everything: bool) -> list[str]:
+def _run(
+    page: Any, options: dict[str, Any], everything: bool, exclude: tuple[str, ...]
+) -> list[str]:
     options |= {"resultTypes": ["violations"], "preload": False}
-    found: list[str] = page.evaluate(RUN, [options, everything])
+    found: list[str] = page.evaluate(RUN, [options, everything, list(exclude)])
     return found

@@ -20,9 +20,11 @@ pytestmark = pytest.mark.browser
 CARD = DOCS / "_static" / "card.png"
 CARD_SIZE = (1200, 630)
 CARD_PAGE = """<style>
-body{margin:0;height:630px;display:flex;gap:40px;align-items:center;padding:0 48px;box-sizing:border-box}
+body{margin:0;height:630px;display:flex;gap:40px;align-items:center;padding:0 48px}
+body{box-sizing:border-box}
 body{background:#fff;color:#1f2328;font:34px/1.35 sans-serif}
-h1{margin:0 0 16px;font-size:52px}p{margin:0}img{width:600px;border-radius:10px}
+h1{margin:0 0 16px;font-size:52px}
+p{margin:0}img{width:600px;border-radius:10px}
 </style><div><h1>ott_middleware</h1><p>A link that signs a user in at your other site, once. For any
 ASGI or WSGI app.</p></div>"""
 

@@ -52,8 +52,10 @@ class TestPages:
         reader.emulate_media(color_scheme="light")
         reader.goto(f"{docs_site}/{name}.html")
         reader.evaluate(axe_script)
-        assert axe.violations(reader) == []
-        assert axe.bad_looks(reader) == []
+        # The list of all pages is the same on each.
+        rest = () if name == "index" else (".sidebar-drawer",)
+        assert axe.violations(reader, *rest) == []
+        assert axe.bad_looks(reader, *rest) == []
         # The two differ by their colours alone, which tabs change slowly.
         reader.add_style_tag(content="* { transition: none !important }")
         reader.emulate_media(color_scheme="dark")
