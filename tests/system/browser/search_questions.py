@@ -32,6 +32,7 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("WordPress or PHP site redeems the token with curl", "redeem_from_a_server"),
     ("legacy app with REMOTE_USER, I can't change its code", "legacy_app links_without_code"),
     ("login at the main site, then redirect to the tenant's custom domain", "customer_domains"),
+    ("a complete example to copy from", "gallery"),
     ("migrate from django-sesame", "from_django_sesame"),
     ("replace the JWT that we put into the URL of the other site", "from_jwt_in_url"),
     ("the session at the second site expires too early", "sessions"),
@@ -61,6 +62,7 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("count failed logins in Prometheus", "events"),
     ("delete expired tokens from the PostgreSQL table", "expired_rows"),
     ("rolling deploy with two versions on one Redis", "rolling_deploys"),
+    ("what do I have to change for the new version?", "upgrading"),
     # Code.
     ("test a Django view that makes a login link", "django testing"),
     ("test client gets a page instead of a redirect", "testing troubleshooting"),
