@@ -39,7 +39,7 @@ token_watch.install()
 def pytest_report_header() -> list[str]:
     """Say what is used, and that a run of everything takes a while."""
     return [
-        "all tests take about two minutes on two cores; tests/unit and tests/flow 15 seconds",
+        "all tests take about three minutes on two cores; tests/unit and tests/flow half a minute",
         *services.report(),
     ]
 
