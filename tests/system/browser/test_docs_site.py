@@ -37,33 +37,34 @@ def reader(chromium: Any) -> Iterator[Any]:
     context.close()
 
 
-class TestPages:
-    @pytest.mark.parametrize("name", PAGES)
-    def test_phone_does_not_scroll_sideways(self, name: str, reader: Any, docs_site: str) -> None:
-        reader.set_viewport_size(PHONE)
-        reader.goto(f"{docs_site}/{name}.html")
-        assert reader.evaluate(TOO_WIDE) == []
+@pytest.fixture(scope="module", params=PAGES)
+def opened(request: pytest.FixtureRequest, reader: Any, docs_site: str) -> tuple[str, Any]:
+    """The name of a page, and the browser that shows it: opened once for both tests."""
+    reader.emulate_media(color_scheme="light")
+    reader.goto(f"{docs_site}/{request.param}.html")
+    return request.param, reader
 
-    @pytest.mark.parametrize("name", PAGES)
-    def test_accessibility_light_and_dark(
-        self, name: str, reader: Any, docs_site: str, axe_script: str
-    ) -> None:
-        reader.set_viewport_size(DESK)
-        reader.emulate_media(color_scheme="light")
-        reader.goto(f"{docs_site}/{name}.html")
-        reader.evaluate(axe_script)
+
+class TestPages:
+    def test_phone_does_not_scroll_sideways(self, opened: tuple[str, Any]) -> None:
+        _, page = opened
+        page.set_viewport_size(PHONE)
+        assert page.evaluate(TOO_WIDE) == []
+
+    def test_accessibility_light_and_dark(self, opened: tuple[str, Any], axe_script: str) -> None:
+        name, page = opened
+        page.set_viewport_size(DESK)
+        page.evaluate(axe_script)
         # The list of all pages is the same on each.
         rest = () if name == "index" else (".sidebar-drawer",)
-        assert axe.violations(reader, *rest) == []
-        assert axe.bad_looks(reader, *rest) == []
+        assert axe.violations(page, *rest) == []
+        assert axe.bad_looks(page, *rest) == []
         # The two differ by their colours alone, which tabs change slowly.
-        reader.add_style_tag(content="* { transition: none !important }")
-        reader.emulate_media(color_scheme="dark")
-        assert axe.bad_looks(reader) == []
+        page.add_style_tag(content="* { transition: none !important }")
+        page.emulate_media(color_scheme="dark")
+        assert axe.bad_looks(page, *rest) == []
 
 
-BROKEN = """<html lang="en"><title>A page</title><main><h1>A page</h1><p>Some text here
-<span style="color: #aaa; background: #fff">pale</span></p><img src="x.png"></main>"""
 WIDE = "<article><p>Text <span style='white-space: nowrap'>" + "and more text " * 60 + "</article>"
 
 
@@ -72,6 +73,10 @@ class TestTooWide:
         reader.set_viewport_size(PHONE)
         reader.set_content(WIDE)
         assert [found[:5] for found in reader.evaluate(TOO_WIDE)] == ["<span", "the w"]
+
+
+BROKEN = """<html lang="en"><title>A page</title><main><h1>A page</h1><p>Some text here
+<span style="color: #aaa; background: #fff">pale</span></p><img src="x.png"></main>"""
 
 
 class TestAxe:
