@@ -211,7 +211,7 @@ class _Site:
     def _verify(self, body: bytes) -> _Reply:
         headers = {"Content-Type": "application/json", "User-Agent": "ott_middleware doctor"}
         # The scheme is http or https: `check_peer` refuses others.
-        request = Request(self.url + _PATH, body, headers)  # noqa: S310
+        request = Request(self.url + _PATH, body, headers)  # noqa: S310 - checked before
         try:
             try:
                 response: Any = build_opener(_NoRedirect).open(request, timeout=self.timeout)

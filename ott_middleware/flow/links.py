@@ -15,7 +15,6 @@ from ..reasons import Reason
 from ..sessions.base import Session
 from ..tokens.names import is_token, malformed_token, parse_link_value
 from .account_switch import AccountSwitch
-from .clean_url import redirect_to_clean_url
 from .confirm import Confirm, as_navigation
 from .error_responses import error_response
 from .forms import Read, is_form
@@ -24,6 +23,7 @@ from .handle import Handle
 from .nonces import new_nonce
 from .page_first import PageFirst
 from .redemption import OtherUser, Redemption
+from .see_other import redirect_to_clean_url
 from .services import Services
 
 ANOTHER_USER = Reason(

@@ -35,6 +35,7 @@ from ..tokens.challenges import is_challenge
 from .error_responses import error_response, json_error_response, show_page
 from .minting import mint, require_session
 from .page_first import nonces_of_pages
+from .see_other import redirect
 from .services import Services
 
 logger = logging.getLogger("ott_middleware")
@@ -108,7 +109,7 @@ class NavigationHandoff:
             login_url = self._options.login_url
             if target and login_url and isinstance(error, Unauthorized):
                 self._services.reports.passed("generate", error.reason)
-                return _redirect(with_next(login_url, copy_unchecked(request, query=target.query)))
+                return redirect(with_next(login_url, copy_unchecked(request, query=target.query)))
             self._services.reports.refused("generate", error)
             if not kind.is_navigation:
                 return json_error_response(error)
@@ -189,7 +190,7 @@ class NavigationHandoff:
                 audience=str(target.url.origin),
                 **target.code_challenge,
             )
-        return _redirect(add_parameter(str(target.url), self._param, token))
+        return redirect(add_parameter(str(target.url), self._param, token))
 
     def _ask(self, request: Request, target: _Target) -> Response:
         """Return a page with a button that leads on: "Continue to b.example"."""
@@ -256,7 +257,3 @@ def _decode(spelled: str) -> str:
         return unquote_to_bytes(spelled.encode("latin-1")).decode()
     except UnicodeError:
         return ""
-
-
-def _redirect(location: str) -> Response:
-    return Response(303, (("Location", location), ("Content-Length", "0"), *PRIVATE))

@@ -40,6 +40,7 @@ from .page_first import PageFirst
 from .pull_cookies import PullAttempt
 from .pull_start import MOST_RETURNS, PullStart
 from .redemption import OtherUser, Redemption
+from .see_other import redirect
 from .services import Services
 
 _LOOP = Reason(
@@ -99,7 +100,7 @@ class PullHandoff:
             return error_response(request, failure, services.options)
         if started.loops:
             return self._ask_to_try_again(request, request.location, "")
-        return _redirect(started.url, *started.cookies)
+        return redirect(started.url, *(cookie.header() for cookie in started.cookies))
 
     def _is_protected(self, request: Request) -> bool:
         """Return what the option `protected` says of a request.
@@ -209,7 +210,7 @@ class PullHandoff:
         # back to the same page, which would send it to the issuer once more.
         counted = self._cookies.count_return(request, wanted)
         deleted = (self._cookies.deletion(request, attempt) for attempt in done)
-        return _redirect(wanted, *cookies, *deleted, counted)
+        return redirect(wanted, *(cookie.header() for cookie in (*cookies, *deleted, counted)))
 
     def _refuse(
         self,
@@ -268,8 +269,3 @@ def _matching(attempts: Sequence[PullAttempt]) -> list[PullAttempt]:
         return []
     verifier = find_verifier(challenge, [attempt.verifier for attempt in attempts])
     return [attempt for attempt in attempts if attempt.verifier == verifier]
-
-
-def _redirect(location: str, *cookies: Cookie) -> Response:
-    headers = (("Location", location), ("Content-Length", "0"), *PRIVATE)
-    return Response(303, (*headers, *(cookie.header() for cookie in cookies)))

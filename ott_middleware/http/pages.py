@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
-from typing import cast
+from typing import Literal, cast
 from urllib.parse import quote
 
 from ..copies import copy_unchecked
@@ -141,6 +141,46 @@ class Page:
 ShowPage = Callable[[Page], "str | Response"]
 
 
+_Label = Literal["without_link", "try_again", "proceed"]
+
+
+def _build_page(
+    name: PageName,
+    request: Request,
+    *,
+    url: str,
+    label: _Label,
+    site_name: str | None,
+    status: int = 200,
+    code: str = "",
+    sign_in_url: str | None = None,
+    needed: tuple[str, ...] = (),
+) -> tuple[Page, Language]:
+    """Return a page in the visitor's language, and that language.
+
+    :param url: where the button leads, whose label is the text of the name `label`.
+    :param needed: the names of further texts that the language must have.
+    """
+    accepted = request.header("accept-language")
+    language = language_for(accepted, name, label, "sign_in", *needed)
+    title, text = language.texts[name]
+    page = Page(
+        name=name,
+        status=status,
+        code=code,
+        language=language.tag,
+        direction=language.direction,
+        title=title,
+        text=text,
+        site_name=site_name,
+        continue_url=url,
+        continue_label=language.texts[label],
+        sign_in_url=sign_in_url,
+        sign_in_label=language.texts["sign_in"],
+    )
+    return page, language
+
+
 def error_page(
     error: RequestError,
     request: Request,
@@ -154,24 +194,16 @@ def error_page(
     :param request: without the link parameter.
     :param way_out: where the button leads, instead of to the URL of the request.
     """
-    name = _NAMES.get(error.code, "unavailable" if error.status == 503 else "refused")
-    accepted = request.header("accept-language")
-    language = language_for(accepted, name, "without_link", "sign_in")
-    title, text = language.texts[name]
-    return Page(
-        name=name,
+    return _build_page(
+        _NAMES.get(error.code, "unavailable" if error.status == 503 else "refused"),
+        request,
+        url=way_out or request.location,
+        label="without_link",
+        site_name=site_name,
         status=error.status,
         code=error.code,
-        language=language.tag,
-        direction=language.direction,
-        title=title,
-        text=text,
-        site_name=site_name,
-        continue_url=way_out or request.location,
-        continue_label=language.texts["without_link"],
         sign_in_url=login_url and with_next(login_url, request),
-        sign_in_label=language.texts["sign_in"],
-    )
+    )[0]
 
 
 def handoff_page(
@@ -181,23 +213,15 @@ def handoff_page(
 
     :param wanted: the path and query that the button leads to.
     """
-    accepted = request.header("accept-language")
-    language = language_for(accepted, "handoff_failed", "try_again", "sign_in")
-    title, text = language.texts["handoff_failed"]
-    return Page(
-        name="handoff_failed",
+    return _build_page(
+        "handoff_failed",
+        request,
+        url=wanted,
+        label="try_again",
+        site_name=site_name,
         status=status,
         code=code,
-        language=language.tag,
-        direction=language.direction,
-        title=title,
-        text=text,
-        site_name=site_name,
-        continue_url=wanted,
-        continue_label=language.texts["try_again"],
-        sign_in_url=None,
-        sign_in_label=language.texts["sign_in"],
-    )
+    )[0]
 
 
 def with_next(login_url: str, request: Request) -> str:
@@ -217,23 +241,9 @@ def continue_page(request: Request, url: str, *, host: str, site_name: str | Non
     :param host: of the other site. An international name is shown as `xn--…`: its letters may look
         like those of another name.
     """
-    language = language_for(request.header("accept-language"), "continue_to", "proceed", "sign_in")
-    title, text = language.texts["continue_to"]
-    return Page(
-        name="continue_to",
-        status=200,
-        code="",
-        language=language.tag,
-        direction=language.direction,
-        title=title.replace("{host}", host),
-        text=text.replace("{host}", host),
-        site_name=site_name,
-        continue_url=url,
-        continue_label=language.texts["proceed"],
-        sign_in_url=None,
-        sign_in_label=language.texts["sign_in"],
-        target_host=host,
-    )
+    page, _ = _build_page("continue_to", request, url=url, label="proceed", site_name=site_name)
+    title, text = (each.replace("{host}", host) for each in (page.title, page.text))
+    return replace(page, title=title, text=text, target_host=host)
 
 
 def form_page(
@@ -254,27 +264,17 @@ def form_page(
     :param needed: the names of the texts that these labels need.
     :param notice: the name of a text to show in place of the page's own.
     """
-    accepted = request.header("accept-language")
-    needed = (name, "without_link", "sign_in", *needed, *filter(None, [notice]))
-    language = language_for(accepted, *needed)
-    title, text = language.texts[name]
-    if notice is not None:
-        text = cast(Mapping[str, str], language.texts)[notice]
-    return Page(
-        name=name,
-        status=status,
-        code="",
-        language=language.tag,
-        direction=language.direction,
-        title=title,
-        text=text,
+    page, language = _build_page(
+        name,
+        request,
+        url=request.location,
+        label="without_link",
         site_name=site_name,
-        continue_url=request.location,
-        continue_label=language.texts["without_link"],
-        sign_in_url=None,
-        sign_in_label=language.texts["sign_in"],
-        forms=tuple(forms(language)),
+        status=status,
+        needed=(*needed, *filter(None, [notice])),
     )
+    text = cast(Mapping[str, str], language.texts)[notice] if notice is not None else page.text
+    return replace(page, text=text, forms=tuple(forms(language)))
 
 
 def render(page: Page, *headers: tuple[str, str]) -> Response:
@@ -352,23 +352,9 @@ def cookies_blocked_page(request: Request, url: str, *, site_name: str | None) -
 
     :param url: the link once more. Nothing loads it but a click, so that there can be no loop.
     """
-    accepted = request.header("accept-language")
-    language = language_for(accepted, "cookies_blocked", "try_again", "sign_in")
-    title, text = language.texts["cookies_blocked"]
-    return Page(
-        name="cookies_blocked",
-        status=400,
-        code="",
-        language=language.tag,
-        direction=language.direction,
-        title=title,
-        text=text,
-        site_name=site_name,
-        continue_url=url,
-        continue_label=language.texts["try_again"],
-        sign_in_url=None,
-        sign_in_label=language.texts["sign_in"],
-    )
+    return _build_page(
+        "cookies_blocked", request, url=url, label="try_again", site_name=site_name, status=400
+    )[0]
 
 
 def _document(
