@@ -14,7 +14,12 @@ from .urls import _AUTHORITY
 
 # Python's codec follows IDNA 2003, which maps these to other names than browsers do: `straße` to
 # `strasse`, which may be another owner's. A name with one of them has to be written as `xn--…`.
-_AMBIGUOUS = re.compile("[\u00df\u1e9e\u03c2\u200c\u200d]")
+# So has one with letters that are shown as nothing, that stand for others, or that changed since.
+_AMBIGUOUS = re.compile(
+    "[\u00df\u1e9e\u03c2\u200c\u200d\u04c0\u115f\u1160\u17b4\u17b5\u180f\u1c80-\u1c88\u3164\uffa0"
+    "\U0002f800-\U0002fa1f]"
+)
+_SCRIPTS_WITH_CASE = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN")
 _LONGEST = 253
 _HOST = re.compile(r"(?P<wildcard>(?:\*\.)?)(?P<name>[^@:\[\]*]+)(?P<port>(?::(?:[0-9]+|\*))?)")
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")
@@ -49,7 +54,10 @@ def encode_name(name: str) -> str | None:
     if len(name) > _LONGEST or _AMBIGUOUS.search(name):
         return None
     # The codec knows the letters of 2002 only: newer ones are put in lower case here.
-    mapped = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower())
+    normal = unicodedata.normalize("NFKC", name)
+    if not all(map(_has_one_lower_case, normal)):
+        return None
+    mapped = unicodedata.normalize("NFKC", normal.lower())
     # Attack: U+FDFA, which becomes 18 letters. The length of what the codec is given counts.
     if len(mapped) > _LONGEST or max(map(len, _DOTS.split(mapped))) > _LONGEST_LABEL:
         return None
@@ -63,3 +71,12 @@ def encode_name(name: str) -> str | None:
     labels = zip(_DOTS.split(name), encoded.split("."), strict=False)
     hides = any(not label.isascii() and not said.startswith("xn--") for label, said in labels)
     return encoded if not hides and _ENCODED.fullmatch(encoded) else None
+
+
+def _has_one_lower_case(letter: str) -> bool:
+    """Return whether all browsers put a letter of a name in lower case as Python does."""
+    # Georgian got capitals in Unicode 11, Cherokee small letters in Unicode 8, which stand for the
+    # capitals: browsers refuse such a letter, or make another one of it.
+    if letter == letter.lower() == letter.casefold():
+        return True
+    return unicodedata.name(letter, "").startswith(_SCRIPTS_WITH_CASE)

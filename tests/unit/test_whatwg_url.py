@@ -217,6 +217,10 @@ class TestReference:
     @given(text=TEXTS)
     @example(text="https://b.example/a^b?^#^")
     @example(text="https://b.example/#^?^")
+    @example(text="https://b.example\u10a0")  # a Georgian capital
+    @example(text="https://b.example\u13a0")  # Cherokee
+    @example(text="https://b.example\uab70")
+    @example(text="https://B\u00dcCHER.example")
     def test_accepted_is_what_browsers_open(self, reference: Parse, text: str) -> None:
         parsed = parse_url(text)
         if parsed is None:
@@ -245,3 +249,10 @@ class TestReference:
         zeros = data.draw(st.sets(st.integers(0, 7)))
         text = ":".join("0" if index in zeros else each for index, each in enumerate(pieces))
         assert str(parse_url(f"https://[{text}]/")) == as_browsers(reference, f"https://[{text}]/")
+
+    def test_host_with_any_letter(self, reference: Parse) -> None:
+        # One letter each of what Python's tables and those of browsers have of different age.
+        for letter in (*range(0x4B0, 0x4D0), *range(0x10A0, 0x1100), *range(0x1C80, 0x1CC0)):
+            text = f"https://b.ex{chr(letter)}"
+            parsed = parse_url(text)
+            assert parsed is None or str(parsed) == as_browsers(reference, text), ascii(text)
