@@ -159,10 +159,9 @@ class OneTimeTokens:
         self.clock = clock or backend.clock
         self._options = options
         self._secrets = options.secrets
-        self._secret = self._secrets[0] if self._secrets else None
         self._seal = TokenSeal(self._secrets)
         self._owners = [Owners(secret) for secret in self._secrets or (None,)]
-        if self._secret is None and backend.shared:
+        if not self._secrets and backend.shared:
             # Without a secret a value is sealed under its token alone. An attacker who can write to
             # the store seals a session of any user under a token of their own, and redeems it.
             logger.warning(
@@ -213,7 +212,7 @@ class OneTimeTokens:
         token = randomness.token_urlsafe(24)
         form = await self._stored_form(self._async, token)
         expires_at = self.clock() + SECONDS
-        return Probe.make(token, form, audience, expires_at, self._secret)
+        return Probe.make(token, form, audience, expires_at, self._seal)
 
     @property
     def blocks(self) -> bool:
