@@ -34,8 +34,7 @@ from ..context import (
     current_attempt,
     current_request,
     path_of_navigation_handoff,
-    reset_bounds,
-    set_bounds,
+    using_bounds,
 )
 from ..crypto import NONCE_BYTES, Secret, TokenSeal
 from ..errors import (
@@ -488,12 +487,8 @@ class OneTimeTokens:
     def _expose(self, session: Session, bound_to: Origin | None, expires_at: float) -> Session:
         """Return what of a session leaves the site, from the adapter's `expose`."""
         name = f"{type(self._sessions).__name__}.expose"
-        reset = set_bounds(Bounds(_text(bound_to), expires_at))
-        try:
-            with naming(name):
-                returned: object = self._sessions.expose(session)
-        finally:
-            reset_bounds(reset)
+        with using_bounds(Bounds(_text(bound_to), expires_at)), naming(name):
+            returned: object = self._sessions.expose(session)
         exposed = _require_session(returned, name)
         # The id leaves unsealed (to hooks, events and the target); the session may come from the
         # server's own code, which no adapter has checked.
@@ -566,11 +561,8 @@ class OneTimeTokens:
             # A probe of `doctor`: it names no session, and so no user can be signed in by it.
             raise SessionExpired(why="a probe of doctor, which holds no session")
         name = f"{type(self._sessions).__name__}.resolve"
-        reset = set_bounds(Bounds(_text(bound_to), self.clock()))
-        try:
+        with using_bounds(Bounds(_text(bound_to), self.clock())):
             found = await call_hook(name, plug_ins.resolve(session))
-        finally:
-            reset_bounds(reset)
         if found is None:
             raise SessionNotFound(why=f"{name} found no live session for the token")
         alive = _require_session(found, name)
