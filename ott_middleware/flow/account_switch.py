@@ -32,6 +32,7 @@ from ..tokens.names import is_token
 from .error_responses import show_page
 from .forms import Read, is_form, read_form
 from .nonces import name_for
+from .own_cookies import own_cookie, own_cookies_sent, own_name
 from .redemption import OtherUser, Redemption
 from .services import Services
 
@@ -92,6 +93,7 @@ class AccountSwitch:
         self._new_nonce = new_nonce
         self._redemption = Redemption(services)
         self._param = str(services.options.query_param)
+        self._cookies = f"{self._param}_switch_"
 
     async def ask(
         self, request: Request, link: str, outcome: OtherUser, *, wanted: str | None = None
@@ -128,8 +130,11 @@ class AccountSwitch:
         session = outcome.session
         arriving = display_name(session.user, session.user_id) or ""
         question = _Question(nonce, token, challenge, arriving)
-        name = self._cookie_name(request, name_for(link))
-        cookies = self._cookie(request, name, question.to_cookie(), left), *self._oldest(request)
+        # Not Strict: a browser that reloads the page calls the request cross-site, as the first one
+        # was, and would hold the cookie back. The question would be gone. With Lax, no other site's
+        # form brings the cookie along, and a link of another site only shows the question again.
+        cookie = own_cookie(self._cookie_name(request, name_for(link)), question.to_cookie(), left)
+        cookies = cookie, *self._oldest(request)
         page = self._page(request, link, question, outcome.present, wanted)
         return page.with_headers(*(cookie.header() for cookie in cookies))
 
@@ -227,8 +232,7 @@ class AccountSwitch:
 
         :param link: the value of the forms' link parameter.
         """
-        name = self._cookie_name(request, link.removeprefix(_PREFIX))
-        return self._cookie(request, name, "", 0)
+        return own_cookie(self._cookie_name(request, link.removeprefix(_PREFIX)), "", 0)
 
     def _pressed_before(
         self, request: Request, form: dict[str, str], present: Session | None
@@ -286,17 +290,7 @@ class AccountSwitch:
         return show_page(page, options)
 
     def _cookie_name(self, request: Request, question: str) -> str:
-        # Attack: a subdomain sets a cookie of that name. Over https the prefix makes a browser
-        # refuse the cookie. Over http nothing can: there it can set the session cookie itself.
-        prefix = "__Host-" if request.scheme == "https" else ""
-        return f"{prefix}{self._param}_switch_{question}"
-
-    def _cookie(self, request: Request, name: str, value: str, max_age: int) -> Cookie:
-        secure = request.scheme == "https"
-        # Not Strict: a browser that reloads the page calls the request cross-site, as the first one
-        # was, and would hold the cookie back. The question would be gone. With Lax, no other site's
-        # form brings the cookie along, and a link of another site only shows the question again.
-        return Cookie(name, value, max_age=max_age, secure=secure, samesite="Lax")
+        return own_name(request, f"{self._cookies}{question}")
 
     def _held(self, request: Request, question: str) -> list[_Question]:
         """Return what the browser's cookies of a question hold."""
@@ -308,10 +302,9 @@ class AccountSwitch:
         # Attack: a page opens links of the attacker's one after the other, until the cookies of
         # the visitor are more than servers take. This many stay, else the site would lock out the
         # visitor. Browsers send the oldest first (RFC 6265 section 5.4).
-        pattern = rf"(?:^|[; ])({re.escape(self._cookie_name(request, ''))}[0-9a-f]{{16}})="
-        names = list(dict.fromkeys(re.findall(pattern, request.header("cookie") or "")))
+        names = list(dict(own_cookies_sent(request, self._cookies)))
         # No browser has so many: 64 kB of made-up names would take a header each.
-        return [self._cookie(request, name, "", 0) for name in names[: 1 - _MOST][:_MOST_DELETED]]
+        return [own_cookie(name, "", 0) for name in names[: 1 - _MOST][:_MOST_DELETED]]
 
     def _verifier(self, request: Request, nonce: str, present: Session) -> str:
         """Return the secret that binds a second token to a site, a browser and a session."""

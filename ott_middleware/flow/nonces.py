@@ -14,6 +14,7 @@ from typing import Literal
 from ..http.cookies import Cookie
 from ..http.messages import Request
 from ..tokens.names import is_token
+from .own_cookies import own_cookie, own_name
 
 _SHORTEST = 16
 
@@ -51,10 +52,7 @@ class Nonces:
 
     def cookie_name(self, request: Request) -> str:
         """Return the cookie's name at the scheme of a request."""
-        # Attack: a subdomain sets a cookie of that name, and repeats its value. Over https the
-        # prefix makes a browser refuse the cookie. Over http nothing can: there a subdomain can set
-        # the session cookie itself.
-        return f"__Host-{self._name}" if request.scheme == "https" else self._name
+        return own_name(request, self._name)
 
     def held(self, request: Request) -> list[str]:
         """Return the nonces that the browser sent."""
@@ -68,19 +66,11 @@ class Nonces:
 
     def cookie_with(self, request: Request, nonce: str) -> Cookie:
         """Return the cookie to set, with a nonce of the caller's."""
-        return Cookie(
-            self.cookie_name(request),
-            nonce,
-            max_age=self._lifetime,
-            secure=request.scheme == "https",
-            samesite=self._samesite,
-        )
+        return own_cookie(self.cookie_name(request), nonce, self._lifetime, self._samesite)
 
     def deletion(self, request: Request) -> Cookie:
         """Return the cookie that deletes the nonce."""
-        secure = request.scheme == "https"
-        name = self.cookie_name(request)
-        return Cookie(name, "", max_age=0, secure=secure, samesite=self._samesite)
+        return own_cookie(self.cookie_name(request), "", 0, self._samesite)
 
     def are_equal(self, request: Request, given: Iterable[str]) -> bool:
         """Return whether a page repeated one value, a nonce that the browser holds."""

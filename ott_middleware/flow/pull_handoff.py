@@ -36,6 +36,7 @@ from .forward import Forward, Forwarding
 from .handle import Handle
 from .links import ANOTHER_USER, malformed_link, single_token
 from .nonces import new_nonce
+from .own_cookies import own_cookie
 from .page_first import PageFirst
 from .pull_cookies import PullAttempt
 from .pull_start import MOST_RETURNS, PullStart
@@ -197,7 +198,7 @@ class PullHandoff:
         page = await self._switch.ask(request, token, outcome, wanted=wanted)
         # The count says where a reload goes on.
         counted = self._cookies.count_return(request, wanted)
-        deleted = [self._cookies.deletion(request, attempt) for attempt in done]
+        deleted = [own_cookie(attempt.name, "", 0) for attempt in done]
         return page.with_headers(*(cookie.header() for cookie in (*deleted, counted)))
 
     def _lead_on(
@@ -209,7 +210,7 @@ class PullHandoff:
         # Counted though the visitor is signed in: a browser that drops the session's cookie comes
         # back to the same page, which would send it to the issuer once more.
         counted = self._cookies.count_return(request, wanted)
-        deleted = (self._cookies.deletion(request, attempt) for attempt in done)
+        deleted = (own_cookie(attempt.name, "", 0) for attempt in done)
         return redirect(wanted, *(cookie.header() for cookie in (*cookies, *deleted, counted)))
 
     def _refuse(
