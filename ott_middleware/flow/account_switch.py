@@ -14,7 +14,6 @@ import binascii
 import hmac
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..context import current_attempt
@@ -29,9 +28,9 @@ from ..reasons import Reason
 from ..sessions.base import Session
 from ..tokens.challenges import challenge_of
 from ..tokens.names import is_token
+from . import nonces
 from .error_responses import show_page
 from .forms import Read, is_form, read_form
-from .nonces import name_for
 from .own_cookies import own_cookie, own_cookies_sent, own_name
 from .redemption import OtherUser, Redemption
 from .services import Services
@@ -83,14 +82,10 @@ class _Question:
 
 
 class AccountSwitch:
-    """Asks the visitors of one site which user is to be signed in, and does what they choose.
+    """Asks the visitors of one site which user is to be signed in, and does what they choose."""
 
-    :param new_nonce: the source of randomness.
-    """
-
-    def __init__(self, services: Services, new_nonce: Callable[[], str]) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._new_nonce = new_nonce
         self._redemption = Redemption(services)
         self._param = str(services.options.query_param)
         self._cookies = f"{self._param}_switch_"
@@ -109,7 +104,7 @@ class AccountSwitch:
         left = int((attempt.expires_at or 0) - services.guard.now())
         if left < 1:
             raise InvalidToken(why="the token expires within a second", word="expired_token")
-        nonce = self._new_nonce()
+        nonce = nonces.new_nonce()
         # Attack: the cookie is copied to another browser, or the visitor signs in as a third user
         # meanwhile. The challenge binds the second token to this site, this nonce and this session;
         # without it, the token would sign in any browser that has the cookie.
@@ -133,7 +128,9 @@ class AccountSwitch:
         # Not Strict: a browser that reloads the page calls the request cross-site, as the first one
         # was, and would hold the cookie back. The question would be gone. With Lax, no other site's
         # form brings the cookie along, and a link of another site only shows the question again.
-        cookie = own_cookie(self._cookie_name(request, name_for(link)), question.to_cookie(), left)
+        cookie = own_cookie(
+            self._cookie_name(request, nonces.name_for(link)), question.to_cookie(), left
+        )
         cookies = cookie, *self._oldest(request)
         page = self._page(request, link, question, outcome.present, wanted)
         return page.with_headers(*(cookie.header() for cookie in cookies))
@@ -149,7 +146,7 @@ class AccountSwitch:
         """
         if present is None or self._services.on_switch != "ask":
             return None
-        for question in self._held(request, name_for(link)):
+        for question in self._held(request, nonces.name_for(link)):
             if self._is_about(question, request, present):
                 return self._page(request, link, question, present, wanted)
         return None
@@ -276,7 +273,7 @@ class AccountSwitch:
         wanted: str | None,
     ) -> Response:
         options, param = self._services.options, self._param
-        value = f"{_PREFIX}{name_for(link)}"
+        value = f"{_PREFIX}{nonces.name_for(link)}"
         page = switch_page(
             request,
             site_name=options.site_name,

@@ -35,7 +35,6 @@ from .error_responses import error_response, json_error_response, show_page
 from .forward import Forward, Forwarding
 from .handle import Handle
 from .links import ANOTHER_USER, malformed_link, single_token
-from .nonces import new_nonce
 from .own_cookies import own_cookie
 from .page_first import PageFirst
 from .pull_cookies import PullAttempt
@@ -70,8 +69,8 @@ class PullHandoff:
         self._start = pull
         self._cookies = pull.cookies
         self._redemption = Redemption(services)
-        self._page_first = PageFirst(services, new_nonce)
-        self._switch = AccountSwitch(services, new_nonce)
+        self._page_first = PageFirst(services)
+        self._switch = AccountSwitch(services)
         self.path = pull.path
 
     async def start_if_protected(self, request: Request) -> Response | None:
