@@ -128,10 +128,8 @@ class AccountSwitch:
         # Not Strict: a browser that reloads the page calls the request cross-site, as the first one
         # was, and would hold the cookie back. The question would be gone. With Lax, no other site's
         # form brings the cookie along, and a link of another site only shows the question again.
-        cookie = own_cookie(
-            self._cookie_name(request, nonces.name_for(link)), question.to_cookie(), left
-        )
-        cookies = cookie, *self._oldest(request)
+        name = self._cookie_name(request, nonces.name_for(link))
+        cookies = own_cookie(name, question.to_cookie(), left), *self._oldest(request)
         page = self._page(request, link, question, outcome.present, wanted)
         return page.with_headers(*(cookie.header() for cookie in cookies))
 
@@ -178,17 +176,11 @@ class AccountSwitch:
         nonce, choice = form.get("nonce", ""), form.get("choice")
         # Attack: a page of this origin that shows an attacker's HTML posts the form. It cannot read
         # the nonce, which this site's page alone repeats.
-        question = next(
-            (
-                each
-                for each in self._held(request, link.removeprefix(_PREFIX))
-                if hmac.compare_digest(each.nonce.encode(), nonce.encode())
-            ),
-            None,
-        )
-        if question is None or choice not in (STAY, SWITCH):
+        held = self._held(request, link.removeprefix(_PREFIX))
+        asked = [each for each in held if hmac.compare_digest(each.nonce.encode(), nonce.encode())]
+        if not asked or choice not in (STAY, SWITCH):
             return self._pressed_before(request, form, present)
-        forget = self.forget(request, link)
+        question, forget = asked[0], self.forget(request, link)
         if choice == STAY:
             await self._use_up(question)
             services.reports.passed("link", _STAYS)
