@@ -20,6 +20,7 @@ from ..backends.registry import AnyBackend, backend_of
 from ..concurrency import (
     Bind,
     Bound,
+    T,
     blocks,
     call_backend,
     call_hook,
@@ -243,8 +244,7 @@ class OneTimeTokens:
         :raises SessionUnavailable: a hook failed, or the session is too large to carry.
         """
         context = self._context(expires_in, audience, channel, code_challenge)
-        token: str = self._run(self._hooks_wait, self._generate, session, context)
-        return token
+        return self._run(self._generate(self._sync, session, context))
 
     async def agenerate(
         self,
@@ -276,8 +276,7 @@ class OneTimeTokens:
         :raises BackendUnavailable: the backend does not respond.
         """
         context = _reissue_context(expires_at, audience, code_challenge)
-        token: str = self._run(self._hooks_wait, self._generate, session, context, True)
-        return token
+        return self._run(self._generate(self._sync, session, context, True))
 
     async def areissue(
         self, session: Session, *, expires_at: float, audience: str | None, code_challenge: str
@@ -308,10 +307,9 @@ class OneTimeTokens:
         :raises BackendUnavailable: the backend does not respond.
         :raises SessionUnavailable: the adapter or a hook failed.
         """
+        verifying = self._verify(self._sync, token, audience, channel, code_verifiers)
         # An adapter may learn only when it is bound to an app whether it suspends.
-        waits = self._hooks_wait or self._resolve_waits or self._sessions.suspends
-        session: Session = self._run(waits, self._verify, token, audience, channel, code_verifiers)
-        return session
+        return self._run(verifying, waits=self._resolve_waits or self._sessions.suspends)
 
     async def averify(
         self,
@@ -330,17 +328,14 @@ class OneTimeTokens:
         :raises NotSupported: the backend cannot revoke tokens.
         :raises BackendUnavailable: the backend does not respond.
         """
-        count: int = self._run(False, self._revoke, session_id)
-        return count
+        return drive(self._revoke(self._sync, session_id))
 
     async def arevoke(self, session_id: str) -> int:
         """`revoke`, awaited."""
         return await self._revoke(self._async, session_id)
 
-    def _run(
-        self, waits: bool, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any
-    ) -> Any:
-        return (drive_waiting if waits else drive)(function(self._sync, *args))
+    def _run(self, coroutine: Coroutine[Any, Any, T], waits: bool = False) -> T:
+        return (drive_waiting if waits or self._hooks_wait else drive)(coroutine)
 
     def _plug_ins(self, bind: Bind, *, asynchronous: bool) -> _PlugIns:
         backend, hooks = self.backend, self._options
