@@ -13,7 +13,7 @@ from ..concurrency import Bind, call_backend
 from ..crypto import NONCE_BYTES, TokenSeal
 from ..errors import BackendUnavailable
 from ..http.encoding import to_json
-from .names import backend_key, hash_token, owner_of
+from .names import Owners, backend_key, hash_token
 
 #: The channel of probes that stay at this site.
 CHANNEL = "probe"
@@ -45,12 +45,10 @@ class Probe:
         # Attack: the other site, or a reader of the line to it, redeems the probe. There is no
         # session in it; with one, whatever it were, a site could be made to establish it.
         plain = to_json({"session": None, "audience": audience})
-        forms: dict[str, str] = {}
-        for name, form in (("own", own_form), ("plain", token), ("hashed", hash_token(token))):
-            if form not in forms.values():
-                forms[name] = form
+        # Where two names are of one form, the later one is kept.
+        names = {hash_token(token): "hashed", token: "plain", own_form: "own"}
         values: dict[str, tuple[str, bytes]] = {}
-        for name, form in forms.items():
+        for form, name in names.items():
             key = backend_key("handoff", form)
             nonce = randomness.token_bytes(NONCE_BYTES)
             value = seal.seal(plain, token=token, key=key, expires_at=expires_at, nonce=nonce)
@@ -62,7 +60,7 @@ async def put_probe(backend: Backend, key: str, value: bytes, bind: Bind, prefix
     """Put a value under a key that is a probe's."""
     put = bind(getattr(backend, prefix + "put"))
     # An owner of its own: no user's token is retired.
-    owner = owner_of(CHANNEL, key, None)
+    owner = Owners(None).of_session(CHANNEL, key)
     expires_at = backend.clock() + SECONDS
     await call_backend(put(key, value, expires_at=expires_at, owner=owner, limit=3))
 
