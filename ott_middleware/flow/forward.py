@@ -113,7 +113,7 @@ class Forwarding:
 
         return replace(forward, edit=edit, always=True)
 
-    def edit_passed(self, handle: Handle, carrier: Any, came: Mapping[str, Any]) -> Edit:
+    def edit_passed(self, handle: Handle, carrier: Any, **came: Any) -> Edit:
         """Return the edit of `plain` for a request that passed the watch, without a session.
 
         :param carrier: the scope or environ that the app was called with.
