@@ -69,7 +69,8 @@ def open_session(
     environ = environ_of(request)
     if in_view:
         opened = app.session_interface.open_session(app, app.request_class(environ))
-        yield Opened(opened, limits_of(app, environ, opened), dict(opened or {}))
+        values = dict(opened or {})
+        yield Opened(opened, limits_of(app, environ, values), values)
         return
     if request.method not in ("GET", "HEAD"):
         # The body is the view's, and a form's protection (CSRF) would refuse a request without it.
@@ -77,7 +78,8 @@ def open_session(
     # The outer one is new for sure, while a request's own may be shared with what is around.
     with app.app_context(), app.request_context(environ):
         opened = flask.session._get_current_object()  # type: ignore[attr-defined]  # it is a proxy
-        found = Opened(opened, limits_of(app, environ, opened), dict(opened or {}))
+        values = dict(opened or {})
+        found = Opened(opened, limits_of(app, environ, values), values)
         # Without it, a `teardown_request` function would close what was never opened, and a store
         # of several tenants would be asked for no tenant's users.
         try:
