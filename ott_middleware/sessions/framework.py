@@ -61,6 +61,10 @@ class FrameworkOptions(TypedDict, total=False):
     still alive; it needs access to that site's session store. Default: none."""
 
 
+class Responded(Exception):
+    """A function of the app that runs before its views has responded to a request."""
+
+
 class FrameworkSession(SessionAdapter):
     """The base of the adapters of frameworks.
 

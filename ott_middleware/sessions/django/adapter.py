@@ -25,9 +25,9 @@ from ...hooks import WrongResult
 from ...http.cookies import Cookie, CookieOptions, cap_age
 from ...http.messages import Request
 from ..base import CallApp, Session
-from ..framework import FrameworkSession, Match, Mode, earlier, exposed_of, session_id
+from ..framework import FrameworkSession, Match, Mode, Responded, earlier, exposed_of, session_id
 from ..hosts import django_hosts, exact_hosts
-from .chain import Chain, Responded
+from .chain import Chain
 from .ends import keep_ends, now
 from .project import check_apps, check_layers, check_options, cookie_attributes, engine
 from .request import begin_session, cookies_of, renew_forms
