@@ -286,10 +286,7 @@ class FlaskSession(MappedSession):
 
     def person_from_match(self, person: Any) -> Person | None:
         login = self._login()
-        if login is None:
-            return super().person_from_match(person)
-        with self._open_other({}):
-            return login.person_from_match(person)
+        return login.person_from_match(person) if login else super().person_from_match(person)
 
     def run_locally(self, function: Callable[[], T]) -> T:
         # With the view's own context, if a view is being run.
