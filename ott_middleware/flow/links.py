@@ -20,7 +20,6 @@ from .error_responses import error_response
 from .forms import Read, is_form
 from .forward import Forward, Forwarding
 from .handle import Handle
-from .nonces import new_nonce
 from .page_first import PageFirst
 from .redemption import OtherUser, Redemption
 from .see_other import redirect_to_clean_url
@@ -38,10 +37,10 @@ class Links:
     def __init__(self, services: Services, forwarding: Forwarding) -> None:
         self._services = services
         self._forwarding = forwarding
-        self._page_first = PageFirst(services, new_nonce)
+        self._page_first = PageFirst(services)
         self._confirm = Confirm(services)
         self._redemption = Redemption(services)
-        self._switch = AccountSwitch(services, new_nonce)
+        self._switch = AccountSwitch(services)
 
     async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
         """Redeem the token of a link: return the response, or how to call the app.

@@ -27,14 +27,14 @@ from ..errors import (
 from ..http.fetch_metadata import Kind, classify
 from ..http.messages import PRIVATE, Request, Response
 from ..http.origins import Origin, check_origin
-from ..http.pages import continue_page, cookies_blocked_page, page_first, with_next
+from ..http.pages import continue_page, with_next
 from ..http.urls import PATH_MARK, SEEN, add_parameter, values_named
 from ..http.whatwg_url import WebURL, parse_url
 from ..reasons import Reason
 from ..tokens.challenges import is_challenge
 from .error_responses import error_response, json_error_response, show_page
 from .minting import mint, require_session
-from .page_first import nonces_of_pages
+from .page_first import PageFirst
 from .see_other import redirect
 from .services import Services
 
@@ -89,7 +89,7 @@ class NavigationHandoff:
         self._services = services
         self._options = services.options
         self._param = str(services.options.query_param)
-        self._nonces = nonces_of_pages(self._param)
+        self._page_first = PageFirst(services)
         # The root of the app, from the generate path: it is right below any mount prefix.
         self._root = "../" * (1 + services.options.base_path.count("/"))
 
@@ -161,7 +161,7 @@ class NavigationHandoff:
         # Attack: another site shows the URL in a frame. A frame behind a service worker, or of an
         # old browser, looks like a page: only one that says that it is a page, or that has shown
         # one and repeats its nonce, is led on at once.
-        confirmed = self._nonces.are_equal(request, request.seen)
+        confirmed = self._page_first.nonces.are_equal(request, request.seen)
         silent = (
             bool(target.code_challenge)
             or confirmed
@@ -195,7 +195,7 @@ class NavigationHandoff:
     def _ask(self, request: Request, target: _Target) -> Response:
         """Return a page with a button that leads on: "Continue to b.example"."""
         logger.debug("handoff not made yet, the visitor is asked first")
-        cookie = self._nonces.cookie(request)
+        cookie = self._page_first.nonces.cookie(request)
         page = continue_page(
             request,
             request.location_with(f"{self._param}{SEEN}={cookie.value}"),
@@ -205,19 +205,11 @@ class NavigationHandoff:
         return show_page(page, self._options, cookie.header())
 
     def _load_again(self, request: Request) -> Response:
-        """Return a page that loads the URL, in no frame and with the browser's strict cookies."""
-        if request.seen and not self._nonces.held(request):
-            # Not the page again: a browser that keeps no cookies would load it for ever.
-            why = f"the browser sent no cookie {self._nonces.cookie_name(request)} back"
-            self._services.reports.passed("generate", Reason("cookies_blocked", why))
-            page = cookies_blocked_page(
-                request, request.location, site_name=self._options.site_name
-            )
-            return show_page(page, self._options)
+        """Return a page that loads the URL, or the page for a browser that blocks cookies."""
+        if blocked := self._page_first.find_blocked(request, "generate"):
+            return blocked
         logger.debug("handoff not made yet, a page is shown first")
-        cookie = self._nonces.cookie(request)
-        seen = f"{self._param}{SEEN}={cookie.value}"
-        return page_first(request, request.location_with(seen), cookie.header())
+        return self._page_first.load_again(request)
 
 
 def _parse_challenge(request: Request) -> dict[str, str]:

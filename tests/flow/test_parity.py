@@ -58,7 +58,7 @@ class Asking:
 @pytest.fixture(scope="module", autouse=True)
 def _same_nonces() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ott_middleware.flow.links.new_nonce", lambda: "nonce-of-this-module")
+        patch.setattr("ott_middleware.flow.nonces.new_nonce", lambda: "nonce-of-this-module")
         yield
 
 
