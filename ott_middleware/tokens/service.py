@@ -14,11 +14,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from ..backends.base import awaited
+from ..backends.base import bind_method
 from ..backends.private_store import warn_of_unknown_token
 from ..backends.registry import AnyBackend, backend_of
 from ..concurrency import (
-    Bind,
     Bound,
     T,
     blocks,
@@ -181,8 +180,8 @@ class OneTimeTokens:
         hooks = (generate_token, self._hasher)
         self._hooks_wait = any(is_async(hook) for hook in hooks if hook is not None)
         self._resolve_waits = is_async(sessions.resolve)
-        self._sync = self._plug_ins(inline, asynchronous=False)
-        self._async = self._plug_ins(on_loop, asynchronous=True)
+        self._sync = self._plug_ins(asynchronous=False)
+        self._async = self._plug_ins(asynchronous=True)
 
     @classmethod
     def from_options(
@@ -337,13 +336,13 @@ class OneTimeTokens:
     def _run(self, coroutine: Coroutine[Any, Any, T], waits: bool = False) -> T:
         return (drive_waiting if waits or self._hooks_wait else drive)(coroutine)
 
-    def _plug_ins(self, bind: Bind, *, asynchronous: bool) -> _PlugIns:
-        backend, hooks = self.backend, self._options
-        method = partial(awaited if asynchronous else getattr, backend)
+    def _plug_ins(self, *, asynchronous: bool) -> _PlugIns:
+        bind, hooks = on_loop if asynchronous else inline, self._options
+        method = partial(bind_method, self.backend, asynchronous=asynchronous)
         return _PlugIns(
-            put=bind(method("put")),
-            take=bind(method("take")),
-            revoke=bind(method("revoke")),
+            put=method("put"),
+            take=method("take"),
+            revoke=method("revoke"),
             resolve=bind(self._sessions.resolve),
             generate_token=bind(hooks.generate_token) if hooks.generate_token else None,
             hasher=bind(self._hasher) if self._hasher else None,
