@@ -83,12 +83,12 @@ def build_replays(
     )
     stones = Tombstones(bind(method("put")), bind(method("take")), own.secrets, own.clock)
     return Replays(
-        stones,
+        stones=stones,
         guard=guard,
         reports=reports,
         receipts=receipts,
         revoke=revoke,
-        on_replay=options.on_replay,
+        revokes=revokes,
     )
 
 
