@@ -245,12 +245,8 @@ def run_on_own_loop(function: Callable[[], Awaitable[T]]) -> T:
     Its thread-sensitive code runs in the thread that waits: the request's own, where thread-local
     state of the app (a database connection, say) is at hand.
     """
-
-    async def whole() -> T:
-        return await function()
-
     pool = greenlet_pool()
-    return async_to_sync(whole)() if pool is None else run_in_pool(pool, whole)
+    return run_in_pool(pool, function) if pool else async_to_sync(_call_and_await)(function)
 
 
 async def within(seconds: float, awaitable: Awaitable[T]) -> T:
@@ -269,12 +265,8 @@ def run_in_worker(function: Callable[[], Awaitable[T]]) -> T:
 
     Unlike `run_on_own_loop` it needs no executor: these are gone while the interpreter ends.
     """
-
-    async def whole() -> T:
-        return await function()
-
     pool = greenlet_pool()
-    return asyncio.run(whole()) if pool is None else run_in_pool(pool, whole)
+    return run_in_pool(pool, function) if pool else asyncio.run(_call_and_await(function))
 
 
 def choose_run(*hooks: Callable[..., Any] | None) -> Run[Any]:

@@ -103,8 +103,6 @@ class Bounds(NamedTuple):
 
 
 _bounds: ContextVar[Bounds | None] = ContextVar("ott_bounds", default=None)
-#: `using_bounds` in two calls.
-set_bounds, reset_bounds = _bounds.set, _bounds.reset
 
 
 def token_bounds() -> Bounds | None:

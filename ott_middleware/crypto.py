@@ -210,28 +210,3 @@ class CookieSeal:
             except (InvalidTag, ValueError):
                 continue
         return None
-
-
-def seal(
-    plain: bytes, *, token: str, key: str, expires_at: float, secret: bytes | None, nonce: bytes
-) -> bytes:
-    """Seal a single value as `TokenSeal` does."""
-    seals = TokenSeal(() if secret is None else (secret,))
-    return seals.seal(plain, token=token, key=key, expires_at=expires_at, nonce=nonce)
-
-
-def unseal(
-    value: bytes, *, token: str, key: str, secrets: Sequence[bytes]
-) -> tuple[bytes, float] | None:
-    """Open a single value as `TokenSeal` does."""
-    return TokenSeal(secrets).open(value, token=token, key=key)
-
-
-def seal_cookie(plain: bytes, *, name: str, secret: bytes, nonce: bytes) -> str:
-    """Seal a single value as `CookieSeal` does."""
-    return CookieSeal(name, (secret,)).seal(plain, nonce)
-
-
-def unseal_cookie(value: str, *, name: str, secrets: Sequence[bytes]) -> bytes | None:
-    """Open a single value as `CookieSeal` does."""
-    return CookieSeal(name, secrets).open(value)

@@ -8,14 +8,13 @@ that no other place holds the token, and repeats a nonce that is in a cookie.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from dataclasses import replace
 
 from ..copies import copy_unchecked
 from ..http.cookies import Cookie
-from ..http.languages import Language
 from ..http.messages import Request, Response
 from ..http.origins import check_same_origin
-from ..http.pages import PageForm, form_page
+from ..http.pages import PageForm, build_page
 from ..reasons import Reason
 from .error_responses import show_page
 from .forms import Read, read_form
@@ -56,23 +55,19 @@ class Confirm:
         """
         services = self._services
         cookie = self._nonces.cookie(request, token)
-
-        def forms(language: Language) -> Iterable[PageForm]:
-            # Attack: a URL in the page's source, which extensions and error reporters read. The
-            # form has none: it posts to the document's own URL, and the page holds no token.
-            return [PageForm(label=language.texts["sign_in"], fields={_NONCE: cookie.value})]
-
         origin = services.site.same_origin(request)
-        page = form_page(
+        page, language = build_page(
             "confirm",
             request,
-            forms,
             status=403 if again else 200,
             # Never a user: the session is not known before the token is redeemed.
             site_name=services.options.site_name or (origin.host if origin else None),
             notice="confirm_again" if again else None,
         )
-        return show_page(page, services.options, cookie.header())
+        # Attack: a URL in the page's source, which extensions and error reporters read. The form
+        # has none: it posts to the document's own URL, and the page holds no token.
+        form = PageForm(label=language.texts["sign_in"], fields={_NONCE: cookie.value})
+        return show_page(replace(page, forms=(form,)), services.options, cookie.header())
 
     async def check(self, request: Request, read: Read, token: str) -> Response | None:
         """Return None where the page's own form was posted, else the page once more.

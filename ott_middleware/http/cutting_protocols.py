@@ -21,37 +21,20 @@ def cut_protocols(scope: MutableMapping[str, Any], name: str) -> None:
 
     :param name: of the link parameter.
     """
-    _ProtocolWalk(name).cut_all(scope)
 
-
-class _ProtocolCutter:
-    """Cuts the sub-protocols of that name from the values of headers."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self._raw_name = name, name.encode("ascii")
-
-    def mentions(self, text: str | bytes) -> bool:
-        if isinstance(text, bytes):
-            return b"%" in text or self._raw_name in text
-        return "%" in text or self.name in text
-
-    def cut(self, text: str | bytes, kind: Kind) -> str | bytes:
-        if kind is not Kind.PROTOCOLS or not self.mentions(text):
+    def cut(text: str, kind: Kind) -> str:
+        """Return the value of a header without the sub-protocols of that name."""
+        if kind is not Kind.PROTOCOLS:
             return text
-        spelled = text.decode("latin-1") if isinstance(text, bytes) else text
-        offered = spelled.split(",")
-        left = others(offered, self.name)
-        if len(left) == len(offered):
-            return text
-        result = ",".join(left).strip()
-        return result.encode("latin-1") if isinstance(text, bytes) else result
+        offered = text.split(",")
+        left = others(offered, name)
+        return text if len(left) == len(offered) else ",".join(left).strip()
+
+    _ProtocolWalk(name, cut).cut_all(scope)
 
 
 class _ProtocolWalk(Walk):
     """Cuts the sub-protocols of that name from a scope."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(_ProtocolCutter(name))
 
     def _replace(self, value: Any, kind: Kind, depth: int) -> Any:
         if kind is not Kind.PROTOCOLS or type(value) not in (list, tuple):
@@ -59,7 +42,7 @@ class _ProtocolWalk(Walk):
         # Attack: tens of thousands of them. Most don't name the middleware's, and each text is cut
         # once; a call for each would take the server tens of milliseconds.
         texts = {each for each in value if isinstance(each, (str, bytes)) and self._mentions(each)}
-        cut = {each: self._texts.cut(each, kind) or _GONE for each in texts}
+        cut = {each: self._cut_text(each, kind) or _GONE for each in texts}
         replace = super()._replace
         left = [
             cut.get(each, each) if isinstance(each, (str, bytes)) else replace(each, kind, depth)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Literal, cast
@@ -144,25 +144,30 @@ ShowPage = Callable[[Page], "str | Response"]
 _Label = Literal["without_link", "try_again", "proceed"]
 
 
-def _build_page(
+def build_page(
     name: PageName,
     request: Request,
     *,
-    url: str,
-    label: _Label,
     site_name: str | None,
+    url: str | None = None,
+    label: _Label = "without_link",
     status: int = 200,
     code: str = "",
     sign_in_url: str | None = None,
+    notice: str | None = None,
     needed: tuple[str, ...] = (),
 ) -> tuple[Page, Language]:
     """Return a page in the visitor's language, and that language.
 
-    :param url: where the button leads, whose label is the text of the name `label`.
-    :param needed: the names of further texts that the language must have.
+    :param name: of the page, whose texts are its title and text.
+    :param request: without the link parameter.
+    :param url: where the button leads, whose label is the text of the name `label`; None for the
+        URL of the request.
+    :param notice: the name of a text to show in place of the page's own.
+    :param needed: the names of further texts that the language must have, for labels of forms say.
     """
-    accepted = request.header("accept-language")
-    language = language_for(accepted, name, label, "sign_in", *needed)
+    needed = (name, label, "sign_in", *needed, *filter(None, [notice]))
+    language = language_for(request.header("accept-language"), *needed)
     title, text = language.texts[name]
     page = Page(
         name=name,
@@ -171,9 +176,9 @@ def _build_page(
         language=language.tag,
         direction=language.direction,
         title=title,
-        text=text,
+        text=text if notice is None else cast(Mapping[str, str], language.texts)[notice],
         site_name=site_name,
-        continue_url=url,
+        continue_url=url or request.location,
         continue_label=language.texts[label],
         sign_in_url=sign_in_url,
         sign_in_label=language.texts["sign_in"],
@@ -194,11 +199,10 @@ def error_page(
     :param request: without the link parameter.
     :param way_out: where the button leads, instead of to the URL of the request.
     """
-    return _build_page(
+    return build_page(
         _NAMES.get(error.code, "unavailable" if error.status == 503 else "refused"),
         request,
-        url=way_out or request.location,
-        label="without_link",
+        url=way_out,
         site_name=site_name,
         status=error.status,
         code=error.code,
@@ -206,20 +210,18 @@ def error_page(
     )[0]
 
 
-def handoff_page(
-    request: Request, wanted: str, *, code: str, site_name: str | None, status: int = 400
-) -> Page:
+def handoff_page(request: Request, wanted: str, *, code: str, site_name: str | None) -> Page:
     """Return what the page says to a visitor whom a pull handoff did not sign in.
 
     :param wanted: the path and query that the button leads to.
     """
-    return _build_page(
+    return build_page(
         "handoff_failed",
         request,
         url=wanted,
         label="try_again",
         site_name=site_name,
-        status=status,
+        status=400,
         code=code,
     )[0]
 
@@ -241,47 +243,14 @@ def continue_page(request: Request, url: str, *, host: str, site_name: str | Non
     :param host: of the other site. An international name is shown as `xn--…`: its letters may look
         like those of another name.
     """
-    page, _ = _build_page("continue_to", request, url=url, label="proceed", site_name=site_name)
+    page, _ = build_page("continue_to", request, url=url, label="proceed", site_name=site_name)
     title, text = (each.replace("{host}", host) for each in (page.title, page.text))
     return replace(page, title=title, text=text, target_host=host)
 
 
-def form_page(
-    name: PageName,
-    request: Request,
-    forms: Callable[[Language], Iterable[PageForm]],
-    *,
-    status: int = 200,
-    site_name: str | None = None,
-    needed: tuple[str, ...] = (),
-    notice: str | None = None,
-) -> Page:
-    """Return a page that lets a visitor choose.
-
-    :param name: of the page, whose texts are its title and text.
-    :param request: without the link parameter.
-    :param forms: builds the forms, with labels in a language.
-    :param needed: the names of the texts that these labels need.
-    :param notice: the name of a text to show in place of the page's own.
-    """
-    page, language = _build_page(
-        name,
-        request,
-        url=request.location,
-        label="without_link",
-        site_name=site_name,
-        status=status,
-        needed=(*needed, *filter(None, [notice])),
-    )
-    text = cast(Mapping[str, str], language.texts)[notice] if notice is not None else page.text
-    return replace(page, text=text, forms=tuple(forms(language)))
-
-
 def render(page: Page, *headers: tuple[str, str]) -> Response:
     """Return the built-in page as a response."""
-    links: list[tuple[str, str]] = []
-    if not page.forms:
-        links.append((page.continue_url, page.continue_label))
+    links = [] if page.forms else [(page.continue_url, page.continue_label)]
     if page.sign_in_url is not None:
         links.insert(0, (page.sign_in_url, page.sign_in_label))
     return _document(
@@ -352,7 +321,7 @@ def cookies_blocked_page(request: Request, url: str, *, site_name: str | None) -
 
     :param url: the link once more. Nothing loads it but a click, so that there can be no loop.
     """
-    return _build_page(
+    return build_page(
         "cookies_blocked", request, url=url, label="try_again", site_name=site_name, status=400
     )[0]
 

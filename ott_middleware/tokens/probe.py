@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..backends.base import Backend
 from ..concurrency import Bind, call_backend
-from ..crypto import NONCE_BYTES, seal
+from ..crypto import NONCE_BYTES, TokenSeal
 from ..errors import BackendUnavailable
 from ..http.encoding import to_json
 from .names import backend_key, hash_token, owner_of
@@ -35,7 +35,7 @@ class Probe:
 
     @classmethod
     def make(
-        cls, token: str, own_form: str, audience: str, expires_at: float, secret: bytes | None
+        cls, token: str, own_form: str, audience: str, expires_at: float, seal: TokenSeal
     ) -> Probe:
         """Return a probe.
 
@@ -53,9 +53,7 @@ class Probe:
         for name, form in forms.items():
             key = backend_key("handoff", form)
             nonce = randomness.token_bytes(NONCE_BYTES)
-            value = seal(
-                plain, token=token, key=key, expires_at=expires_at, secret=secret, nonce=nonce
-            )
+            value = seal.seal(plain, token=token, key=key, expires_at=expires_at, nonce=nonce)
             values[name] = (key, value)
         return cls(token, values)
 

@@ -34,8 +34,7 @@ from ..context import (
     current_attempt,
     current_request,
     path_of_navigation_handoff,
-    reset_bounds,
-    set_bounds,
+    using_bounds,
 )
 from ..crypto import NONCE_BYTES, Secret, TokenSeal
 from ..errors import (
@@ -159,10 +158,9 @@ class OneTimeTokens:
         self.clock = clock or backend.clock
         self._options = options
         self._secrets = options.secrets
-        self._secret = self._secrets[0] if self._secrets else None
         self._seal = TokenSeal(self._secrets)
         self._owners = [Owners(secret) for secret in self._secrets or (None,)]
-        if self._secret is None and backend.shared:
+        if not self._secrets and backend.shared:
             # Without a secret a value is sealed under its token alone. An attacker who can write to
             # the store seals a session of any user under a token of their own, and redeems it.
             logger.warning(
@@ -213,7 +211,7 @@ class OneTimeTokens:
         token = randomness.token_urlsafe(24)
         form = await self._stored_form(self._async, token)
         expires_at = self.clock() + SECONDS
-        return Probe.make(token, form, audience, expires_at, self._secret)
+        return Probe.make(token, form, audience, expires_at, self._seal)
 
     @property
     def blocks(self) -> bool:
@@ -489,12 +487,8 @@ class OneTimeTokens:
     def _expose(self, session: Session, bound_to: Origin | None, expires_at: float) -> Session:
         """Return what of a session leaves the site, from the adapter's `expose`."""
         name = f"{type(self._sessions).__name__}.expose"
-        reset = set_bounds(Bounds(_text(bound_to), expires_at))
-        try:
-            with naming(name):
-                returned: object = self._sessions.expose(session)
-        finally:
-            reset_bounds(reset)
+        with using_bounds(Bounds(_text(bound_to), expires_at)), naming(name):
+            returned: object = self._sessions.expose(session)
         exposed = _require_session(returned, name)
         # The id leaves unsealed (to hooks, events and the target); the session may come from the
         # server's own code, which no adapter has checked.
@@ -567,11 +561,8 @@ class OneTimeTokens:
             # A probe of `doctor`: it names no session, and so no user can be signed in by it.
             raise SessionExpired(why="a probe of doctor, which holds no session")
         name = f"{type(self._sessions).__name__}.resolve"
-        reset = set_bounds(Bounds(_text(bound_to), self.clock()))
-        try:
+        with using_bounds(Bounds(_text(bound_to), self.clock())):
             found = await call_hook(name, plug_ins.resolve(session))
-        finally:
-            reset_bounds(reset)
         if found is None:
             raise SessionNotFound(why=f"{name} found no live session for the token")
         alive = _require_session(found, name)

@@ -27,14 +27,13 @@ from ott_middleware.errors import (
 )
 from ott_middleware.http import languages
 from ott_middleware.http.encoding import visible
-from ott_middleware.http.languages import Language
 from ott_middleware.http.messages import Request, Response
 from ott_middleware.http.pages import (
     Page,
     PageForm,
+    build_page,
     cookies_blocked_page,
     error_page,
-    form_page,
     page_first,
     render,
     render_own,
@@ -364,12 +363,10 @@ def lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def choice(**more: Any) -> Page:
-    def forms(language: Language) -> list[PageForm]:
-        yes = PageForm(label=language.texts["proceed"], fields={"nonce": "N<"}, action="?a=1&b=2")
-        return [yes, PageForm(label="No", fields={})]
-
-    return form_page("used", request(), forms, needed=("proceed",), **more)
+def choice(site_name: str | None = None, **more: Any) -> Page:
+    page, language = build_page("used", request(), site_name=site_name, needed=("proceed",), **more)
+    yes = PageForm(label=language.texts["proceed"], fields={"nonce": "N<"}, action="?a=1&b=2")
+    return dataclasses.replace(page, forms=(yes, PageForm(label="No", fields={})))
 
 
 def contrast(one: str, other: str) -> float:
