@@ -76,19 +76,16 @@ def build_replays(
         _check_on_replay(own)
     if own is None or not (revokes or options.on_event):
         return None
-    bind, method = (
-        (bind_on_loop, partial(awaited, own.backend))
-        if asynchronous
-        else (inline, partial(getattr, own.backend))
-    )
+    bind = bind_on_loop if asynchronous else inline
+    method = partial(awaited if asynchronous else getattr, own.backend)
     stones = Tombstones(bind(method("put")), bind(method("take")), own.secrets, own.clock)
     return Replays(
-        stones,
+        stones=stones,
         guard=guard,
         reports=reports,
         receipts=receipts,
         revoke=revoke,
-        on_replay=options.on_replay,
+        revokes=revokes,
     )
 
 
