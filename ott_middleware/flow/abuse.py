@@ -75,12 +75,12 @@ def build_replays(
         return None
     stones = Tombstones(own.backend, own.secrets, own.clock, asynchronous=asynchronous)
     return Replays(
-        stones,
+        stones=stones,
         guard=guard,
         reports=reports,
         receipts=receipts,
         revoke=revoke,
-        on_replay=options.on_replay,
+        revokes=revokes,
     )
 
 
