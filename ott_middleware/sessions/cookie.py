@@ -104,7 +104,8 @@ class CookieSession(SessionAdapter):
     ) -> None:
         if not names:
             raise ConfigurationError("session: name the cookie, as CookieSession('sessionid')")
-        self._attributes, self._numbered = attributes_by_name(names, cookie)
+        named = [each if isinstance(each, CookieName) else CookieName(each) for each in names]
+        self._attributes, self._numbered = attributes_by_name(named, cookie)
         if validate is not None and not callable(validate):
             raise ConfigurationError(f"validate: {validate!r}; pass a function of the values")
         if validate is not None and probe is not None:
@@ -128,8 +129,7 @@ class CookieSession(SessionAdapter):
         # Without a probe or `validate`, all that is needed is in the request. Under ASGI a probe
         # suspends.
         self.blocks = self._ask is not None and blocks(self._ask)
-        given = [each.name if isinstance(each, CookieName) else each for each in names]
-        self._warn_of_risks(", ".join(map(repr, given)), renews_key)
+        self._warn_of_risks(", ".join(repr(each.name) for each in named), renews_key)
 
     def _warn_of_risks(self, names: str, renews_key: bool) -> None:
         warnings: list[str] = []
