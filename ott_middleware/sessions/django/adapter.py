@@ -30,7 +30,7 @@ from ..hosts import django_hosts, exact_hosts
 from .chain import Chain
 from .ends import keep_ends, now
 from .project import check_apps, check_layers, check_options, cookie_attributes, engine
-from .request import begin_session, cookies_of, renew_forms
+from .request import begin_session, cookie_of, renew_forms
 from .store import database, end_of, is_in_view, is_key, is_self_contained, limit, reading
 from .user import SignedIn, as_json, described, id_of, user_by_field, user_by_id, user_of
 
@@ -147,8 +147,8 @@ class DjangoSession(FrameworkSession):
         return (settings.SECRET_KEY, *getattr(settings, "SECRET_KEY_FALLBACKS", ()))
 
     def current(self, request: Request) -> Session | None:
-        key = cookies_of(request).get(self.cookie_names[0], "")
-        if not is_key(self._store, key):
+        key = cookie_of(request, self.cookie_names[0])
+        if key is None or not is_key(self._store, key):
             return None
         shown = reading(self._store, key)
         must_serve = not request.links
@@ -185,8 +185,7 @@ class DjangoSession(FrameworkSession):
             if self._chain is None or request is None or is_in_view(request):
                 return function()
             if shown is None:
-                key = cookies_of(request).get(self.cookie_names[0]) or None
-                shown = reading(self._store, key)
+                shown = reading(self._store, cookie_of(request, self.cookie_names[0]) or None)
             return self._chain.ask(request, shown, function, must_serve=must_serve)
 
     def _with_key(self, request: Request | None, key: str | None) -> Request | None:
@@ -264,7 +263,7 @@ class DjangoSession(FrameworkSession):
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
         cookie = self._cookie(session.token, session)
-        if settings.CSRF_USE_SESSIONS or cookies_of(request).get(cookie.name) == session.token:
+        if settings.CSRF_USE_SESSIONS or cookie_of(request, cookie.name) == session.token:
             return [cookie]  # the forms that go with this session stay good
         return [cookie, *renew_forms(request)]
 

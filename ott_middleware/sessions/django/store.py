@@ -24,7 +24,7 @@ from django.utils.timezone import get_default_timezone, make_naive
 
 from ...context import handle_in
 from ...http.messages import Request
-from .ends import aware, end_in, keep_ends, now, set_end
+from .ends import aware, end_in, now, set_end
 
 # What no engine of Django's has issued never reaches a store: databases and caches have limits of
 # their own, and some raise an error or a warning at what exceeds them.
@@ -130,7 +130,6 @@ def tells_end(store: Any) -> bool:
 
 def limit(session: Any, until: datetime, *, persistent: bool) -> None:
     """Make a new session end at that moment, and with the browser if it is not persistent."""
-    keep_ends(type(session))
     set_end(session, until)
     # By Django's own means as well: they hold in processes that do not have this package.
     moment = until if settings.USE_TZ else make_naive(until, get_default_timezone())
