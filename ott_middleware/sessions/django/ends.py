@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from datetime import timezone as zones
 from typing import Any
 
 from django.contrib.sessions.backends.base import SessionBase
 from django.utils import timezone
+
+from ..lifetime import moment_of
 
 Method = Callable[..., Any]
 Wrap = Callable[[Method], Method]
@@ -43,12 +44,6 @@ def aware(moment: datetime) -> datetime:
     if timezone.is_naive(moment):
         moment = timezone.make_aware(moment, timezone.get_default_timezone())
     return moment
-
-
-def end_in(values: Any) -> datetime | None:
-    """Return the end among a session's values; None where it has none."""
-    end = values.get(END_KEY)
-    return None if end is None else datetime.fromtimestamp(end, zones.utc)
 
 
 def set_end(session: Any, end: datetime) -> None:
@@ -93,7 +88,7 @@ def _edit_result(edit: Edit) -> tuple[Wrap, Wrap]:
 
 
 def _empty_if_ended(session: Any, values: Any) -> Any:
-    end = end_in(values)
+    end = moment_of(values.get(END_KEY))
     setattr(session, _END, end)
     # The engine knows no end, or a later one: the app would go on with a session after the
     # end of its parent. It gets an empty one instead, as Django gives for what has expired.

@@ -24,7 +24,8 @@ from django.utils.timezone import get_default_timezone, make_naive
 
 from ...context import handle_in
 from ...http.messages import Request
-from .ends import aware, end_in, now, set_end
+from ..lifetime import earlier, moment_of
+from .ends import END_KEY, aware, keep_ends, now, set_end
 
 # What no engine of Django's has issued never reaches a store: databases and caches have limits of
 # their own, and some raise an error or a warning at what exceeds them.
@@ -72,8 +73,7 @@ def end_of(session: Any) -> datetime | None:
     Where a cache does not tell when it drops a session, the session counts as saved just now.
     """
     end = _stored_end(session)
-    own_end = end_in(session)
-    return end if end is None or own_end is None else min(end, own_end)
+    return end and earlier(end, moment_of(session.get(END_KEY)))
 
 
 def _stored_end(session: Any) -> datetime | None:
@@ -130,6 +130,7 @@ def tells_end(store: Any) -> bool:
 
 def limit(session: Any, until: datetime, *, persistent: bool) -> None:
     """Make a new session end at that moment, and with the browser if it is not persistent."""
+    keep_ends(type(session))
     set_end(session, until)
     # By Django's own means as well: they hold in processes that do not have this package.
     moment = until if settings.USE_TZ else make_naive(until, get_default_timezone())
