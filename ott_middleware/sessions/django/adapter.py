@@ -239,10 +239,7 @@ class DjangoSession(FrameworkSession):
 
     def _alive_without_store(self, session: Session) -> Session | None:
         user = user_of(SignedIn.of(session).values)
-        if user is None:
-            return None
-        fields = {**(session.user or {}), **described(user, self._exposed)}
-        return self._cap_lifetime(replace(session, token="", user=fields))
+        return None if user is None else self._begin_from(session, user)
 
     def run_locally(self, function: Callable[[], _T]) -> _T:
         # Attack: the session that the visitor had may be an attacker's, and choose what is asked.
@@ -278,10 +275,8 @@ class DjangoSession(FrameworkSession):
         return self._ask(alone, lambda: self._begin(session, request))
 
     def _begin(self, session: Session, request: Request) -> list[Cookie]:
-        own: SignedIn | None
-        if isinstance(session, SignedIn):
-            own = session
-        else:  # a token service of the site's owner brought it
+        own: SignedIn | None = session if isinstance(session, SignedIn) else None
+        if own is None:  # a token service of the site's owner brought it
             own = self._to_local_user(session, session.user_id)
         user = None if own is None else user_of(own.values)
         if own is None or user is None:
@@ -330,15 +325,14 @@ class DjangoSession(FrameworkSession):
         if found is None:
             return None
         user, backend = found
-        arrived = SignedIn.of(
-            session,
-            token="",
-            user_id=id_of(user),
-            user={**(session.user or {}), **described(user, self._exposed)},
-            backend=backend,
-            auth_hash=user.get_session_auth_hash(),
-        )
-        return self._cap_lifetime(arrived)
+        auth_hash = user.get_session_auth_hash()
+        return self._begin_from(session, user, backend=backend, auth_hash=auth_hash)
+
+    def _begin_from(self, session: Session, user: Any, **known: str) -> SignedIn:
+        """Return a session to be created for a user of this site, from one that has arrived."""
+        fields = {**(session.user or {}), **described(user, self._exposed)}
+        begun = SignedIn.of(session, token="", user_id=id_of(user), user=fields, **known)
+        return self._cap_lifetime(begun)
 
     def _cap_lifetime(self, session: _S) -> _S:
         """Return a session that lasts no longer than this site's settings allow to a new one."""

@@ -119,10 +119,10 @@ def _forget_end(session: Any, result: Any) -> Any:
 
 def _save(method: Method) -> Method:
     def save(self: Any, must_create: bool = False) -> Any:
-        if (unread := _take_unread(self)) is not None:
+        unread = _take_unread(self)
+        if unread is not None:
             unread.load()
-            _restore_end(self, unread)
-        _keep_end(self)
+        _keep_end(self, unread)
         return method(self, must_create)
 
     return save
@@ -130,10 +130,10 @@ def _save(method: Method) -> Method:
 
 def _asave(method: Method) -> Method:
     async def asave(self: Any, must_create: bool = False) -> Any:
-        if (unread := _take_unread(self)) is not None:
+        unread = _take_unread(self)
+        if unread is not None:
             await unread.aload()
-            _restore_end(self, unread)
-        _keep_end(self)
+        _keep_end(self, unread)
         return await method(self, must_create)
 
     return asave
@@ -154,14 +154,12 @@ def _take_unread(session: Any) -> Any:
     return stored
 
 
-def _restore_end(session: Any, stored: Any) -> None:
-    setattr(session, _END, getattr(stored, _END))
-    if stored.session_key is None:
-        # It has ended, or is gone: its key is not given to the new values.
-        session._session_key = None
-
-
-def _keep_end(session: Any) -> None:
+def _keep_end(session: Any, unread: Any) -> None:
+    if unread is not None:
+        setattr(session, _END, getattr(unread, _END))
+        if unread.session_key is None:
+            # It has ended, or is gone: its key is not given to the new values.
+            session._session_key = None
     end = getattr(session, _END, None)
     # The app may have dropped all values that it did not know, or put in those of another session.
     if end is not None and "_session_cache" in vars(session):
