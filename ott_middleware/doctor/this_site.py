@@ -27,7 +27,15 @@ def check_site(report: Report, services: Services, peer: str | None) -> None:
     """Write which origins this site has, and where its links may lead."""
     own = services.options.own
     for origin in own:
-        _check_scheme(report, f"public_origin {origin}", origin)
+        if origin.scheme == "https" or is_loopback(origin.host):
+            report.ok("site", f"public_origin {origin}")
+        else:
+            report.fail(
+                "site",
+                f"public_origin {origin} is http: tokens and cookies can be read on the way, and "
+                "are not Secure",
+                "serve the site by https, and write https://",
+            )
     if not own:
         hosts = sorted(_own_hosts(services))
         if hosts:
@@ -60,17 +68,6 @@ def check_site(report: Report, services: Services, peer: str | None) -> None:
             f"handoff_targets does not list {there}, so that links to there are refused",
             f"handoff_targets=['{there}']; for the way back, this site's origin on that one",
             word="target",
-        )
-
-
-def _check_scheme(report: Report, name: str, origin: Origin) -> None:
-    if origin.scheme == "https" or is_loopback(origin.host):
-        report.ok("site", name)
-    else:
-        report.fail(
-            "site",
-            f"{name} is http: tokens and cookies can be read on the way, and are not Secure",
-            "serve the site by https, and write https://",
         )
 
 

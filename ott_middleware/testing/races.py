@@ -210,13 +210,11 @@ def _uses_own(caller: Caller) -> str | None:
 
 def _insist(caller: Caller, key: str) -> str | None:
     """Take a key, again where the engine was too busy to respond."""
-    outcome = _outcome(caller, key)
     for _ in range(_TRIES):
-        if outcome is not None:
-            break
+        if (outcome := _outcome(caller, key)) is not None:
+            return outcome
         time.sleep(_PAUSE)
-        outcome = _outcome(caller, key)
-    return outcome
+    return _outcome(caller, key)
 
 
 def _outcome(caller: Caller, key: str) -> str | None:
