@@ -9,8 +9,10 @@ from werkzeug.test import Client
 
 from ..concurrency import in_thread
 from ..flow.services import Services
+from ..http.messages import Request
 from ..http.origins import Origin, is_loopback
 from ..interfaces.asgi import ASGIMiddleware
+from ..interfaces.asgi_probe import scope_of
 from ..sessions.hosts import exact_hosts, hosts_of
 from .report import Report
 
@@ -134,20 +136,9 @@ async def _get(middleware: Any, origin: str, timeout: float) -> list[str]:
         response = await in_thread(Client(middleware).get, "/", base_url=origin)
         return response.headers.getlist("Set-Cookie")
     scheme, _, host = origin.partition("://")
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": scheme,
-        "path": "/",
-        "raw_path": b"/",
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"host", host.encode("ascii"))],
-        "client": ("127.0.0.1", 0),
-        "server": (host.partition(":")[0], 80),
-    }
+    carrier = {"client": ("127.0.0.1", 0), "server": (host.partition(":")[0], 80)}
+    request = Request("GET", scheme, "/", headers={"host": host}, carrier=carrier)
+    scope = scope_of(request, request)
     exchange: Any = ApplicationCommunicator(middleware, scope)  # type: ignore[no-untyped-call]  # asgiref has no types there
     await exchange.send_input({"type": "http.request", "body": b"", "more_body": False})
     message = await exchange.receive_output(timeout)

@@ -42,7 +42,7 @@ class ASGIProbe:
         if PROBE in carrier:
             return SIGNED_OUT
         asyncio.get_running_loop()  # on no loop of asyncio's, refused before a task is made
-        scope = _scope_of(request, current)
+        scope = {**scope_of(request, current), PROBE: True}
         # The probed view may look at its handle, which finds no session.
         attach(new_handle(self.services), scope)
         exchange = _Exchange()
@@ -75,7 +75,8 @@ class ASGIProbe:
         raise SessionUnavailable(f"probe: the app failed: {why}")
 
 
-def _scope_of(request: Request, current: Request | None) -> Scope:
+def scope_of(request: Request, current: Request | None) -> Scope:
+    """Return the scope of a request, with what the server said of the current one."""
     carrier = current.carrier if current is not None else {}
     host = (current and current.header("host")) or "localhost"
     headers = {"host": host, **request.headers}
@@ -94,7 +95,6 @@ def _scope_of(request: Request, current: Request | None) -> Scope:
         "raw_path": (quote(mount) + request.target).encode("latin-1"),
         "query_string": b"",
         "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()],
-        PROBE: True,
     }
 
 
