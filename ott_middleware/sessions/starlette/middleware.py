@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.responses import Response
 
+from ...concurrency import without_partials
 from ...errors import ConfigurationError
 from ...http.cookies import CookieAttributes
 
@@ -61,9 +61,7 @@ def _middleware_of(layer: Any) -> SessionMiddleware | None:
 
 def is_session_middleware(entry: Middleware) -> bool:
     """Whether an entry of an app's list of middleware makes a `SessionMiddleware`."""
-    factory: Any = entry.cls
-    while isinstance(factory, functools.partial):
-        factory = factory.func
+    factory = without_partials(entry.cls)
     return isinstance(factory, type) and issubclass(factory, SessionMiddleware)
 
 
