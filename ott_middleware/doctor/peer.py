@@ -15,7 +15,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.request import HTTPErrorProcessor, Request, build_opener
 
-from ..concurrency import in_thread, on_loop
+from ..concurrency import in_thread
 from ..errors import OTTError
 from ..flow.services import Services
 from ..http.origins import Origin, is_loopback
@@ -140,13 +140,13 @@ async def _redeem(
     backend = tokens.backend
     probe = await tokens.make_probe(audience)
     for key, value in probe.values.values():
-        await put_probe(backend, key, value, on_loop, "a")
+        await put_probe(backend, key, value, asynchronous=True)
     try:
         reply = await site.verify({"token": probe.token, **body})
     finally:
         gone = set()
         for name, (key, _) in probe.values.items():
-            if await take_probe(backend, key, on_loop, "a") is None:
+            if await take_probe(backend, key, asynchronous=True) is None:
                 gone.add(name)
     return gone, reply
 

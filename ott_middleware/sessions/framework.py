@@ -16,6 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict, TypeVar
 
 from ..concurrency import Waiting, blocks, is_async, on_loop
@@ -59,6 +60,10 @@ class FrameworkOptions(TypedDict, total=False):
     sources: Sequence[FrameworkSession]
     """Adapters of the source sites. Each is asked, at this site, whether a session of its own is
     still alive; it needs access to that site's session store. Default: none."""
+
+
+class Responded(Exception):
+    """A function of the app that runs before its views has responded to a request."""
 
 
 class FrameworkSession(SessionAdapter):
@@ -207,7 +212,8 @@ class FrameworkSession(SessionAdapter):
         arrived = UserSession.of(session)
         with self.local_context(), naming("match=", arrived.hint):
             person = await self._match_user(arrived)
-        return await on_loop(self._to_local)(session, found, person, arrived.hint())  # type: ignore[no-any-return]  # the same
+        find = partial(self._to_local, session, found, person, arrived.hint())
+        return await on_loop(self.run_locally)(find)  # type: ignore[no-any-return]  # the same
 
     def explain_missing_user(self, request: Request) -> str | None:
         keys = self.keys_without_user.of(request)

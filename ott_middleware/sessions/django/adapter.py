@@ -25,9 +25,9 @@ from ...hooks import WrongResult
 from ...http.cookies import Cookie, CookieOptions, cap_age
 from ...http.messages import Request
 from ..base import CallApp, Session
-from ..framework import FrameworkSession, Match, Mode, earlier, exposed_of, session_id
+from ..framework import FrameworkSession, Match, Mode, Responded, earlier, exposed_of, session_id
 from ..hosts import django_hosts, exact_hosts
-from .chain import Chain, Responded
+from .chain import Chain
 from .ends import keep_ends, now
 from .project import check_apps, check_layers, check_options, cookie_attributes, engine
 from .request import begin_session, cookies_of, renew_forms
@@ -225,10 +225,6 @@ class DjangoSession(FrameworkSession):
         }
         return SignedIn.of(own, token=token, data=kept, backend=backend, auth_hash=auth_hash)
 
-    def resolve(self, session: Session) -> Any:
-        with database(current_request()):  # `match` may ask it as well
-            return super().resolve(session)
-
     def alive(self, session: Session) -> Session | None:
         request = self._with_key(current_request(), session.token)
         if not self._same_store:
@@ -254,9 +250,6 @@ class DjangoSession(FrameworkSession):
         return self._ask(self._with_key(current_request(), None), function)
 
     def known(self, session: Session, person: Any) -> Session | None:
-        return self.run_locally(lambda: self._known(session, person))
-
-    def _known(self, session: Session, person: Any) -> Session | None:
         if self._match == "id":
             return self._to_local_user(session, person)
         user = user_by_field(self._match, person) if isinstance(self._match, str) else person

@@ -36,6 +36,7 @@ from django.utils.module_loading import import_string
 
 from ...concurrency import Waiting, on_loop, run_on_own_loop
 from ...http.messages import Request
+from ..framework import Responded
 from ..layers import class_names
 from .request import django_request
 
@@ -60,10 +61,6 @@ _ACTING = {
 _RESPONSES = (Http404, PermissionDenied, SuspiciousOperation)
 
 _entered: ContextVar[bool] = ContextVar("ott_django_chain", default=False)
-
-
-class Responded(Exception):
-    """A middleware has responded in place of the view."""
 
 
 class _Question:

@@ -22,19 +22,11 @@ from ...http.cookies import Cookie, CookieAttributes
 from ...http.messages import Request
 from ..base import CallApp, Session, copy_as
 from ..dict_session import Beginning, MappedSession, Person, User, id_of
-from ..framework import FrameworkOptions, Mode, session_id
+from ..framework import FrameworkOptions, Mode, Responded, session_id
 from ..hosts import exact_hosts, flask_hosts
 from ..layers import class_names
 from ..lifetime import END_KEY, earlier, seconds_of
-from .contexts import (
-    Opened,
-    Responded,
-    has_view,
-    is_in_view,
-    key_of,
-    open_other_session,
-    open_session,
-)
+from .contexts import Opened, has_view, is_in_view, key_of, open_other_session, open_session
 from .cookies import cookie_attributes, quote_value, read_cookies, show_app_a_request
 from .lifetime import Limits, end_of, guard_interface, keeps_on_server, watch_interface
 from .signature import SignedCookie
@@ -294,10 +286,7 @@ class FlaskSession(MappedSession):
 
     def person_from_match(self, person: Any) -> Person | None:
         login = self._login()
-        if login is None:
-            return super().person_from_match(person)
-        with self._open_other({}):
-            return login.person_from_match(person)
+        return login.person_from_match(person) if login else super().person_from_match(person)
 
     def run_locally(self, function: Callable[[], T]) -> T:
         # With the view's own context, if a view is being run.

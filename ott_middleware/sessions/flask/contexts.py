@@ -14,7 +14,7 @@ in place of the view, as to a signed-out visitor. What that means depends on the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import flask
@@ -22,6 +22,7 @@ from werkzeug.exceptions import HTTPException
 
 from ...context import handle_in
 from ...http.messages import Request
+from ..framework import Responded
 from ..wsgi_environ import environ_of
 from .cookies import quote_value
 from .lifetime import Limits, limits_of
@@ -36,10 +37,6 @@ def is_in_view(app: flask.Flask, request: Request) -> bool:
 def has_view(app: flask.Flask) -> bool:
     """Whether a view of the app is being run."""
     return flask.has_request_context() and flask.current_app == app
-
-
-class Responded(Exception):
-    """A `before_request` function of the app has responded in place of the view."""
 
 
 class Opened(NamedTuple):
@@ -69,7 +66,8 @@ def open_session(
     environ = environ_of(request)
     if in_view:
         opened = app.session_interface.open_session(app, app.request_class(environ))
-        yield Opened(opened, limits_of(app, environ, opened), dict(opened or {}))
+        values = dict(opened or {})
+        yield Opened(opened, limits_of(app, environ, values), values)
         return
     if request.method not in ("GET", "HEAD"):
         # The body is the view's, and a form's protection (CSRF) would refuse a request without it.
@@ -77,7 +75,8 @@ def open_session(
     # The outer one is new for sure, while a request's own may be shared with what is around.
     with app.app_context(), app.request_context(environ):
         opened = flask.session._get_current_object()  # type: ignore[attr-defined]  # it is a proxy
-        found = Opened(opened, limits_of(app, environ, opened), dict(opened or {}))
+        values = dict(opened or {})
+        found = Opened(opened, limits_of(app, environ, values), values)
         # Without it, a `teardown_request` function would close what was never opened, and a store
         # of several tenants would be asked for no tenant's users.
         try:
@@ -89,10 +88,9 @@ def open_session(
         yield found
 
 
-@contextmanager
 def open_other_session(
     app: flask.Flask, cookies: Mapping[str, str], request: Request | None
-) -> Iterator[Opened]:
+) -> AbstractContextManager[Opened]:
     """Give the session that a browser with these cookies has, and no others.
 
     :param request: the current request to this app, if there is one: its host, path and client may
@@ -101,8 +99,7 @@ def open_other_session(
     pairs = (f"{name}={quote_value(value)}" for name, value in cookies.items())
     request = request or Request("GET", "http", "/")
     request = request.with_headers({"cookie": "; ".join(pairs) or None})
-    with open_session(app, request, in_view=has_view(app)) as found:
-        yield found
+    return open_session(app, request, in_view=has_view(app))
 
 
 def key_of(session: Any) -> str | None:

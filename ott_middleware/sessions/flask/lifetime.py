@@ -6,7 +6,6 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -20,33 +19,21 @@ _GUARDED = "_ott_guarded"
 _EXTENSION = "ott_middleware"
 _FROM_NOW_ON = SessionInterface.get_expiration_time
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits of an open session, in Unix seconds.
-
-    :ivar end: when the session ends; None where it has no limit beside the framework's own.
-    :ivar kept: until when the store keeps the session unless the app saves it again; None if
-        unknown.
-    """
-
-    end: int | None = None
-    kept: int | None = None
+#: The limits of an open session, in Unix seconds. `END_KEY`: when the session ends; missing where
+#: it has no limit beside the framework's own. `KEPT_KEY`: until when the store keeps the session
+#: unless the app saves it again; missing if unknown.
+Limits = Mapping[str, Any]
 
 
-NO_LIMITS = Limits()
-
-
-def limits_of(app: flask.Flask, environ: Mapping[str, Any], session: Any) -> Limits:
+def limits_of(app: flask.Flask, environ: Mapping[str, Any], values: Mapping[str, Any]) -> Limits:
     """Return the limits of the session that was opened for a request.
 
     :param environ: of that request.
+    :param values: of that session.
     """
     # A guarded interface has moved them from the session to the request.
-    limits = environ.get(_place(app))
-    if isinstance(limits, Limits):
-        return limits
-    return NO_LIMITS if session is None else _limits_in(session)
+    limits: Limits = environ.get(_place(app), values)
+    return limits
 
 
 def end_of(app: flask.Flask, cookie: str, session: Any, limits: Limits) -> datetime | None:
@@ -54,7 +41,8 @@ def end_of(app: flask.Flask, cookie: str, session: Any, limits: Limits) -> datet
 
     :param cookie: the cookie's value, by which `session` was opened.
     """
-    return earlier(moment_of(limits.end), _framework_end(app, cookie, session, limits))
+    own_end = moment_of(seconds_in(limits, END_KEY))
+    return earlier(own_end, _framework_end(app, cookie, session, limits))
 
 
 def _framework_end(app: flask.Flask, cookie: str, session: Any, limits: Limits) -> datetime | None:
@@ -73,8 +61,8 @@ def _framework_end(app: flask.Flask, cookie: str, session: Any, limits: Limits) 
         return end
     # The store forgets the session that long after the app has saved it, which was some time
     # ago: "from now on" would let a fork outlive the session that it comes from.
-    kept = moment_of(limits.kept) or moment_of(time.time() + lifetime.total_seconds())
-    return earlier(kept, end)
+    kept = moment_of(seconds_in(limits, KEPT_KEY))
+    return earlier(kept or moment_of(time.time() + lifetime.total_seconds()), end)
 
 
 def keeps_on_server(interface: SessionInterface) -> bool:
@@ -132,10 +120,12 @@ def _guard(interface: SessionInterface) -> None:
 
     def open_guarded(app: flask.Flask, request: Any) -> Any:
         session = open_session(app, request)
-        if session is None or (END_KEY not in session and KEPT_KEY not in session):
+        held: Limits = session or {}
+        limits = {key: held[key] for key in (END_KEY, KEPT_KEY) if key in held}
+        if session is None or not limits:
             return session
-        limits = _limits_in(session)
-        if limits.end is not None and limits.end <= time.time():
+        end = seconds_in(limits, END_KEY)
+        if end is not None and end <= time.time():
             # A session that outlives its parent: the app gets the session of a visitor without a
             # cookie. To empty this one instead would leave the visitor an old key.
             environ = {**request.environ, "HTTP_COOKIE": ""}
@@ -143,21 +133,21 @@ def _guard(interface: SessionInterface) -> None:
             # An interface that goes by something else than a cookie would open it once more.
             return session if session is None or END_KEY not in session else None
         # Out of the session, where `session.clear()` of the app would delete the end.
-        take_quietly(session, (END_KEY, KEPT_KEY))
+        take_quietly(session, limits)
         request.environ[_place(app)] = limits
         return session
 
     def save_guarded(app: flask.Flask, session: Any, response: Any) -> None:
-        limits = NO_LIMITS
+        limits: Limits = {}
         if flask.has_request_context():
-            limits = flask.request.environ.get(_place(app), NO_LIMITS)
+            limits = flask.request.environ.get(_place(app), limits)
         # A session that the app has emptied is deleted; a value of ours would keep it.
         if not session:
             save_session(app, session, response)
             return
         # The end is put back whatever the app has done to the values meanwhile: without it, a
         # single `clear()` or write would make the session one of this site's full lifetime.
-        end = earlier(limits.end, seconds_in(session, END_KEY))
+        end = earlier(seconds_in(limits, END_KEY), seconds_in(session, END_KEY))
         added = {} if end is None else {END_KEY: end}
         if keeps_on_server(interface):
             lifetime = app.permanent_session_lifetime.total_seconds()
@@ -177,10 +167,6 @@ def _guard(interface: SessionInterface) -> None:
     methods.open_session, methods.save_session = open_guarded, save_guarded
     if upsert is not None:
         methods._upsert_session = upsert_guarded
-
-
-def _limits_in(session: Any) -> Limits:
-    return Limits(seconds_in(session, END_KEY), seconds_in(session, KEPT_KEY))
 
 
 def _place(app: flask.Flask) -> str:
