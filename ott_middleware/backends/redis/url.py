@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from ...errors import ConfigurationError
-from .wire import AsyncWire, LoopWire, PoolWire, Wire
+from .wire import LoopWire, PoolWire, Wire
 
 
-def wires_of_url(url: str, **settings: Any) -> tuple[Wire, AsyncWire]:
+def wires_of_url(url: str, **settings: Any) -> tuple[Wire, Wire]:
     """Make the sync and the async wire for a URL; nothing is opened yet.
 
     :raises ConfigurationError: no URL of a Redis server. The text does not show it.

@@ -32,22 +32,10 @@ logger = logging.getLogger("ott_middleware")
 class Wire(Protocol):
     """Sends commands to a server.
 
+    The coroutines of a synchronous client's wire never suspend: sync callers `drive` them.
+
     :ivar place: where the server is, for messages.
     """
-
-    place: str = "the server"
-
-    def send(self, key: bytes, *command: Any) -> Any:
-        """Send one command, once, where `key` lives; return the reply, undecoded."""
-        ...
-
-    def close(self) -> None:
-        """Close what this package opened: of a client of the app, nothing."""
-        return
-
-
-class AsyncWire(Protocol):
-    """`Wire`, awaited."""
 
     place: str = "the server"
 
@@ -88,7 +76,7 @@ class PoolWire(Wire):
         """The pool of this process."""
         return self._pool
 
-    def send(self, key: bytes, *command: Any) -> Any:
+    async def send(self, key: bytes, *command: Any) -> Any:
         pool, connection = self._pool, self._connection()
         try:
             connection.send_command(*command)
@@ -100,7 +88,7 @@ class PoolWire(Wire):
         finally:
             pool.release(connection)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._make is not None:
             self._pool.disconnect()
 
@@ -134,7 +122,7 @@ class _OneProcess:
             )
 
 
-class AsyncPoolWire(AsyncWire):
+class AsyncPoolWire(Wire):
     """Over the connections of an asyncio pool."""
 
     def __init__(self, pool: Any) -> None:
@@ -157,7 +145,7 @@ class AsyncPoolWire(AsyncWire):
             await self._pool.release(connection)
 
 
-class LoopWire(AsyncWire):
+class LoopWire(Wire):
     """Over one pool for each event loop, since a connection belongs to the loop that opened it."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
@@ -214,12 +202,12 @@ class ClusterWire(Wire):
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def send(self, key: bytes, *command: Any) -> Any:
+    async def send(self, key: bytes, *command: Any) -> Any:
         node = self._client.get_node_from_key(key)
         return self._client.execute_command(*command, target_nodes=node, NEVER_DECODE=[])
 
 
-class AsyncClusterWire(AsyncWire):
+class AsyncClusterWire(Wire):
     """Through the asyncio client of a cluster."""
 
     place = "the cluster"
@@ -235,7 +223,7 @@ class AsyncClusterWire(AsyncWire):
         return await self._client.execute_command(*command, target_nodes=node, NEVER_DECODE=[])
 
 
-def wires_of_client(client: object) -> tuple[Wire | None, AsyncWire | None]:
+def wires_of_client(client: object) -> tuple[Wire | None, Wire | None]:
     """Make the sync or the async wire for a client of redis-py.
 
     :raises ConfigurationError: it is no such client.

@@ -5,7 +5,6 @@ A layer inside of `SessionMiddleware` keeps them.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.responses import Response
 
+from ...concurrency import without_partials
 from ...errors import ConfigurationError
 from ...http.cookies import CookieAttributes
 from ..layers import layers_of
@@ -59,9 +59,7 @@ def find_middleware(layers: Iterable[Any]) -> SessionMiddleware:
 
 def _is_session_middleware(entry: Middleware) -> bool:
     """Whether an entry of an app's list of middleware makes a `SessionMiddleware`."""
-    factory: Any = entry.cls
-    while isinstance(factory, functools.partial):
-        factory = factory.func
+    factory = without_partials(entry.cls)
     return isinstance(factory, type) and issubclass(factory, SessionMiddleware)
 
 
