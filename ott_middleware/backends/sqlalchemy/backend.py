@@ -188,10 +188,13 @@ class SQLAlchemyBackend(CoroutineBackend):
 
     # Forks.
 
-    def prepare_for_fork(self) -> None:
+    def prepare_for_fork(self, _: float) -> None:
         """Close what SQLite has open. Called before a fork."""
         if self._is_sqlite and not self._at_work and not isinstance(self._engine, AsyncEngine):
             self._engine.dispose()
+
+    def resume_after_fork(self) -> None:
+        """Nothing is to be done in the parent: what was closed is opened when it is needed."""
 
     def renew_after_fork(self) -> None:
         """Leave the connections to the parent. Called in a forked child."""
