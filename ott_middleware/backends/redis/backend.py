@@ -26,7 +26,6 @@ from ...errors import (
     ConfigurationError,
     KeyTaken,
     NotSupported,
-    check_positive,
     missing_library,
 )
 from ..base import CoroutineBackend
@@ -89,26 +88,15 @@ class RedisBackend(CoroutineBackend):
                 raise ConfigurationError(
                     "redis: a URL serves sync and async callers; leave out the client"
                 )
-            own, settings = options_of(store)
-            prefix = own.pop("prefix", prefix)
-            limits = {
+            options = {
+                "prefix": prefix,
                 "timeout": timeout,
                 "connect_timeout": connect_timeout,
                 "max_connections": max_connections,
-                **own,
+                **options_of(store),
             }
-            for name, value in limits.items():
-                check_positive(
-                    name, value, "connections" if name == "max_connections" else "seconds"
-                )
-            self._sync, self._async = wires_of_url(
-                store,
-                timeout=limits["timeout"],
-                socket_timeout=limits["timeout"],
-                socket_connect_timeout=limits["connect_timeout"],
-                max_connections=int(limits["max_connections"]),
-                **settings,
-            )
+            prefix = options.pop("prefix")
+            self._sync, self._async = wires_of_url(store, **options)
         else:
             self._sync, self._async = wire.wires_of_client(store)
             if other is not None:
