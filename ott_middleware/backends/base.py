@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
 from ..clock import system_clock
-from ..concurrency import Bound, drive, in_thread, is_async
+from ..concurrency import Bound, drive, in_thread, inline, is_async, on_loop
 from ..errors import NotSupported
 
 T = TypeVar("T")
@@ -179,13 +179,14 @@ def mark_of(owner: str) -> bytes:
     return hashlib.sha256(owner.encode()).digest()[:16]
 
 
-def awaited(backend: Backend, name: str) -> Callable[..., Any]:
-    """Return the method to call for `name` from an event loop: its awaited twin, or itself."""
+def bind_method(backend: Backend, name: str, *, asynchronous: bool) -> Bound:
+    """Bind the method `name` for sync callers; for an event loop its awaited twin, or itself."""
+    if not asynchronous:
+        return inline(getattr(backend, name))
     twin = f"a{name}"
     # The base's twin of a method that never waits only calls the method.
     own_twin = getattr(type(backend), twin) is not getattr(Backend, twin)
-    method: Callable[..., Any] = getattr(backend, twin if own_twin or backend.blocks else name)
-    return method
+    return on_loop(getattr(backend, twin if own_twin or backend.blocks else name))
 
 
 def needs_await(backend: Backend, name: str) -> NotSupported:

@@ -202,9 +202,7 @@ class SQLAlchemyBackend(CoroutineBackend):
         # Kept, since some drivers say farewell to the server on a connection that is forgotten, and
         # an event loop's selector, which is the parent's as well, is told to forget it.
         self._inherited += [engine, pool]
-        # Pools that keep none have no such methods.
-        is_open = any(getattr(pool, name, int)() for name in ("checkedin", "checkedout"))
-        if self._is_sqlite and (self._at_work or is_open):
+        if self._is_sqlite and (self._at_work or _open_connections(pool)):
             # SQLite's memory in the child says that the child has the locks that the parent has.
             # Another connection would be let through, and one token could be redeemed twice.
             self._refused = True
@@ -226,3 +224,8 @@ class SQLAlchemyBackend(CoroutineBackend):
                 "the database: the process was forked while its SQLite file was open; use "
                 "SQLiteBackend, or fork before the first token is made"
             )
+
+
+def _open_connections(pool: object) -> int:
+    # Pools that keep none have no such methods.
+    return sum(getattr(pool, name, int)() for name in ("checkedin", "checkedout"))
