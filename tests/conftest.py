@@ -14,6 +14,10 @@ import services
 import token_watch
 from harness import World
 from log_watch import log_watch as watched_log  # noqa: F401 - a fixture of every test
+from quiet_workers import (  # noqa: F401 - hooks of the run
+    pytest_configure,
+    pytest_xdist_make_scheduler,
+)
 from token_watch import (  # noqa: F401 - hooks of the run
     pytest_runtest_makereport,
     pytest_sessionfinish,

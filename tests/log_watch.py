@@ -24,7 +24,8 @@ from ott_middleware.tokens.service import OneTimeTokens
 
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w+")
 # What has 24 characters of base64url, with digits and both cases, is no word of a message.
-_RANDOM = re.compile(r"(?=[\w-]*[0-9])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])[\w-]{24,}")
+_LONG = re.compile(r"[\w-]{24,}")
+_RANDOM = (re.compile("[0-9]"), re.compile("[a-z]"), re.compile("[A-Z]"))
 # Shorter values stand in messages by chance ("1", "alice").
 _LEAST = 8
 
@@ -45,11 +46,27 @@ class Watch:
 
     def complaints(self) -> list[str]:
         found = [f"refused without a reason in the log: {what}" for what in self.silent]
-        for line in self.lines:
-            if _EMAIL.search(line) or _RANDOM.search(line):
+        for line in self._suspicious():
+            if _has_address(line) or _has_random(line):
                 found.append(f"a log line holds an address or a random value: {line!r}")
             found += [f"a log line holds {v!r}: {line!r}" for v in self.secret if v in line]
         return found
+
+    def _suspicious(self) -> list[str]:
+        """Return the lines, or none where a look at all of them at once finds nothing."""
+        text = "\n".join(self.lines)
+        is_clean = not (
+            _has_address(text) or _has_random(text) or any(v in text for v in self.secret)
+        )
+        return [] if is_clean else self.lines
+
+
+def _has_address(text: str) -> bool:
+    return "@" in text and _EMAIL.search(text) is not None
+
+
+def _has_random(text: str) -> bool:
+    return any(all(kind.search(run) for kind in _RANDOM) for run in _LONG.findall(text))
 
 
 # A stack, since the tests of this module have one of their own.

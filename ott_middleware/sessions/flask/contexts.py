@@ -13,8 +13,8 @@ in place of the view, as to a signed-out visitor. What that means depends on the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import flask
@@ -24,7 +24,6 @@ from ...context import handle_in
 from ...http.messages import Request
 from ..framework import Responded
 from ..wsgi_environ import environ_of
-from .cookies import quote_value
 from .lifetime import Limits, limits_of
 
 
@@ -86,20 +85,6 @@ def open_session(
         if responded and must_serve:
             raise Responded
         yield found
-
-
-def open_other_session(
-    app: flask.Flask, cookies: Mapping[str, str], request: Request | None
-) -> AbstractContextManager[Opened]:
-    """Give the session that a browser with these cookies has, and no others.
-
-    :param request: the current request to this app, if there is one: its host, path and client may
-        decide which tenant's users count.
-    """
-    pairs = (f"{name}={quote_value(value)}" for name, value in cookies.items())
-    request = request or Request("GET", "http", "/")
-    request = request.with_headers({"cookie": "; ".join(pairs) or None})
-    return open_session(app, request, in_view=has_view(app))
 
 
 def key_of(session: Any) -> str | None:

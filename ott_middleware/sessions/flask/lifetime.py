@@ -41,28 +41,24 @@ def end_of(app: flask.Flask, cookie: str, session: Any, limits: Limits) -> datet
 
     :param cookie: the cookie's value, by which `session` was opened.
     """
-    own_end = moment_of(seconds_in(limits, END_KEY))
-    return earlier(own_end, _framework_end(app, cookie, session, limits))
-
-
-def _framework_end(app: flask.Flask, cookie: str, session: Any, limits: Limits) -> datetime | None:
-    lifetime = app.permanent_session_lifetime
+    end, lifetime = moment_of(seconds_in(limits, END_KEY)), app.permanent_session_lifetime
     signed = SignedCookie.read(app, cookie)
     if signed is not None:
-        return signed.date + lifetime
-    interface, end = app.session_interface, None
+        return earlier(end, signed.date + lifetime)
+    interface = app.session_interface
     on_server = keeps_on_server(interface)
     # Flask's own says "from now on", which is for the cookie and not for the store.
     if not on_server or type(interface).get_expiration_time is not _FROM_NOW_ON:
-        end = interface.get_expiration_time(app, session)
-    if end and end.tzinfo is None:
-        end = end.replace(tzinfo=timezone.utc)
-    if not on_server:
-        return end
-    # The store forgets the session that long after the app has saved it, which was some time
-    # ago: "from now on" would let a fork outlive the session that it comes from.
-    kept = moment_of(seconds_in(limits, KEPT_KEY))
-    return earlier(kept or moment_of(time.time() + lifetime.total_seconds()), end)
+        expires = interface.get_expiration_time(app, session)
+        if expires and expires.tzinfo is None:
+            expires = expires.replace(tzinfo=timezone.utc)
+        end = earlier(end, expires)
+    if on_server:
+        # The store forgets the session that long after the app has saved it, which was some time
+        # ago: "from now on" would let a fork outlive the session that it comes from.
+        kept = moment_of(seconds_in(limits, KEPT_KEY))
+        end = earlier(end, kept or moment_of(time.time() + lifetime.total_seconds()))
+    return end
 
 
 def keeps_on_server(interface: SessionInterface) -> bool:

@@ -23,8 +23,7 @@ from ..framework import FrameworkOptions, session_id
 from ..hosts import exact_hosts, hosts_of, layers_with_hosts
 from ..layers import layers_of
 from ..lifetime import END_KEY, add_end, earlier, moment_of, seconds_in, seconds_of, sign_at
-from .lifetime import guard_app
-from .middleware import build_middleware, cookie_attributes, find_middleware
+from .middleware import build_middleware, cookie_attributes, find_middleware, guard_app
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
