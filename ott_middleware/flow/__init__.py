@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..access_logs import hide_parameter, reach_servers
+from ..access_logs import hide_tokens, reach_servers
 from ..context import PROBE, Attempt, reset_attempt, set_attempt
 from ..copies import copy_unchecked
 from ..error_reports import reach_reporters
@@ -46,7 +46,7 @@ class Flow:
         self._pull = PullHandoff(services, self._forwarding, pull) if pull is not None else None
         self._sockets = WebSockets(services)
         if services.options.query_param is not None:
-            hide_parameter(services.options.query_param)
+            hide_tokens(query_param=services.options.query_param)
 
     async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
         """Decide one request: return the response, or how to call the app."""

@@ -10,7 +10,6 @@ One module, though it is long: the question and the choice rely on each other.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import logging
 import re
@@ -76,7 +75,7 @@ class _Question:
             return None
         try:
             arriving = base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode()
-        except (binascii.Error, ValueError):
+        except ValueError:
             return None
         return cls(nonce, token, challenge, arriving)
 

@@ -91,5 +91,4 @@ class Confirm:
 
     def clean_up(self, request: Request, token: str) -> tuple[Cookie, ...]:
         """Return what deletes the nonce of a token that was redeemed."""
-        cookie = self._nonces.deletion(request, token)
-        return () if cookie is None else (cookie,)
+        return self._nonces.deletions(request, token)

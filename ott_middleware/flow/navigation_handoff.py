@@ -95,36 +95,30 @@ class NavigationHandoff:
 
     async def respond(self, request: Request) -> Response:
         """Lead the visitor on to the target, ask first, or refuse."""
-        kind = classify(request)
+        services, kind = self._services, classify(request)
         if kind is Kind.PREFETCH:
-            reason = Reason("prefetch", f"this request is {kind.value}")
-            self._services.reports.passed("generate", reason)
+            services.reports.passed("generate", Reason("prefetch", f"this request is {kind.value}"))
             return Response(503, PRIVATE)
         target: _Target | None = None
         try:
-            self._check_request(request, kind)
+            if services.options.query_param is None:
+                raise LinksDisabled
+            # A navigation by GET has no Origin: a script sent the request.
+            if request.header("origin") is not None:
+                check_origin(request, services.site.same_origin(request), services.options.trusted)
+            if not kind.is_navigation:
+                raise NavigationRequired(why=f"this request is {kind.value}")
             target = self._parse_target(request)
             return await self._hand_over(request, kind, target)
         except RequestError as error:
             login_url = self._options.login_url
             if target and login_url and isinstance(error, Unauthorized):
-                self._services.reports.passed("generate", error.reason)
+                services.reports.passed("generate", error.reason)
                 return redirect(with_next(login_url, copy_unchecked(request, query=target.query)))
-            self._services.reports.refused("generate", error)
+            services.reports.refused("generate", error)
             if not kind.is_navigation:
                 return json_error_response(error)
             return error_response(request, error, self._options, way_out=self._root)
-
-    def _check_request(self, request: Request, kind: Kind) -> None:
-        """:raises RequestError: the request gets no handoff, whatever its target is."""
-        services = self._services
-        if services.options.query_param is None:
-            raise LinksDisabled
-        # A navigation by GET has no Origin: a script sent the request.
-        if request.header("origin") is not None:
-            check_origin(request, services.site.same_origin(request), services.options.trusted)
-        if not kind.is_navigation:
-            raise NavigationRequired(why=f"this request is {kind.value}")
 
     def _parse_target(self, request: Request) -> _Target:
         """Return where a handoff is to lead.

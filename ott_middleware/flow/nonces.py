@@ -115,10 +115,10 @@ class TokenNonces:
             held[1].encode(), given.encode("utf-8", "replace")
         )
 
-    def deletion(self, request: Request, token: str) -> Cookie | None:
-        """Return the cookie that deletes the nonce of a token; None if there is none."""
+    def deletions(self, request: Request, token: str) -> tuple[Cookie, ...]:
+        """Return the cookie that deletes the nonce of a token, if there is one."""
         held = self._held(request, token)
-        return held and held[0].deletion(request)
+        return () if held is None else (held[0].deletion(request),)
 
     def _all(self, request: Request) -> list[tuple[Nonces, list[str]]]:
         """Return what the browser holds under each name."""

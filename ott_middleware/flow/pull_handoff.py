@@ -25,7 +25,7 @@ from ..hooks import WrongResult, naming
 from ..http.cookies import Cookie
 from ..http.fetch_metadata import Kind, accepts_html, classify
 from ..http.messages import PRIVATE, Request, Response
-from ..http.pages import error_page, handoff_page
+from ..http.pages import error_page, try_again_page
 from ..reasons import Reason, quote
 from ..sessions.base import Session
 from ..tokens.challenges import find_verifier
@@ -248,8 +248,8 @@ class PullHandoff:
             self._services.reports.passed("handoff", _LOOP)
         elif not accepts_html(request):
             return json_error_response(error)
-        code = "" if error is None else error.code
-        page = handoff_page(request, wanted, code=code, site_name=options.site_name)
+        code, site_name = "" if error is None else error.code, options.site_name
+        page = try_again_page("handoff_failed", request, wanted, code=code, site_name=site_name)
         return show_page(page, options, self._cookies.forget_returns(request).header())
 
 

@@ -15,7 +15,7 @@ from ..http.subprotocols import Offer
 from ..tokens.names import is_token, malformed_token
 from .error_responses import json_error_response
 from .handle import Handle
-from .redemption import OtherUser, Redemption, SignedIn
+from .redemption import OtherUser, Redemption
 from .services import Services
 
 CHANNEL: Final = "websocket"
@@ -68,12 +68,18 @@ class WebSockets:
             return Open()
         services = self._services
         try:
-            signed_in = await self._redeem(request, links, offer)
+            check_origin(request, services.site.same_origin(request), services.options.trusted)
+            # Asked before the token is consumed: if the adapter fails, the token is still good.
+            present = await services.guard.current_if_verifiable(request)
+            token = _single_token(links, offer)
+            outcome = await self._redemption.sign_in(token, request, present, channel=CHANNEL)
+            if isinstance(outcome, OtherUser):
+                raise SessionSwitch
         except RequestError as error:
             services.reports.refused(CHANNEL, error)
             return deny(error)
-        services.reports.redeemed(signed_in.session)
-        session, cookies = signed_in.session, signed_in.cookies
+        session, cookies = outcome.session, outcome.cookies
+        services.reports.redeemed(session)
         if not cookies:
             # The adapter's sessions have none, so that the handshake does not tell this one.
             handle.redeem(CHANNEL, session, request)
@@ -85,21 +91,6 @@ class WebSockets:
         # A session with a token is one that others have, too.
         close = None if session.token else partial(services.guard.discard, cookies, changed)
         return Open(changed.header("cookie"), close)
-
-    async def _redeem(self, request: Request, links: tuple[str, ...], offer: Offer) -> SignedIn:
-        """Sign the user in.
-
-        :raises RequestError: the handshake is refused.
-        """
-        services = self._services
-        check_origin(request, services.site.same_origin(request), services.options.trusted)
-        # Asked before the token is consumed: if the adapter fails, the token is still good.
-        present = await services.guard.current_if_verifiable(request)
-        token = _single_token(links, offer)
-        outcome = await self._redemption.sign_in(token, request, present, channel=CHANNEL)
-        if isinstance(outcome, OtherUser):
-            raise SessionSwitch
-        return outcome
 
 
 def _single_token(links: tuple[str, ...], offer: Offer) -> str:

@@ -23,7 +23,7 @@ from ..http.messages import Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, SEEN, spellings_of
 from ..options import Options, OptionValues
 from ..sessions.base import Session
-from .asgi_headers import encode_headers, encode_text, raw_cookies
+from .asgi_headers import encode_headers, raw_cookies
 from .asgi_probe import ASGIProbe
 from .asgi_request import change_headers, parse_request
 from .asgi_websocket import Sockets
@@ -56,7 +56,7 @@ class ASGIMiddleware(Checked):
         services = Services.build(built, parse_request=parse_request, asynchronous=True)
         self.flow = Flow(services)
         self._ask_flow = services.guard.in_own_thread(self.flow.decide)
-        self._watch = self.flow.watch(encode_text)
+        self._watch = self.flow.watch(lambda text: text.encode("latin-1"))
         self._services = probe.services = services
         self._warn_of_second_layer(app)
         self._param = built.query_param

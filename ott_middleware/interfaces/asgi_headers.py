@@ -26,11 +26,6 @@ def parse_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
     }
 
 
-def encode_text(text: str) -> bytes:
-    """Return a text as a scope has the texts of headers."""
-    return text.encode("latin-1")
-
-
 def encode_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Return the headers of a response for its message."""
     # In lower case, as ASGI wants names: HTTP/2 has no others.

@@ -36,7 +36,6 @@ class Sockets:
         self._app = app
         self._services = services
         self._ask_flow = services.guard.in_own_thread(flow.decide_socket)
-        self._close = services.guard.in_own_thread(_call)
         self._param = services.options.query_param
         self._carries_token = _quick_look(self._param) if self._param is not None else None
 
@@ -76,11 +75,7 @@ class Sockets:
             await self._app(scope, receive, _acknowledge(send, name) if named else send)
         finally:
             if outcome.close is not None:
-                await self._close(outcome.close)
-
-
-async def _call(function: Callable[[], Awaitable[None]]) -> None:
-    await function()
+                await self._services.guard.in_own_thread(outcome.close)()
 
 
 def _quick_look(name: str) -> Callable[[Scope], bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ..hooks import WrongResult, naming
@@ -16,6 +17,7 @@ _KEYS = frozenset({"id", "user_id", "user", "expires_at"})
 Info = Mapping[str, Any] | None
 
 
+@dataclass(eq=False, repr=False)
 class ValidatedSessions:
     """Builds the sessions of one adapter.
 
@@ -27,20 +29,13 @@ class ValidatedSessions:
     :param exposed: the names of the user's fields that a session has; None for all of them.
     """
 
-    def __init__(
-        self,
-        adapter: str,
-        hook: str,
-        secret: str,
-        make_id: Callable[[Any, str | None], str],
-        exposed: tuple[str, ...] | None = None,
-    ) -> None:
-        self._adapter = adapter
-        self._hook = hook
-        self._secret = secret
-        self._make_id = make_id
-        self._exposed = exposed
-        self._warned_of_keys = self._warned_of_repeats = False
+    adapter: str
+    hook: str
+    secret: str
+    make_id: Callable[[Any, str | None], str]
+    exposed: tuple[str, ...] | None = None
+    _warned_of_keys: bool = field(default=False, init=False)
+    _warned_of_repeats: bool = field(default=False, init=False)
 
     def ask(
         self, function: Callable[[Any], Any], given: Any, secrets: Collection[str], token: str
@@ -51,7 +46,7 @@ class ValidatedSessions:
         :param secrets: the texts in `given` that no field but the token may repeat.
         :param token: of the session.
         """
-        with naming(self._hook):
+        with naming(self.hook):
             info = function(given)
         if inspect.isawaitable(info):
             return self._build_awaited(info, given, secrets, token)
@@ -60,7 +55,7 @@ class ValidatedSessions:
     async def _build_awaited(
         self, info: Awaitable[Info], given: Any, secrets: Collection[str], token: str
     ) -> Session | None:
-        with naming(self._hook):
+        with naming(self.hook):
             found = await info
         return self.build(found, given, secrets, token)
 
@@ -74,7 +69,7 @@ class ValidatedSessions:
             return None
         if not isinstance(info, Mapping):
             raise WrongResult(
-                f"{self._hook} returned {type(info).__name__}: return None or a mapping"
+                f"{self.hook} returned {type(info).__name__}: return None or a mapping"
             )
         self._warn_of_unused_keys(info)
         raw = {name: value for name, value in info.items() if name != "id"}
@@ -83,20 +78,20 @@ class ValidatedSessions:
             self._warned_of_repeats = True
             logger.warning(
                 "%s: the user or another value of the session repeats %s, which is left out there",
-                self._adapter,
-                self._secret,
+                self.adapter,
+                self.secret,
             )
         user_id, user = _as_id(safe.get("user_id")), safe.get("user")
         if user is not None and not isinstance(user, Mapping):
             raise WrongResult(
-                f"{self._hook} returned a user that is a {type(user).__name__}: return a mapping"
+                f"{self.hook} returned a user that is a {type(user).__name__}: return a mapping"
             )
-        session_id = _as_id(info.get("id") or None) or self._make_id(given, user_id)
+        session_id = _as_id(info.get("id") or None) or self.make_id(given, user_id)
         # `current` may be called without a middleware and its check of the id.
-        refuse_cookie_in_id(session_id, secrets, where=f"{self._adapter}.validate")
-        if user is not None and self._exposed is not None:
-            user = exposed_of(user, ("id", *self._exposed))
-        with naming(self._hook):  # its date may have no time zone
+        refuse_cookie_in_id(session_id, secrets, where=f"{self.adapter}.validate")
+        if user is not None and self.exposed is not None:
+            user = exposed_of(user, ("id", *self.exposed))
+        with naming(self.hook):  # its date may have no time zone
             return Session(
                 id=session_id,
                 token=token,
@@ -114,7 +109,7 @@ class ValidatedSessions:
             "%s returned a mapping with other keys than 'id' (of the session), 'user_id', "
             "'user' and 'expires_at', which are not used; return "
             "{'user_id': ..., 'user': {...}}",
-            self._hook,
+            self.hook,
         )
 
 

@@ -14,12 +14,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from ..backends.base import awaited
+from ..backends.base import bind_method
 from ..backends.private_store import warn_of_unknown_token
 from ..backends.registry import AnyBackend, backend_of
 from ..concurrency import (
-    Bind,
     Bound,
+    T,
     blocks,
     call_backend,
     call_hook,
@@ -180,8 +180,8 @@ class OneTimeTokens:
         hooks = (generate_token, self._hasher)
         self._hooks_wait = any(is_async(hook) for hook in hooks if hook is not None)
         self._resolve_waits = is_async(sessions.resolve)
-        self._sync = self._plug_ins(inline, asynchronous=False)
-        self._async = self._plug_ins(on_loop, asynchronous=True)
+        self._sync = self._plug_ins(asynchronous=False)
+        self._async = self._plug_ins(asynchronous=True)
 
     @classmethod
     def from_options(
@@ -243,8 +243,7 @@ class OneTimeTokens:
         :raises SessionUnavailable: a hook failed, or the session is too large to carry.
         """
         context = self._context(expires_in, audience, channel, code_challenge)
-        token: str = self._run(self._hooks_wait, self._generate, session, context)
-        return token
+        return self._run(self._generate(self._sync, session, context))
 
     async def agenerate(
         self,
@@ -276,8 +275,7 @@ class OneTimeTokens:
         :raises BackendUnavailable: the backend does not respond.
         """
         context = _reissue_context(expires_at, audience, code_challenge)
-        token: str = self._run(self._hooks_wait, self._generate, session, context, True)
-        return token
+        return self._run(self._generate(self._sync, session, context, True))
 
     async def areissue(
         self, session: Session, *, expires_at: float, audience: str | None, code_challenge: str
@@ -308,10 +306,9 @@ class OneTimeTokens:
         :raises BackendUnavailable: the backend does not respond.
         :raises SessionUnavailable: the adapter or a hook failed.
         """
+        verifying = self._verify(self._sync, token, audience, channel, code_verifiers)
         # An adapter may learn only when it is bound to an app whether it suspends.
-        waits = self._hooks_wait or self._resolve_waits or self._sessions.suspends
-        session: Session = self._run(waits, self._verify, token, audience, channel, code_verifiers)
-        return session
+        return self._run(verifying, waits=self._resolve_waits or self._sessions.suspends)
 
     async def averify(
         self,
@@ -330,25 +327,22 @@ class OneTimeTokens:
         :raises NotSupported: the backend cannot revoke tokens.
         :raises BackendUnavailable: the backend does not respond.
         """
-        count: int = self._run(False, self._revoke, session_id)
-        return count
+        return drive(self._revoke(self._sync, session_id))
 
     async def arevoke(self, session_id: str) -> int:
         """`revoke`, awaited."""
         return await self._revoke(self._async, session_id)
 
-    def _run(
-        self, waits: bool, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any
-    ) -> Any:
-        return (drive_waiting if waits else drive)(function(self._sync, *args))
+    def _run(self, coroutine: Coroutine[Any, Any, T], waits: bool = False) -> T:
+        return (drive_waiting if waits or self._hooks_wait else drive)(coroutine)
 
-    def _plug_ins(self, bind: Bind, *, asynchronous: bool) -> _PlugIns:
-        backend, hooks = self.backend, self._options
-        method = partial(awaited if asynchronous else getattr, backend)
+    def _plug_ins(self, *, asynchronous: bool) -> _PlugIns:
+        bind, hooks = on_loop if asynchronous else inline, self._options
+        method = partial(bind_method, self.backend, asynchronous=asynchronous)
         return _PlugIns(
-            put=bind(method("put")),
-            take=bind(method("take")),
-            revoke=bind(method("revoke")),
+            put=method("put"),
+            take=method("take"),
+            revoke=method("revoke"),
             resolve=bind(self._sessions.resolve),
             generate_token=bind(hooks.generate_token) if hooks.generate_token else None,
             hasher=bind(self._hasher) if self._hasher else None,

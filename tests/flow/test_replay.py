@@ -320,7 +320,7 @@ class TestTombstone:
         at = Listening(world)
         token = at.use()
         replays = at.site.flow.services.replays
-        stones, seen = replays._stones, []
+        stones, seen = replays.stones, []
         take = stones._take
 
         async def take_and_put(key: str) -> bytes | None:

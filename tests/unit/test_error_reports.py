@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ott_middleware.access_logs import hide_parameter
+from ott_middleware.access_logs import hide_tokens
 from ott_middleware.context import Attempt, reset_attempt, set_attempt, using_request
 from ott_middleware.error_reports import (
     hide_tokens_in_event,
@@ -21,7 +21,7 @@ URL = f"/page?a=1&ott={TOKEN}"
 
 @pytest.fixture(autouse=True)
 def parameter() -> None:
-    hide_parameter("ott")
+    hide_tokens(query_param="ott")
 
 
 class Span:
