@@ -30,15 +30,12 @@ class Language:
 
 
 #: By tag, in lower case. The first is shown where the visitor accepts none of them.
-LANGUAGES: dict[str, Language] = {
-    tag: Language(tag, "ltr", texts)
-    for tag, texts in (
-        ("en", ENGLISH),
-        ("de", GERMAN),
-        ("fr", FRENCH),
-        ("es", SPANISH),
-        ("ja", JAPANESE),
-    )
+LANGUAGES = {
+    "en": Language("en", texts=ENGLISH),
+    "de": Language("de", texts=GERMAN),
+    "fr": Language("fr", texts=FRENCH),
+    "es": Language("es", texts=SPANISH),
+    "ja": Language("ja", texts=JAPANESE),
 }
 
 
