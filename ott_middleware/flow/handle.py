@@ -231,7 +231,6 @@ class Handle:
                 "issuer: is not set, so that handoff() has nowhere to lead; pass issuer= with the "
                 "site that signs users in"
             )
-        self._refuse_on_socket()
         self._check_open()
         # A page may ask for each of its links: one attempt will do.
         handoffs: dict[str | None, Started] = getattr(self, "_handoffs", {})
@@ -256,9 +255,8 @@ class Handle:
         :raises RuntimeError: the response has begun, or the session adapter is no `SignInAdapter`
             (`SealedSession` is one).
         """
-        self._refuse_on_socket()
-        adapter = self.services.guard.require_sign_in_adapter()
         self._check_open()
+        adapter = self.services.guard.require_sign_in_adapter()
         session = adapter.start(user, remember=remember)
         self._replaced = self._sessions_to_end()
         self._session = session
@@ -271,9 +269,8 @@ class Handle:
         :raises RuntimeError: the response has begun, or the session adapter is no `SignInAdapter`
             (`SealedSession` is one).
         """
-        self._refuse_on_socket()
-        self.services.guard.require_sign_in_adapter()
         self._check_open()
+        self.services.guard.require_sign_in_adapter()
         self._ended = self._sessions_to_end()
         self._session = None
         self._changed = True
@@ -306,14 +303,13 @@ class Handle:
         """Whether the app signed a user in or out."""
         return getattr(self, "_changed", False)
 
-    def _refuse_on_socket(self) -> None:
+    def _check_open(self) -> None:
+        """:raises RuntimeError: there is no response, or none any more, that could set a cookie."""
         if self.carrier.get("type") == "websocket":
             raise RuntimeError(
                 "a WebSocket sets no cookie, and its session ends with it: sign in or out, or "
                 "start a handoff, by an HTTP request"
             )
-
-    def _check_open(self) -> None:
         if getattr(self, "_closed", False):
             raise RuntimeError(
                 "sign in or out, or start a handoff, before the response begins: it is too late now"

@@ -58,47 +58,40 @@ class Links:
             services.reports.passed("link", Reason("not_opened", f"this request is {kind.value}"))
             return await self._forwarding.unredeemed(request, handle)
         navigation, link = kind.is_navigation, _single_link(links)
-        if link is None and self._switch.is_choice(request, links):
-            return await self._choose(as_navigation(request), read, links[0])
         channel, token = link or ("handoff", "")
+        # The forms of the two pages, each of which posts to its own URL.
+        chooses = link is None and self._switch.is_choice(request, links)
         confirms = channel == "confirm" and not navigation and is_form(request)
-        if confirms:
+        if chooses or confirms:
             request = as_navigation(request)
-        if (navigation or confirms) and not services.options.adapter.uses_cookies:
-            error = services.guard.refuse_browser_link()
-            services.reports.refused("link", error)
-            return await self._refuse(request, handle, error, True, None)
-        if confirms:
-            return await self._redeem_form(request, read, handle, token)
-        if navigation and link is not None:
-            page = (
-                self._confirm.show(request, token)
-                if channel == "confirm"
-                else self._page_first.respond(request, kind, token)
-            )
+        try:
+            if chooses:
+                return await self._choose(request, read, links[0])
+            if (navigation or confirms) and not services.options.adapter.uses_cookies:
+                error = services.guard.refuse_browser_link()
+                services.reports.refused("link", error)
+                return await self._refuse(request, handle, error, True, None)
+            page: Response | None = None
+            if confirms:
+                page = await self._confirm.check(request, read, token)
+            elif navigation and channel == "confirm":
+                page = self._confirm.show(request, token)
+            elif navigation and link is not None:
+                page = self._page_first.respond(request, kind, token)
             if page is not None:
                 return page
-        return await self._redeem(request, handle, links, navigation=navigation)
-
-    async def _redeem_form(
-        self, request: Request, read: Read, handle: Handle, token: str
-    ) -> Response | Forward:
-        """Respond to the form of a confirm link's page, which posts the token of its URL."""
-        try:
-            page = await self._confirm.check(request, read, token)
-        except RequestError as error:
-            self._services.reports.refused("link", error)
-            return error_response(request, error, self._services.options)
-        if page is not None:
-            return page
-        return await self._redeem(request, handle, (token,), navigation=True, channel="confirm")
+            if confirms:
+                return await self._redeem(request, handle, (token,), True, "confirm")
+            return await self._redeem(request, handle, links, navigation)
+        except RequestError as refusal:
+            services.reports.refused("link", refusal)
+            return error_response(request, refusal, services.options)
 
     async def _redeem(
         self,
         request: Request,
         handle: Handle,
         links: tuple[str, ...],
-        *,
         navigation: bool,
         channel: str = "handoff",
     ) -> Response | Forward:
@@ -132,9 +125,6 @@ class Links:
             if navigation and (page := self._switch.ask_again(request, links[0], present)):
                 return page
             return await self._refuse(request, handle, error, navigation, present)
-        except RequestError as error:
-            services.reports.refused("link", error)
-            return error_response(request, error, services.options)
         if isinstance(outcome, OtherUser):
             services.reports.passed("link", ANOTHER_USER)
             return await self._continue(request, handle, navigation)
@@ -155,16 +145,11 @@ class Links:
             cookies = await self._switch.choose(request, read, link)
         except DeadToken as error:
             services.reports.refused("link", error)
-            continues = services.options.on_invalid == "continue"
-            response = (
-                redirect_to_clean_url(request)
-                if continues
-                else await self._show_refusal(request, error)
-            )
+            if services.options.on_invalid == "continue":
+                response = redirect_to_clean_url(request)
+            else:
+                response = await self._show_refusal(request, error)
             return response.with_headers(self._switch.forget(request, link).header())
-        except RequestError as error:
-            services.reports.refused("link", error)
-            return error_response(request, error, services.options)
         return redirect_to_clean_url(request, *(cookie.header() for cookie in cookies))
 
     async def _continue(

@@ -70,7 +70,11 @@ class Redemption:
             this very path; None where a token may be sent to any.
         :raises RequestError: the token cannot be redeemed, or a service failed.
         """
-        session = await self._redeem(token, request, channel, code_verifiers, needs_challenge)
+        session = await self._services.redeem(
+            token, request, channel=channel, code_verifiers=code_verifiers
+        )
+        if needs_challenge:
+            _require_challenge()
         # Attack: an attacker begins a handoff, and has a victim's browser open the issuer's URL
         # with another path, of an app beside this one that shows its URLs to the attacker. The
         # token is good for the attacker's browser. It is refused, as RFC 6749 (section 10.6) has
@@ -88,30 +92,11 @@ class Redemption:
 
         :raises RequestError: the token cannot be redeemed, or a service failed.
         """
-        session = await self._redeem(token, request, channel, code_verifiers, True)
-        return await self._establish(token, session, request, channel)
-
-    async def _redeem(
-        self,
-        token: str,
-        request: Request,
-        channel: str,
-        code_verifiers: Sequence[str],
-        needs_challenge: bool,
-    ) -> Session:
         session = await self._services.redeem(
             token, request, channel=channel, code_verifiers=code_verifiers
         )
-        # Attack: an attacker has a victim's browser open the return path with a token of the
-        # attacker's own. Made without a challenge, it would sign in any browser that holds an
-        # attempt of its own; this line makes it worth nothing.
-        if needs_challenge and current_attempt().code_challenge is None:
-            raise InvalidToken(
-                why="the token has no code challenge, so that any browser could show it; with "
-                "issuer_only=False, this site redeems such links as well",
-                word="no_challenge",
-            )
-        return session
+        _require_challenge()
+        return await self._establish(token, session, request, channel)
 
     async def _establish(
         self, token: str, session: Session, request: Request, channel: str
@@ -122,6 +107,19 @@ class Redemption:
         if services.receipts is not None and _is_shown(request, channel):
             cookies = (*cookies, services.receipts.cookie(token, request))
         return SignedIn(session, cookies)
+
+
+def _require_challenge() -> None:
+    """:raises InvalidToken: the token that was redeemed has no code challenge."""
+    # Attack: an attacker has a victim's browser open the return path with a token of the attacker's
+    # own. Made without a challenge, it would sign in any browser that holds an attempt of its own;
+    # this line makes it worth nothing.
+    if current_attempt().code_challenge is None:
+        raise InvalidToken(
+            why="the token has no code challenge, so that any browser could show it; with "
+            "issuer_only=False, this site redeems such links as well",
+            word="no_challenge",
+        )
 
 
 def _is_shown(request: Request, channel: str) -> bool:

@@ -100,7 +100,10 @@ class Services:
         """
         adapter = options.adapter
         site = OwnSite(options)
-        tokens = options.tokens if options.tokens is not None else _build_token_service(options)
+        tokens = options.tokens
+        if tokens is None:
+            backend = MemoryBackend() if options.backend is None else options.backend
+            tokens = OneTimeTokens.from_options(backend, options.token_options, sessions=adapter)
         own = tokens if isinstance(tokens, OneTimeTokens) else None
         hook = options.on_invalid if callable(options.on_invalid) else None
         bind, prefix = (bind_on_loop, "a") if asynchronous else (inline, "")
@@ -117,7 +120,7 @@ class Services:
         )
         _check(options, guard, own.backend if own else None, asynchronous)
         _log_start(options, own)
-        secrets = options.token_options.secrets or (own.secrets if own is not None else ())
+        secrets = () if own is None else own.secrets
         reports = _build_reports(options, guard, secrets)
         receipts = build_receipts(options, secrets, guard)
         return cls(
@@ -194,12 +197,9 @@ class Services:
     def binds_browsers(self) -> bool:
         """Whether the token service takes a `code_challenge`, and `code_verifiers`."""
         # A service of the app's own need not: the two are no part of `TokenService`.
-        return all(
-            name in inspect.signature(method).parameters
-            for method, name in (
-                (self.tokens.generate, "code_challenge"),
-                (self.tokens.verify, "code_verifiers"),
-            )
+        return (
+            "code_challenge" in inspect.signature(self.tokens.generate).parameters
+            and "code_verifiers" in inspect.signature(self.tokens.verify).parameters
         )
 
     async def redeem(
@@ -302,14 +302,6 @@ def is_gone(session: Session, again: Session | None) -> bool:
     :param again: what the adapter says of the same request, asked once more.
     """
     return again is None or not again.is_same_person(session)
-
-
-def _build_token_service(options: Options) -> OneTimeTokens:
-    return OneTimeTokens.from_options(
-        MemoryBackend() if options.backend is None else options.backend,
-        options.token_options,
-        sessions=options.adapter,
-    )
 
 
 def _build_reports(options: Options, guard: SessionGuard, secrets: Sequence[bytes]) -> Reports:

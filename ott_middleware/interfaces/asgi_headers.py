@@ -30,6 +30,12 @@ def encode_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
+def decode_headers(message: Mapping[str, Any]) -> Headers:
+    """Return the headers of a response's message."""
+    pairs = message.get("headers", ())
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs)
+
+
 def raw_cookies(pairs: list[tuple[bytes, bytes]]) -> list[bytes]:
     """Return the values of the `Cookie` headers, as they were sent."""
     # By the length first, which leaves nearly no name to be lowered.

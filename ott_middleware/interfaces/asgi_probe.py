@@ -11,7 +11,7 @@ from ..errors import SessionUnavailable
 from ..flow.handle import attach, new_handle
 from ..flow.services import Services
 from ..http.messages import Headers, Request, Response
-from .asgi_headers import encode_headers
+from .asgi_headers import decode_headers, encode_headers
 from .asgi_types import ASGIApp, Message, Scope
 from .probe import NO_REQUEST, PROBE_BYTES, PROBE_SECONDS, SIGNED_OUT, read_headers
 
@@ -42,7 +42,7 @@ class ASGIProbe:
         if PROBE in current.carrier:
             return SIGNED_OUT
         asyncio.get_running_loop()  # on no loop of asyncio's, refused before a task is made
-        scope = _scope_of(request, current)
+        scope = {**scope_of(request, current), PROBE: True}
         # The probed view may look at its handle, which finds no session.
         attach(new_handle(self.services), scope)
         exchange = _Exchange()
@@ -75,7 +75,8 @@ class ASGIProbe:
         raise SessionUnavailable(f"probe: the app failed: {why}")
 
 
-def _scope_of(request: Request, current: Request) -> Scope:
+def scope_of(request: Request, current: Request) -> Scope:
+    """Return the scope of a request, with what the server said of the current one."""
     carrier = current.carrier
     headers = {"host": current.header("host") or "localhost", **request.headers}
     mount = carrier.get("root_path", "")
@@ -93,7 +94,6 @@ def _scope_of(request: Request, current: Request) -> Scope:
         "raw_path": (quote(mount) + request.target).encode("latin-1"),
         "query_string": b"",
         "headers": encode_headers(tuple(headers.items())),
-        PROBE: True,
     }
 
 
@@ -123,10 +123,7 @@ class _Exchange:
             raise _Enough
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self.headers = read_headers(
-                (name.decode("latin-1"), value.decode("latin-1"))
-                for name, value in message.get("headers", ())
-            )
+            self.headers = read_headers(decode_headers(message))
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")[: PROBE_BYTES - len(self.body)]
             if len(self.body) >= PROBE_BYTES or not message.get("more_body", False):

@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..concurrency import Bound, call_backend
+from ..backends.base import Backend, bind_method
+from ..concurrency import call_backend
 from ..crypto import NONCE_BYTES, TokenSeal
 from ..errors import KeyTaken
 from ..http.encoding import read_json, to_json
@@ -52,16 +53,21 @@ class Tombstone:
 class Tombstones:
     """The tombstones in one store.
 
-    :param put, take: of the backend, bound.
     :param secrets: newest first, which seals.
     :param clock: tells the time in Unix seconds.
+    :param asynchronous: whether an event loop calls.
     """
 
     def __init__(
-        self, put: Bound, take: Bound, secrets: Sequence[bytes], clock: Callable[[], float]
+        self,
+        backend: Backend,
+        secrets: Sequence[bytes],
+        clock: Callable[[], float],
+        *,
+        asynchronous: bool,
     ) -> None:
-        self._put = put
-        self._take = take
+        self._put = bind_method(backend, "put", asynchronous=asynchronous)
+        self._take = bind_method(backend, "take", asynchronous=asynchronous)
         self._clock = clock
         self._seal = TokenSeal(secrets)
         self._owners = Owners(secrets[0] if secrets else None)

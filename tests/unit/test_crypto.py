@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import example, given
 from hypothesis import strategies as st
+from owners import owner_of
 
 from ott_middleware.crypto import (
     CookieSeal,
@@ -19,7 +20,7 @@ from ott_middleware.crypto import (
     derive,
     key_id,
 )
-from ott_middleware.tokens.names import backend_key, hash_token, is_token, owner_of
+from ott_middleware.tokens.names import backend_key, hash_token, is_token
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 OLD, NEW, OTHER = b"the older secret", b"the newer secret", b"somebody else's secret"
