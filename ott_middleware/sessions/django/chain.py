@@ -23,6 +23,7 @@ means depends on the question.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
@@ -98,25 +99,23 @@ class _Question:
 class Chain:
     """The middleware of the project, around a view that asks a question.
 
-    :param paths: `settings.MIDDLEWARE`.
+    :param handler: the outermost of it, around `_view`.
     """
 
-    def __init__(self, paths: list[str]) -> None:
-        factories = [factory for factory in map(import_string, paths) if _is_kept(factory)]
-        #: Whether it does what Django's own classes do not.
-        self.prepares = any(not _is_djangos(factory) for factory in factories)
-        self._handler: Handler = _view
-        for factory in reversed(factories) if self.prepares else ():
-            try:
-                self._handler = _layer(_instance(factory, self._handler), self._handler)
-            except MiddlewareNotUsed:
-                continue
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
 
     @classmethod
     def of_project(cls) -> Chain | None:
         """Return the chain of the settings; None where Django's own classes are all there is."""
-        chain = cls(list(settings.MIDDLEWARE))
-        return chain if chain.prepares else None
+        factories = [each for each in map(import_string, settings.MIDDLEWARE) if _is_kept(each)]
+        if all(map(_is_djangos, factories)):
+            return None
+        handler: Handler = _view
+        for factory in reversed(factories):
+            with suppress(MiddlewareNotUsed):
+                handler = _layer(_instance(factory, handler), handler)
+        return cls(handler)
 
     def ask(
         self, request: Request, session: Any, function: Callable[[], T], *, must_serve: bool

@@ -173,13 +173,11 @@ def _cap_age(session: Any, age: Any) -> Any:
 
 
 def _cap_date(session: Any, date: datetime) -> datetime:
-    end = getattr(session, _END, None)
+    end: datetime | None = getattr(session, _END, None)
     if end is None or aware(date) <= end:
         return date
-    bounded: datetime = end
-    if timezone.is_naive(date):
-        bounded = timezone.make_naive(end, timezone.get_default_timezone())
-    return bounded
+    zone = timezone.get_default_timezone()
+    return timezone.make_naive(end, zone) if timezone.is_naive(date) else end
 
 
 # The methods of a session store that are replaced. Some async twins came with Django 5.1.

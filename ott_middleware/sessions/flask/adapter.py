@@ -251,7 +251,7 @@ class FlaskSession(MappedSession):
             raise SessionExpired
         login = self._login()
         if session.token.startswith("{"):
-            return self._alive_by_remember_cookie(session, login)
+            return self._alive_by_remember_cookie(session, login) if login else None
         cookies = {self.cookie_names[0]: session.token}
         with self._open_other(cookies) as (opened, limits, values):
             person = login.person_in(values) if login else self.person_in(values)
@@ -266,11 +266,7 @@ class FlaskSession(MappedSession):
             signed = SignedCookie.read(self.app, live.token) if live and live.token else None
             return replace(live, token=signed.add_end(live.expires_at)) if live and signed else live
 
-    def _alive_by_remember_cookie(
-        self, session: Session, login: FlaskLogin | None
-    ) -> Session | None:
-        if login is None:
-            return None
+    def _alive_by_remember_cookie(self, session: Session, login: FlaskLogin) -> Session | None:
         cookie = json.loads(session.token).get(login.cookie_name, "")
         with self._open_other({}):
             person = login.person_by_remember_cookie(cookie)

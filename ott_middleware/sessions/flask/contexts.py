@@ -24,7 +24,7 @@ from ...context import handle_in
 from ...http.messages import Request
 from ..framework import Responded
 from ..wsgi_environ import environ_of
-from .lifetime import Limits, limits_of
+from .lifetime import Limits, place_of_limits
 
 
 def is_in_view(app: flask.Flask, request: Request) -> bool:
@@ -50,6 +50,13 @@ class Opened(NamedTuple):
     limits: Limits
     values: dict[str, Any]
 
+    @classmethod
+    def of(cls, app: flask.Flask, environ: dict[str, Any], session: Any) -> Opened:
+        """Return the session that was opened for a request with that environ."""
+        values = dict(session or {})
+        # A guarded interface has moved the limits from the session to the request.
+        return cls(session, environ.get(place_of_limits(app), values), values)
+
 
 @contextmanager
 def open_session(
@@ -65,8 +72,7 @@ def open_session(
     environ = environ_of(request)
     if in_view:
         opened = app.session_interface.open_session(app, app.request_class(environ))
-        values = dict(opened or {})
-        yield Opened(opened, limits_of(app, environ, values), values)
+        yield Opened.of(app, environ, opened)
         return
     if request.method not in ("GET", "HEAD"):
         # The body is the view's, and a form's protection (CSRF) would refuse a request without it.
@@ -74,8 +80,7 @@ def open_session(
     # The outer one is new for sure, while a request's own may be shared with what is around.
     with app.app_context(), app.request_context(environ):
         opened = flask.session._get_current_object()  # type: ignore[attr-defined]  # it is a proxy
-        values = dict(opened or {})
-        found = Opened(opened, limits_of(app, environ, values), values)
+        found = Opened.of(app, environ, opened)
         # Without it, a `teardown_request` function would close what was never opened, and a store
         # of several tenants would be asked for no tenant's users.
         try:

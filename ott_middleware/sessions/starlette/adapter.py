@@ -226,9 +226,8 @@ class StarletteSession(MappedSession):
             self.keys_without_user.note(values)
             return None
         end = moment_of(seconds_in(values, END_KEY))
-        if self._max_age is None:
-            return values, person, end, signed_at
-        if signed_at.timestamp() > self._clock():
-            return None  # SessionMiddleware takes nothing from the future either
-        latest = signed_at + timedelta(seconds=self._max_age)
-        return values, person, earlier(end, latest), signed_at
+        if self._max_age is not None:
+            if signed_at.timestamp() > self._clock():
+                return None  # SessionMiddleware takes nothing from the future either
+            end = earlier(end, signed_at + timedelta(seconds=self._max_age))
+        return values, person, end, signed_at
