@@ -6,7 +6,7 @@ import inspect
 from types import FunctionType, ModuleType
 from typing import Any
 
-from .concurrency import without_partials
+from .concurrency import is_async, without_partials
 from .errors import ConfigurationError, full_name
 from .sessions.layers import class_names
 
@@ -99,11 +99,7 @@ def _find_problem(app: Any) -> str | None:
 
 
 def _is_async(app: Any) -> bool:
-    function = without_partials(app)
-    return not inspect.isclass(function) and (
-        inspect.iscoroutinefunction(function)
-        or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - it is asked
-    )
+    return not inspect.isclass(without_partials(app)) and is_async(app)
 
 
 def _is_in_django_chain(app: Any) -> bool:

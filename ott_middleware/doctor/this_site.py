@@ -12,6 +12,7 @@ from ..flow.services import Services
 from ..http.messages import Request
 from ..http.origins import Origin, is_loopback
 from ..interfaces.asgi import ASGIMiddleware
+from ..interfaces.asgi_headers import decode_headers
 from ..interfaces.asgi_probe import scope_of
 from ..sessions.hosts import exact_hosts, hosts_of
 from .report import Report
@@ -142,8 +143,4 @@ async def _get(middleware: Any, origin: str, timeout: float) -> list[str]:
     exchange: Any = ApplicationCommunicator(middleware, scope)  # type: ignore[no-untyped-call]  # asgiref has no types there
     await exchange.send_input({"type": "http.request", "body": b"", "more_body": False})
     message = await exchange.receive_output(timeout)
-    return [
-        value.decode("latin-1")
-        for name, value in message.get("headers", ())
-        if name.lower() == b"set-cookie"
-    ]
+    return [value for name, value in decode_headers(message) if name.lower() == "set-cookie"]

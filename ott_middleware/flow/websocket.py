@@ -83,7 +83,7 @@ class WebSockets:
         if not cookies:
             # The adapter's sessions have none, so that the handshake does not tell this one.
             handle.redeem(CHANNEL, session, request)
-            handle.found(session)
+            handle.found = session
             return Open()
         # No browser gets the cookies: the app reads them from this handshake alone.
         changed = request.with_cookies({cookie.name: cookie.value or None for cookie in cookies})

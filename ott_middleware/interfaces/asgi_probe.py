@@ -11,7 +11,7 @@ from ..errors import SessionUnavailable
 from ..flow.handle import attach, new_handle
 from ..flow.services import Services
 from ..http.messages import Headers, Request, Response
-from .asgi_headers import encode_headers
+from .asgi_headers import decode_headers, encode_headers
 from .asgi_types import ASGIApp, Message, Scope
 from .probe import NO_REQUEST, PROBE_BYTES, PROBE_SECONDS, SIGNED_OUT, read_headers
 
@@ -123,10 +123,7 @@ class _Exchange:
             raise _Enough
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self.headers = read_headers(
-                (name.decode("latin-1"), value.decode("latin-1"))
-                for name, value in message.get("headers", ())
-            )
+            self.headers = read_headers(decode_headers(message))
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")[: PROBE_BYTES - len(self.body)]
             if len(self.body) >= PROBE_BYTES or not message.get("more_body", False):
