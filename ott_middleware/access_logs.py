@@ -143,12 +143,6 @@ def hide_tokens(*targets: logging.Logger | logging.Handler | str, query_param: s
     reach_servers()
 
 
-def hide_parameter(name: str) -> None:
-    """Keep a middleware's link parameter out of the logs of the servers that are imported."""
-    _links.add(name)
-    reach_servers()
-
-
 def reach_servers() -> None:
     """Install the filter and the wrappers for the servers that were imported since the last call.
 

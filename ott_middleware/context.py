@@ -82,13 +82,16 @@ class Attempt:
 
 
 _attempt: ContextVar[Attempt | None] = ContextVar("ott_attempt", default=None)
-#: An attempt begins, and ends.
-set_attempt, reset_attempt = _attempt.set, _attempt.reset
 
 
 def current_attempt() -> Attempt:
     """Return the attempt of this context; outside of one, an empty value."""
     return _attempt.get() or Attempt()
+
+
+def using_attempt(attempt: Attempt) -> _Using[Attempt]:
+    """Make `attempt` the current one, within a `with`."""
+    return _Using(_attempt, attempt)
 
 
 class Bounds(NamedTuple):

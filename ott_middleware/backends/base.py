@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..clock import system_clock
-from ..concurrency import Bound, drive, in_thread, is_async
+from ..concurrency import Bound, drive, in_thread, inline, is_async, on_loop
 from ..errors import NotSupported
 
 T = TypeVar("T")
@@ -126,6 +127,16 @@ class Backend:
         return method(*arguments, **keywords)
 
 
+class Token(NamedTuple):
+    """What `put` is given: see `Backend.put`."""
+
+    key: str
+    value: bytes
+    expires_at: float
+    owner: str
+    limit: int | None
+
+
 class CoroutineBackend(Backend):
     """A backend that has each operation once, as a coroutine, for sync and async callers.
 
@@ -136,14 +147,14 @@ class CoroutineBackend(Backend):
 
     _inline: Bound
     _awaited: Bound
-    _put: Callable[[Bound, str, bytes, float, str, int | None], Coroutine[Any, Any, None]]
+    _put: Callable[[Bound, Token], Coroutine[Any, Any, None]]
     _take: Callable[[Bound, str], Coroutine[Any, Any, bytes | None]]
     _revoke: Callable[[Bound, str], Coroutine[Any, Any, int]]
 
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
-        drive(self._put(self._inline, key, value, expires_at, owner, limit))
+        drive(self._put(self._inline, Token(key, value, expires_at, owner, limit)))
 
     def take(self, key: str) -> bytes | None:
         return drive(self._take(self._inline, key))
@@ -154,7 +165,7 @@ class CoroutineBackend(Backend):
     async def aput(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
-        await self._put(self._awaited, key, value, expires_at, owner, limit)
+        await self._put(self._awaited, Token(key, value, expires_at, owner, limit))
 
     async def atake(self, key: str) -> bytes | None:
         return await self._take(self._awaited, key)
@@ -163,13 +174,19 @@ class CoroutineBackend(Backend):
         return await self._revoke(self._awaited, owner)
 
 
-def awaited(backend: Backend, name: str) -> Callable[..., Any]:
-    """Return the method to call for `name` from an event loop: its awaited twin, or itself."""
+def mark_of(owner: str) -> bytes:
+    """Return a short name of an owner, of a fixed length."""
+    return hashlib.sha256(owner.encode()).digest()[:16]
+
+
+def bind_method(backend: Backend, name: str, *, asynchronous: bool) -> Bound:
+    """Bind the method `name` for sync callers; for an event loop its awaited twin, or itself."""
+    if not asynchronous:
+        return inline(getattr(backend, name))
     twin = f"a{name}"
     # The base's twin of a method that never waits only calls the method.
     own_twin = getattr(type(backend), twin) is not getattr(Backend, twin)
-    method: Callable[..., Any] = getattr(backend, twin if own_twin or backend.blocks else name)
-    return method
+    return on_loop(getattr(backend, twin if own_twin or backend.blocks else name))
 
 
 def needs_await(backend: Backend, name: str) -> NotSupported:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ..concurrency import Bound, in_thread, is_async
 from ..errors import ConfigurationError, NotSupported
-from .base import CoroutineBackend, needs_await
+from .base import CoroutineBackend, Token, needs_await
 
 logger = logging.getLogger("ott_middleware")
 
@@ -101,10 +101,8 @@ class PutTakeBackend(CoroutineBackend):
     def async_only(self) -> bool:
         return self._is_async
 
-    async def _put(
-        self, call: Bound, key: str, value: bytes, expires_at: float, owner: str, limit: int | None
-    ) -> None:
-        await call("put", key, value, expires_at=expires_at)
+    async def _put(self, call: Bound, token: Token) -> None:
+        await call("put", token.key, token.value, expires_at=token.expires_at)
 
     async def _take(self, call: Bound, key: str) -> bytes | None:
         value: bytes | None = await call("take", key)

@@ -31,7 +31,7 @@ from . import nonces
 from .error_responses import show_page
 from .forms import Read, is_form, read_form
 from .own_cookies import own_cookie, own_cookies_sent, own_name
-from .redemption import OtherUser, Redemption
+from .redemption import OtherUser, sign_in_asked
 from .services import Services
 
 logger = logging.getLogger("ott_middleware")
@@ -85,7 +85,6 @@ class AccountSwitch:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._redemption = Redemption(services)
         self._param = str(services.options.query_param)
         self._cookies = f"{self._param}_switch_"
 
@@ -200,7 +199,8 @@ class AccountSwitch:
             # Attack: over http, a neighbouring host sets the cookie, with the token of a confirm
             # link of the attacker's. Such a token has no challenge, and is refused; else the
             # visitor would be signed in as the attacker.
-            outcome = await self._redemption.sign_in_asked(
+            outcome = await sign_in_asked(
+                self._services,
                 question.token,
                 request,
                 channel=_CHANNEL,

@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from ..concurrency import Bind, drive, inline, on_loop, refuse_on_loop, within
+from ..concurrency import drive, refuse_on_loop, within
 from ..errors import OTTError
 from ..tokens.probe import try_store
 from ..tokens.service import OneTimeTokens
@@ -64,7 +64,7 @@ class Checked:
         results: list[Health] = []
 
         def work() -> None:
-            results.append(drive(self._try_store(inline, "")))
+            results.append(drive(self._try_store(asynchronous=False)))
 
         # A store of the app's own may never respond: this thread waits for `timeout` at most.
         thread = threading.Thread(target=work, daemon=True, name="ott_middleware check")
@@ -76,19 +76,19 @@ class Checked:
         """`check`, awaited."""
         began = time.monotonic()
         try:
-            return await within(timeout, self._try_store(on_loop, "a"))
+            return await within(timeout, self._try_store(asynchronous=True))
         except TimeoutError:
             return _late(began, timeout)
 
-    async def _try_store(self, bind: Bind, prefix: str) -> Health:
-        """Do what `check` does; the parameters are those of `try_store`."""
+    async def _try_store(self, *, asynchronous: bool) -> Health:
+        """Do what `check` does, for a sync caller or for an event loop."""
         tokens = self._services.tokens
         if not isinstance(tokens, OneTimeTokens):
             return Health(True, 0.0)
         began = time.monotonic()
         problem = ""
         try:
-            await try_store(tokens.backend, bind, prefix)
+            await try_store(tokens.backend, asynchronous=asynchronous)
         except OTTError as error:
             problem = f"{type(error).__name__}: {error}"
         return Health(not problem, time.monotonic() - began, problem)

@@ -219,7 +219,7 @@ def _check_own_paths(url: WebURL, *, challenged: bool) -> None:
     # Attack: a challenge of the attacker's own makes the handoff silent. It leads to the return
     # path only, which redeems it for the verifier's browser alone; on any other path the token
     # would be carried where the query may leak. Which prefix the target's own has is not known
-    # here: the token holds the path, and is worth nothing on another one (see `Redemption`).
+    # here: the token holds the path, and is worth nothing on another one (see `sign_in`).
     is_return = url.path.endswith(_RETURN) and url.query is None and url.fragment is None
     if challenged and not is_return:
         raise InvalidTarget(why=f"to: is not the path …{_RETURN}, which code_challenge= is for")

@@ -15,7 +15,7 @@ import logging
 
 from ..http.fetch_metadata import Kind
 from ..http.messages import Request, Response
-from ..http.pages import cookies_blocked_page, page_first
+from ..http.pages import page_first, try_again_page
 from ..http.urls import SEEN
 from ..reasons import Reason
 from .error_responses import show_page
@@ -79,7 +79,8 @@ class PageFirst:
         why = f"the browser sent no cookie {self.nonces.cookie_name(request)} back"
         self._reports.passed(entry, Reason("cookies_blocked", why))
         url, site_name = request.location_with(*link), self._options.site_name
-        return show_page(cookies_blocked_page(request, url, site_name=site_name), self._options)
+        page = try_again_page("cookies_blocked", request, url, site_name=site_name)
+        return show_page(page, self._options)
 
     def load_again(self, request: Request, *link: str) -> Response:
         """Return a page that loads the URL, in no frame and with the browser's strict cookies.

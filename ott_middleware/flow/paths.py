@@ -58,7 +58,10 @@ class Paths:
                 response = Response(204, (("Allow", allow), *PRIVATE))
             elif request.method != method:
                 raise MethodNotAllowed(allow, quote(request.method))
-            elif entry == "generate" and _may_hide_parameters(request):
+            elif method == "GET" and any(";" in each for each in (*request.links, *request.seen)):
+                # The failure: of `ott=x;audience=https://b.example` all is cut as the link's value.
+                # For a parser that splits at `;` the audience is named: unseen, the token would be
+                # bound to nothing. The request is refused.
                 raise ValidationError("query", "parameters separated by &", "one with a ;")
             elif method == "GET" and names_target(request):
                 response = await self._navigation_handoff.respond(request)
@@ -147,15 +150,6 @@ class Paths:
         await self._services.remember_use(token, session, request)
         self._services.reports.redeemed(session)
         return response
-
-
-def _may_hide_parameters(request: Request) -> bool:
-    """Return whether a link parameter of a generate request may hold another parameter.
-
-    The failure: of `ott=x;audience=https://b.example` all is cut as the link's value. For a parser
-    that splits at `;` the audience is named: unseen, the token would be bound to nothing.
-    """
-    return any(";" in each for each in (*request.links, *request.seen))
 
 
 def _named_channel(request: Request) -> str:

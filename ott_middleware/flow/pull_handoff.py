@@ -25,7 +25,7 @@ from ..hooks import WrongResult, naming
 from ..http.cookies import Cookie
 from ..http.fetch_metadata import Kind, accepts_html, classify
 from ..http.messages import PRIVATE, Request, Response
-from ..http.pages import error_page, handoff_page
+from ..http.pages import error_page, try_again_page
 from ..reasons import Reason, quote
 from ..sessions.base import Session
 from ..tokens.challenges import find_verifier
@@ -38,7 +38,7 @@ from .own_cookies import own_cookie
 from .page_first import PageFirst
 from .pull_cookies import PullAttempt
 from .pull_start import MOST_RETURNS, PullStart
-from .redemption import OtherUser, Redemption
+from .redemption import OtherUser, sign_in
 from .see_other import redirect
 from .services import Services
 
@@ -67,7 +67,6 @@ class PullHandoff:
         self._forwarding = forwarding
         self._start = pull
         self._cookies = pull.cookies
-        self._redemption = Redemption(services)
         self._page_first = PageFirst(services)
         self._switch = AccountSwitch(services)
         self.path = pull.path
@@ -155,7 +154,8 @@ class PullHandoff:
             # Attack: an attacker has a visitor's browser go to the issuer with a challenge of the
             # attacker's own, and reads the URL that it ends at (on a shared screen, say). Without
             # an attempt, too, the token is taken; else it would stay good for the attacker.
-            outcome = await self._redemption.sign_in(
+            outcome = await sign_in(
+                services,
                 token,
                 request,
                 present,
@@ -248,8 +248,8 @@ class PullHandoff:
             self._services.reports.passed("handoff", _LOOP)
         elif not accepts_html(request):
             return json_error_response(error)
-        code = "" if error is None else error.code
-        page = handoff_page(request, wanted, code=code, site_name=options.site_name)
+        code, site_name = "" if error is None else error.code, options.site_name
+        page = try_again_page("handoff_failed", request, wanted, code=code, site_name=site_name)
         return show_page(page, options, self._cookies.forget_returns(request).header())
 
 

@@ -210,19 +210,23 @@ def error_page(
     )[0]
 
 
-def handoff_page(request: Request, wanted: str, *, code: str, site_name: str | None) -> Page:
-    """Return what the page says to a visitor whom a pull handoff did not sign in.
+def try_again_page(
+    name: Literal["handoff_failed", "cookies_blocked"],
+    request: Request,
+    url: str,
+    *,
+    code: str = "",
+    site_name: str | None,
+) -> Page:
+    """Return what a page with the button "Try again" says.
 
-    :param wanted: the path and query that the button leads to.
+    :param name: `handoff_failed` for a visitor whom a pull handoff did not sign in,
+        `cookies_blocked` for a browser that did not send the cookie of `page_first` back.
+    :param url: the path and query that the visitor wanted, or the link once more. Nothing loads it
+        but a click, so that there can be no loop.
     """
     return build_page(
-        "handoff_failed",
-        request,
-        url=wanted,
-        label="try_again",
-        site_name=site_name,
-        status=400,
-        code=code,
+        name, request, url=url, label="try_again", site_name=site_name, status=400, code=code
     )[0]
 
 
@@ -314,16 +318,6 @@ def page_first(request: Request, url: str, *headers: tuple[str, str]) -> Respons
     head = f'<meta http-equiv="refresh" content="0;url={escape(url)}">'
     title, label = language.texts["one_moment"], language.texts["proceed"]
     return _document(200, language, title, "", [(url, label)], *headers, head=head)
-
-
-def cookies_blocked_page(request: Request, url: str, *, site_name: str | None) -> Page:
-    """Return what the page says to a browser that did not send the cookie of `page_first` back.
-
-    :param url: the link once more. Nothing loads it but a click, so that there can be no loop.
-    """
-    return build_page(
-        "cookies_blocked", request, url=url, label="try_again", site_name=site_name, status=400
-    )[0]
 
 
 def _document(

@@ -144,10 +144,8 @@ class WSGIMiddleware(Checked):
     def _decide(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         services = self._services
         query = environ.get("QUERY_STRING", "")
-        links, seen = cut_request(environ, query, self._param) if self._param else ((), ())
+        request = services.read_request(environ, *cut_request(environ, query, self._param))
         del query
-        request = services.read_request(environ, links, seen)
-        del links, seen
         handle = new_handle(services)
         with using_request(request):
             outcome = services.run(self.flow.decide(request, _reader(environ), handle))
@@ -187,18 +185,16 @@ class WSGIMiddleware(Checked):
             # One edit for a response that begins anew: it knows the token that it offered.
             if watch.needs_edit(handle, headers, before) and start is start_response:
                 start = self._edit_response(start_response, edit or watch.edit(handle, environ))
-            if exc_info is None:
-                return start(status, headers)
-            return start(status, headers, exc_info)
+            more = () if exc_info is None else (exc_info,)
+            return start(status, headers, *more)
 
         return start_watched
 
     def _edit_response(self, start_response: StartResponse, edit: Edit) -> StartResponse:
         def start_edited(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             changed = self._services.run(edit(int(status[:3]), tuple(headers)))
-            if exc_info is None:
-                return start_response(status, list(changed))
-            return start_response(status, list(changed), exc_info)
+            more = () if exc_info is None else (exc_info,)
+            return start_response(status, list(changed), *more)
 
         return start_edited
 

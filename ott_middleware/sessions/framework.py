@@ -279,7 +279,11 @@ class FrameworkSession(SessionAdapter):
             raise WrongResult("match= gave an awaitable: make it `async def`")
         # No value is no match: a query for None, False or "" might find a user.
         if person is None or person is False or person == "":
-            self._warn_of_missing_fields(hint)
+            # Without the field no user will ever be found: that is no news for the DEBUG level
+            # alone.
+            if hint and not self._warned:
+                self._warned = True
+                logger.warning("%s: match= found no user, since %s", type(self).__name__, hint)
             given = "there is no match=" if self._match is None else f"match= returned {person!r}"
             raise NoAccount(
                 why=f"{type(self).__name__}: {given} for {self._origin_of(session)}"
@@ -305,12 +309,6 @@ class FrameworkSession(SessionAdapter):
             expires_at=earlier(known.expires_at, session.expires_at),
             persistent=known.persistent and session.persistent,
         )
-
-    def _warn_of_missing_fields(self, hint: str) -> None:
-        # Without the field no user will ever be found: that is no news for the DEBUG level alone.
-        if hint and not self._warned:
-            self._warned = True
-            logger.warning("%s: match= found no user, since %s", type(self).__name__, hint)
 
     def _origin_of(self, session: Session) -> str:
         """Return, for the log, what kind of site a session is from."""

@@ -61,16 +61,14 @@ def flask_hosts(app: Any) -> Iterator[Any]:
     yield app.config.get("SERVER_NAME")
 
 
-def _of_entry(entry: Any) -> Iterable[Any]:
-    """Return the hosts of one entry of `user_middleware`, which is not built yet."""
+def _of_entry(entry: Any) -> Iterator[Any]:
+    """Yield the hosts of one entry of `user_middleware`, which is not built yet."""
     factory, args, keywords = entry.cls, entry.args, entry.kwargs
     while isinstance(factory, partial):
         args, keywords = (*factory.args, *args), {**factory.keywords, **keywords}
         factory = factory.func
-    if not isinstance(factory, type) or not class_names(factory, of_class=True) & _TRUSTED_HOST:
-        return ()
-    hosts: Iterable[Any] = keywords.get("allowed_hosts", args[0] if args else None) or ()
-    return hosts
+    if isinstance(factory, type) and class_names(factory, of_class=True) & _TRUSTED_HOST:
+        yield from keywords.get("allowed_hosts", args[0] if args else None) or ()
 
 
 def exact_hosts(names: Iterable[Any]) -> frozenset[str]:

@@ -22,6 +22,7 @@ from django.utils.module_loading import import_string
 
 from ..flow.handle import attach, new_handle
 from ..interfaces.asgi import ASGIMiddleware
+from ..interfaces.asgi_headers import decode_headers, encode_headers
 from ..interfaces.wsgi import WSGIMiddleware
 from ..sessions.layers import layers_of
 
@@ -148,10 +149,9 @@ class _AsyncHandler(AsyncClientHandler):  # type: ignore[misc]  # the same
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             exchange.of_app = await call(scope)
-            _, headers = exchange.head()
-            pairs = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers]
+            headers = encode_headers(tuple(exchange.head()[1]))
             status = exchange.of_app.status_code
-            await send({"type": "http.response.start", "status": status, "headers": pairs})
+            await send({"type": "http.response.start", "status": status, "headers": headers})
 
         async def receive() -> Any:
             content = scope["_body_file"].read() if "_body_file" in scope else b""
@@ -160,9 +160,7 @@ class _AsyncHandler(AsyncClientHandler):  # type: ignore[misc]  # the same
         async def send(message: Any) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                exchange.headers = [
-                    (k.decode("latin-1"), v.decode("latin-1")) for k, v in message["headers"]
-                ]
+                exchange.headers = list(decode_headers(message))
             else:
                 body.extend(message.get("body", b""))
 

@@ -96,13 +96,3 @@ class Owners:
 
     def _name(self, message: str) -> str:
         return base64url(self._hmac(message.encode("utf-8", "surrogatepass")))
-
-
-def owner_of(channel: str, session_id: str, secret: bytes | None) -> str:
-    """Return the owner of a session's tokens, as `Owners` names it."""
-    return Owners(secret).of_session(channel, session_id)
-
-
-def network_owner_of(channel: str, network: str, secret: bytes | None) -> str:
-    """Return the owner of a network's tokens, as `Owners` names it."""
-    return Owners(secret).of_network(channel, network)

@@ -9,17 +9,17 @@ import inspect
 import logging
 import secrets as randomness
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from ..backends.base import awaited
+from ..backends.base import Backend, bind_method
 from ..backends.private_store import warn_of_unknown_token
 from ..backends.registry import AnyBackend, backend_of
 from ..concurrency import (
-    Bind,
     Bound,
+    T,
     blocks,
     call_backend,
     call_hook,
@@ -36,7 +36,7 @@ from ..context import (
     path_of_navigation_handoff,
     using_bounds,
 )
-from ..crypto import NONCE_BYTES, Secret, TokenSeal
+from ..crypto import Secret, TokenSeal
 from ..errors import (
     BackendUnavailable,
     ConfigurationError,
@@ -77,6 +77,7 @@ from .names import (
 from .options import (
     GenerateToken,
     GenerationContext,
+    Hasher,
     StoreToken,
     TokenOptions,
     hasher_of,
@@ -110,16 +111,24 @@ class BoundElsewhere(InvalidToken):
         super().__init__(why=f"bound to {bound_to}, and {where}", word="other_audience")
 
 
-@dataclass(frozen=True, slots=True)
 class _PlugIns:
     """The methods and hooks that the service awaits, bound for sync or for async callers."""
 
-    put: Bound
-    take: Bound
-    revoke: Bound
-    resolve: Bound
-    generate_token: Bound | None
-    hasher: Bound | None
+    def __init__(
+        self,
+        backend: Backend,
+        sessions: SessionAdapter,
+        generate_token: GenerateToken | None,
+        hasher: Hasher | None,
+        *,
+        asynchronous: bool,
+    ) -> None:
+        bind = on_loop if asynchronous else inline
+        method = partial(bind_method, backend, asynchronous=asynchronous)
+        self.put, self.take, self.revoke = method("put"), method("take"), method("revoke")
+        self.resolve = bind(sessions.resolve)
+        self.generate_token = bind(generate_token) if generate_token else None
+        self.hasher = bind(hasher) if hasher else None
 
 
 class OneTimeTokens:
@@ -176,12 +185,11 @@ class OneTimeTokens:
         hasher = hasher_of(store_token)
         # The built-in hasher is not bound as a plug-in: on a loop it would go to a thread.
         self._hashes = hasher is hash_token
-        self._hasher = None if self._hashes else hasher
-        hooks = (generate_token, self._hasher)
+        hooks = (generate_token, None if self._hashes else hasher)
         self._hooks_wait = any(is_async(hook) for hook in hooks if hook is not None)
         self._resolve_waits = is_async(sessions.resolve)
-        self._sync = self._plug_ins(inline, asynchronous=False)
-        self._async = self._plug_ins(on_loop, asynchronous=True)
+        self._sync = _PlugIns(backend, sessions, *hooks, asynchronous=False)
+        self._async = _PlugIns(backend, sessions, *hooks, asynchronous=True)
 
     @classmethod
     def from_options(
@@ -243,8 +251,7 @@ class OneTimeTokens:
         :raises SessionUnavailable: a hook failed, or the session is too large to carry.
         """
         context = self._context(expires_in, audience, channel, code_challenge)
-        token: str = self._run(self._hooks_wait, self._generate, session, context)
-        return token
+        return self._run(self._generate(self._sync, session, context))
 
     async def agenerate(
         self,
@@ -275,15 +282,14 @@ class OneTimeTokens:
         :raises BackendFull: the backend is full of live tokens of other sessions.
         :raises BackendUnavailable: the backend does not respond.
         """
-        context = _reissue_context(expires_at, audience, code_challenge)
-        token: str = self._run(self._hooks_wait, self._generate, session, context, True)
-        return token
+        context = _context_of("confirm", audience, expires_at, code_challenge)
+        return self._run(self._generate(self._sync, session, context, True))
 
     async def areissue(
         self, session: Session, *, expires_at: float, audience: str | None, code_challenge: str
     ) -> str:
         """`reissue`, awaited."""
-        context = _reissue_context(expires_at, audience, code_challenge)
+        context = _context_of("confirm", audience, expires_at, code_challenge)
         return await self._generate(self._async, session, context, True)
 
     def verify(
@@ -308,10 +314,9 @@ class OneTimeTokens:
         :raises BackendUnavailable: the backend does not respond.
         :raises SessionUnavailable: the adapter or a hook failed.
         """
+        verifying = self._verify(self._sync, token, audience, channel, code_verifiers)
         # An adapter may learn only when it is bound to an app whether it suspends.
-        waits = self._hooks_wait or self._resolve_waits or self._sessions.suspends
-        session: Session = self._run(waits, self._verify, token, audience, channel, code_verifiers)
-        return session
+        return self._run(verifying, waits=self._resolve_waits or self._sessions.suspends)
 
     async def averify(
         self,
@@ -330,29 +335,14 @@ class OneTimeTokens:
         :raises NotSupported: the backend cannot revoke tokens.
         :raises BackendUnavailable: the backend does not respond.
         """
-        count: int = self._run(False, self._revoke, session_id)
-        return count
+        return drive(self._revoke(self._sync, session_id))
 
     async def arevoke(self, session_id: str) -> int:
         """`revoke`, awaited."""
         return await self._revoke(self._async, session_id)
 
-    def _run(
-        self, waits: bool, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any
-    ) -> Any:
-        return (drive_waiting if waits else drive)(function(self._sync, *args))
-
-    def _plug_ins(self, bind: Bind, *, asynchronous: bool) -> _PlugIns:
-        backend, hooks = self.backend, self._options
-        method = partial(awaited if asynchronous else getattr, backend)
-        return _PlugIns(
-            put=bind(method("put")),
-            take=bind(method("take")),
-            revoke=bind(method("revoke")),
-            resolve=bind(self._sessions.resolve),
-            generate_token=bind(hooks.generate_token) if hooks.generate_token else None,
-            hasher=bind(self._hasher) if self._hasher else None,
-        )
+    def _run(self, coroutine: Coroutine[Any, Any, T], waits: bool = False) -> T:
+        return (drive_waiting if waits or self._hooks_wait else drive)(coroutine)
 
     def _context(
         self,
@@ -378,13 +368,7 @@ class OneTimeTokens:
             lifetime = min(lifetime, _SOCKET_LIFETIME)
         if expires_in is not None:
             lifetime = seconds_of("expires_in", expires_in)
-        return GenerationContext(
-            request=current_request(),
-            channel=channel,
-            audience=audience,
-            expires_at=self.clock() + lifetime,
-            code_challenge=code_challenge,
-        )
+        return _context_of(channel, audience, self.clock() + lifetime, code_challenge)
 
     async def _generate(
         self,
@@ -413,8 +397,7 @@ class OneTimeTokens:
                 else await self._call_generate_token(hook, session, context)
             )
             key = backend_key(context.channel, await self._stored_form(plug_ins, token))
-            nonce = randomness.token_bytes(NONCE_BYTES)
-            value = self._seal.seal(plain, token=token, key=key, expires_at=expires_at, nonce=nonce)
+            value = self._seal.seal(plain, token=token, key=key, expires_at=expires_at)
             if len(value) > MAX_SEALED:
                 raise SessionUnavailable(
                     f"the session takes {len(value)} bytes, more than {MAX_SEALED}: "
@@ -440,9 +423,8 @@ class OneTimeTokens:
         request = current_request()
         # The middleware's adapter found the session. The service's own adapter, which may be
         # another, counts only where no middleware read the request.
-        verifiable = request.verifiable if request is not None else None
-        if verifiable is None:
-            verifiable = self._sessions.vouches
+        known = None if request is None else request.verifiable
+        verifiable = self._sessions.vouches if known is None else known
         if request is not None and not verifiable:
             # Each made-up cookie is a session of its own. Counted by session, an anonymous client
             # could have any number of tokens, fill the store, and so have all users refused.
@@ -612,12 +594,12 @@ class OneTimeTokens:
         return sum([await call_backend(plug_ins.revoke(owner)) for owner in owners])
 
 
-def _reissue_context(
-    expires_at: float, audience: str | None, code_challenge: str
+def _context_of(
+    channel: str, audience: str | None, expires_at: float, code_challenge: str | None
 ) -> GenerationContext:
     return GenerationContext(
         request=current_request(),
-        channel="confirm",
+        channel=channel,
         audience=audience,
         expires_at=expires_at,
         code_challenge=code_challenge,

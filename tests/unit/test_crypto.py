@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import example, given
 from hypothesis import strategies as st
+from owners import owner_of
 
 from ott_middleware.crypto import (
     CookieSeal,
@@ -19,7 +20,7 @@ from ott_middleware.crypto import (
     derive,
     key_id,
 )
-from ott_middleware.tokens.names import backend_key, hash_token, is_token, owner_of
+from ott_middleware.tokens.names import backend_key, hash_token, is_token
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 OLD, NEW, OTHER = b"the older secret", b"the newer secret", b"somebody else's secret"
@@ -253,6 +254,16 @@ def test_seal_shows_neither_token_nor_session() -> None:
     value = sealed(None, token="the-very-token")
     for word in (b"alice", b"the-very-token"):
         assert word not in value
+
+
+def test_seals_draw_a_nonce_each_time() -> None:
+    tokens, cookies = TokenSeal((OLD,)), CookieSeal("sid", (OLD,))
+    # With a nonce twice under one key, AES-GCM would tell what both values hold.
+    values = [tokens.seal(PLAIN, token="T", key="k", expires_at=EXPIRES) for _ in range(9)]
+    assert len({value[13:25] for value in values}) == 9
+    sessions = [base64.urlsafe_b64decode(cookies.seal(PLAIN) + "==") for _ in range(9)]
+    assert len({session[5:17] for session in sessions}) == 9
+    assert opened(values[0], OLD) == (PLAIN, EXPIRES)
 
 
 # The seal of a cookie.

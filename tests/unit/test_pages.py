@@ -32,11 +32,11 @@ from ott_middleware.http.pages import (
     Page,
     PageForm,
     build_page,
-    cookies_blocked_page,
     error_page,
     page_first,
     render,
     render_own,
+    try_again_page,
 )
 
 
@@ -82,7 +82,7 @@ def shown(
 PAGES = [
     shown(InvalidToken()),
     page_first(request(), "?ott=T&ott_seen=N"),
-    render(cookies_blocked_page(request(), "?ott=T", site_name=None)),
+    render(try_again_page("cookies_blocked", request(), "?ott=T", site_name=None)),
 ]
 NAMES = ["html", "head", "meta", "meta", "title", "style", "body", "main", "h1"]
 
@@ -315,7 +315,7 @@ class TestOwnPage:
 
 class TestCookiesBlockedPage:
     def test_loads_nothing_by_itself(self) -> None:
-        page = render(cookies_blocked_page(request(), "?a=1&ott=T", site_name=None))
+        page = render(try_again_page("cookies_blocked", request(), "?a=1&ott=T", site_name=None))
         document = Document(page)
         assert page.status == 400
         assert document.texts["h1"] == "Cookies are blocked"
@@ -325,7 +325,9 @@ class TestCookiesBlockedPage:
 
     def test_language(self) -> None:
         asked = request(accept_language="ja")
-        document = Document(render(cookies_blocked_page(asked, "?ott=T", site_name="B")))
+        document = Document(
+            render(try_again_page("cookies_blocked", asked, "?ott=T", site_name="B"))
+        )
         assert document.all("html") == [{"lang": "ja", "dir": "ltr"}]
         assert document.texts["a"] == "もう一度試す"
         assert document.texts["p"].startswith("B")

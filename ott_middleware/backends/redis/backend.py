@@ -14,7 +14,6 @@ that is promoted may have missed the last takes in the same way: `min-replicas-t
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Callable
@@ -26,10 +25,9 @@ from ...errors import (
     ConfigurationError,
     KeyTaken,
     NotSupported,
-    check_positive,
     missing_library,
 )
-from ..base import CoroutineBackend
+from ..base import CoroutineBackend, Token, mark_of
 from . import wire as wire
 from .scripts import HEADER, PUT, REVOKE, Script
 from .url import options_of, wires_of_url
@@ -89,26 +87,15 @@ class RedisBackend(CoroutineBackend):
                 raise ConfigurationError(
                     "redis: a URL serves sync and async callers; leave out the client"
                 )
-            own, settings = options_of(store)
-            prefix = own.pop("prefix", prefix)
-            limits = {
+            options = {
+                "prefix": prefix,
                 "timeout": timeout,
                 "connect_timeout": connect_timeout,
                 "max_connections": max_connections,
-                **own,
+                **options_of(store),
             }
-            for name, value in limits.items():
-                check_positive(
-                    name, value, "connections" if name == "max_connections" else "seconds"
-                )
-            self._sync, self._async = wires_of_url(
-                store,
-                timeout=limits["timeout"],
-                socket_timeout=limits["timeout"],
-                socket_connect_timeout=limits["connect_timeout"],
-                max_connections=int(limits["max_connections"]),
-                **settings,
-            )
+            prefix = options.pop("prefix")
+            self._sync, self._async = wires_of_url(store, **options)
         else:
             self._sync, self._async = wire.wires_of_client(store)
             if other is not None:
@@ -163,15 +150,14 @@ class RedisBackend(CoroutineBackend):
             facts["policy"] = found[1]
         return facts
 
-    async def _put(
-        self, send: Bound, key: str, value: bytes, expires_at: float, owner: str, limit: int | None
-    ) -> None:
+    async def _put(self, send: Bound, token: Token) -> None:
+        key, value, expires_at, owner, limit = token
         now = self.clock()
         if expires_at <= now:
             return
         milliseconds = math.ceil((expires_at - now) * 1000)
         keys = (self._token_key(key), self._owner_key(owner))
-        put = (repr(expires_at), _mark(owner), value, repr(now), milliseconds, limit or 0)
+        put = (repr(expires_at), mark_of(owner), value, repr(now), milliseconds, limit or 0)
         if not await self._run(send, PUT, keys, put):
             raise KeyTaken("a live token has that key")
 
@@ -185,7 +171,7 @@ class RedisBackend(CoroutineBackend):
         return held[HEADER.size :] if expires_at > self.clock() else None
 
     async def _revoke(self, send: Bound, owner: str) -> int:
-        arguments = (_mark(owner), repr(self.clock()))
+        arguments = (mark_of(owner), repr(self.clock()))
         return int(await self._run(send, REVOKE, (self._owner_key(owner),), arguments))
 
     def _token_key(self, key: str) -> bytes:
@@ -223,7 +209,3 @@ class RedisBackend(CoroutineBackend):
         if self._async is not None:
             return await self._async.send(key, *command)
         return await in_thread(lambda: drive(self._inline(key, *command)))
-
-
-def _mark(owner: str) -> bytes:
-    return hashlib.sha256(owner.encode()).digest()[:16]

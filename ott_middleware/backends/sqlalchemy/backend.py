@@ -31,7 +31,7 @@ from ...errors import (
     full_name,
 )
 from ...forks import prepare_for_forks
-from ..base import CoroutineBackend
+from ..base import CoroutineBackend, Token
 from .engine import engine_of, failures, refuse_memory
 from .pooler import SWITCH
 from .table import Statements, token_table
@@ -138,11 +138,9 @@ class SQLAlchemyBackend(CoroutineBackend):
         seconds = await self._awaited(lambda c: c.execute(text(question)).scalar_one())
         return {"time": float(seconds)}
 
-    async def _put(
-        self, run: Bound, key: str, value: bytes, expires_at: float, owner: str, limit: int | None
-    ) -> None:
-        if (now := self.clock()) < expires_at:
-            await run(self._statements.put, key, value, expires_at, owner, limit, now)
+    async def _put(self, run: Bound, token: Token) -> None:
+        if (now := self.clock()) < token.expires_at:
+            await run(self._statements.put, token, now)
 
     async def _take(self, run: Bound, key: str) -> bytes | None:
         row: tuple[bytes, float] | None = await run(self._statements.take, key)
@@ -188,15 +186,19 @@ class SQLAlchemyBackend(CoroutineBackend):
 
     # Forks.
 
-    def prepare_for_fork(self) -> None:
+    def prepare_for_fork(self, _: float) -> None:
         """Close what SQLite has open. Called before a fork."""
         if self._is_sqlite and not self._at_work and not isinstance(self._engine, AsyncEngine):
             self._engine.dispose()
 
+    def resume_after_fork(self) -> None:
+        """Nothing is to be done in the parent: what was closed is opened when it is needed."""
+
     def renew_after_fork(self) -> None:
         """Leave the connections to the parent. Called in a forked child."""
         engine = self._engine
-        pool = (engine.sync_engine if isinstance(engine, AsyncEngine) else engine).pool
+        sync_engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+        pool = sync_engine.pool
         # Kept, since some drivers say farewell to the server on a connection that is forgotten, and
         # an event loop's selector, which is the parent's as well, is told to forget it.
         self._inherited += [engine, pool]
@@ -210,8 +212,7 @@ class SQLAlchemyBackend(CoroutineBackend):
         else:
             # Connections that two processes use give either of them the reply to the other's
             # command: one user could be signed in by the token of another.
-            pool_of = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
-            pool_of.dispose(close=False)
+            sync_engine.dispose(close=False)
         self._at_work = set()
         self._pid = os.getpid()
 

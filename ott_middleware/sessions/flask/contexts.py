@@ -13,8 +13,8 @@ in place of the view, as to a signed-out visitor. What that means depends on the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import flask
@@ -24,8 +24,7 @@ from ...context import handle_in
 from ...http.messages import Request
 from ..framework import Responded
 from ..wsgi_environ import environ_of
-from .cookies import quote_value
-from .lifetime import Limits, limits_of
+from .lifetime import Limits, place_of_limits
 
 
 def is_in_view(app: flask.Flask, request: Request) -> bool:
@@ -51,6 +50,13 @@ class Opened(NamedTuple):
     limits: Limits
     values: dict[str, Any]
 
+    @classmethod
+    def of(cls, app: flask.Flask, environ: dict[str, Any], session: Any) -> Opened:
+        """Return the session that was opened for a request with that environ."""
+        values = dict(session or {})
+        # A guarded interface has moved the limits from the session to the request.
+        return cls(session, environ.get(place_of_limits(app), values), values)
+
 
 @contextmanager
 def open_session(
@@ -66,8 +72,7 @@ def open_session(
     environ = environ_of(request)
     if in_view:
         opened = app.session_interface.open_session(app, app.request_class(environ))
-        values = dict(opened or {})
-        yield Opened(opened, limits_of(app, environ, values), values)
+        yield Opened.of(app, environ, opened)
         return
     if request.method not in ("GET", "HEAD"):
         # The body is the view's, and a form's protection (CSRF) would refuse a request without it.
@@ -75,8 +80,7 @@ def open_session(
     # The outer one is new for sure, while a request's own may be shared with what is around.
     with app.app_context(), app.request_context(environ):
         opened = flask.session._get_current_object()  # type: ignore[attr-defined]  # it is a proxy
-        values = dict(opened or {})
-        found = Opened(opened, limits_of(app, environ, values), values)
+        found = Opened.of(app, environ, opened)
         # Without it, a `teardown_request` function would close what was never opened, and a store
         # of several tenants would be asked for no tenant's users.
         try:
@@ -86,20 +90,6 @@ def open_session(
         if responded and must_serve:
             raise Responded
         yield found
-
-
-def open_other_session(
-    app: flask.Flask, cookies: Mapping[str, str], request: Request | None
-) -> AbstractContextManager[Opened]:
-    """Give the session that a browser with these cookies has, and no others.
-
-    :param request: the current request to this app, if there is one: its host, path and client may
-        decide which tenant's users count.
-    """
-    pairs = (f"{name}={quote_value(value)}" for name, value in cookies.items())
-    request = request or Request("GET", "http", "/")
-    request = request.with_headers({"cookie": "; ".join(pairs) or None})
-    return open_session(app, request, in_view=has_view(app))
 
 
 def key_of(session: Any) -> str | None:

@@ -25,44 +25,29 @@ _FROM_NOW_ON = SessionInterface.get_expiration_time
 Limits = Mapping[str, Any]
 
 
-def limits_of(app: flask.Flask, environ: Mapping[str, Any], values: Mapping[str, Any]) -> Limits:
-    """Return the limits of the session that was opened for a request.
-
-    :param environ: of that request.
-    :param values: of that session.
-    """
-    # A guarded interface has moved them from the session to the request.
-    limits: Limits = environ.get(_place(app), values)
-    return limits
-
-
 def end_of(app: flask.Flask, cookie: str, session: Any, limits: Limits) -> datetime | None:
     """Return when a session ends unless the app renews it: by its limits, and by the framework.
 
     :param cookie: the cookie's value, by which `session` was opened.
     """
-    own_end = moment_of(seconds_in(limits, END_KEY))
-    return earlier(own_end, _framework_end(app, cookie, session, limits))
-
-
-def _framework_end(app: flask.Flask, cookie: str, session: Any, limits: Limits) -> datetime | None:
-    lifetime = app.permanent_session_lifetime
+    end, lifetime = moment_of(seconds_in(limits, END_KEY)), app.permanent_session_lifetime
     signed = SignedCookie.read(app, cookie)
     if signed is not None:
-        return signed.date + lifetime
-    interface, end = app.session_interface, None
+        return earlier(end, signed.date + lifetime)
+    interface = app.session_interface
     on_server = keeps_on_server(interface)
     # Flask's own says "from now on", which is for the cookie and not for the store.
     if not on_server or type(interface).get_expiration_time is not _FROM_NOW_ON:
-        end = interface.get_expiration_time(app, session)
-    if end and end.tzinfo is None:
-        end = end.replace(tzinfo=timezone.utc)
-    if not on_server:
-        return end
-    # The store forgets the session that long after the app has saved it, which was some time
-    # ago: "from now on" would let a fork outlive the session that it comes from.
-    kept = moment_of(seconds_in(limits, KEPT_KEY))
-    return earlier(kept or moment_of(time.time() + lifetime.total_seconds()), end)
+        expires = interface.get_expiration_time(app, session)
+        if expires and expires.tzinfo is None:
+            expires = expires.replace(tzinfo=timezone.utc)
+        end = earlier(end, expires)
+    if on_server:
+        # The store forgets the session that long after the app has saved it, which was some time
+        # ago: "from now on" would let a fork outlive the session that it comes from.
+        kept = moment_of(seconds_in(limits, KEPT_KEY))
+        end = earlier(end, kept or moment_of(time.time() + lifetime.total_seconds()))
+    return end
 
 
 def keeps_on_server(interface: SessionInterface) -> bool:
@@ -134,19 +119,18 @@ def _guard(interface: SessionInterface) -> None:
             return session if session is None or END_KEY not in session else None
         # Out of the session, where `session.clear()` of the app would delete the end.
         take_quietly(session, limits)
-        request.environ[_place(app)] = limits
+        request.environ[place_of_limits(app)] = limits
         return session
 
     def save_guarded(app: flask.Flask, session: Any, response: Any) -> None:
-        limits: Limits = {}
-        if flask.has_request_context():
-            limits = flask.request.environ.get(_place(app), limits)
         # A session that the app has emptied is deleted; a value of ours would keep it.
         if not session:
             save_session(app, session, response)
             return
         # The end is put back whatever the app has done to the values meanwhile: without it, a
         # single `clear()` or write would make the session one of this site's full lifetime.
+        environ = flask.request.environ if flask.has_request_context() else {}
+        limits = environ.get(place_of_limits(app), {})
         end = earlier(seconds_in(limits, END_KEY), seconds_in(session, END_KEY))
         added = {} if end is None else {END_KEY: end}
         if keeps_on_server(interface):
@@ -169,6 +153,7 @@ def _guard(interface: SessionInterface) -> None:
         methods._upsert_session = upsert_guarded
 
 
-def _place(app: flask.Flask) -> str:
+def place_of_limits(app: flask.Flask) -> str:
+    """Return the key of the environ under which a guarded interface puts a session's limits."""
     # Of several apps that a dispatcher asks with one environ, each has a session of its own.
     return f"ott.session_limits.{id(app)}"
