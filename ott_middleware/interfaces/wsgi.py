@@ -144,10 +144,8 @@ class WSGIMiddleware(Checked):
     def _decide(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         services = self._services
         query = environ.get("QUERY_STRING", "")
-        links, seen = cut_request(environ, query, self._param) if self._param else ((), ())
+        request = services.read_request(environ, *cut_request(environ, query, self._param))
         del query
-        request = services.read_request(environ, links, seen)
-        del links, seen
         handle = new_handle(services)
         with using_request(request):
             outcome = services.run(self.flow.decide(request, _reader(environ), handle))

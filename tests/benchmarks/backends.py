@@ -196,7 +196,7 @@ def postgres_sides() -> Iterator[Sides]:
             backend.create_table()
             with closing(SQLAlchemyBackend(url, table=bares)) as model:
                 model.create_table()
-            script, turns = PostgresPut(bares, 1000, 64).script, itertools.count()
+            script, turns = PostgresPut(bares).script, itertools.count()
             take = f"DELETE FROM {bares} WHERE key_hash = %s RETURNING value, expires_at, key_hash"
 
             def put(key: bytes, owner: str, expires_at: float) -> str:
