@@ -54,14 +54,13 @@ class PageFirst:
         # The adapter is asked late, since the app may be configured after it is wrapped.
         strict = self._options.adapter.strict
         held_back = request.header("sec-fetch-site") == "cross-site" and strict
-        if kind is Kind.NAVIGATION and not held_back and not request.seen:
+        needs_page = kind is not Kind.NAVIGATION or held_back
+        if not (needs_page or request.seen):
             return None
         link = () if token is None else (f"{self._param}={token}",)
         if blocked := self.find_blocked(request, "link", *link):
             return blocked
-        if kind is Kind.NAVIGATION and not held_back:
-            return None
-        if self.nonces.are_equal(request, request.seen):
+        if not needs_page or self.nonces.are_equal(request, request.seen):
             return None
         why = "the browser held the SameSite=Strict cookie back" if held_back else kind.value
         logger.debug("link not redeemed yet, a page is shown first: %s; %s", why, _HINT)

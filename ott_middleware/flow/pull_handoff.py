@@ -28,7 +28,7 @@ from ..http.messages import PRIVATE, Request, Response
 from ..http.pages import error_page, try_again_page
 from ..reasons import Reason, quote
 from ..sessions.base import Session
-from ..tokens.challenges import find_verifier
+from ..tokens.challenges import challenge_of
 from .account_switch import AccountSwitch
 from .error_responses import error_response, json_error_response, show_page
 from .forward import Forward, Forwarding
@@ -256,7 +256,4 @@ class PullHandoff:
 def _matching(attempts: Sequence[PullAttempt]) -> list[PullAttempt]:
     """Return the attempt whose verifier the redeemed token needed; none before one is redeemed."""
     challenge = current_attempt().code_challenge
-    if challenge is None:
-        return []
-    verifier = find_verifier(challenge, [attempt.verifier for attempt in attempts])
-    return [attempt for attempt in attempts if attempt.verifier == verifier]
+    return [attempt for attempt in attempts if challenge_of(attempt.verifier) == challenge]
