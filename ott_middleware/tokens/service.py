@@ -441,16 +441,14 @@ class OneTimeTokens:
         :raises Unauthorized: the session was revoked.
         """
         request = current_request()
+        came_in = None if request is None else request.began
         # Attack: a token is generated at the moment of a sign-out, which revokes only the tokens in
         # the store. One that is stored later is deleted here; else it would outlive the session,
         # and sign in as its user. Where the session ended, all tokens of a request that came in
         # before are refused. Where the app called `revoke`, only this token is: the app may revoke
         # the old tokens and generate a new one in one request.
-        if not revocations.revoked_since(session.id, began) and (
-            request is None
-            or request.began is None
-            or not revocations.ended_since(session.id, request.began)
-        ):
+        ended = came_in is not None and revocations.ended_since(session.id, came_in)
+        if not (ended or revocations.revoked_since(session.id, began)):
             return
         try:
             await call_backend(plug_ins.take(key))
