@@ -43,17 +43,14 @@ class Confirm:
         self._services = services
         self._nonces = TokenNonces("ott_confirm", lifetime=_LIFETIME)
 
-    def show(self, request: Request, token: str) -> Response:
-        """Return the page with the button; neither the backend nor the adapter is asked."""
-        logger.debug("link not redeemed yet, a page with a button is shown first")
-        return self._page(request, token)
-
-    def _page(self, request: Request, token: str, *, again: bool = False) -> Response:
-        """Return the page.
+    def show(self, request: Request, token: str, *, again: bool = False) -> Response:
+        """Return the page with the button; neither the backend nor the adapter is asked.
 
         :param again: whether its form was posted without the nonce.
         """
         services = self._services
+        if not again:
+            logger.debug("link not redeemed yet, a page with a button is shown first")
         cookie = self._nonces.cookie(request, token)
         origin = services.site.same_origin(request)
         page, language = build_page(
@@ -87,7 +84,7 @@ class Confirm:
             else Reason("cookies_blocked", "the browser sent no cookie of this link's page back")
         )
         self._services.reports.passed("link", why)
-        return self._page(request, token, again=True)
+        return self.show(request, token, again=True)
 
     def clean_up(self, request: Request, token: str) -> tuple[Cookie, ...]:
         """Return what deletes the nonce of a token that was redeemed."""

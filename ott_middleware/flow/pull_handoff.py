@@ -38,7 +38,7 @@ from .own_cookies import own_cookie
 from .page_first import PageFirst
 from .pull_cookies import PullAttempt
 from .pull_start import MOST_RETURNS, PullStart
-from .redemption import OtherUser, Redemption
+from .redemption import OtherUser, sign_in
 from .see_other import redirect
 from .services import Services
 
@@ -67,7 +67,6 @@ class PullHandoff:
         self._forwarding = forwarding
         self._start = pull
         self._cookies = pull.cookies
-        self._redemption = Redemption(services)
         self._page_first = PageFirst(services)
         self._switch = AccountSwitch(services)
         self.path = pull.path
@@ -155,7 +154,8 @@ class PullHandoff:
             # Attack: an attacker has a visitor's browser go to the issuer with a challenge of the
             # attacker's own, and reads the URL that it ends at (on a shared screen, say). Without
             # an attempt, too, the token is taken; else it would stay good for the attacker.
-            outcome = await self._redemption.sign_in(
+            outcome = await sign_in(
+                services,
                 token,
                 request,
                 present,

@@ -19,13 +19,7 @@ from ..http.cookies import (
 )
 from ..http.messages import Request
 from .app_context import in_app_context
-from .base import (
-    MAX_UNVERIFIED,
-    CallApp,
-    Session,
-    SessionAdapter,
-    names_of,
-)
+from .base import MAX_UNVERIFIED, CallApp, Session, SessionAdapter, names_of
 from .by_cookies import by_cookies_alone
 from .cookie_names import attributes_by_name, delete_copies, fit_headers
 from .missing_user import describe_missing_user

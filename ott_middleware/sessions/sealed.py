@@ -18,12 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..clock import system_clock
 from ..concurrency import Waiting, blocks, is_async
 from ..copies import build_unchecked, copy_unchecked
-from ..crypto import (
-    NONCE_BYTES,
-    CookieSeal,
-    Secret,
-    parse_secrets,
-)
+from ..crypto import CookieSeal, Secret, parse_secrets
 from ..errors import ConfigurationError, NoAccount, SessionExpired
 from ..hooks import WrongResult, WrongValue, naming
 from ..http.cookies import (
@@ -326,7 +321,7 @@ class SealedSession(SignInAdapter):
         if not session.data:
             del values["data"]
         values[_SEALED_AT] = to_microseconds(now)
-        value = self._cookie_seal.seal(to_json(values), randomness.token_bytes(NONCE_BYTES))
+        value = self._cookie_seal.seal(to_json(values))
         if len(self.name) + len(value) > _MAX_COOKIE - 128:  # room for the attributes
             raise WrongValue("the session is larger than a cookie can be: carry less in the user")
         return _Sealed(value, session, self._cookie_seal)

@@ -36,7 +36,7 @@ from ..context import (
     path_of_navigation_handoff,
     using_bounds,
 )
-from ..crypto import NONCE_BYTES, Secret, TokenSeal
+from ..crypto import Secret, TokenSeal
 from ..errors import (
     BackendUnavailable,
     ConfigurationError,
@@ -397,8 +397,7 @@ class OneTimeTokens:
                 else await self._call_generate_token(hook, session, context)
             )
             key = backend_key(context.channel, await self._stored_form(plug_ins, token))
-            nonce = randomness.token_bytes(NONCE_BYTES)
-            value = self._seal.seal(plain, token=token, key=key, expires_at=expires_at, nonce=nonce)
+            value = self._seal.seal(plain, token=token, key=key, expires_at=expires_at)
             if len(value) > MAX_SEALED:
                 raise SessionUnavailable(
                     f"the session takes {len(value)} bytes, more than {MAX_SEALED}: "
