@@ -21,7 +21,7 @@ from .forms import Read, is_form
 from .forward import Forward, Forwarding
 from .handle import Handle
 from .page_first import PageFirst
-from .redemption import OtherUser, Redemption
+from .redemption import OtherUser, sign_in
 from .see_other import redirect_to_clean_url
 from .services import Services
 
@@ -39,7 +39,6 @@ class Links:
         self._forwarding = forwarding
         self._page_first = PageFirst(services)
         self._confirm = Confirm(services)
-        self._redemption = Redemption(services)
         self._switch = AccountSwitch(services)
 
     async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
@@ -113,8 +112,8 @@ class Links:
                 raise malformed_link(links)
             # Used up where it is refused: the URL stays in the browser's history.
             needs_challenge = channel == "handoff" and services.options.refuses_links
-            outcome = await self._redemption.sign_in(
-                token, request, present, channel=channel, needs_challenge=needs_challenge
+            outcome = await sign_in(
+                services, token, request, present, channel=channel, needs_challenge=needs_challenge
             )
             if isinstance(outcome, OtherUser) and services.on_switch == "ask":
                 if not navigation:

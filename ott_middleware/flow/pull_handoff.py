@@ -38,7 +38,7 @@ from .own_cookies import own_cookie
 from .page_first import PageFirst
 from .pull_cookies import PullAttempt
 from .pull_start import MOST_RETURNS, PullStart
-from .redemption import OtherUser, Redemption
+from .redemption import OtherUser, sign_in
 from .see_other import redirect
 from .services import Services
 
@@ -67,7 +67,6 @@ class PullHandoff:
         self._forwarding = forwarding
         self._start = pull
         self._cookies = pull.cookies
-        self._redemption = Redemption(services)
         self._page_first = PageFirst(services)
         self._switch = AccountSwitch(services)
         self.path = pull.path
@@ -155,7 +154,8 @@ class PullHandoff:
             # Attack: an attacker has a visitor's browser go to the issuer with a challenge of the
             # attacker's own, and reads the URL that it ends at (on a shared screen, say). Without
             # an attempt, too, the token is taken; else it would stay good for the attacker.
-            outcome = await self._redemption.sign_in(
+            outcome = await sign_in(
+                services,
                 token,
                 request,
                 present,
@@ -235,8 +235,7 @@ class PullHandoff:
         # The request for the wanted page: "Sign in" leads back to it.
         path, _, query = wanted.partition("#")[0].partition("?")
         there = copy_unchecked(request, target=path, query=query)
-        site_name, login_url = options.site_name, options.login_url
-        page = error_page(error, there, site_name=site_name, login_url=login_url, way_out=wanted)
+        page = error_page(error, there, login_url=options.login_url, way_out=wanted)
         return show_page(page, options, *error.headers)
 
     def _ask_to_try_again(
@@ -248,8 +247,8 @@ class PullHandoff:
             self._services.reports.passed("handoff", _LOOP)
         elif not accepts_html(request):
             return json_error_response(error)
-        code, site_name = "" if error is None else error.code, options.site_name
-        page = try_again_page("handoff_failed", request, wanted, code=code, site_name=site_name)
+        code = "" if error is None else error.code
+        page = try_again_page("handoff_failed", request, wanted, code=code)
         return show_page(page, options, self._cookies.forget_returns(request).header())
 
 
