@@ -77,8 +77,7 @@ class PageFirst:
         # Not the page again: a browser that keeps no cookies would load it for ever.
         why = f"the browser sent no cookie {self.nonces.cookie_name(request)} back"
         self._reports.passed(entry, Reason("cookies_blocked", why))
-        url, site_name = request.location_with(*link), self._options.site_name
-        page = try_again_page("cookies_blocked", request, url, site_name=site_name)
+        page = try_again_page("cookies_blocked", request, request.location_with(*link))
         return show_page(page, self._options)
 
     def load_again(self, request: Request, *link: str) -> Response:

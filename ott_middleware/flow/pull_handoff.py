@@ -235,8 +235,7 @@ class PullHandoff:
         # The request for the wanted page: "Sign in" leads back to it.
         path, _, query = wanted.partition("#")[0].partition("?")
         there = copy_unchecked(request, target=path, query=query)
-        site_name, login_url = options.site_name, options.login_url
-        page = error_page(error, there, site_name=site_name, login_url=login_url, way_out=wanted)
+        page = error_page(error, there, login_url=options.login_url, way_out=wanted)
         return show_page(page, options, *error.headers)
 
     def _ask_to_try_again(
@@ -248,8 +247,8 @@ class PullHandoff:
             self._services.reports.passed("handoff", _LOOP)
         elif not accepts_html(request):
             return json_error_response(error)
-        code, site_name = "" if error is None else error.code, options.site_name
-        page = try_again_page("handoff_failed", request, wanted, code=code, site_name=site_name)
+        code = "" if error is None else error.code
+        page = try_again_page("handoff_failed", request, wanted, code=code)
         return show_page(page, options, self._cookies.forget_returns(request).header())
 
 
