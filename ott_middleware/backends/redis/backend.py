@@ -179,11 +179,12 @@ class RedisBackend(CoroutineBackend):
     async def _run(
         self, send: Bound, script: Script, keys: tuple[bytes, ...], arguments: tuple[Any, ...]
     ) -> Any:
+        rest = (len(keys), *keys, *arguments)
         try:
-            return await self._translate(send, keys[0], *script.by_digest(keys, arguments))
+            return await self._translate(send, keys[0], *script.by_digest, *rest)
         except wire.UnknownScript:
             # The server has not seen it yet, and did nothing.
-            return await self._translate(send, keys[0], *script.in_full(keys, arguments))
+            return await self._translate(send, keys[0], *script.in_full, *rest)
 
     async def _translate(self, send: Bound, key: bytes, *command: Any) -> Any:
         """Send a command; raise the driver's errors as this package's own."""
