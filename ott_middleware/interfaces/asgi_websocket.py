@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 
-from ..context import reset_request, set_request
+from ..context import using_request
 from ..flow import Flow
 from ..flow.handle import attach, new_handle
 from ..flow.websocket import Denial
 from ..http.cutting import cut_request
-from ..http.cutting_protocols import cut_protocols
-from ..http.subprotocols import NO_OFFER, read_offer
+from ..http.subprotocols import NO_OFFER, cut_protocols, read_offer
 from ..http.urls import SEEN, spellings_of
 from .asgi_headers import encode_headers
 from .asgi_request import change_headers
@@ -58,11 +57,8 @@ class Sockets:
         # Error reporters record the local variables of a failing adapter's or app's callers.
         del query, links, seen
         handle = new_handle(self._services)
-        reset = set_request(request)
-        try:
+        with using_request(request):
             outcome = await self._ask_flow(request, offer, handle)
-        finally:
-            reset_request(reset)
         named = offer.named
         del offer, request
         if isinstance(outcome, Denial):
