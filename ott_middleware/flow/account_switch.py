@@ -31,7 +31,7 @@ from . import nonces
 from .error_responses import show_page
 from .forms import Read, is_form, read_form
 from .own_cookies import own_cookie, own_cookies_sent, own_name
-from .redemption import OtherUser, Redemption
+from .redemption import OtherUser, sign_in_asked
 from .services import Services
 
 logger = logging.getLogger("ott_middleware")
@@ -85,7 +85,6 @@ class AccountSwitch:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._redemption = Redemption(services)
         self._param = str(services.options.query_param)
         self._cookies = f"{self._param}_switch_"
 
@@ -127,7 +126,7 @@ class AccountSwitch:
         # Not Strict: a browser that reloads the page calls the request cross-site, as the first one
         # was, and would hold the cookie back. The question would be gone. With Lax, no other site's
         # form brings the cookie along, and a link of another site only shows the question again.
-        name = self._cookie_name(request, nonces.name_for(link))
+        name = own_name(request, self._cookies + nonces.name_for(link))
         cookies = own_cookie(name, question.to_cookie(), left), *self._oldest(request)
         page = self._page(request, link, question, outcome.present, wanted)
         return page.with_headers(*(cookie.header() for cookie in cookies))
@@ -200,7 +199,8 @@ class AccountSwitch:
             # Attack: over http, a neighbouring host sets the cookie, with the token of a confirm
             # link of the attacker's. Such a token has no challenge, and is refused; else the
             # visitor would be signed in as the attacker.
-            outcome = await self._redemption.sign_in_asked(
+            outcome = await sign_in_asked(
+                self._services,
                 question.token,
                 request,
                 channel=_CHANNEL,
@@ -220,7 +220,8 @@ class AccountSwitch:
 
         :param link: the value of the forms' link parameter.
         """
-        return own_cookie(self._cookie_name(request, link.removeprefix(_PREFIX)), "", 0)
+        name = own_name(request, self._cookies + link.removeprefix(_PREFIX))
+        return own_cookie(name, "", 0)
 
     def _pressed_before(
         self, request: Request, form: dict[str, str], present: Session | None
@@ -267,7 +268,6 @@ class AccountSwitch:
         value = f"{_PREFIX}{nonces.name_for(link)}"
         page = switch_page(
             request,
-            site_name=options.site_name,
             action=request.location_with(f"{param}={value}")
             if wanted is None
             else add_parameter(wanted, param, value),
@@ -277,12 +277,9 @@ class AccountSwitch:
         )
         return show_page(page, options)
 
-    def _cookie_name(self, request: Request, question: str) -> str:
-        return own_name(request, f"{self._cookies}{question}")
-
     def _held(self, request: Request, question: str) -> list[_Question]:
         """Return what the browser's cookies of a question hold."""
-        values = request.cookies(self._cookie_name(request, question))
+        values = request.cookies(own_name(request, self._cookies + question))
         return [held for each in values if (held := _Question.from_cookie(each)) is not None]
 
     def _oldest(self, request: Request) -> list[Cookie]:

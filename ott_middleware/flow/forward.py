@@ -86,7 +86,7 @@ class Forwarding:
             before = await self._guard.current_or_log(request)
         stateless = self._guard.is_stateless
         if before is not None and stateless:
-            handle.found(before)
+            handle.found = before
         watched_session = before if revokes else None
         watched = offers or watched_session or self._services.handle_sets_cookies
         edit = self._edit(request, handle, before, watched_session, offers) if watched else None

@@ -36,7 +36,6 @@ class Handle:
         "_changed",
         "_closed",
         "_ended",
-        "_found",
         "_handoffs",
         "_redeemed",
         "_replaced",
@@ -44,6 +43,7 @@ class Handle:
         "_session",
         "began",
         "carrier",
+        "found",
         "services",
     )
 
@@ -53,6 +53,10 @@ class Handle:
     carrier: Any
     #: `Request.began`, where the request was noted before the app was called.
     began: int | None
+    #: The session that the flow has found before the app was called, if there is one: of an adapter
+    #: that would say the same again.
+    found: Session
+    _session: Session | None
 
     @property
     def session(self) -> Session | None:
@@ -63,43 +67,34 @@ class Handle:
         :raises RuntimeError: the adapter must wait for its result: use `await asession()`.
         :raises SessionUnavailable: the adapter failed.
         """
-        if hasattr(self, "_session"):
-            return self._session
-        session = self._found_before()
-        if session is None:
+        if not self._knows_session():
             request = self.request
             reset = set_request(request)
             try:
-                session = self.services.guard.current_now(request)
+                self._session = self.services.guard.current_now(request)
             finally:
                 reset_request(reset)
-        self._session: Session | None = session
-        return session
+        return self._session
 
     @must_be_awaited
     async def asession(self) -> Session | None:
         """`session`, awaited."""
-        if hasattr(self, "_session"):
-            return self._session
-        session = self._found_before()
-        if session is None:
+        if not self._knows_session():
             request = self.request
             with using_request(request):
-                session = await self.services.guard.current(request)
-        self._session = session
-        return session
+                self._session = await self.services.guard.current(request)
+        return self._session
 
-    def found(self, session: Session) -> None:
-        """Note the session that the flow has found, before the app was called.
-
-        :param session: of an adapter that would say the same again.
-        """
-        self._found = session
-
-    def _found_before(self) -> Session | None:
-        session: Session | None = getattr(self, "_found", None)
+    def _knows_session(self) -> bool:
+        """Return whether the session was resolved already, or found before the app was called."""
+        if hasattr(self, "_session"):
+            return True
+        found: Session | None = getattr(self, "found", None)
         # The app may ask late: by then the session may have expired.
-        return None if session is None or session.expired(self.services.guard.now()) else session
+        if found is None or found.expired(self.services.guard.now()):
+            return False
+        self._session = found
+        return True
 
     def known_session(self) -> Session | None:
         """The session, if it was resolved already; None otherwise."""
@@ -121,14 +116,13 @@ class Handle:
     @property
     def request(self) -> Request:
         """The request that the handle is for."""
-        request: Request | None = getattr(self, "_request", None)
-        if request is None:
+        if not hasattr(self, "_request"):
             # By the handle in it, adapters can tell that the app is at work, and asks.
             self.carrier[self.services.handle_key] = self
             # The request came in before it is read again here: a sign-out in between counts.
             began: int | None = getattr(self, "began", None)
-            request = self._request = self.services.read_request(self.carrier, began=began)
-        return request
+            self._request = self.services.read_request(self.carrier, began=began)
+        return self._request
 
     def generate(
         self,

@@ -21,7 +21,7 @@ from .forms import Read, is_form
 from .forward import Forward, Forwarding
 from .handle import Handle
 from .page_first import PageFirst
-from .redemption import OtherUser, Redemption
+from .redemption import OtherUser, sign_in
 from .see_other import redirect_to_clean_url
 from .services import Services
 
@@ -39,7 +39,6 @@ class Links:
         self._forwarding = forwarding
         self._page_first = PageFirst(services)
         self._confirm = Confirm(services)
-        self._redemption = Redemption(services)
         self._switch = AccountSwitch(services)
 
     async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
@@ -113,8 +112,8 @@ class Links:
                 raise malformed_link(links)
             # Used up where it is refused: the URL stays in the browser's history.
             needs_challenge = channel == "handoff" and services.options.refuses_links
-            outcome = await self._redemption.sign_in(
-                token, request, present, channel=channel, needs_challenge=needs_challenge
+            outcome = await sign_in(
+                services, token, request, present, channel=channel, needs_challenge=needs_challenge
             )
             if isinstance(outcome, OtherUser) and services.on_switch == "ask":
                 if not navigation:
@@ -127,7 +126,9 @@ class Links:
             return await self._refuse(request, handle, error, navigation, present)
         if isinstance(outcome, OtherUser):
             services.reports.passed("link", ANOTHER_USER)
-            return await self._continue(request, handle, navigation)
+            if navigation:
+                return redirect_to_clean_url(request)
+            return await self._forwarding.plain(request, handle)
         services.reports.redeemed(outcome.session)
         if navigation:
             more = self._confirm.clean_up(request, links[0]) if channel == "confirm" else ()
@@ -145,20 +146,9 @@ class Links:
             cookies = await self._switch.choose(request, read, link)
         except DeadToken as error:
             services.reports.refused("link", error)
-            if services.options.on_invalid == "continue":
-                response = redirect_to_clean_url(request)
-            else:
-                response = await self._show_refusal(request, error)
+            response = await self._show_refusal(request, error)
             return response.with_headers(self._switch.forget(request, link).header())
         return redirect_to_clean_url(request, *(cookie.header() for cookie in cookies))
-
-    async def _continue(
-        self, request: Request, handle: Handle, navigation: bool
-    ) -> Response | Forward:
-        """Go on without the link, as the signed-in visitor or as a guest."""
-        if navigation:
-            return redirect_to_clean_url(request)
-        return await self._forwarding.plain(request, handle)
 
     async def _refuse(
         self,
@@ -172,12 +162,14 @@ class Links:
         # A double click, a reload, the back button: a signed-in visitor sees no error.
         if navigation and (present is not None or self._services.is_second_click(request)):
             return redirect_to_clean_url(request)
-        if self._services.options.on_invalid == "continue":
-            return await self._continue(request, handle, navigation)
+        if self._services.options.on_invalid == "continue" and not navigation:
+            return await self._forwarding.plain(request, handle)
         return await self._show_refusal(request, error)
 
     async def _show_refusal(self, request: Request, error: DeadToken) -> Response:
-        """Return the error, or what the function of `on_invalid` makes of it."""
+        """Return the error, or what `on_invalid` has in its place."""
+        if self._services.options.on_invalid == "continue":
+            return redirect_to_clean_url(request)
         if self._services.on_invalid is None:
             return error_response(request, error, self._services.options)
         try:

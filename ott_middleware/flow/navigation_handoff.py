@@ -165,17 +165,18 @@ class NavigationHandoff:
         held_back = (
             self._options.adapter.strict and site not in _STRICT_COOKIES_SENT and not confirmed
         )
-        if held_back:
-            # Whether the visitor is signed in shows once a page of this site has loaded the URL.
-            return self._load_again(request) if silent else self._ask(request, target)
-        session = await require_session(self._services, request)
-        if self._options.disable_client_request:
+        # Whether the visitor is signed in shows once a page of this site has loaded the URL.
+        session = None if held_back else await require_session(self._services, request)
+        if session is not None and self._options.disable_client_request:
             raise ClientRequestsDisabled
         if not silent:
             return self._ask(request, target)
-        if kind is Kind.PAGE_FIRST and not confirmed:
-            # With a code challenge: nothing is asked, but a frame gets no token.
-            return self._load_again(request)
+        # With a code challenge: nothing is asked, but a frame gets no token.
+        if session is None or (kind is Kind.PAGE_FIRST and not confirmed):
+            if blocked := self._page_first.find_blocked(request, "generate"):
+                return blocked
+            logger.debug("handoff not made yet, a page is shown first")
+            return self._page_first.load_again(request)
         with navigation_handoff(target.url.path):
             token = await mint(
                 self._services,
@@ -194,16 +195,8 @@ class NavigationHandoff:
             request,
             request.location_with(f"{self._param}{SEEN}={cookie.value}"),
             host=str(target.url.origin).partition("://")[2],
-            site_name=self._options.site_name,
         )
         return show_page(page, self._options, cookie.header())
-
-    def _load_again(self, request: Request) -> Response:
-        """Return a page that loads the URL, or the page for a browser that blocks cookies."""
-        if blocked := self._page_first.find_blocked(request, "generate"):
-            return blocked
-        logger.debug("handoff not made yet, a page is shown first")
-        return self._page_first.load_again(request)
 
 
 def _parse_challenge(request: Request) -> dict[str, str]:
@@ -225,7 +218,7 @@ def _check_own_paths(url: WebURL, *, challenged: bool) -> None:
     # Attack: a challenge of the attacker's own makes the handoff silent. It leads to the return
     # path only, which redeems it for the verifier's browser alone; on any other path the token
     # would be carried where the query may leak. Which prefix the target's own has is not known
-    # here: the token holds the path, and is worth nothing on another one (see `Redemption`).
+    # here: the token holds the path, and is worth nothing on another one (see `sign_in`).
     is_return = url.path.endswith(_RETURN) and url.query is None and url.fragment is None
     if challenged and not is_return:
         raise InvalidTarget(why=f"to: is not the path …{_RETURN}, which code_challenge= is for")

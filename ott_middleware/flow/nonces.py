@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Literal
 
 from ..http.cookies import Cookie
@@ -65,13 +65,11 @@ class Nonces:
         """Return the cookie that deletes the nonce."""
         return own_cookie(self.cookie_name(request), "", 0, self._samesite)
 
-    def are_equal(self, request: Request, given: Iterable[str]) -> bool:
+    def are_equal(self, request: Request, given: Sequence[str]) -> bool:
         """Return whether a page repeated one value, a nonce that the browser holds."""
-        values = list(given)
-        held = self.held(request)
-        return len(values) == 1 and any(
-            hmac.compare_digest(values[0].encode("utf-8", "replace"), each.encode())
-            for each in held
+        return len(given) == 1 and any(
+            hmac.compare_digest(given[0].encode("utf-8", "replace"), each.encode())
+            for each in self.held(request)
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..crypto import NONCE_BYTES, CookieSeal
+from ..crypto import CookieSeal
 from ..http.cookies import Cookie
 from ..http.encoding import to_json
 from ..http.messages import Request
@@ -152,8 +152,7 @@ class PullCookies:
         return -_SKEW <= self._now() - moment < age
 
     def _seal(self, name: str, values: dict[str, Any]) -> str:
-        nonce = randomness.token_bytes(NONCE_BYTES)
-        return CookieSeal(name, self._secrets).seal(to_json(values), nonce)
+        return CookieSeal(name, self._secrets).seal(to_json(values))
 
     def _open(self, name: str, value: str) -> dict[str, Any] | None:
         # Bound to the name: what was sealed for a cookie without `__Host-` opens under no other.

@@ -344,19 +344,19 @@ def _check(
         )
     if asynchronous and guard.sets_remote_user:
         raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
-    revokes = options.revoke_on_sign_out
+    revokes, adapter = options.revoke_on_sign_out, type(options.adapter).__name__
     if options.issuer is not None and not options.adapter.uses_cookies:
         raise ConfigurationError(
-            f"issuer: {options.issuer!r}, but {type(options.adapter).__name__} sets no cookies, so "
-            "that no visitor can be signed in here; leave it out"
+            f"issuer: {options.issuer!r}, but {adapter} sets no cookies, so that no visitor can be "
+            "signed in here; leave it out"
         )
     for option in ("revoke_on_sign_out", "set_ott_header_on_new_session"):
         # Both look at the cookies of responses: accepted, neither would ever do anything.
         if getattr(options, option) and not options.adapter.uses_cookies:
             raise ConfigurationError(
-                f"{option}: True, but the sessions of {type(options.adapter).__name__} are in no "
-                "cookies, so that no response shows a sign-in or a sign-out; leave it out, and "
-                "where the app withdraws an access token, call revoke() of its OneTimeTokens"
+                f"{option}: True, but the sessions of {adapter} are in no cookies, so that no "
+                "response shows a sign-in or a sign-out; leave it out, and where the app withdraws "
+                "an access token, call revoke() of its OneTimeTokens"
             )
     if revokes and backend is not None and not backend.can_revoke:
         raise ConfigurationError(
@@ -367,8 +367,7 @@ def _check(
         # Tokens for such sessions are counted for a network and cannot be found by a session's
         # id. Accepted, the option would leave every link usable after the sign-out.
         raise ConfigurationError(
-            f"revoke_on_sign_out: True, but {type(options.adapter).__name__} can't verify "
-            "sessions: give CookieSession a probe= or validate= that tells the user's id, set "
-            "vouches = True on an adapter of your own if its current() finds live sessions only, "
-            "or leave the option out"
+            f"revoke_on_sign_out: True, but {adapter} can't verify sessions: give CookieSession a "
+            "probe= or validate= that tells the user's id, set vouches = True on an adapter of "
+            "your own if its current() finds live sessions only, or leave the option out"
         )

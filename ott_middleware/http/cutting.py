@@ -33,18 +33,18 @@ _FIRST_PIECES = re.compile(r"(?:\A|&)([^&;]*)")
 
 
 def cut_request(
-    carrier: MutableMapping[str, Any], query: str, name: str
+    carrier: MutableMapping[str, Any], query: str, name: str | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Cut the link parameters from a scope or environ, in place, and from the copies in it.
 
     :param carrier: the scope or environ.
     :param query: its query.
-    :param name: of the parameter.
+    :param name: of the parameter; None where links are off.
     :return: the percent-decoded values of the links, and of the parameter that says that the
         browser was shown a page first; each value once, in order. Where the query has neither
         parameter, nothing was changed.
     """
-    if name not in query and "%" not in query:
+    if name is None or (name not in query and "%" not in query):
         return (), ()
     rest, links, seen, others = divide(query, name)
     # Each value once: a client can repeat one thousands of times.

@@ -160,10 +160,8 @@ class ASGIMiddleware(Checked):
 
     async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = scope.get("query_string", b"").decode("latin-1")
-        links, seen = cut_request(scope, query, self._param) if self._param else ((), ())
+        request = self._services.read_request(scope, *cut_request(scope, query, self._param))
         del query
-        request = self._services.read_request(scope, links, seen)
-        del links, seen
         handle = new_handle(self._services)
         reset = set_request(request)
         try:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any
 
 from ..http.messages import Headers
-
-_T = TypeVar("_T")
 
 
 def parse_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -63,10 +61,6 @@ class LazyHeaders(Mapping[str, str]):
             self._parsed = parse_headers(self._pairs)
         return self._parsed
 
-    @overload
-    def get(self, key: str, /) -> str | None: ...
-    @overload
-    def get(self, key: str, /, default: str | _T) -> str | _T: ...
     def get(self, key: str, /, default: Any = None) -> Any:
         """Return a header by its lower-case name."""
         if key != "cookie" or self._parsed is not None:

@@ -13,8 +13,7 @@ from ..flow import Flow
 from ..flow.handle import attach, new_handle
 from ..flow.websocket import Denial
 from ..http.cutting import cut_request
-from ..http.cutting_protocols import cut_protocols
-from ..http.subprotocols import NO_OFFER, read_offer
+from ..http.subprotocols import NO_OFFER, cut_protocols, read_offer
 from ..http.urls import SEEN, spellings_of
 from .asgi_headers import encode_headers
 from .asgi_request import change_headers

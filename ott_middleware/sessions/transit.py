@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets as randomness
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..context import token_bounds
-from ..crypto import NONCE_BYTES, CookieSeal
+from ..crypto import CookieSeal
 from ..http.encoding import to_json
 from .base import Session
 
@@ -43,7 +42,7 @@ def seal_session(
         # link would sign in as the victim.
         values = session.to_json()
         plain.append({name: values[name] for name in _SEALED})
-    sealed = _seal_of(kind, secrets[:1]).seal(to_json(plain), randomness.token_bytes(NONCE_BYTES))
+    sealed = _seal_of(kind, secrets[:1]).seal(to_json(plain))
     # No cookie can hold a semicolon: an adapter that would set this as one fails.
     return f"{kind}.{sealed};"
 

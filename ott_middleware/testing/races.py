@@ -19,6 +19,8 @@ from ..errors import OTTError, Unavailable
 from .sync_async import SECONDS, Call, Caller, acall, arace, caller_of
 
 _VALUE = b"redeemed"
+# Spawned, not forked: nothing that this process holds open goes along.
+_START = "spawn"
 # How often the parent of forked processes asks again, and after how many seconds.
 _TRIES, _PAUSE = 3, 0.2
 _HUNG = 20.0  # seconds after which a forked child has hung
@@ -70,7 +72,7 @@ def assert_single_use_across(
             caller.call(_put_call(caller.backend, key))
     finally:
         caller.close()
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(_START)
     barrier = context.Barrier(processes)
     taken = _spawn(context, processes, _take_all, connect, keys, barrier)
     for of_one_key in zip(*taken, strict=True):
@@ -79,7 +81,6 @@ def assert_single_use_across(
 
 def _spawn(context: Any, count: int, target: Callable[..., None], *arguments: Any) -> list[Any]:
     """Run a function in new processes; return what each puts into the queue that it is given."""
-    # Spawned, not forked: nothing that this process holds open goes along.
     results = context.Queue()
     processes = [
         context.Process(target=target, args=(*arguments, results), daemon=True)
@@ -121,7 +122,7 @@ def assert_fork_safe(connect: Callable[[], Backend], *, rounds: int = 4, childre
     :param children: how many forked processes ask for each, one after the other, before the parent.
     :raises AssertionError: a token was given to two, or to none; or a child hung or failed.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(_START)
     (taken,) = _spawn(context, 1, _fork_all, connect, rounds, children)
     for of_one_key in taken:
         for outcome in of_one_key:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..backends.base import Backend, bind_method
 from ..concurrency import call_backend
-from ..crypto import NONCE_BYTES, TokenSeal
+from ..crypto import TokenSeal
 from ..errors import BackendUnavailable
 from ..http.encoding import to_json
 from .names import Owners, backend_key, hash_token
@@ -50,8 +50,7 @@ class Probe:
         values: dict[str, tuple[str, bytes]] = {}
         for form, name in names.items():
             key = backend_key("handoff", form)
-            nonce = randomness.token_bytes(NONCE_BYTES)
-            value = seal.seal(plain, token=token, key=key, expires_at=expires_at, nonce=nonce)
+            value = seal.seal(plain, token=token, key=key, expires_at=expires_at)
             values[name] = (key, value)
         return cls(token, values)
 

@@ -7,7 +7,6 @@ limit; the oldest make way.
 
 from __future__ import annotations
 
-import secrets as randomness
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ from typing import Any
 
 from ..backends.base import Backend, bind_method
 from ..concurrency import call_backend
-from ..crypto import NONCE_BYTES, TokenSeal
+from ..crypto import TokenSeal
 from ..errors import KeyTaken
 from ..http.encoding import read_json, to_json
 from .names import Owners, backend_key, hash_token
@@ -79,13 +78,8 @@ class Tombstones:
         """
         key, stored = _key(token, channel)
         expires_at = stone.used_at + LIFETIME
-        value = self._seal.seal(
-            to_json(asdict(stone)),
-            token=token,
-            key=key,
-            expires_at=expires_at,
-            nonce=randomness.token_bytes(NONCE_BYTES),
-        )
+        plain = to_json(asdict(stone))
+        value = self._seal.seal(plain, token=token, key=key, expires_at=expires_at)
         owner = self._owners.of_session(_CHANNEL, stored[0])
         put = self._put(key, value, expires_at=expires_at, owner=owner, limit=_MOST)
         with suppress(KeyTaken):  # another request put the same one back

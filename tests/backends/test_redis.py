@@ -552,7 +552,7 @@ def test_options_in_the_url_win() -> None:
         "&ssl_check_hostname=false&ssl_cert_reqs=none"
     )
     backend = RedisBackend(url, prefix="other", timeout=9)
-    pool: Any = backend._sync._pool  # type: ignore[union-attr]  # it is there
+    pool: Any = backend._sync.pool  # type: ignore[union-attr]  # it is there
     settings = pool.connection_kwargs
     assert (settings["socket_timeout"], settings["socket_connect_timeout"]) == (0.5, 0.25)
     assert (pool.timeout, pool.max_connections, settings["db"]) == (0.5, 7, 3)

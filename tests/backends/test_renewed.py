@@ -117,9 +117,9 @@ def test_mapping(lock: Any) -> None:
 def test_redis() -> None:
     backend = RedisBackend(URL)
     wire: Any = backend._sync
-    pool = wire._pool
+    pool = wire.pool
     wire.renew_after_fork()
-    assert wire._pool is not pool
+    assert wire.pool is not pool
     loops: Any = backend._async
     loops._held["loop"] = "held"
     loops._pid = -1
@@ -143,14 +143,14 @@ def test_redis() -> None:
     given = PoolWire(pool)
     locks = pool._lock, pool._event_dispatcher._lock
     given.renew_after_fork()
-    assert given._pool is pool  # the client's own, which redis-py renews, but for its locks
+    assert given.pool is pool  # the client's own, which redis-py renews, but for its locks
     assert not {*map(id, locks)} & {id(pool._lock), id(pool._event_dispatcher._lock)}
     used = _OneProcess()
-    used.check()
-    used.check()
+    used.check_process()
+    used.check_process()
     used._pid = -1
     with pytest.raises(BackendUnavailable, match="asyncio client was first used"):
-        used.check()
+        used.check_process()
 
 
 def test_sqlalchemy(tmp_path: Path) -> None:

@@ -256,6 +256,16 @@ def test_seal_shows_neither_token_nor_session() -> None:
         assert word not in value
 
 
+def test_seals_draw_a_nonce_each_time() -> None:
+    tokens, cookies = TokenSeal((OLD,)), CookieSeal("sid", (OLD,))
+    # With a nonce twice under one key, AES-GCM would tell what both values hold.
+    values = [tokens.seal(PLAIN, token="T", key="k", expires_at=EXPIRES) for _ in range(9)]
+    assert len({value[13:25] for value in values}) == 9
+    sessions = [base64.urlsafe_b64decode(cookies.seal(PLAIN) + "==") for _ in range(9)]
+    assert len({session[5:17] for session in sessions}) == 9
+    assert opened(values[0], OLD) == (PLAIN, EXPIRES)
+
+
 # The seal of a cookie.
 
 

@@ -52,10 +52,11 @@ class PoolWire(Wire):
     """Over the connections of a pool, which sees to threads and forks.
 
     :param make: makes such a pool anew, if it is this package's own.
+    :ivar pool: the pool of this process.
     """
 
     def __init__(self, pool: Any, make: Callable[[], Any] | None = None) -> None:
-        self._pool = pool
+        self.pool = pool
         self.place = _place_of(pool)
         self._connection = _getter(pool)
         self._make = make
@@ -66,18 +67,13 @@ class PoolWire(Wire):
         # redis-py renews its pools itself, but their locks may be those of a thread that is not
         # there. What is open of the parent's, redis-py's connections only close on this side.
         if self._make is not None:
-            self._pool = self._make()
-            self._connection = _getter(self._pool)
+            self.pool = self._make()
+            self._connection = _getter(self.pool)
         else:
-            _renew_locks(self._pool)
-
-    @property
-    def pool(self) -> Any:
-        """The pool of this process."""
-        return self._pool
+            _renew_locks(self.pool)
 
     async def send(self, key: bytes, *command: Any) -> Any:
-        pool, connection = self._pool, self._connection()
+        pool, connection = self.pool, self._connection()
         try:
             connection.send_command(*command)
             return connection.read_response(disable_decoding=True)
@@ -90,7 +86,7 @@ class PoolWire(Wire):
 
     async def close(self) -> None:
         if self._make is not None:
-            self._pool.disconnect()
+            self.pool.disconnect()
 
 
 def _renew_locks(pool: Any) -> None:
@@ -106,10 +102,9 @@ def _renew_locks(pool: Any) -> None:
 class _OneProcess:
     """Remembers the first process that used a client which must not be used by another."""
 
-    def __init__(self) -> None:
-        self._pid: int | None = None
+    _pid: int | None = None
 
-    def check(self) -> None:
+    def check_process(self) -> None:
         pid = os.getpid()
         if self._pid is None:
             self._pid = pid
@@ -122,17 +117,16 @@ class _OneProcess:
             )
 
 
-class AsyncPoolWire(Wire):
+class AsyncPoolWire(_OneProcess, Wire):
     """Over the connections of an asyncio pool."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
         self.place = _place_of(pool)
         self._connection = _getter(pool)
-        self._process = _OneProcess()
 
     async def send(self, key: bytes, *command: Any) -> Any:
-        self._process.check()
+        self.check_process()
         connection = await self._connection()
         try:
             await connection.send_command(*command)
@@ -207,17 +201,11 @@ class ClusterWire(Wire):
         return self._client.execute_command(*command, target_nodes=node, NEVER_DECODE=[])
 
 
-class AsyncClusterWire(Wire):
+class AsyncClusterWire(_OneProcess, ClusterWire):
     """Through the asyncio client of a cluster."""
 
-    place = "the cluster"
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._process = _OneProcess()
-
     async def send(self, key: bytes, *command: Any) -> Any:
-        self._process.check()
+        self.check_process()
         await self._client.initialize()
         node = self._client.get_node_from_key(key)
         return await self._client.execute_command(*command, target_nodes=node, NEVER_DECODE=[])

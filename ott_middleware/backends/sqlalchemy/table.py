@@ -35,7 +35,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, NotSupportedError, Progra
 
 from ...errors import KeyTaken
 from ..base import Token
-from .one_trip import Put, Row, put_of
+from .one_trip import RETIRED, SWEEP, Put, Row, put_of
 
 # Keys and owners are stored by their SHA-256: of one length, and compared byte by byte, whatever
 # the engine's collations make of capitals and trailing blanks.
@@ -44,8 +44,6 @@ _DIGEST = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")
 # Every sixteenth put drops up to 64 expired rows: more than were put, so that they never pile up,
 # and few enough to hold up no caller.
 _SWEEP_EVERY = 16
-_SWEEP = 64
-_RETIRED = 1000
 _TRIES = 5
 
 _UNKNOWN: Any = object()
@@ -130,13 +128,13 @@ class Statements:
             .where(*live)
             .order_by(columns.id.desc())
             .offset(bindparam("kept", type_=Integer()))
-            .limit(_RETIRED)
+            .limit(RETIRED)
         )
         self._expired = (
             select(columns.id)
             .where(columns.expires_at <= now)
             .order_by(columns.expires_at)
-            .limit(_SWEEP)
+            .limit(SWEEP)
         )
 
     def create(self, connection: Connection) -> None:
@@ -168,7 +166,7 @@ class Statements:
         if put is _UNKNOWN:
             dialect = connection.dialect
             name = dialect.identifier_preparer.format_table(self._table)
-            put = self._one_trip = put_of(dialect, name, _RETIRED, _SWEEP)
+            put = self._one_trip = put_of(dialect, name)
         if put is None:
             self._put_by_steps(connection, row, limit, sweep)
             return
@@ -186,18 +184,16 @@ class Statements:
         self, connection: Connection, row: Row, limit: int | None, sweep: bool
     ) -> None:
         """Keep a value, by a statement for each step."""
-        now = row["now"]
         if sweep:
             # Others may be at the same rows. They are dropped sooner or later, by one of us.
             with suppress(DBAPIError):
-                self._drop(connection, self._expired, {"now": now})
+                self._drop(connection, self._expired, row)
         values = {name: row[name] for name in ("key", "owner", "value_", "expiry")}
         try:
             # The unique key decides, and so no live value is ever overwritten.
             connection.execute(self._insert, values)
         except IntegrityError:
-            expired = {"key": row["key"], "now": now}
-            if not connection.execute(self._drop_expired, expired).rowcount:
+            if not connection.execute(self._drop_expired, row).rowcount:
                 raise KeyTaken("a live token has that key") from None
             try:
                 connection.execute(self._insert, values)
@@ -205,8 +201,7 @@ class Statements:
                 raise KeyTaken("a live token has that key") from None
         if limit is not None:
             # Of several calls at once the last to look sees the rows of all and drops the excess.
-            owned = {"owner": row["owner"], "now": now, "kept": limit}
-            self._drop(connection, self._beyond, owned)
+            self._drop(connection, self._beyond, {**row, "kept": limit})
 
     def take(self, connection: Connection, key: str) -> tuple[bytes, float] | None:
         """Remove a row; its value and expiry, for one caller alone."""

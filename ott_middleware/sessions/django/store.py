@@ -84,6 +84,12 @@ def _stored_end(session: Any) -> datetime | None:
             # The column's collation may hold the cookie's value and this key for equal. Only the
             # key itself is a session's; see `is_key` for what another spelling would be good for.
             return aware(row[1]) if row[0] == session.session_key else None
+    if isinstance(session, (CacheStore, CachedDatabaseStore)):
+        # Asked now, the session would seem to have been saved now: each look, and each session that
+        # begins from it, would get `SESSION_COOKIE_AGE` anew.
+        left = _seconds_left(session._cache, session.cache_key)
+        if left is not None:
+            return now() + timedelta(seconds=left)
     if isinstance(session, FileStore):
         return aware(session.get_expiry_date(modification=session._last_modification()))
     if isinstance(session, CookieStore):
@@ -93,12 +99,6 @@ def _stored_end(session: Any) -> datetime | None:
         end = aware(session.get_expiry_date(modification=saved))
         # This engine never looks at a longer age that the session asks for.
         return min(end, saved + timedelta(seconds=session.get_session_cookie_age()))
-    if isinstance(session, (CacheStore, CachedDatabaseStore)):
-        # Asked now, the session would seem to have been saved now: each look, and each session that
-        # begins from it, would get `SESSION_COOKIE_AGE` anew.
-        left = _seconds_left(session._cache, session.cache_key)
-        if left is not None:
-            return now() + timedelta(seconds=left)
     return aware(session.get_expiry_date())
 
 

@@ -20,7 +20,7 @@ from ...context import current_request
 from ...errors import ConfigurationError, SessionExpired, SessionUnavailable, full_name
 from ...http.cookies import Cookie, CookieAttributes
 from ...http.messages import Request
-from ..base import CallApp, Session, copy_as
+from ..base import CallApp, Session
 from ..dict_session import Beginning, MappedSession, Person, User, id_of
 from ..framework import FrameworkOptions, Mode, Responded, session_id
 from ..hosts import exact_hosts, flask_hosts
@@ -235,14 +235,8 @@ class FlaskSession(MappedSession):
                 return None if session.expired(time.time()) else session
             if remembered != person.id:
                 return None  # known by something else than a session of this browser's
-            return self.session_of(
-                person,
-                {},
-                id=session_id(self.kind, person.id),
-                token=json.dumps({login.cookie_name: remember}),
-                expires_at=None,
-                persistent=True,
-            )
+            token = json.dumps({login.cookie_name: remember})
+            return self.session_of(person, {}, id=session_id(self.kind, person.id), token=token)
 
     # At redemption.
 
@@ -270,10 +264,8 @@ class FlaskSession(MappedSession):
         cookie = json.loads(session.token).get(login.cookie_name, "")
         with self._open_other({}):
             person = login.person_by_remember_cookie(cookie)
-        if person is None or person.id != session.user_id:
-            return None
         # There is no session to share: a new one begins.
-        return copy_as(Beginning, session, token="", data={}, entry=person.entry)
+        return self.share_or_fork(session, person, {}, expires_at=None, now=time.time(), fork=True)
 
     def person_from_match(self, person: Any) -> Person | None:
         login = self._login()
