@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import functools
 import logging
+import operator
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -112,7 +113,7 @@ def _cut_arguments(arguments: Any) -> Any:
     """Return a record's arguments without link parameters; the same object if they have none."""
     if isinstance(arguments, tuple):
         new = tuple(map(cut_tokens, arguments))
-        return arguments if all(map(_is, new, arguments)) else new
+        return arguments if all(map(operator.is_, new, arguments)) else new
     if not isinstance(arguments, dict):
         return arguments
     changed = {
@@ -124,10 +125,6 @@ def _cut_arguments(arguments: Any) -> Any:
     new_mapping = copy.copy(arguments)
     new_mapping.update(changed)
     return new_mapping
-
-
-def _is(one: object, other: object) -> bool:
-    return one is other
 
 
 _filter = TokenFilter()
@@ -143,12 +140,6 @@ def hide_tokens(*targets: logging.Logger | logging.Handler | str, query_param: s
     _links.add(query_param)
     for target in targets:
         (logging.getLogger(target) if isinstance(target, str) else target).addFilter(_filter)
-    reach_servers()
-
-
-def hide_parameter(name: str) -> None:
-    """Keep a middleware's link parameter out of the logs of the servers that are imported."""
-    _links.add(name)
     reach_servers()
 
 

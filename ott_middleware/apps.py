@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from types import FunctionType, ModuleType
 from typing import Any
 
+from .concurrency import is_async, without_partials
 from .errors import ConfigurationError, full_name
 from .sessions.layers import class_names
 
@@ -89,7 +89,7 @@ def _find_problem(app: Any) -> str | None:
             "OTTMiddleware stands in Django's MIDDLEWARE; take it out, and wrap the application in "
             "wsgi.py or asgi.py: application = OTTMiddleware(application)"
         )
-    function = _without_partials(app)
+    function = without_partials(app)
     if inspect.isclass(function):
         if _makes_apps(function):
             return f"the class {full_name(function)}; pass an app that is made of it, not the class"
@@ -98,18 +98,8 @@ def _find_problem(app: Any) -> str | None:
     return None
 
 
-def _without_partials(app: Any) -> Any:
-    while isinstance(app, functools.partial):
-        app = app.func
-    return app
-
-
 def _is_async(app: Any) -> bool:
-    function = _without_partials(app)
-    return not inspect.isclass(function) and (
-        inspect.iscoroutinefunction(function)
-        or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - it is asked
-    )
+    return not inspect.isclass(without_partials(app)) and is_async(app)
 
 
 def _is_in_django_chain(app: Any) -> bool:

@@ -51,10 +51,16 @@ Bind = Callable[[Callable[..., Any]], Bound]
 Run = Callable[[Coroutine[Any, Any, T]], T]
 
 
-def owner_of(function: Callable[..., Any]) -> Any:
-    """Return what carries the marks of a function: the object of a method, else the function."""
+def without_partials(function: Any) -> Any:
+    """Return the function that a `functools.partial` calls, and any other function as it is."""
     while isinstance(function, functools.partial):
         function = function.func
+    return function
+
+
+def owner_of(function: Callable[..., Any]) -> Any:
+    """Return what carries the marks of a function: the object of a method, else the function."""
+    function = without_partials(function)
     return getattr(function, "__self__", function)
 
 
@@ -64,13 +70,11 @@ def is_async(function: Callable[..., Any]) -> bool:
     True for coroutine functions, for objects with such a `__call__`, and for methods of an object
     that says ``suspends = True`` because its plain functions return awaitables.
     """
-    owner = owner_of(function)
-    while isinstance(function, functools.partial):
-        function = function.func
+    function = without_partials(function)
     return (
         inspect.iscoroutinefunction(function)
         or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - whether it is async is asked, not whether it is callable
-        or getattr(owner, "suspends", False) is True
+        or getattr(owner_of(function), "suspends", False) is True
     )
 
 
@@ -103,8 +107,7 @@ class Waiting:
 
 def name_of(function: Callable[..., Any]) -> str:
     """Return the name of a function in messages."""
-    while isinstance(function, functools.partial):
-        function = function.func
+    function = without_partials(function)
     return getattr(function, "__qualname__", None) or type(function).__qualname__
 
 
@@ -245,12 +248,8 @@ def run_on_own_loop(function: Callable[[], Awaitable[T]]) -> T:
     Its thread-sensitive code runs in the thread that waits: the request's own, where thread-local
     state of the app (a database connection, say) is at hand.
     """
-
-    async def whole() -> T:
-        return await function()
-
     pool = greenlet_pool()
-    return async_to_sync(whole)() if pool is None else run_in_pool(pool, whole)
+    return run_in_pool(pool, function) if pool else async_to_sync(_call_and_await)(function)
 
 
 async def within(seconds: float, awaitable: Awaitable[T]) -> T:
@@ -269,12 +268,8 @@ def run_in_worker(function: Callable[[], Awaitable[T]]) -> T:
 
     Unlike `run_on_own_loop` it needs no executor: these are gone while the interpreter ends.
     """
-
-    async def whole() -> T:
-        return await function()
-
     pool = greenlet_pool()
-    return asyncio.run(whole()) if pool is None else run_in_pool(pool, whole)
+    return run_in_pool(pool, function) if pool else asyncio.run(_call_and_await(function))
 
 
 def choose_run(*hooks: Callable[..., Any] | None) -> Run[Any]:

@@ -82,13 +82,16 @@ class Attempt:
 
 
 _attempt: ContextVar[Attempt | None] = ContextVar("ott_attempt", default=None)
-#: An attempt begins, and ends.
-set_attempt, reset_attempt = _attempt.set, _attempt.reset
 
 
 def current_attempt() -> Attempt:
     """Return the attempt of this context; outside of one, an empty value."""
     return _attempt.get() or Attempt()
+
+
+def using_attempt(attempt: Attempt) -> _Using[Attempt]:
+    """Make `attempt` the current one, within a `with`."""
+    return _Using(_attempt, attempt)
 
 
 class Bounds(NamedTuple):
@@ -103,8 +106,6 @@ class Bounds(NamedTuple):
 
 
 _bounds: ContextVar[Bounds | None] = ContextVar("ott_bounds", default=None)
-#: `using_bounds` in two calls.
-set_bounds, reset_bounds = _bounds.set, _bounds.reset
 
 
 def token_bounds() -> Bounds | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import secrets as randomness
 import struct
 from collections.abc import Callable, Sequence
 
@@ -120,12 +121,15 @@ class TokenSeal:
             (key_id(secret), hmac_under(secret or _NO_SALT)) for secret in secrets or (None,)
         ]
 
-    def seal(self, plain: bytes, *, token: str, key: str, expires_at: float, nonce: bytes) -> bytes:
+    def seal(
+        self, plain: bytes, *, token: str, key: str, expires_at: float, nonce: bytes | None = None
+    ) -> bytes:
         """Seal a value for a backend, under `key` until `expires_at` (Unix seconds).
 
-        :param nonce: 12 random bytes. The sealing key is used once, so that a repeated nonce is
-            safe.
+        :param nonce: 12 random bytes; default: new ones. The sealing key is used once, so that a
+            repeated nonce is safe.
         """
+        nonce = nonce or randomness.token_bytes(NONCE_BYTES)
         newest, extract = self._by_id[0]
         header = _HEADER.pack(_VERSION, newest, int(expires_at * 1000), nonce)
         return header + _cipher(token, extract).encrypt(nonce, plain, _associated_data(key, header))
@@ -187,11 +191,12 @@ class CookieSeal:
             (key_id(secret), AESGCM(derive(secret, None, "cookie seal"))) for secret in secrets
         ]
 
-    def seal(self, plain: bytes, nonce: bytes) -> str:
+    def seal(self, plain: bytes, nonce: bytes | None = None) -> str:
         """Return a cookie's value.
 
-        :param nonce: 12 random bytes.
+        :param nonce: 12 random bytes; default: new ones.
         """
+        nonce = nonce or randomness.token_bytes(NONCE_BYTES)
         newest, cipher = self._keys[0]
         header = bytes([_VERSION]) + newest + nonce
         return base64url(header + cipher.encrypt(nonce, plain, header + self._name))
@@ -210,28 +215,3 @@ class CookieSeal:
             except (InvalidTag, ValueError):
                 continue
         return None
-
-
-def seal(
-    plain: bytes, *, token: str, key: str, expires_at: float, secret: bytes | None, nonce: bytes
-) -> bytes:
-    """Seal a single value as `TokenSeal` does."""
-    seals = TokenSeal(() if secret is None else (secret,))
-    return seals.seal(plain, token=token, key=key, expires_at=expires_at, nonce=nonce)
-
-
-def unseal(
-    value: bytes, *, token: str, key: str, secrets: Sequence[bytes]
-) -> tuple[bytes, float] | None:
-    """Open a single value as `TokenSeal` does."""
-    return TokenSeal(secrets).open(value, token=token, key=key)
-
-
-def seal_cookie(plain: bytes, *, name: str, secret: bytes, nonce: bytes) -> str:
-    """Seal a single value as `CookieSeal` does."""
-    return CookieSeal(name, (secret,)).seal(plain, nonce)
-
-
-def unseal_cookie(value: str, *, name: str, secrets: Sequence[bytes]) -> bytes | None:
-    """Open a single value as `CookieSeal` does."""
-    return CookieSeal(name, secrets).open(value)

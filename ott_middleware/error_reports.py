@@ -8,6 +8,7 @@ hooks for set-ups that these cuts do not reach.
 
 from __future__ import annotations
 
+import operator
 import sys
 from typing import Any
 
@@ -31,7 +32,7 @@ def hide_tokens_in_event(event: Any, hint: Any = None) -> Any:
     It fits `before_send`, `before_send_transaction` and `before_breadcrumb` of `sentry_sdk.init`.
     The event's own values are not changed, since some of them are the app's.
     """
-    return _Cut(_present_tokens()).value(event)
+    return _cut(event, _present_tokens(), {})
 
 
 def hide_tokens_in_span(span: Any, request: Any = None) -> None:
@@ -41,7 +42,7 @@ def hide_tokens_in_span(span: Any, request: Any = None) -> None:
     of those for Flask and Django.
     """
     for name, value in dict(getattr(span, "attributes", None) or {}).items():
-        cut = _Cut(()).value(value)
+        cut = _cut(value, (), {})
         if cut is not value:
             span.set_attribute(name, cut)
 
@@ -77,37 +78,27 @@ def _present_tokens() -> tuple[str, ...]:
     return tuple(value for value in values if len(value) >= _SHORTEST)
 
 
-class _Cut:
-    """Cuts tokens from a report, and keeps what it has cut.
+def _cut(value: Any, tokens: tuple[str, ...], seen: dict[int, Any], depth: int = 0) -> Any:
+    """Return a value of a report without tokens; the same object if it has none.
 
     :param tokens: values that no text may hold.
+    :param seen: what has been cut already, and is kept here.
     """
-
-    def __init__(self, tokens: tuple[str, ...]) -> None:
-        self._tokens = tokens
-        self._seen: dict[int, Any] = {}
-
-    def value(self, value: Any, depth: int = 0) -> Any:
-        """Return a value without tokens; the same object if it has none."""
-        if type(value) is str:
-            return self._text(value)
-        if type(value) not in (dict, list, tuple) or depth > _DEEPEST:
-            return value
-        # A value that holds itself is cut where it is met first.
-        if id(value) in self._seen:
-            return self._seen[id(value)]
-        self._seen[id(value)] = value
-        mapping = type(value) is dict
-        items = list(value.values()) if mapping else value
-        new = [self.value(item, depth + 1) for item in items]
-        if any(one is not other for one, other in zip(new, items, strict=True)):
-            cut = dict(zip(value, new, strict=True)) if mapping else type(value)(new)
-            self._seen[id(value)] = cut
-        return self._seen[id(value)]
-
-    def _text(self, text: str) -> str:
-        text = cut_tokens(text)
-        for token in self._tokens:
-            if token in text:
-                text = text.replace(token, _FILTERED)
-        return text
+    if type(value) is str:
+        value = cut_tokens(value)
+        for token in tokens:
+            if token in value:
+                value = value.replace(token, _FILTERED)
+        return value
+    if type(value) not in (dict, list, tuple) or depth > _DEEPEST:
+        return value
+    # A value that holds itself is cut where it is met first.
+    if id(value) in seen:
+        return seen[id(value)]
+    seen[id(value)] = value
+    mapping = type(value) is dict
+    items = list(value.values()) if mapping else value
+    new = [_cut(item, tokens, seen, depth + 1) for item in items]
+    if not all(map(operator.is_, new, items)):
+        seen[id(value)] = dict(zip(value, new, strict=True)) if mapping else type(value)(new)
+    return seen[id(value)]

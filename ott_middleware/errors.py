@@ -73,6 +73,8 @@ class RequestError(OTTError):
     status: ClassVar[int] = 400
     code: ClassVar[str] = "BAD_REQUEST"
     message: str = "Bad request"
+    #: Seconds until the next attempt may succeed; None where waiting does not help.
+    retry_after: int | None = None
     _word: reasons.Word = "body"
     # The reason's detail where the error has none of its own.
     _why: str = ""
@@ -92,7 +94,7 @@ class RequestError(OTTError):
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         """Response headers of the error, beside those of its body."""
-        return ()
+        return () if self.retry_after is None else (("Retry-After", str(self.retry_after)),)
 
 
 class BadRequest(RequestError):
@@ -255,10 +257,6 @@ class TooManyRequests(RequestError):
         self.retry_after = retry_after
         super().__init__(why=why)
 
-    @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        return (("Retry-After", str(self.retry_after)),)
-
 
 class DeadToken(RequestError):
     """The token is invalid, used or expired: it can never be redeemed."""
@@ -306,11 +304,7 @@ class Unavailable(RequestError):
     """A backend, an adapter or a hook does not respond at the moment."""
 
     status = 503
-    retry_after: ClassVar[int] = 5
-
-    @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        return (("Retry-After", str(self.retry_after)),)
+    retry_after = 5
 
 
 class BackendFull(Unavailable):

@@ -19,9 +19,11 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from io import FileIO
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+
+T = TypeVar("T")
 
 
 class Pool(Protocol):
@@ -70,13 +72,13 @@ def greenlet_pool() -> Pool | None:
     return None
 
 
-def run_in_pool(pool: Pool, function: Callable[[], Awaitable[Any]]) -> Any:
+def run_in_pool(pool: Pool, function: Callable[[], Awaitable[T]]) -> T:
     """Run a coroutine function on a loop in a native thread, and return its result.
 
     Other greenlets run meanwhile. Context variables go along, and come back.
     """
     errands, ended = _Errands(), Future[contextvars.Context]()
-    result: Future[Any] = Future()
+    result: Future[T] = Future()
 
     async def whole() -> contextvars.Context:
         # Left unentered, asgiref would have one thread for the database of all requests.
@@ -91,12 +93,8 @@ def run_in_pool(pool: Pool, function: Callable[[], Awaitable[Any]]) -> Any:
         return contextvars.copy_context()
 
     def work() -> None:
-        try:
-            ended.set_result(asyncio.run(whole()))
-        except BaseException as error:
-            ended.set_exception(error)
-        finally:
-            errands.close()
+        _call(ended, lambda: asyncio.run(whole()))
+        errands.close()
 
     pool.start(functools.partial(contextvars.copy_context().run, work))
     errands.run(pool.wait)

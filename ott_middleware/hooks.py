@@ -188,10 +188,6 @@ def _user_frame(error: BaseException) -> tuple[FrameType | None, int]:
                 continue
             # An app may be installed as well: its hook is the first that is called there.
             outermost = outermost if outermost[0] else (frame, line)
-        elif not _is_of_python(path):
+        elif _LIBRARIES.isdisjoint(map(str, path.parents)):
             found = frame, line
     return found if found[0] else outermost
-
-
-def _is_of_python(path: Path) -> bool:
-    return any(str(parent) in _LIBRARIES for parent in path.parents)

@@ -13,7 +13,14 @@ import pytest
 import services
 import token_watch
 from harness import World
-from log_watch import log_watch as watched_log  # noqa: F401 - a fixture of every test
+from log_watch import (  # noqa: F401 - hooks of every test
+    pytest_runtest_setup,
+    pytest_runtest_teardown,
+)
+from quiet_workers import (  # noqa: F401 - hooks of the run
+    pytest_configure,
+    pytest_xdist_make_scheduler,
+)
 from token_watch import (  # noqa: F401 - hooks of the run
     pytest_runtest_makereport,
     pytest_sessionfinish,
@@ -62,14 +69,17 @@ def world(request: pytest.FixtureRequest) -> World:
     return World(request.param)
 
 
-@pytest.fixture(autouse=True)
-def logging_set_up() -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
     """Undo what a library does to the root logger: Litestar sets its level and its handlers."""
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
-    yield
-    root.setLevel(level)
+    result = yield
+    # Each change of a level takes long: it goes through all loggers.
+    if root.level != level:
+        root.setLevel(level)
     root.handlers[:] = handlers
+    return result
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ def install() -> None:
         os.environ[token_record.FOLDER] = str(_owned[0])
         path = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(WATCHED), path)))
+    token_record.keep()
     # Where `sitecustomize` has not done so: this process began before.
     for cls, name, watch in (
         (OneTimeTokens, "_generate", token_record.watch_tokens),
@@ -67,6 +68,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    token_record.flush()
     # With xdist, the last hook of the controller runs when all workers have ended.
     for folder in _owned:
         _found.extend(find(folder))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import hashlib
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar
 
 from ..clock import system_clock
-from ..concurrency import in_thread, is_async
+from ..concurrency import Bound, drive, in_thread, inline, is_async, on_loop
 from ..errors import NotSupported
 
 T = TypeVar("T")
@@ -78,18 +79,18 @@ class Backend:
         :raises KeyTaken: a live value has that key. It is never overwritten.
         :raises BackendFull: there is no room. Another owner's live value is never dropped.
         """
-        raise _needs_await(self, "put")
+        raise needs_await(self, "put")
 
     def take(self, key: str) -> bytes | None:
         """Remove a value and return it; None if there is none, or it has expired.
 
         The only way to read, and atomic: see the promises of `Backend`.
         """
-        raise _needs_await(self, "take")
+        raise needs_await(self, "take")
 
     def revoke(self, owner: str) -> int:
         """Drop all live values of an owner, and return how many there were."""
-        raise _needs_await(self, "revoke")
+        raise needs_await(self, "revoke")
 
     def close(self) -> None:
         """Close what is held open. Calling it twice is allowed."""
@@ -126,16 +127,70 @@ class Backend:
         return method(*arguments, **keywords)
 
 
-def awaited(backend: Backend, name: str) -> Callable[..., Any]:
-    """Return the method to call for `name` from an event loop: its awaited twin, or itself."""
+class Token(NamedTuple):
+    """What `put` is given: see `Backend.put`."""
+
+    key: str
+    value: bytes
+    expires_at: float
+    owner: str
+    limit: int | None
+
+
+class CoroutineBackend(Backend):
+    """A backend that has each operation once, as a coroutine, for sync and async callers.
+
+    Write `_put`, `_take` and `_revoke`: they reach the store by awaiting their first argument, and
+    await nothing else. For sync callers it is `_inline`, which never suspends, and so the operation
+    is run to its end in one step. For async callers it is `_awaited`.
+    """
+
+    _inline: Bound
+    _awaited: Bound
+    _put: Callable[[Bound, Token], Coroutine[Any, Any, None]]
+    _take: Callable[[Bound, str], Coroutine[Any, Any, bytes | None]]
+    _revoke: Callable[[Bound, str], Coroutine[Any, Any, int]]
+
+    def put(
+        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
+    ) -> None:
+        drive(self._put(self._inline, Token(key, value, expires_at, owner, limit)))
+
+    def take(self, key: str) -> bytes | None:
+        return drive(self._take(self._inline, key))
+
+    def revoke(self, owner: str) -> int:
+        return drive(self._revoke(self._inline, owner))
+
+    async def aput(
+        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
+    ) -> None:
+        await self._put(self._awaited, Token(key, value, expires_at, owner, limit))
+
+    async def atake(self, key: str) -> bytes | None:
+        return await self._take(self._awaited, key)
+
+    async def arevoke(self, owner: str) -> int:
+        return await self._revoke(self._awaited, owner)
+
+
+def mark_of(owner: str) -> bytes:
+    """Return a short name of an owner, of a fixed length."""
+    return hashlib.sha256(owner.encode()).digest()[:16]
+
+
+def bind_method(backend: Backend, name: str, *, asynchronous: bool) -> Bound:
+    """Bind the method `name` for sync callers; for an event loop its awaited twin, or itself."""
+    if not asynchronous:
+        return inline(getattr(backend, name))
     twin = f"a{name}"
     # The base's twin of a method that never waits only calls the method.
     own_twin = getattr(type(backend), twin) is not getattr(Backend, twin)
-    method: Callable[..., Any] = getattr(backend, twin if own_twin or backend.blocks else name)
-    return method
+    return on_loop(getattr(backend, twin if own_twin or backend.blocks else name))
 
 
-def _needs_await(backend: Backend, name: str) -> NotSupported:
+def needs_await(backend: Backend, name: str) -> NotSupported:
+    """Build the error of a sync method that can only be awaited."""
     return NotSupported(
         f"{backend.name} has no {name}() for synchronous callers: await a{name}() (of a "
         f"token service: its awaited methods), or define {name}()"

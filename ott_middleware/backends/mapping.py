@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import json
 import os
@@ -16,7 +15,7 @@ from typing import Any
 from ..clock import system_clock
 from ..errors import BackendUnavailable, ConfigurationError, KeyTaken
 from ..forks import renew_in_children
-from .base import Backend
+from .base import Backend, mark_of
 
 # What is held under a token's name: its expiry, its owner (hashed to a fixed length), the value.
 _HEADER = struct.Struct(">d16s")
@@ -85,7 +84,7 @@ class MappingBackend(Backend):
     def put(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
-        name, mark = f"token:{key}", _mark(owner)
+        name, mark = f"token:{key}", mark_of(owner)
         with self._locked():
             now = self.clock()
             if expires_at <= now:
@@ -114,7 +113,7 @@ class MappingBackend(Backend):
             return held[_HEADER.size :] if live else None
 
     def revoke(self, owner: str) -> int:
-        mark = _mark(owner)
+        mark = mark_of(owner)
         with self._locked():
             now = self.clock()
             mine = [name for name in self._names(f"owner:{owner}") if self._live(name, now, mark)]
@@ -192,7 +191,3 @@ class MappingBackend(Backend):
                 self._forget(name, now)
             elif not self._live(name, now):
                 self._mapping.pop(name, None)
-
-
-def _mark(owner: str) -> bytes:
-    return hashlib.sha256(owner.encode()).digest()[:16]

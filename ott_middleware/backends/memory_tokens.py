@@ -79,11 +79,6 @@ class Tokens:
         self.count = 0
         self.bytes = 0
 
-    @property
-    def owners(self) -> dict[str, list[str]]:
-        """All owners, each with the keys of its tokens, oldest first."""
-        return {owner: _keys(part, owner) for part in self._parts for owner in part.owners}
-
     def put(self, key: str, entry: Entry, limit: int | None) -> None:
         _, owner, expires_at = entry
         with self._lock:
@@ -120,7 +115,9 @@ class Tokens:
     def revoke(self, owner: str) -> int:
         with self._lock:
             now = self._clock()
-            removed = [self._remove(key) for key in _keys(self._part(owner), owner)]
+            held = self._part(owner).owners.get(owner, ())
+            keys = [held] if isinstance(held, str) else list(held)
+            removed = [self._remove(key) for key in keys]
             return sum(entry is not None and entry[2] > now for entry in removed)
 
     def _part(self, name: str) -> _Part:
@@ -218,11 +215,6 @@ class Tokens:
         raise BackendFull(
             f"{self._max_bytes} bytes of live tokens: raise max_bytes, or use another backend"
         )
-
-
-def _keys(part: _Part, owner: str) -> list[str]:
-    keys = part.owners.get(owner, ())
-    return [keys] if isinstance(keys, str) else list(keys)
 
 
 def _size(key: str, entry: Entry) -> int:

@@ -8,9 +8,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
-from ..concurrency import in_thread, is_async
+from ..concurrency import Bound, in_thread, is_async
 from ..errors import ConfigurationError, NotSupported
-from .base import Backend
+from .base import CoroutineBackend, Token, needs_await
 
 logger = logging.getLogger("ott_middleware")
 
@@ -43,7 +43,7 @@ _CLIENTS = {
 }
 
 
-class PutTakeBackend(Backend):
+class PutTakeBackend(CoroutineBackend):
     """The backend of an object that has only `put(key, value, *, expires_at)` and `take(key)`.
 
     That `take` gives a value to one caller alone, and that `put` overwrites nothing, is the
@@ -101,27 +101,22 @@ class PutTakeBackend(Backend):
     def async_only(self) -> bool:
         return self._is_async
 
-    def put(
-        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
-    ) -> None:
-        if self._is_async:
-            super().put(key, value, expires_at=expires_at, owner=owner, limit=limit)  # refuses
-        self._store.put(key, value, expires_at=expires_at)
+    async def _put(self, call: Bound, token: Token) -> None:
+        await call("put", token.key, token.value, expires_at=token.expires_at)
 
-    def take(self, key: str) -> bytes | None:
-        value: bytes | None = super().take(key) if self._is_async else self._store.take(key)
+    async def _take(self, call: Bound, key: str) -> bytes | None:
+        value: bytes | None = await call("take", key)
         return value
 
-    def revoke(self, owner: str) -> int:
+    async def _revoke(self, call: Bound, owner: str) -> int:
         raise NotSupported(f"{self.name} has put and take alone, and no revoke")
 
-    async def aput(
-        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
-    ) -> None:
-        put = self._store.put if self._is_async else partial(in_thread, self._store.put)
-        await put(key, value, expires_at=expires_at)
+    async def _inline(self, name: str, *arguments: Any, **keywords: Any) -> Any:
+        if self._is_async:
+            raise needs_await(self, name)
+        return getattr(self._store, name)(*arguments, **keywords)
 
-    async def atake(self, key: str) -> bytes | None:
-        take = self._store.take if self._is_async else partial(in_thread, self._store.take)
-        value: bytes | None = await take(key)
-        return value
+    async def _awaited(self, name: str, *arguments: Any, **keywords: Any) -> Any:
+        method = getattr(self._store, name)
+        call = method if self._is_async else partial(in_thread, method)
+        return await call(*arguments, **keywords)

@@ -17,6 +17,7 @@ from ..sessions.layers import layers_of
 # The texts of other exceptions may quote a URL with its password.
 _SHOWN = (ImportError, AttributeError, NameError, OTTError)
 _USUAL = ("app", "application")
+_WRAPPERS = (ASGIMiddleware, WSGIMiddleware)
 
 
 class LoadError(Exception):
@@ -52,14 +53,10 @@ def load(target: str) -> Any:
 def _find(module: Any, attribute: str) -> Any:
     try:
         node = ast.parse(attribute, mode="eval").body
-        arguments: list[Any] = []
-        keywords: dict[str, Any] = {}
-        is_call = isinstance(node, ast.Call)
-        if isinstance(node, ast.Call):
-            arguments = [ast.literal_eval(each) for each in node.args]
-            keywords = {each.arg or "": ast.literal_eval(each.value) for each in node.keywords}
-            node = node.func
-        path = ast.unparse(node)
+        call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+        arguments = [ast.literal_eval(each) for each in call.args]
+        keywords = {each.arg or "": ast.literal_eval(each.value) for each in call.keywords}
+        path = ast.unparse(call.func)
         if not all(part.isidentifier() for part in path.split(".")):
             raise ValueError
     except (SyntaxError, ValueError):
@@ -69,11 +66,11 @@ def _find(module: Any, attribute: str) -> Any:
     found = module
     for part in path.split("."):
         if not hasattr(found, part):
-            wrapped = [name for name, value in vars(module).items() if _is_middleware(value)]
+            wrapped = [name for name, each in vars(module).items() if isinstance(each, _WRAPPERS)]
             hint = f"; it has {', '.join(wrapped)}" if wrapped else ""
             raise LoadError(f"{module.__name__} has no {path}{hint}")
         found = getattr(found, part)
-    if not is_call:
+    if call is not node:
         return found
     try:
         return found(*arguments, **keywords)
@@ -96,17 +93,13 @@ def find_middleware(app: Any, target: str) -> ASGIMiddleware | WSGIMiddleware:
             raise LoadError(f"{target}: {_describe(error)}") from None
     for each in layers:
         for layer in layers_of(each):
-            if isinstance(layer, (ASGIMiddleware, WSGIMiddleware)):
+            if isinstance(layer, _WRAPPERS):
                 return layer
     if getattr(app, "__code__", None) is not None and not app.__code__.co_argcount:
         raise LoadError(f"{target} is a function that makes the app: write '{target}()'")
     raise LoadError(
         f"{target} is not wrapped: app = OTTMiddleware(app, ...), or name what the server serves"
     )
-
-
-def _is_middleware(value: object) -> bool:
-    return isinstance(value, (ASGIMiddleware, WSGIMiddleware))
 
 
 def _describe(error: BaseException) -> str:

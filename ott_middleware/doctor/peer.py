@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPErrorProcessor, Request, build_opener
 
-from ..concurrency import in_thread, on_loop
+from ..concurrency import in_thread
 from ..errors import OTTError
 from ..flow.services import Services
 from ..http.origins import Origin, is_loopback
 from ..tokens.probe import put_probe, take_probe
 from ..tokens.service import OneTimeTokens
 from .report import Report
-from .store import SKEW, compare_clocks
+from .store import compare_clocks
 
 _PATH = "/one-time-token/verify"
 # An origin that no site has (RFC 6761 section 6.4).
@@ -60,7 +59,7 @@ async def check_peer(
     if reply.date is not None:
         # The header has whole seconds.
         ahead = reply.date + 0.5 - tokens.clock()
-        works = compare_clocks(report, "the peer", ahead, SKEW) and works
+        works = compare_clocks(report, "the peer", ahead) and works
     if reply.code != "VALIDATION_ERROR":
         await _explain(report, services, site, origin, reply)
         return
@@ -141,13 +140,13 @@ async def _redeem(
     backend = tokens.backend
     probe = await tokens.make_probe(audience)
     for key, value in probe.values.values():
-        await put_probe(backend, key, value, on_loop, "a")
+        await put_probe(backend, key, value, asynchronous=True)
     try:
         reply = await site.verify({"token": probe.token, **body})
     finally:
         gone = set()
         for name, (key, _) in probe.values.items():
-            if await take_probe(backend, key, on_loop, "a") is None:
+            if await take_probe(backend, key, asynchronous=True) is None:
                 gone.add(name)
     return gone, reply
 
@@ -189,9 +188,13 @@ class _Unreachable(Exception):
         super().__init__(what)
 
 
-class _NoRedirect(HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
+class _AsSent(HTTPErrorProcessor):
+    """Returns each response: no redirect is followed, and no status is an exception."""
+
+    def http_response(self, request: Request, response: Any) -> Any:
+        return response
+
+    https_response = http_response
 
 
 class _Site:
@@ -213,15 +216,10 @@ class _Site:
         # The scheme is http or https: `check_peer` refuses others.
         request = Request(self.url + _PATH, body, headers)  # noqa: S310 - checked before
         try:
-            try:
-                response: Any = build_opener(_NoRedirect).open(request, timeout=self.timeout)
-            except HTTPError as error:
-                response = error
-            with response:
+            with build_opener(_AsSent).open(request, timeout=self.timeout) as response:
                 return _reply_of(response)
-        except (URLError, OSError, HTTPException) as error:
-            failure = getattr(error, "reason", error)
-        raise _unreachable(failure)
+        except (OSError, HTTPException) as error:
+            raise _unreachable(getattr(error, "reason", error)) from None
 
 
 def _reply_of(response: Any) -> _Reply:

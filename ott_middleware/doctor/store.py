@@ -7,8 +7,8 @@ from ..flow.health import Health
 from ..tokens.service import OneTimeTokens
 from .report import Report
 
-#: Seconds by which two clocks may differ; beyond the second number links fail.
-SKEW, FATAL_SKEW = 5.0, 60.0
+# Seconds by which two clocks may differ; beyond the second number links fail.
+_SKEW, _FATAL_SKEW = 5.0, 60.0
 
 
 async def check_store(
@@ -49,23 +49,23 @@ async def check_store(
     elif policy is not None:
         report.ok("store", "Redis has maxmemory-policy noeviction")
     if "time" in facts:
-        compare_clocks(report, "the store", facts["time"] - backend.clock(), SKEW)
+        compare_clocks(report, "the store", facts["time"] - backend.clock())
     return True
 
 
-def compare_clocks(report: Report, of: str, ahead: float, tolerance: float) -> bool:
+def compare_clocks(report: Report, of: str, ahead: float) -> bool:
     """Write how far another clock is from this one; return whether links can work all the same.
 
     :param of: what has the other clock, for the lines.
     :param ahead: seconds by which the other clock is ahead.
     """
-    if abs(ahead) <= tolerance:
+    if abs(ahead) <= _SKEW:
         report.ok("clock", f"as that of {of}")
         return True
     way = "behind" if ahead > 0 else "ahead of"
     text = f"this site's clock is {abs(ahead):.0f} s {way} that of {of}"
     cure = "have both hosts set their clocks by NTP (chrony, systemd-timesyncd)"
-    if abs(ahead) > FATAL_SKEW:
+    if abs(ahead) > _FATAL_SKEW:
         report.fail("clock", text, cure)
         return False
     report.warn("clock", text, cure)

@@ -9,8 +9,11 @@ from werkzeug.test import Client
 
 from ..concurrency import in_thread
 from ..flow.services import Services
+from ..http.messages import Request
 from ..http.origins import Origin, is_loopback
 from ..interfaces.asgi import ASGIMiddleware
+from ..interfaces.asgi_headers import decode_headers
+from ..interfaces.asgi_probe import scope_of
 from ..sessions.hosts import exact_hosts, hosts_of
 from .report import Report
 
@@ -27,7 +30,15 @@ def check_site(report: Report, services: Services, peer: str | None) -> None:
     """Write which origins this site has, and where its links may lead."""
     own = services.options.own
     for origin in own:
-        _check_scheme(report, f"public_origin {origin}", origin)
+        if origin.scheme == "https" or is_loopback(origin.host):
+            report.ok("site", f"public_origin {origin}")
+        else:
+            report.fail(
+                "site",
+                f"public_origin {origin} is http: tokens and cookies can be read on the way, and "
+                "are not Secure",
+                "serve the site by https, and write https://",
+            )
     if not own:
         hosts = sorted(_own_hosts(services))
         if hosts:
@@ -60,17 +71,6 @@ def check_site(report: Report, services: Services, peer: str | None) -> None:
             f"handoff_targets does not list {there}, so that links to there are refused",
             f"handoff_targets=['{there}']; for the way back, this site's origin on that one",
             word="target",
-        )
-
-
-def _check_scheme(report: Report, name: str, origin: Origin) -> None:
-    if origin.scheme == "https" or is_loopback(origin.host):
-        report.ok("site", name)
-    else:
-        report.fail(
-            "site",
-            f"{name} is http: tokens and cookies can be read on the way, and are not Secure",
-            "serve the site by https, and write https://",
         )
 
 
@@ -137,25 +137,10 @@ async def _get(middleware: Any, origin: str, timeout: float) -> list[str]:
         response = await in_thread(Client(middleware).get, "/", base_url=origin)
         return response.headers.getlist("Set-Cookie")
     scheme, _, host = origin.partition("://")
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": scheme,
-        "path": "/",
-        "raw_path": b"/",
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"host", host.encode("ascii"))],
-        "client": ("127.0.0.1", 0),
-        "server": (host.partition(":")[0], 80),
-    }
+    carrier = {"client": ("127.0.0.1", 0), "server": (host.partition(":")[0], 80)}
+    request = Request("GET", scheme, "/", headers={"host": host}, carrier=carrier)
+    scope = scope_of(request, request)
     exchange: Any = ApplicationCommunicator(middleware, scope)  # type: ignore[no-untyped-call]  # asgiref has no types there
     await exchange.send_input({"type": "http.request", "body": b"", "more_body": False})
     message = await exchange.receive_output(timeout)
-    return [
-        value.decode("latin-1")
-        for name, value in message.get("headers", ())
-        if name.lower() == b"set-cookie"
-    ]
+    return [value for name, value in decode_headers(message) if name.lower() == "set-cookie"]

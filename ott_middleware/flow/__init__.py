@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..access_logs import hide_parameter, reach_servers
-from ..context import PROBE, Attempt, reset_attempt, set_attempt
+from ..access_logs import hide_tokens, reach_servers
+from ..context import PROBE, Attempt, using_attempt
 from ..copies import copy_unchecked
 from ..error_reports import reach_reporters
 from ..http.fetch_metadata import classify
@@ -46,7 +46,7 @@ class Flow:
         self._pull = PullHandoff(services, self._forwarding, pull) if pull is not None else None
         self._sockets = WebSockets(services)
         if services.options.query_param is not None:
-            hide_parameter(services.options.query_param)
+            hide_tokens(query_param=services.options.query_param)
 
     async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
         """Decide one request: return the response, or how to call the app."""
@@ -62,15 +62,12 @@ class Flow:
         # Servers may have been imported since the app was wrapped; they log this request later.
         reach_servers()
         reach_reporters()
-        reset = set_attempt(Attempt())
-        try:
+        with using_attempt(Attempt()):
             if is_path:
                 return await self._paths.respond(request, read)
             if returns and self._pull is not None:
                 return await self._pull.respond(request, handle)
             outcome = await self._links.decide(request, read, handle)
-        finally:
-            reset_attempt(reset)
         if (
             isinstance(outcome, Forward)
             or request.header("origin") is None
@@ -90,11 +87,8 @@ class Flow:
         """
         reach_servers()
         reach_reporters()
-        reset = set_attempt(Attempt(channel=CHANNEL))
-        try:
+        with using_attempt(Attempt(channel=CHANNEL)):
             return await self._sockets.decide(request, offer, handle)
-        finally:
-            reset_attempt(reset)
 
     def watch(self, encode: Callable[[str], Text]) -> Watch[Text] | None:
         """Return what tells the requests that `decide` must see from those that may pass.

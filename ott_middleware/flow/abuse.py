@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
-from ..backends.base import awaited
-from ..concurrency import Bind, Bound, inline
-from ..concurrency import on_loop as bind_on_loop
+from ..concurrency import Bind, Bound
 from ..errors import ConfigurationError
 from ..options import Options
 from ..tokens.service import OneTimeTokens
@@ -76,19 +73,14 @@ def build_replays(
         _check_on_replay(own)
     if own is None or not (revokes or options.on_event):
         return None
-    bind, method = (
-        (bind_on_loop, partial(awaited, own.backend))
-        if asynchronous
-        else (inline, partial(getattr, own.backend))
-    )
-    stones = Tombstones(bind(method("put")), bind(method("take")), own.secrets, own.clock)
+    stones = Tombstones(own.backend, own.secrets, own.clock, asynchronous=asynchronous)
     return Replays(
-        stones,
+        stones=stones,
         guard=guard,
         reports=reports,
         receipts=receipts,
         revoke=revoke,
-        on_replay=options.on_replay,
+        revokes=revokes,
     )
 
 

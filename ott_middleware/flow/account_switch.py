@@ -10,11 +10,9 @@ One module, though it is long: the question and the choice rely on each other.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..context import current_attempt
@@ -29,10 +27,11 @@ from ..reasons import Reason
 from ..sessions.base import Session
 from ..tokens.challenges import challenge_of
 from ..tokens.names import is_token
+from . import nonces
 from .error_responses import show_page
 from .forms import Read, is_form, read_form
-from .nonces import name_for
-from .redemption import OtherUser, Redemption
+from .own_cookies import own_cookie, own_cookies_sent, own_name
+from .redemption import OtherUser, sign_in_asked
 from .services import Services
 
 logger = logging.getLogger("ott_middleware")
@@ -76,22 +75,18 @@ class _Question:
             return None
         try:
             arriving = base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode()
-        except (binascii.Error, ValueError):
+        except ValueError:
             return None
         return cls(nonce, token, challenge, arriving)
 
 
 class AccountSwitch:
-    """Asks the visitors of one site which user is to be signed in, and does what they choose.
+    """Asks the visitors of one site which user is to be signed in, and does what they choose."""
 
-    :param new_nonce: the source of randomness.
-    """
-
-    def __init__(self, services: Services, new_nonce: Callable[[], str]) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._new_nonce = new_nonce
-        self._redemption = Redemption(services)
         self._param = str(services.options.query_param)
+        self._cookies = f"{self._param}_switch_"
 
     async def ask(
         self, request: Request, link: str, outcome: OtherUser, *, wanted: str | None = None
@@ -107,7 +102,7 @@ class AccountSwitch:
         left = int((attempt.expires_at or 0) - services.guard.now())
         if left < 1:
             raise InvalidToken(why="the token expires within a second", word="expired_token")
-        nonce = self._new_nonce()
+        nonce = nonces.new_nonce()
         # Attack: the cookie is copied to another browser, or the visitor signs in as a third user
         # meanwhile. The challenge binds the second token to this site, this nonce and this session;
         # without it, the token would sign in any browser that has the cookie.
@@ -128,8 +123,11 @@ class AccountSwitch:
         session = outcome.session
         arriving = display_name(session.user, session.user_id) or ""
         question = _Question(nonce, token, challenge, arriving)
-        name = self._cookie_name(request, name_for(link))
-        cookies = self._cookie(request, name, question.to_cookie(), left), *self._oldest(request)
+        # Not Strict: a browser that reloads the page calls the request cross-site, as the first one
+        # was, and would hold the cookie back. The question would be gone. With Lax, no other site's
+        # form brings the cookie along, and a link of another site only shows the question again.
+        name = own_name(request, self._cookies + nonces.name_for(link))
+        cookies = own_cookie(name, question.to_cookie(), left), *self._oldest(request)
         page = self._page(request, link, question, outcome.present, wanted)
         return page.with_headers(*(cookie.header() for cookie in cookies))
 
@@ -144,7 +142,7 @@ class AccountSwitch:
         """
         if present is None or self._services.on_switch != "ask":
             return None
-        for question in self._held(request, name_for(link)):
+        for question in self._held(request, nonces.name_for(link)):
             if self._is_about(question, request, present):
                 return self._page(request, link, question, present, wanted)
         return None
@@ -176,17 +174,11 @@ class AccountSwitch:
         nonce, choice = form.get("nonce", ""), form.get("choice")
         # Attack: a page of this origin that shows an attacker's HTML posts the form. It cannot read
         # the nonce, which this site's page alone repeats.
-        question = next(
-            (
-                each
-                for each in self._held(request, link.removeprefix(_PREFIX))
-                if hmac.compare_digest(each.nonce.encode(), nonce.encode())
-            ),
-            None,
-        )
-        if question is None or choice not in (STAY, SWITCH):
+        held = self._held(request, link.removeprefix(_PREFIX))
+        asked = [each for each in held if hmac.compare_digest(each.nonce.encode(), nonce.encode())]
+        if not asked or choice not in (STAY, SWITCH):
             return self._pressed_before(request, form, present)
-        forget = self.forget(request, link)
+        question, forget = asked[0], self.forget(request, link)
         if choice == STAY:
             await self._use_up(question)
             services.reports.passed("link", _STAYS)
@@ -207,7 +199,8 @@ class AccountSwitch:
             # Attack: over http, a neighbouring host sets the cookie, with the token of a confirm
             # link of the attacker's. Such a token has no challenge, and is refused; else the
             # visitor would be signed in as the attacker.
-            outcome = await self._redemption.sign_in_asked(
+            outcome = await sign_in_asked(
+                self._services,
                 question.token,
                 request,
                 channel=_CHANNEL,
@@ -227,8 +220,8 @@ class AccountSwitch:
 
         :param link: the value of the forms' link parameter.
         """
-        name = self._cookie_name(request, link.removeprefix(_PREFIX))
-        return self._cookie(request, name, "", 0)
+        name = own_name(request, self._cookies + link.removeprefix(_PREFIX))
+        return own_cookie(name, "", 0)
 
     def _pressed_before(
         self, request: Request, form: dict[str, str], present: Session | None
@@ -272,10 +265,9 @@ class AccountSwitch:
         wanted: str | None,
     ) -> Response:
         options, param = self._services.options, self._param
-        value = f"{_PREFIX}{name_for(link)}"
+        value = f"{_PREFIX}{nonces.name_for(link)}"
         page = switch_page(
             request,
-            site_name=options.site_name,
             action=request.location_with(f"{param}={value}")
             if wanted is None
             else add_parameter(wanted, param, value),
@@ -285,22 +277,9 @@ class AccountSwitch:
         )
         return show_page(page, options)
 
-    def _cookie_name(self, request: Request, question: str) -> str:
-        # Attack: a subdomain sets a cookie of that name. Over https the prefix makes a browser
-        # refuse the cookie. Over http nothing can: there it can set the session cookie itself.
-        prefix = "__Host-" if request.scheme == "https" else ""
-        return f"{prefix}{self._param}_switch_{question}"
-
-    def _cookie(self, request: Request, name: str, value: str, max_age: int) -> Cookie:
-        secure = request.scheme == "https"
-        # Not Strict: a browser that reloads the page calls the request cross-site, as the first one
-        # was, and would hold the cookie back. The question would be gone. With Lax, no other site's
-        # form brings the cookie along, and a link of another site only shows the question again.
-        return Cookie(name, value, max_age=max_age, secure=secure, samesite="Lax")
-
     def _held(self, request: Request, question: str) -> list[_Question]:
         """Return what the browser's cookies of a question hold."""
-        values = request.cookies(self._cookie_name(request, question))
+        values = request.cookies(own_name(request, self._cookies + question))
         return [held for each in values if (held := _Question.from_cookie(each)) is not None]
 
     def _oldest(self, request: Request) -> list[Cookie]:
@@ -308,10 +287,9 @@ class AccountSwitch:
         # Attack: a page opens links of the attacker's one after the other, until the cookies of
         # the visitor are more than servers take. This many stay, else the site would lock out the
         # visitor. Browsers send the oldest first (RFC 6265 section 5.4).
-        pattern = rf"(?:^|[; ])({re.escape(self._cookie_name(request, ''))}[0-9a-f]{{16}})="
-        names = list(dict.fromkeys(re.findall(pattern, request.header("cookie") or "")))
+        names = list(dict(own_cookies_sent(request, self._cookies)))
         # No browser has so many: 64 kB of made-up names would take a header each.
-        return [self._cookie(request, name, "", 0) for name in names[: 1 - _MOST][:_MOST_DELETED]]
+        return [own_cookie(name, "", 0) for name in names[: 1 - _MOST][:_MOST_DELETED]]
 
     def _verifier(self, request: Request, nonce: str, present: Session) -> str:
         """Return the secret that binds a second token to a site, a browser and a session."""

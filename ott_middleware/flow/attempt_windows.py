@@ -7,11 +7,14 @@ from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..backends.base import Backend
 from ..clock import system_clock
 from ..forks import renew_in_children
+
+if TYPE_CHECKING:
+    from ..backends.redis import RedisBackend
 
 # Some 350 bytes each, where each is of another client: a hundred megabytes.
 _MOST_ENTRIES = 300_000
@@ -36,13 +39,11 @@ class Windows(Storage, Protocol):
     """Moving windows.
 
     :ivar blocks: whether the methods may wait for a network.
+    :ivar now: tells the time in Unix seconds, by which entries count.
     """
 
     blocks: bool
-
-    def now(self) -> float:
-        """Return the time in Unix seconds, by which entries count."""
-        ...
+    now: Callable[[], float]
 
 
 class MemoryWindows(Windows):
@@ -57,13 +58,10 @@ class MemoryWindows(Windows):
     blocks = False
 
     def __init__(self, now: Callable[[], float], most: int = _MOST_ENTRIES) -> None:
-        self._clock = now
+        self.now = now
         self._most = most
         self.renew_after_fork()
         renew_in_children(self)
-
-    def now(self) -> float:
-        return self._clock()
 
     def renew_after_fork(self) -> None:
         """Forget all, and take a new lock: the inherited one may stay locked for ever."""
@@ -114,20 +112,6 @@ class MemoryWindows(Windows):
         return times, now
 
 
-class RedisPool(Protocol):
-    """The part of a `RedisBackend` that windows need."""
-
-    @property
-    def pool(self) -> Any:
-        """The pool of the sync client, or None."""
-        ...
-
-    @property
-    def key_prefix(self) -> str:
-        """What all keys begin with."""
-        ...
-
-
 class RedisWindows(Windows):
     """Windows in the Redis of the backend: all workers and hosts count together.
 
@@ -136,12 +120,10 @@ class RedisWindows(Windows):
 
     blocks = True
 
-    def __init__(self, backend: RedisPool) -> None:
+    def __init__(self, backend: RedisBackend) -> None:
+        self.now = system_clock  # as `limits`, which takes no other
         self._backend = backend
         self._built: tuple[Any, Storage] | None = None
-
-    def now(self) -> float:
-        return system_clock()  # as `limits`, which takes no other
 
     def acquire_entry(self, key: str, limit: int, expiry: int) -> bool:
         return self._storage().acquire_entry(key, limit, expiry)
@@ -165,4 +147,4 @@ def windows_of(backend: Backend | None, now: Callable[[], float]) -> Windows:
     """Return windows in the Redis of a backend, if it has one; else in memory."""
     if getattr(backend, "pool", None) is None or not hasattr(backend, "key_prefix"):
         return MemoryWindows(now)
-    return RedisWindows(cast(RedisPool, backend))
+    return RedisWindows(cast("RedisBackend", backend))

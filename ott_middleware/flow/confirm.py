@@ -8,14 +8,13 @@ that no other place holds the token, and repeats a nonce that is in a cookie.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from dataclasses import replace
 
 from ..copies import copy_unchecked
 from ..http.cookies import Cookie
-from ..http.languages import Language
 from ..http.messages import Request, Response
 from ..http.origins import check_same_origin
-from ..http.pages import PageForm, form_page
+from ..http.pages import PageForm, build_page
 from ..reasons import Reason
 from .error_responses import show_page
 from .forms import Read, read_form
@@ -44,34 +43,28 @@ class Confirm:
         self._services = services
         self._nonces = TokenNonces("ott_confirm", lifetime=_LIFETIME)
 
-    def show(self, request: Request, token: str) -> Response:
-        """Return the page with the button; neither the backend nor the adapter is asked."""
-        logger.debug("link not redeemed yet, a page with a button is shown first")
-        return self._page(request, token)
-
-    def _page(self, request: Request, token: str, *, again: bool = False) -> Response:
-        """Return the page.
+    def show(self, request: Request, token: str, *, again: bool = False) -> Response:
+        """Return the page with the button; neither the backend nor the adapter is asked.
 
         :param again: whether its form was posted without the nonce.
         """
         services = self._services
+        if not again:
+            logger.debug("link not redeemed yet, a page with a button is shown first")
         cookie = self._nonces.cookie(request, token)
-
-        def forms(language: Language) -> Iterable[PageForm]:
-            # Attack: a URL in the page's source, which extensions and error reporters read. The
-            # form has none: it posts to the document's own URL, and the page holds no token.
-            return [PageForm(label=language.texts["sign_in"], fields={_NONCE: cookie.value})]
-
         origin = services.site.same_origin(request)
-        page = form_page(
+        page, language = build_page(
             "confirm",
             request,
-            forms,
             status=403 if again else 200,
-            # Never a user: the session is not known before the token is redeemed.
-            site_name=services.options.site_name or (origin.host if origin else None),
             notice="confirm_again" if again else None,
         )
+        # Attack: a URL in the page's source, which extensions and error reporters read. The form
+        # has none: it posts to the document's own URL, and the page holds no token.
+        form = PageForm(label=language.texts["sign_in"], fields={_NONCE: cookie.value})
+        # Never a user: the session is not known before the token is redeemed.
+        site_name = services.options.site_name or (origin.host if origin else None)
+        page = replace(page, forms=(form,), site_name=site_name)
         return show_page(page, services.options, cookie.header())
 
     async def check(self, request: Request, read: Read, token: str) -> Response | None:
@@ -92,9 +85,8 @@ class Confirm:
             else Reason("cookies_blocked", "the browser sent no cookie of this link's page back")
         )
         self._services.reports.passed("link", why)
-        return self._page(request, token, again=True)
+        return self.show(request, token, again=True)
 
     def clean_up(self, request: Request, token: str) -> tuple[Cookie, ...]:
         """Return what deletes the nonce of a token that was redeemed."""
-        cookie = self._nonces.deletion(request, token)
-        return () if cookie is None else (cookie,)
+        return self._nonces.deletions(request, token)

@@ -111,13 +111,10 @@ class CookieWatch:
         compared = [differing_arguments(line, cookie, target, now) for line in lines]
         differing = [each for each in compared if each is not None]
         # An app that sets two cookies of one name sets this one too.
-        if not all(differing):
+        if not differing or not all(differing):
             return []
-        found = (
-            ", ".join(f"{name}={_show(value)}" for name, value in each.items())
-            for each in differing[:1]
-        )
-        return [f"{shown} for {cookie.name!r}" if self._has_several() else shown for shown in found]
+        shown = ", ".join(f"{name}={_show(value)}" for name, value in differing[0].items())
+        return [f"{shown} for {cookie.name!r}" if self._has_several() else shown]
 
 
 def _set_cookie_lines(headers: Any) -> Iterator[str]:

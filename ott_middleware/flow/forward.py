@@ -86,7 +86,7 @@ class Forwarding:
             before = await self._guard.current_or_log(request)
         stateless = self._guard.is_stateless
         if before is not None and stateless:
-            handle.found(before)
+            handle.found = before
         watched_session = before if revokes else None
         watched = offers or watched_session or self._services.handle_sets_cookies
         edit = self._edit(request, handle, before, watched_session, offers) if watched else None
@@ -113,7 +113,7 @@ class Forwarding:
 
         return replace(forward, edit=edit, always=True)
 
-    def edit_passed(self, handle: Handle, carrier: Any, came: Mapping[str, Any]) -> Edit:
+    def edit_passed(self, handle: Handle, carrier: Any, **came: Any) -> Edit:
         """Return the edit of `plain` for a request that passed the watch, without a session.
 
         :param carrier: the scope or environ that the app was called with.
@@ -133,12 +133,14 @@ class Forwarding:
         before: Session | None,
         watched_session: Session | None,
         offers: bool,
+        cookies: tuple[Cookie, ...] | None = None,
     ) -> Edit:
         """Return what edits the response.
 
         :param before: the session before the app was called.
         :param watched_session: the same, if its tokens are revoked where the app ends it.
         :param offers: whether a new session is offered a token.
+        :param cookies: those of a token that was redeemed; None where none was.
         """
         offered: tuple[Session, str] | None = None
 
@@ -148,38 +150,28 @@ class Forwarding:
                 headers = await self._add_sign_in_cookies(request, handle, headers)
                 await self._revoke_after_sign_out(request, handle, watched_session, headers)
                 # A WSGI app may begin its response anew, and then sign in no user or another one.
-                offered = (
-                    await self._mint_for_new_session(request, before, headers, offered)
-                    if offers
-                    else None
-                )
+                if offers:
+                    offered = await self._mint_for_new_session(request, before, headers, offered)
+            if cookies is not None:
+                return response_headers.with_session(headers, cookies)
             return headers if offered is None else response_headers.with_token(headers, offered[1])
 
         return edit
 
     async def redeemed(
-        self, request: Request, handle: Handle, session: Session, cookies: Iterable[Cookie]
+        self, request: Request, handle: Handle, session: Session, cookies: tuple[Cookie, ...]
     ) -> Forward:
         """Forward a request that redeemed a token: the app handles it signed in."""
-        cookies = tuple(cookies)
         self._guard.third_party.check(request, cookies)
         changed = request.with_cookies({cookie.name: cookie.value or None for cookie in cookies})
-        changed = changed.with_headers(dict.fromkeys(_CONDITIONAL))
+        changes = {**dict.fromkeys(_CONDITIONAL), "cookie": changed.header("cookie")}
+        changed = changed.with_headers(changes)
         handle.redeem("handoff", session, changed)
         # Read from the new cookies: a session of this site has the id that this site gave it.
         before = await self._guard.current_or_log(changed) if self._revokes else None
-
-        async def edit(status: int, headers: Headers) -> Headers:
-            # No token is offered with this response: each would beget the next, without end.
-            with using_request(changed):
-                headers = await self._add_sign_in_cookies(changed, handle, headers)
-                await self._revoke_after_sign_out(changed, handle, before, headers)
-            return response_headers.with_session(headers, cookies)
-
-        changes: dict[str, str | None] = dict.fromkeys(_CONDITIONAL)
-        changes["cookie"] = changed.header("cookie")
-        name = await self._remote_user(handle, changed)
-        return Forward(changes, edit, remote_user=name)
+        # No token is offered with this response: each would beget the next, without end.
+        edit = self._edit(changed, handle, None, before, False, cookies)
+        return Forward(changes, edit, remote_user=await self._remote_user(handle, changed))
 
     async def _remote_user(self, handle: Handle, request: Request) -> str | None:
         """Return the value of `REMOTE_USER`; None to remove it."""
@@ -205,11 +197,11 @@ class Forwarding:
             return headers
         added = handle.handoff_cookies
         if handle.changed:
-            added += tuple(await self._end_or_establish(request, handle))
+            added += await self._end_or_establish(request, handle)
         # A shared cache that stored this response would sign its other visitors in, or out.
         return (*response_headers.forbid_caching(headers), *(cookie.header() for cookie in added))
 
-    async def _end_or_establish(self, request: Request, handle: Handle) -> Iterable[Cookie]:
+    async def _end_or_establish(self, request: Request, handle: Handle) -> tuple[Cookie, ...]:
         """Return the cookies of the session that the app has started, or of the end of one."""
         for ended in handle.ended:
             # The session lives on in any copy of its cookie, but no token leads to it any more.

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
-from ..concurrency import refuse_on_loop
+from ..concurrency import drive, refuse_on_loop
 from ..context import reset_request, set_request, using_request
 from ..errors import ConfigurationError, Unauthorized
 from ..http.cookies import Cookie
@@ -22,9 +22,6 @@ from ..sessions.base import Session
 from ..tokens.names import link_value
 from .pull_start import Started
 from .services import Services, is_gone
-
-# A session that was not asked for yet; None stands for no session.
-_UNKNOWN = object()
 
 
 class Handle:
@@ -39,7 +36,6 @@ class Handle:
         "_changed",
         "_closed",
         "_ended",
-        "_found",
         "_handoffs",
         "_redeemed",
         "_replaced",
@@ -47,6 +43,7 @@ class Handle:
         "_session",
         "began",
         "carrier",
+        "found",
         "services",
     )
 
@@ -56,6 +53,10 @@ class Handle:
     carrier: Any
     #: `Request.began`, where the request was noted before the app was called.
     began: int | None
+    #: The session that the flow has found before the app was called, if there is one: of an adapter
+    #: that would say the same again.
+    found: Session
+    _session: Session | None
 
     @property
     def session(self) -> Session | None:
@@ -66,50 +67,38 @@ class Handle:
         :raises RuntimeError: the adapter must wait for its result: use `await asession()`.
         :raises SessionUnavailable: the adapter failed.
         """
-        known: Session | object | None = getattr(self, "_session", _UNKNOWN)
-        if known is not _UNKNOWN:
-            return cast("Session | None", known)
-        session = self._found_before()
-        if session is None:
+        if not self._knows_session():
             request = self.request
             reset = set_request(request)
             try:
-                session = self.services.guard.current_now(request)
+                self._session = self.services.guard.current_now(request)
             finally:
                 reset_request(reset)
-        self._session: Session | None = session
-        return session
+        return self._session
 
     @must_be_awaited
     async def asession(self) -> Session | None:
         """`session`, awaited."""
-        known: Session | object | None = getattr(self, "_session", _UNKNOWN)
-        if known is not _UNKNOWN:
-            return cast("Session | None", known)
-        session = self._found_before()
-        if session is None:
+        if not self._knows_session():
             request = self.request
             with using_request(request):
-                session = await self.services.guard.current(request)
-        self._session = session
-        return session
+                self._session = await self.services.guard.current(request)
+        return self._session
 
-    def found(self, session: Session) -> None:
-        """Note the session that the flow has found, before the app was called.
-
-        :param session: of an adapter that would say the same again.
-        """
-        self._found = session
-
-    def _found_before(self) -> Session | None:
-        session: Session | None = getattr(self, "_found", None)
+    def _knows_session(self) -> bool:
+        """Return whether the session was resolved already, or found before the app was called."""
+        if hasattr(self, "_session"):
+            return True
+        found: Session | None = getattr(self, "found", None)
         # The app may ask late: by then the session may have expired.
-        return None if session is None or session.expired(self.services.guard.now()) else session
+        if found is None or found.expired(self.services.guard.now()):
+            return False
+        self._session = found
+        return True
 
     def known_session(self) -> Session | None:
         """The session, if it was resolved already; None otherwise."""
-        session: Session | None = getattr(self, "_session", None)
-        return session
+        return getattr(self, "_session", None)
 
     def redeem(self, channel: str, session: Session, request: Request) -> None:
         """Make this the handle of a request that redeemed a token."""
@@ -122,20 +111,18 @@ class Handle:
     @property
     def redeemed(self) -> str | None:
         """The channel of the token that this request redeemed, or None."""
-        channel: str | None = getattr(self, "_redeemed", None)
-        return channel
+        return getattr(self, "_redeemed", None)
 
     @property
     def request(self) -> Request:
         """The request that the handle is for."""
-        request: Request | None = getattr(self, "_request", None)
-        if request is None:
+        if not hasattr(self, "_request"):
             # By the handle in it, adapters can tell that the app is at work, and asks.
             self.carrier[self.services.handle_key] = self
             # The request came in before it is read again here: a sign-out in between counts.
             began: int | None = getattr(self, "began", None)
-            request = self._request = self.services.read_request(self.carrier, began=began)
-        return request
+            self._request = self.services.read_request(self.carrier, began=began)
+        return self._request
 
     def generate(
         self,
@@ -158,7 +145,7 @@ class Handle:
             `await agenerate()`, or call it in a worker thread.
         """
         refuse_on_loop("generate")
-        return self._generate("generate", session, expires_in, audience, channel)
+        return drive(_generate(self, "generate", session, expires_in, audience, channel))
 
     @must_be_awaited
     async def agenerate(
@@ -170,58 +157,7 @@ class Handle:
         channel: str = "handoff",
     ) -> str:
         """`generate`, awaited."""
-        session = session or await self.asession()
-        if session is None:
-            self.services.guard.warn_of_missing_user(self.request)
-            raise Unauthorized
-        with using_request(self.request):
-            token = await self.services.tokens.agenerate(
-                session, expires_in=expires_in, audience=audience, channel=channel
-            )
-            if self._asks_again(session):
-                await self.services.confirm(session, self.request)
-        self.services.reports.generated(token, session, audience, channel)
-        return token
-
-    def _generate(
-        self,
-        method: str,
-        session: Session | None,
-        expires_in: float | timedelta | None,
-        audience: str | None,
-        channel: str,
-    ) -> str:
-        session = session or self.session
-        if session is None:
-            self.services.guard.warn_of_missing_user(self.request)
-            raise Unauthorized
-        with using_request(self.request):
-            token = self.services.tokens.generate(
-                session, expires_in=expires_in, audience=audience, channel=channel
-            )
-            if self._asks_again(session):
-                self._confirm_now(session, method)
-        self.services.reports.generated(token, session, audience, channel)
-        return token
-
-    def _asks_again(self, session: Session) -> bool:
-        """Whether the adapter can tell that a session, the request's own, has ended meanwhile."""
-        known = self.known_session()
-        return self.services.asks_again and known is not None and known.id == session.id
-
-    def _confirm_now(self, session: Session, method: str) -> None:
-        """`Services.confirm` for a synchronous caller."""
-        try:
-            again = self.services.guard.current_now(self.request)
-        except RuntimeError as error:
-            raise RuntimeError(
-                f"{method}() must wait for the session adapter: use `await a{method}()`"
-            ) from error
-        if is_gone(session, again):
-            # If the call fails, the token expires unused: no client has received it.
-            with suppress(Exception):
-                self.services.tokens.revoke(session.id)
-            raise Unauthorized
+        return await _generate(self, None, session, expires_in, audience, channel)
 
     def link(
         self,
@@ -245,7 +181,7 @@ class Handle:
         """
         refuse_on_loop("link")
         url, target = self.services.site.link_target(url, self.request, audience, channel)
-        token = self._generate("link", session, expires_in, str(target), channel)
+        token = drive(_generate(self, "link", session, expires_in, str(target), channel))
         return self._add_token(url, channel, token)
 
     @must_be_awaited
@@ -260,9 +196,7 @@ class Handle:
     ) -> str:
         """`link`, awaited."""
         url, target = self.services.site.link_target(url, self.request, audience, channel)
-        token = await self.agenerate(
-            session, expires_in=expires_in, audience=str(target), channel=channel
-        )
+        token = await _generate(self, None, session, expires_in, str(target), channel)
         return self._add_token(url, channel, token)
 
     def _add_token(self, url: str, channel: str, token: str) -> str:
@@ -291,7 +225,6 @@ class Handle:
                 "issuer: is not set, so that handoff() has nowhere to lead; pass issuer= with the "
                 "site that signs users in"
             )
-        self._refuse_on_socket()
         self._check_open()
         # A page may ask for each of its links: one attempt will do.
         handoffs: dict[str | None, Started] = getattr(self, "_handoffs", {})
@@ -316,9 +249,8 @@ class Handle:
         :raises RuntimeError: the response has begun, or the session adapter is no `SignInAdapter`
             (`SealedSession` is one).
         """
-        self._refuse_on_socket()
-        adapter = self.services.guard.require_sign_in_adapter()
         self._check_open()
+        adapter = self.services.guard.require_sign_in_adapter()
         session = adapter.start(user, remember=remember)
         self._replaced = self._sessions_to_end()
         self._session = session
@@ -331,9 +263,8 @@ class Handle:
         :raises RuntimeError: the response has begun, or the session adapter is no `SignInAdapter`
             (`SealedSession` is one).
         """
-        self._refuse_on_socket()
-        self.services.guard.require_sign_in_adapter()
         self._check_open()
+        self.services.guard.require_sign_in_adapter()
         self._ended = self._sessions_to_end()
         self._session = None
         self._changed = True
@@ -353,8 +284,7 @@ class Handle:
     @property
     def ended(self) -> tuple[Session, ...]:
         """The sessions that `sign_out` ended."""
-        ended: tuple[Session, ...] = getattr(self, "_ended", ())
-        return ended
+        return getattr(self, "_ended", ())
 
     def close(self) -> bool:
         """Note that the response begins; return whether the handle has cookies for it."""
@@ -367,18 +297,65 @@ class Handle:
         """Whether the app signed a user in or out."""
         return getattr(self, "_changed", False)
 
-    def _refuse_on_socket(self) -> None:
+    def _check_open(self) -> None:
+        """:raises RuntimeError: there is no response, or none any more, that could set a cookie."""
         if self.carrier.get("type") == "websocket":
             raise RuntimeError(
                 "a WebSocket sets no cookie, and its session ends with it: sign in or out, or "
                 "start a handoff, by an HTTP request"
             )
-
-    def _check_open(self) -> None:
         if getattr(self, "_closed", False):
             raise RuntimeError(
                 "sign in or out, or start a handoff, before the response begins: it is too late now"
             )
+
+
+async def _generate(
+    handle: Handle,
+    method: str | None,
+    session: Session | None,
+    expires_in: float | timedelta | None,
+    audience: str | None,
+    channel: str,
+) -> str:
+    """Return a new token for a session.
+
+    :param method: the synchronous method that was called, which waits for nothing; None for one
+        that is awaited.
+    """
+    services, request = handle.services, handle.request
+    session = session or (handle.session if method else await handle.asession())
+    if session is None:
+        services.guard.warn_of_missing_user(request)
+        raise Unauthorized
+    generate: Any = services.tokens.generate if method else services.tokens.agenerate
+    with using_request(request):
+        made = generate(session, expires_in=expires_in, audience=audience, channel=channel)
+        token: str = made if method else await made
+        known = handle.known_session()
+        # The adapter can tell whether a session, the request's own, has ended meanwhile.
+        if services.asks_again and known is not None and known.id == session.id:
+            if method:
+                _confirm_now(handle, session, method)
+            else:
+                await services.confirm(session, request)
+    services.reports.generated(token, session, audience, channel)
+    return token
+
+
+def _confirm_now(handle: Handle, session: Session, method: str) -> None:
+    """`Services.confirm` for a synchronous caller."""
+    try:
+        again = handle.services.guard.current_now(handle.request)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"{method}() must wait for the session adapter: use `await a{method}()`"
+        ) from error
+    if is_gone(session, again):
+        # If the call fails, the token expires unused: no client has received it.
+        with suppress(Exception):
+            handle.services.tokens.revoke(session.id)
+        raise Unauthorized
 
 
 def new_handle(services: Services) -> Handle:

@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from ..concurrency import drive, inline, on_loop, refuse_on_loop, within
+from ..concurrency import drive, refuse_on_loop, within
 from ..errors import OTTError
 from ..tokens.probe import try_store
 from ..tokens.service import OneTimeTokens
@@ -60,44 +60,40 @@ class Checked:
         :raises RuntimeError: an event loop runs in this thread: use `await acheck()`.
         """
         refuse_on_loop("check")
-        tokens = self._services.tokens
-        if not isinstance(tokens, OneTimeTokens):
-            return Health(True, 0.0)
         began = time.monotonic()
-        problems: list[str] = []
+        results: list[Health] = []
 
         def work() -> None:
-            try:
-                drive(try_store(tokens.backend, inline, ""))
-            except OTTError as error:
-                problems.append(f"{type(error).__name__}: {error}")
-            else:
-                problems.append("")
+            results.append(drive(self._try_store(asynchronous=False)))
 
         # A store of the app's own may never respond: this thread waits for `timeout` at most.
         thread = threading.Thread(target=work, daemon=True, name="ott_middleware check")
         thread.start()
         thread.join(timeout)
-        return _health(began, problems[0] if problems else _late(timeout))
+        return results[0] if results else _late(began, timeout)
 
     async def acheck(self, timeout: float = 5.0) -> Health:
         """`check`, awaited."""
+        began = time.monotonic()
+        try:
+            return await within(timeout, self._try_store(asynchronous=True))
+        except TimeoutError:
+            return _late(began, timeout)
+
+    async def _try_store(self, *, asynchronous: bool) -> Health:
+        """Do what `check` does, for a sync caller or for an event loop."""
         tokens = self._services.tokens
         if not isinstance(tokens, OneTimeTokens):
             return Health(True, 0.0)
         began = time.monotonic()
+        problem = ""
         try:
-            await within(timeout, try_store(tokens.backend, on_loop, "a"))
-        except TimeoutError:
-            return _health(began, _late(timeout))
+            await try_store(tokens.backend, asynchronous=asynchronous)
         except OTTError as error:
-            return _health(began, f"{type(error).__name__}: {error}")
-        return _health(began, "")
+            problem = f"{type(error).__name__}: {error}"
+        return Health(not problem, time.monotonic() - began, problem)
 
 
-def _late(timeout: float) -> str:
-    return f"the store did not respond within {timeout:g} s"
-
-
-def _health(began: float, problem: str) -> Health:
-    return Health(not problem, time.monotonic() - began, problem)
+def _late(began: float, timeout: float) -> Health:
+    problem = f"the store did not respond within {timeout:g} s"
+    return Health(False, time.monotonic() - began, problem)

@@ -20,9 +20,8 @@ from .error_responses import error_response
 from .forms import Read, is_form
 from .forward import Forward, Forwarding
 from .handle import Handle
-from .nonces import new_nonce
 from .page_first import PageFirst
-from .redemption import OtherUser, Redemption
+from .redemption import OtherUser, sign_in
 from .see_other import redirect_to_clean_url
 from .services import Services
 
@@ -38,10 +37,9 @@ class Links:
     def __init__(self, services: Services, forwarding: Forwarding) -> None:
         self._services = services
         self._forwarding = forwarding
-        self._page_first = PageFirst(services, new_nonce)
+        self._page_first = PageFirst(services)
         self._confirm = Confirm(services)
-        self._redemption = Redemption(services)
-        self._switch = AccountSwitch(services, new_nonce)
+        self._switch = AccountSwitch(services)
 
     async def decide(self, request: Request, read: Read, handle: Handle) -> Response | Forward:
         """Redeem the token of a link: return the response, or how to call the app.
@@ -59,47 +57,40 @@ class Links:
             services.reports.passed("link", Reason("not_opened", f"this request is {kind.value}"))
             return await self._forwarding.unredeemed(request, handle)
         navigation, link = kind.is_navigation, _single_link(links)
-        if link is None and self._switch.is_choice(request, links):
-            return await self._choose(as_navigation(request), read, links[0])
         channel, token = link or ("handoff", "")
+        # The forms of the two pages, each of which posts to its own URL.
+        chooses = link is None and self._switch.is_choice(request, links)
         confirms = channel == "confirm" and not navigation and is_form(request)
-        if confirms:
+        if chooses or confirms:
             request = as_navigation(request)
-        if (navigation or confirms) and not services.options.adapter.uses_cookies:
-            error = services.guard.refuse_browser_link()
-            services.reports.refused("link", error)
-            return await self._refuse(request, handle, error, True, None)
-        if confirms:
-            return await self._redeem_form(request, read, handle, token)
-        if navigation and link is not None:
-            page = (
-                self._confirm.show(request, token)
-                if channel == "confirm"
-                else self._page_first.respond(request, kind, token)
-            )
+        try:
+            if chooses:
+                return await self._choose(request, read, links[0])
+            if (navigation or confirms) and not services.options.adapter.uses_cookies:
+                error = services.guard.refuse_browser_link()
+                services.reports.refused("link", error)
+                return await self._refuse(request, handle, error, True, None)
+            page: Response | None = None
+            if confirms:
+                page = await self._confirm.check(request, read, token)
+            elif navigation and channel == "confirm":
+                page = self._confirm.show(request, token)
+            elif navigation and link is not None:
+                page = self._page_first.respond(request, kind, token)
             if page is not None:
                 return page
-        return await self._redeem(request, handle, links, navigation=navigation)
-
-    async def _redeem_form(
-        self, request: Request, read: Read, handle: Handle, token: str
-    ) -> Response | Forward:
-        """Respond to the form of a confirm link's page, which posts the token of its URL."""
-        try:
-            page = await self._confirm.check(request, read, token)
-        except RequestError as error:
-            self._services.reports.refused("link", error)
-            return error_response(request, error, self._services.options)
-        if page is not None:
-            return page
-        return await self._redeem(request, handle, (token,), navigation=True, channel="confirm")
+            if confirms:
+                return await self._redeem(request, handle, (token,), True, "confirm")
+            return await self._redeem(request, handle, links, navigation)
+        except RequestError as refusal:
+            services.reports.refused("link", refusal)
+            return error_response(request, refusal, services.options)
 
     async def _redeem(
         self,
         request: Request,
         handle: Handle,
         links: tuple[str, ...],
-        *,
         navigation: bool,
         channel: str = "handoff",
     ) -> Response | Forward:
@@ -121,8 +112,8 @@ class Links:
                 raise malformed_link(links)
             # Used up where it is refused: the URL stays in the browser's history.
             needs_challenge = channel == "handoff" and services.options.refuses_links
-            outcome = await self._redemption.sign_in(
-                token, request, present, channel=channel, needs_challenge=needs_challenge
+            outcome = await sign_in(
+                services, token, request, present, channel=channel, needs_challenge=needs_challenge
             )
             if isinstance(outcome, OtherUser) and services.on_switch == "ask":
                 if not navigation:
@@ -133,12 +124,11 @@ class Links:
             if navigation and (page := self._switch.ask_again(request, links[0], present)):
                 return page
             return await self._refuse(request, handle, error, navigation, present)
-        except RequestError as error:
-            services.reports.refused("link", error)
-            return error_response(request, error, services.options)
         if isinstance(outcome, OtherUser):
             services.reports.passed("link", ANOTHER_USER)
-            return await self._continue(request, handle, navigation)
+            if navigation:
+                return redirect_to_clean_url(request)
+            return await self._forwarding.plain(request, handle)
         services.reports.redeemed(outcome.session)
         if navigation:
             more = self._confirm.clean_up(request, links[0]) if channel == "confirm" else ()
@@ -156,25 +146,9 @@ class Links:
             cookies = await self._switch.choose(request, read, link)
         except DeadToken as error:
             services.reports.refused("link", error)
-            continues = services.options.on_invalid == "continue"
-            response = (
-                redirect_to_clean_url(request)
-                if continues
-                else await self._show_refusal(request, error)
-            )
+            response = await self._show_refusal(request, error)
             return response.with_headers(self._switch.forget(request, link).header())
-        except RequestError as error:
-            services.reports.refused("link", error)
-            return error_response(request, error, services.options)
         return redirect_to_clean_url(request, *(cookie.header() for cookie in cookies))
-
-    async def _continue(
-        self, request: Request, handle: Handle, navigation: bool
-    ) -> Response | Forward:
-        """Go on without the link, as the signed-in visitor or as a guest."""
-        if navigation:
-            return redirect_to_clean_url(request)
-        return await self._forwarding.plain(request, handle)
 
     async def _refuse(
         self,
@@ -188,12 +162,14 @@ class Links:
         # A double click, a reload, the back button: a signed-in visitor sees no error.
         if navigation and (present is not None or self._services.is_second_click(request)):
             return redirect_to_clean_url(request)
-        if self._services.options.on_invalid == "continue":
-            return await self._continue(request, handle, navigation)
+        if self._services.options.on_invalid == "continue" and not navigation:
+            return await self._forwarding.plain(request, handle)
         return await self._show_refusal(request, error)
 
     async def _show_refusal(self, request: Request, error: DeadToken) -> Response:
-        """Return the error, or what the function of `on_invalid` makes of it."""
+        """Return the error, or what `on_invalid` has in its place."""
+        if self._services.options.on_invalid == "continue":
+            return redirect_to_clean_url(request)
         if self._services.on_invalid is None:
             return error_response(request, error, self._services.options)
         try:

@@ -27,14 +27,14 @@ from ..errors import (
 from ..http.fetch_metadata import Kind, classify
 from ..http.messages import PRIVATE, Request, Response
 from ..http.origins import Origin, check_origin
-from ..http.pages import continue_page, cookies_blocked_page, page_first, with_next
+from ..http.pages import continue_page, with_next
 from ..http.urls import PATH_MARK, SEEN, add_parameter, values_named
 from ..http.whatwg_url import WebURL, parse_url
 from ..reasons import Reason
 from ..tokens.challenges import is_challenge
 from .error_responses import error_response, json_error_response, show_page
 from .minting import mint, require_session
-from .page_first import nonces_of_pages
+from .page_first import PageFirst
 from .see_other import redirect
 from .services import Services
 
@@ -89,42 +89,36 @@ class NavigationHandoff:
         self._services = services
         self._options = services.options
         self._param = str(services.options.query_param)
-        self._nonces = nonces_of_pages(self._param)
+        self._page_first = PageFirst(services)
         # The root of the app, from the generate path: it is right below any mount prefix.
         self._root = "../" * (1 + services.options.base_path.count("/"))
 
     async def respond(self, request: Request) -> Response:
         """Lead the visitor on to the target, ask first, or refuse."""
-        kind = classify(request)
+        services, kind = self._services, classify(request)
         if kind is Kind.PREFETCH:
-            reason = Reason("prefetch", f"this request is {kind.value}")
-            self._services.reports.passed("generate", reason)
+            services.reports.passed("generate", Reason("prefetch", f"this request is {kind.value}"))
             return Response(503, PRIVATE)
         target: _Target | None = None
         try:
-            self._check_request(request, kind)
+            if services.options.query_param is None:
+                raise LinksDisabled
+            # A navigation by GET has no Origin: a script sent the request.
+            if request.header("origin") is not None:
+                check_origin(request, services.site.same_origin(request), services.options.trusted)
+            if not kind.is_navigation:
+                raise NavigationRequired(why=f"this request is {kind.value}")
             target = self._parse_target(request)
             return await self._hand_over(request, kind, target)
         except RequestError as error:
             login_url = self._options.login_url
             if target and login_url and isinstance(error, Unauthorized):
-                self._services.reports.passed("generate", error.reason)
+                services.reports.passed("generate", error.reason)
                 return redirect(with_next(login_url, copy_unchecked(request, query=target.query)))
-            self._services.reports.refused("generate", error)
+            services.reports.refused("generate", error)
             if not kind.is_navigation:
                 return json_error_response(error)
             return error_response(request, error, self._options, way_out=self._root)
-
-    def _check_request(self, request: Request, kind: Kind) -> None:
-        """:raises RequestError: the request gets no handoff, whatever its target is."""
-        services = self._services
-        if services.options.query_param is None:
-            raise LinksDisabled
-        # A navigation by GET has no Origin: a script sent the request.
-        if request.header("origin") is not None:
-            check_origin(request, services.site.same_origin(request), services.options.trusted)
-        if not kind.is_navigation:
-            raise NavigationRequired(why=f"this request is {kind.value}")
 
     def _parse_target(self, request: Request) -> _Target:
         """Return where a handoff is to lead.
@@ -161,7 +155,7 @@ class NavigationHandoff:
         # Attack: another site shows the URL in a frame. A frame behind a service worker, or of an
         # old browser, looks like a page: only one that says that it is a page, or that has shown
         # one and repeats its nonce, is led on at once.
-        confirmed = self._nonces.are_equal(request, request.seen)
+        confirmed = self._page_first.nonces.are_equal(request, request.seen)
         silent = (
             bool(target.code_challenge)
             or confirmed
@@ -171,17 +165,18 @@ class NavigationHandoff:
         held_back = (
             self._options.adapter.strict and site not in _STRICT_COOKIES_SENT and not confirmed
         )
-        if held_back:
-            # Whether the visitor is signed in shows once a page of this site has loaded the URL.
-            return self._load_again(request) if silent else self._ask(request, target)
-        session = await require_session(self._services, request)
-        if self._options.disable_client_request:
+        # Whether the visitor is signed in shows once a page of this site has loaded the URL.
+        session = None if held_back else await require_session(self._services, request)
+        if session is not None and self._options.disable_client_request:
             raise ClientRequestsDisabled
         if not silent:
             return self._ask(request, target)
-        if kind is Kind.PAGE_FIRST and not confirmed:
-            # With a code challenge: nothing is asked, but a frame gets no token.
-            return self._load_again(request)
+        # With a code challenge: nothing is asked, but a frame gets no token.
+        if session is None or (kind is Kind.PAGE_FIRST and not confirmed):
+            if blocked := self._page_first.find_blocked(request, "generate"):
+                return blocked
+            logger.debug("handoff not made yet, a page is shown first")
+            return self._page_first.load_again(request)
         with navigation_handoff(target.url.path):
             token = await mint(
                 self._services,
@@ -195,29 +190,13 @@ class NavigationHandoff:
     def _ask(self, request: Request, target: _Target) -> Response:
         """Return a page with a button that leads on: "Continue to b.example"."""
         logger.debug("handoff not made yet, the visitor is asked first")
-        cookie = self._nonces.cookie(request)
+        cookie = self._page_first.nonces.cookie(request)
         page = continue_page(
             request,
             request.location_with(f"{self._param}{SEEN}={cookie.value}"),
             host=str(target.url.origin).partition("://")[2],
-            site_name=self._options.site_name,
         )
         return show_page(page, self._options, cookie.header())
-
-    def _load_again(self, request: Request) -> Response:
-        """Return a page that loads the URL, in no frame and with the browser's strict cookies."""
-        if request.seen and not self._nonces.held(request):
-            # Not the page again: a browser that keeps no cookies would load it for ever.
-            why = f"the browser sent no cookie {self._nonces.cookie_name(request)} back"
-            self._services.reports.passed("generate", Reason("cookies_blocked", why))
-            page = cookies_blocked_page(
-                request, request.location, site_name=self._options.site_name
-            )
-            return show_page(page, self._options)
-        logger.debug("handoff not made yet, a page is shown first")
-        cookie = self._nonces.cookie(request)
-        seen = f"{self._param}{SEEN}={cookie.value}"
-        return page_first(request, request.location_with(seen), cookie.header())
 
 
 def _parse_challenge(request: Request) -> dict[str, str]:
@@ -239,7 +218,7 @@ def _check_own_paths(url: WebURL, *, challenged: bool) -> None:
     # Attack: a challenge of the attacker's own makes the handoff silent. It leads to the return
     # path only, which redeems it for the verifier's browser alone; on any other path the token
     # would be carried where the query may leak. Which prefix the target's own has is not known
-    # here: the token holds the path, and is worth nothing on another one (see `Redemption`).
+    # here: the token holds the path, and is worth nothing on another one (see `sign_in`).
     is_return = url.path.endswith(_RETURN) and url.query is None and url.fragment is None
     if challenged and not is_return:
         raise InvalidTarget(why=f"to: is not the path …{_RETURN}, which code_challenge= is for")

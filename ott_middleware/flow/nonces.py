@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from typing import Literal
 
 from ..http.cookies import Cookie
 from ..http.messages import Request
 from ..tokens.names import is_token
+from .own_cookies import own_cookie, own_name
 
 _SHORTEST = 16
 
@@ -33,28 +34,18 @@ class Nonces:
 
     :param name: of the cookie, without `__Host-`.
     :param lifetime: seconds.
-    :param new_nonce: the source of randomness.
     """
 
     def __init__(
-        self,
-        name: str,
-        *,
-        lifetime: int,
-        samesite: Literal["Lax", "Strict"] = "Lax",
-        new_nonce: Callable[[], str] = new_nonce,
+        self, name: str, *, lifetime: int, samesite: Literal["Lax", "Strict"] = "Lax"
     ) -> None:
         self._name = name
         self._lifetime = lifetime
         self._samesite = samesite
-        self._new_nonce = new_nonce
 
     def cookie_name(self, request: Request) -> str:
         """Return the cookie's name at the scheme of a request."""
-        # Attack: a subdomain sets a cookie of that name, and repeats its value. Over https the
-        # prefix makes a browser refuse the cookie. Over http nothing can: there a subdomain can set
-        # the session cookie itself.
-        return f"__Host-{self._name}" if request.scheme == "https" else self._name
+        return own_name(request, self._name)
 
     def held(self, request: Request) -> list[str]:
         """Return the nonces that the browser sent."""
@@ -64,31 +55,21 @@ class Nonces:
         """Return the cookie to set: with the nonce that the browser holds, else with a new one."""
         # A nonce that is there is kept: another tab may show a page with it.
         held = self.held(request)
-        return self.cookie_with(request, held[0] if held else self._new_nonce())
+        return self.cookie_with(request, held[0] if held else new_nonce())
 
     def cookie_with(self, request: Request, nonce: str) -> Cookie:
         """Return the cookie to set, with a nonce of the caller's."""
-        return Cookie(
-            self.cookie_name(request),
-            nonce,
-            max_age=self._lifetime,
-            secure=request.scheme == "https",
-            samesite=self._samesite,
-        )
+        return own_cookie(self.cookie_name(request), nonce, self._lifetime, self._samesite)
 
     def deletion(self, request: Request) -> Cookie:
         """Return the cookie that deletes the nonce."""
-        secure = request.scheme == "https"
-        name = self.cookie_name(request)
-        return Cookie(name, "", max_age=0, secure=secure, samesite=self._samesite)
+        return own_cookie(self.cookie_name(request), "", 0, self._samesite)
 
-    def are_equal(self, request: Request, given: Iterable[str]) -> bool:
+    def are_equal(self, request: Request, given: Sequence[str]) -> bool:
         """Return whether a page repeated one value, a nonce that the browser holds."""
-        values = list(given)
-        held = self.held(request)
-        return len(values) == 1 and any(
-            hmac.compare_digest(values[0].encode("utf-8", "replace"), each.encode())
-            for each in held
+        return len(given) == 1 and any(
+            hmac.compare_digest(given[0].encode("utf-8", "replace"), each.encode())
+            for each in self.held(request)
         )
 
 
@@ -103,13 +84,9 @@ class TokenNonces:
 
     :param name: of the cookies, without `__Host-` and the number.
     :param lifetime: seconds.
-    :param new_nonce: the source of randomness.
     """
 
-    def __init__(
-        self, name: str, *, lifetime: int, new_nonce: Callable[[], str] = new_nonce
-    ) -> None:
-        self._new_nonce = new_nonce
+    def __init__(self, name: str, *, lifetime: int) -> None:
         self._cookies = [
             Nonces(f"{name}_{number}", lifetime=lifetime, samesite="Strict") for number in range(5)
         ]
@@ -120,7 +97,7 @@ class TokenNonces:
         if held is not None:
             return held[0].cookie_with(request, held[1])
         # If that replaces the cookie of another token, its page is shown anew after the click.
-        new = f"{name_for(token)}-{self._new_nonce()}"
+        new = f"{name_for(token)}-{new_nonce()}"
         return self._free(request, token).cookie_with(request, new)
 
     def is_held(self, request: Request, token: str) -> bool:
@@ -136,10 +113,10 @@ class TokenNonces:
             held[1].encode(), given.encode("utf-8", "replace")
         )
 
-    def deletion(self, request: Request, token: str) -> Cookie | None:
-        """Return the cookie that deletes the nonce of a token; None if there is none."""
+    def deletions(self, request: Request, token: str) -> tuple[Cookie, ...]:
+        """Return the cookie that deletes the nonce of a token, if there is one."""
         held = self._held(request, token)
-        return held and held[0].deletion(request)
+        return () if held is None else (held[0].deletion(request),)
 
     def _all(self, request: Request) -> list[tuple[Nonces, list[str]]]:
         """Return what the browser holds under each name."""

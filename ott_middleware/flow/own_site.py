@@ -125,11 +125,10 @@ class OwnSite:
         # add its own port, which is that of https, to the Host of a request that is http here.)
         default = not origin.port or (origin.scheme, origin.port) == ("http", "443")
         host = origin.host if default else f"{origin.host}:{origin.port}"
-        return host in self._named_hosts()
-
-    def _named_hosts(self) -> frozenset[str]:
         try:
-            return exact_hosts(self._adapter.own_hosts()) | exact_hosts(hosts_of(self._layers))
+            return host in (
+                exact_hosts(self._adapter.own_hosts()) | exact_hosts(hosts_of(self._layers))
+            )
         except Exception as error:
             # Nothing was taken yet: the link is still good when the adapter is.
             name = f"{type(self._adapter).__name__}.own_hosts or the app's host names"

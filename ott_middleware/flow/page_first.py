@@ -12,15 +12,15 @@ of another site is opened, and sends it with the load by this site's own page.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from ..http.fetch_metadata import Kind
 from ..http.messages import Request, Response
-from ..http.pages import cookies_blocked_page, page_first
+from ..http.pages import page_first, try_again_page
 from ..http.urls import SEEN
 from ..reasons import Reason
 from .error_responses import show_page
-from .nonces import Nonces, new_nonce
+from .nonces import Nonces
+from .reports import Entry
 from .services import Services
 
 logger = logging.getLogger("ott_middleware")
@@ -33,26 +33,17 @@ _HINT = (
 _LIFETIME = 60
 
 
-def nonces_of_pages(param: str, new_nonce: Callable[[], str] = new_nonce) -> Nonces:
-    """Return the nonces of pages that lead on to the same URL with the nonce added.
-
-    :param param: the name of the link parameter.
-    """
-    return Nonces(f"{param}{SEEN}", lifetime=_LIFETIME, new_nonce=new_nonce)
-
-
 class PageFirst:
     """Decides whether a link needs a page first, and builds the page.
 
-    :param new_nonce: the source of randomness.
+    :ivar nonces: those of pages that lead on to the same URL with the nonce added.
     """
 
-    def __init__(self, services: Services, new_nonce: Callable[[], str]) -> None:
+    def __init__(self, services: Services) -> None:
         self._param = str(services.options.query_param)
-        self._adapter = services.options.adapter
-        self._nonces = nonces_of_pages(self._param, new_nonce)
         self._options = services.options
         self._reports = services.reports
+        self.nonces = Nonces(f"{self._param}{SEEN}", lifetime=_LIFETIME)
 
     def respond(self, request: Request, kind: Kind, token: str | None) -> Response | None:
         """Return the page to show first, or None where the link may be redeemed now.
@@ -61,28 +52,39 @@ class PageFirst:
         :param token: of the link; None for a request that starts a pull handoff.
         """
         # The adapter is asked late, since the app may be configured after it is wrapped.
-        held_back = request.header("sec-fetch-site") == "cross-site" and self._adapter.strict
-        if kind is Kind.NAVIGATION and not held_back and not request.seen:
+        strict = self._options.adapter.strict
+        held_back = request.header("sec-fetch-site") == "cross-site" and strict
+        needs_page = kind is not Kind.NAVIGATION or held_back
+        if not (needs_page or request.seen):
             return None
-        nonces = self._nonces.held(request)
-        if request.seen and not nonces:
-            # Not the page again: a browser that keeps no cookies would load it for ever.
-            why = f"the browser sent no cookie {self._nonces.cookie_name(request)} back"
-            self._reports.passed("link", Reason("cookies_blocked", why))
-            page = cookies_blocked_page(
-                request, self._location(request, token), site_name=self._options.site_name
-            )
-            return show_page(page, self._options)
-        if kind is Kind.NAVIGATION and not held_back:
-            return None
-        if self._nonces.are_equal(request, request.seen):
+        link = () if token is None else (f"{self._param}={token}",)
+        if blocked := self.find_blocked(request, "link", *link):
+            return blocked
+        if not needs_page or self.nonces.are_equal(request, request.seen):
             return None
         why = "the browser held the SameSite=Strict cookie back" if held_back else kind.value
         logger.debug("link not redeemed yet, a page is shown first: %s; %s", why, _HINT)
-        cookie = self._nonces.cookie(request)
-        seen = f"{self._param}{SEEN}={cookie.value}"
-        return page_first(request, self._location(request, token, seen), cookie.header())
+        return self.load_again(request, *link)
 
-    def _location(self, request: Request, token: str | None, *more: str) -> str:
-        link = () if token is None else (f"{self._param}={token}",)
-        return request.location_with(*link, *more)
+    def find_blocked(self, request: Request, entry: Entry, *link: str) -> Response | None:
+        """Return the page for a browser that blocks cookies, or None where it was shown no page.
+
+        :param entry: what the request asked for.
+        :param link: the parameter of the link, if there is one.
+        """
+        if not request.seen or self.nonces.held(request):
+            return None
+        # Not the page again: a browser that keeps no cookies would load it for ever.
+        why = f"the browser sent no cookie {self.nonces.cookie_name(request)} back"
+        self._reports.passed(entry, Reason("cookies_blocked", why))
+        page = try_again_page("cookies_blocked", request, request.location_with(*link))
+        return show_page(page, self._options)
+
+    def load_again(self, request: Request, *link: str) -> Response:
+        """Return a page that loads the URL, in no frame and with the browser's strict cookies.
+
+        :param link: see `find_blocked`.
+        """
+        cookie = self.nonces.cookie(request)
+        seen = f"{self._param}{SEEN}={cookie.value}"
+        return page_first(request, request.location_with(*link, seen), cookie.header())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any, Literal
 
 from ..copies import copy_unchecked
@@ -59,7 +58,10 @@ class Paths:
                 response = Response(204, (("Allow", allow), *PRIVATE))
             elif request.method != method:
                 raise MethodNotAllowed(allow, quote(request.method))
-            elif entry == "generate" and _may_hide_parameters(request):
+            elif method == "GET" and any(";" in each for each in (*request.links, *request.seen)):
+                # The failure: of `ott=x;audience=https://b.example` all is cut as the link's value.
+                # For a parser that splits at `;` the audience is named: unseen, the token would be
+                # bound to nothing. The request is refused.
                 raise ValidationError("query", "parameters separated by &", "one with a ;")
             elif method == "GET" and names_target(request):
                 response = await self._navigation_handoff.respond(request)
@@ -113,25 +115,22 @@ class Paths:
         if present is not None and services.keeps(present, session):
             raise SessionSwitch
         cookies: tuple[Cookie, ...] = ()
-        if not sets_cookie:
-            begun = session
+        if sets_cookie:
+            response = _session_response(session)
+            cookies = await services.guard.establish(session, request)
+            services.guard.third_party.check(request, cookies)
+            added = (cookie.header() for cookie in cookies)
+            response = copy_unchecked(response, headers=(*response.headers, *added))
+        else:
             if not session.token:
                 # `establish` creates the session: the client asks for the value of its cookie.
                 cookies = await services.guard.establish(session, request)
-                session = replace(session, token=_token_of(cookies))
             # Only a client that sets the cookie itself needs the value. With a Set-Cookie it would
             # put an HttpOnly value where scripts can read it.
-            response = _session_response(session, token=session.token)
-            await services.remember_use(token, begun, request, cookies)
-            services.reports.redeemed(session)
-            return response
-        response = _session_response(session)
-        cookies = await services.guard.establish(session, request)
+            response = _session_response(session, token=session.token or _token_of(cookies))
         await services.remember_use(token, session, request, cookies)
         services.reports.redeemed(session)
-        services.guard.third_party.check(request, cookies)
-        added = (cookie.header() for cookie in cookies)
-        return copy_unchecked(response, headers=(*response.headers, *added))
+        return response
 
     async def _verify_for_server(self, token: str, audience: str, request: Request) -> Response:
         """Redeem a token for another origin: the response describes a session, and sets none."""
@@ -151,15 +150,6 @@ class Paths:
         await self._services.remember_use(token, session, request)
         self._services.reports.redeemed(session)
         return response
-
-
-def _may_hide_parameters(request: Request) -> bool:
-    """Return whether a link parameter of a generate request may hold another parameter.
-
-    The failure: of `ott=x;audience=https://b.example` all is cut as the link's value. For a parser
-    that splits at `;` the audience is named: unseen, the token would be bound to nothing.
-    """
-    return any(";" in each for each in (*request.links, *request.seen))
 
 
 def _named_channel(request: Request) -> str:

@@ -7,16 +7,16 @@ works only in a browser that holds the cookie: a link with the token is worth no
 from __future__ import annotations
 
 import json
-import re
 import secrets as randomness
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..crypto import NONCE_BYTES, CookieSeal
+from ..crypto import CookieSeal
 from ..http.cookies import Cookie
 from ..http.encoding import to_json
 from ..http.messages import Request
+from .own_cookies import own_cookie, own_cookies_sent, own_name
 
 #: Seconds: a visitor may have to sign in at the issuer.
 LIFETIME = 600
@@ -35,8 +35,6 @@ _SKEW = 60
 
 _NAME = "ott_pull_"
 _RETURNS = f"{_NAME}returns"
-# One pattern for all names: these are random, and each would need a pattern of its own.
-_SENT = re.compile(rf"(?:^|;)[ \t]*((?:__Host-)?{_NAME}[0-9a-f]{{16}})=([^;]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,28 +93,26 @@ class PullCookies:
 
     def _sent(self, request: Request) -> list[tuple[str, str]]:
         """Return the names and values of the browser's cookies of attempts."""
-        sent: list[tuple[str, str]] = _SENT.findall(request.header("cookie") or "")
         # Attack: a subdomain sets a cookie with an attempt of the attacker's own, and opens the
-        # link that it ended with: a login CSRF. Over https the prefix makes a browser refuse such a
-        # cookie. Over http nothing can: there a subdomain can set the session cookie itself.
-        own = [pair for pair in sent if pair[0].startswith("__Host-") is _is_https(request)]
+        # link that it ended with: a login CSRF. Over https only names with the prefix are read.
+        sent = own_cookies_sent(request, _NAME)
         # Attack: a thousand cookies, each of which would be decrypted. Browsers hold five.
-        return [(name, value.strip(" \t")) for name, value in own[:_MOST_OPENED]]
+        return sent[:_MOST_OPENED]
 
     def start(self, request: Request, wanted: str) -> tuple[str, tuple[Cookie, ...]]:
         """Return the verifier of a new attempt, and the cookies to set for it.
 
         The oldest attempts are deleted where there would be too many.
         """
-        verifier, name = randomness.token_urlsafe(32), f"{_NAME}{randomness.token_hex(8)}"
-        name = _prefixed(request, name)
+        verifier = randomness.token_urlsafe(32)
+        name = own_name(request, f"{_NAME}{randomness.token_hex(8)}")
         values = {
             "verifier": verifier,
             "wanted": wanted,
             "issuer": self._issuer,
             "began": self._now(),
         }
-        cookie = _cookie(request, name, self._seal(name, values), LIFETIME)
+        cookie = own_cookie(name, self._seal(name, values), LIFETIME)
         size = len(cookie.name) + len(cookie.value)
         kept: set[str] = set()
         for attempt in self.held(request)[: MOST_ATTEMPTS - 1]:
@@ -124,15 +120,11 @@ class PullCookies:
             if size <= _MOST_BYTES:
                 kept.add(attempt.name)
         outdated = dict.fromkeys(each for each, _ in self._sent(request) if each not in kept)
-        return verifier, (cookie, *(_cookie(request, each, "", 0) for each in outdated))
-
-    def deletion(self, request: Request, attempt: PullAttempt) -> Cookie:
-        """Return the cookie that deletes an attempt."""
-        return _cookie(request, attempt.name, "", 0)
+        return verifier, (cookie, *(own_cookie(each, "", 0) for each in outdated))
 
     def returns(self, request: Request) -> Returns:
         """Return what is known of the browser's last returns."""
-        name = _prefixed(request, _RETURNS)
+        name = own_name(request, _RETURNS)
         sent = request.cookies(name)
         values = self._open(name, sent[0]) if sent else None
         if values is None:
@@ -146,37 +138,23 @@ class PullCookies:
         :param wanted: the path and query that the visitor wanted.
         :param more: 0 only to note what the visitor wanted.
         """
-        name = _prefixed(request, _RETURNS)
+        name = own_name(request, _RETURNS)
         times = [*self.returns(request).times, *[self._now()] * more]
         # More than are compared need not be kept.
         values = {"times": times[-MOST_ATTEMPTS:], "wanted": wanted}
-        return _cookie(request, name, self._seal(name, values), COUNTED)
+        return own_cookie(name, self._seal(name, values), COUNTED)
 
     def forget_returns(self, request: Request) -> Cookie:
         """Return the cookie that begins the count anew."""
-        return _cookie(request, _prefixed(request, _RETURNS), "", 0)
+        return own_cookie(own_name(request, _RETURNS), "", 0)
 
     def _is_recent(self, moment: float, age: float) -> bool:
         return -_SKEW <= self._now() - moment < age
 
     def _seal(self, name: str, values: dict[str, Any]) -> str:
-        nonce = randomness.token_bytes(NONCE_BYTES)
-        return CookieSeal(name, self._secrets).seal(to_json(values), nonce)
+        return CookieSeal(name, self._secrets).seal(to_json(values))
 
     def _open(self, name: str, value: str) -> dict[str, Any] | None:
         # Bound to the name: what was sealed for a cookie without `__Host-` opens under no other.
         plain = CookieSeal(name, self._secrets).open(value)
         return None if plain is None else json.loads(plain)
-
-
-def _is_https(request: Request) -> bool:
-    return request.scheme == "https"
-
-
-def _prefixed(request: Request, name: str) -> str:
-    return f"__Host-{name}" if _is_https(request) else name
-
-
-def _cookie(request: Request, name: str, value: str, max_age: int) -> Cookie:
-    # Lax: the browser comes back from another site, and a Strict cookie would be held back.
-    return Cookie(name, value, max_age=max_age, secure=_is_https(request), samesite="Lax")

@@ -9,7 +9,6 @@ signed in by the link of another one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..context import PROBE, current_attempt
 from ..copies import copy_unchecked
@@ -22,24 +21,24 @@ from ..errors import (
     RequestError,
     SessionUnavailable,
 )
-from ..hooks import WrongResult, hook_failed
+from ..hooks import WrongResult, naming
 from ..http.cookies import Cookie
 from ..http.fetch_metadata import Kind, accepts_html, classify
 from ..http.messages import PRIVATE, Request, Response
-from ..http.pages import error_page, handoff_page
+from ..http.pages import error_page, try_again_page
 from ..reasons import Reason, quote
 from ..sessions.base import Session
-from ..tokens.challenges import find_verifier
+from ..tokens.challenges import challenge_of
 from .account_switch import AccountSwitch
 from .error_responses import error_response, json_error_response, show_page
 from .forward import Forward, Forwarding
 from .handle import Handle
 from .links import ANOTHER_USER, malformed_link, single_token
-from .nonces import new_nonce
+from .own_cookies import own_cookie
 from .page_first import PageFirst
 from .pull_cookies import PullAttempt
 from .pull_start import MOST_RETURNS, PullStart
-from .redemption import OtherUser, Redemption
+from .redemption import OtherUser, sign_in
 from .see_other import redirect
 from .services import Services
 
@@ -68,9 +67,8 @@ class PullHandoff:
         self._forwarding = forwarding
         self._start = pull
         self._cookies = pull.cookies
-        self._redemption = Redemption(services)
-        self._page_first = PageFirst(services, new_nonce)
-        self._switch = AccountSwitch(services, new_nonce)
+        self._page_first = PageFirst(services)
+        self._switch = AccountSwitch(services)
         self.path = pull.path
 
     async def start_if_protected(self, request: Request) -> Response | None:
@@ -91,15 +89,12 @@ class PullHandoff:
             if page := self._page_first.respond(request, kind, None):
                 return page
             started = self._start.start(request, self._start.wanted(request))
-        except RequestError as error:
-            services.reports.refused("handoff", error)
-            return error_response(request, error, services.options)
-        except ConfigurationError as error:
-            failure = SessionUnavailable(str(error))
+        except (RequestError, ConfigurationError) as error:
+            failure = error if isinstance(error, RequestError) else SessionUnavailable(str(error))
             services.reports.refused("handoff", failure)
             return error_response(request, failure, services.options)
         if started.loops:
-            return self._ask_to_try_again(request, request.location, "")
+            return self._ask_to_try_again(request, request.location)
         return redirect(started.url, *(cookie.header() for cookie in started.cookies))
 
     def _is_protected(self, request: Request) -> bool:
@@ -110,15 +105,11 @@ class PullHandoff:
         protected = self._services.options.protected
         if protected is None:
             return False
-        try:
+        with naming("protected="):
             result: object = protected(request)
             if not isinstance(result, bool):
                 kind = type(result).__name__
                 raise WrongResult(f"protected returned a {kind}: return True or False")
-        except RequestError:
-            raise
-        except Exception as error:
-            raise hook_failed("protected=", error) from error
         return result
 
     async def respond(self, request: Request, handle: Handle) -> Response | Forward:
@@ -143,7 +134,7 @@ class PullHandoff:
             return json_error_response(error)
         if not links:
             # `handoff` of the handle leads here where it would lead round and round.
-            return self._ask_to_try_again(request, self._wanted(request, ()), "")
+            return self._ask_to_try_again(request, self._wanted(request, ()))
         token = single_token(links)
         if token and (page := self._page_first.respond(request, kind, token)):
             return page
@@ -163,7 +154,8 @@ class PullHandoff:
             # Attack: an attacker has a visitor's browser go to the issuer with a challenge of the
             # attacker's own, and reads the URL that it ends at (on a shared screen, say). Without
             # an attempt, too, the token is taken; else it would stay good for the attacker.
-            outcome = await self._redemption.sign_in(
+            outcome = await sign_in(
+                services,
                 token,
                 request,
                 present,
@@ -172,7 +164,9 @@ class PullHandoff:
                 return_path=self._start.return_path(request),
             )
             if isinstance(outcome, OtherUser) and services.on_switch == "ask":
-                return await self._ask(request, token, outcome, attempts)
+                wanted, ended = self._end_attempt(request, attempts)
+                question = await self._switch.ask(request, token, outcome, wanted=wanted)
+                return question.with_headers(*ended)
         except DeadToken as error:
             services.reports.refused("return", error)
             wanted = self._wanted(request, ())
@@ -188,29 +182,25 @@ class PullHandoff:
         services.reports.redeemed(outcome.session)
         return self._lead_on(request, attempts, *outcome.cookies)
 
-    async def _ask(
-        self, request: Request, token: str, outcome: OtherUser, attempts: Sequence[PullAttempt]
-    ) -> Response:
-        """Return the page that asks the visitor which of two users is to be signed in."""
-        done = _matching(attempts)
-        wanted = self._wanted(request, done or attempts)
-        page = await self._switch.ask(request, token, outcome, wanted=wanted)
-        # The count says where a reload goes on.
-        counted = self._cookies.count_return(request, wanted)
-        deleted = [self._cookies.deletion(request, attempt) for attempt in done]
-        return page.with_headers(*(cookie.header() for cookie in (*deleted, counted)))
-
     def _lead_on(
         self, request: Request, attempts: Sequence[PullAttempt], *cookies: Cookie
     ) -> Response:
         """Return the redirect to the page that the visitor wanted."""
+        wanted, ended = self._end_attempt(request, attempts)
+        return redirect(wanted, *(cookie.header() for cookie in cookies), *ended)
+
+    def _end_attempt(
+        self, request: Request, attempts: Sequence[PullAttempt]
+    ) -> tuple[str, list[tuple[str, str]]]:
+        """Return the page that the visitor wanted, and the headers that end the attempt."""
         done = _matching(attempts)
         wanted = self._wanted(request, done or attempts)
+        deleted = [own_cookie(attempt.name, "", 0) for attempt in done]
         # Counted though the visitor is signed in: a browser that drops the session's cookie comes
-        # back to the same page, which would send it to the issuer once more.
+        # back to the same page, which would send it to the issuer once more. The count also says
+        # where a reload of the page that asks goes on.
         counted = self._cookies.count_return(request, wanted)
-        deleted = (self._cookies.deletion(request, attempt) for attempt in done)
-        return redirect(wanted, *(cookie.header() for cookie in (*cookies, *deleted, counted)))
+        return wanted, [cookie.header() for cookie in (*deleted, counted)]
 
     def _refuse(
         self,
@@ -228,9 +218,8 @@ class PullHandoff:
         returns = self._cookies.returns(request).times
         if signed_in or (attempts and len(returns) + 1 < MOST_RETURNS):
             return self._lead_on(request, attempts)
-        return self._ask_to_try_again(
-            request, self._wanted(request, _matching(attempts) or attempts), error.code, error
-        )
+        wanted = self._wanted(request, _matching(attempts) or attempts)
+        return self._ask_to_try_again(request, wanted, error)
 
     def _wanted(self, request: Request, attempts: Sequence[PullAttempt]) -> str:
         """Return the path and query that the visitor wanted, as far as that is known."""
@@ -246,11 +235,11 @@ class PullHandoff:
         # The request for the wanted page: "Sign in" leads back to it.
         path, _, query = wanted.partition("#")[0].partition("?")
         there = copy_unchecked(request, target=path, query=query)
-        page = error_page(error, there, site_name=options.site_name, login_url=options.login_url)
-        return show_page(replace(page, continue_url=wanted), options, *error.headers)
+        page = error_page(error, there, login_url=options.login_url, way_out=wanted)
+        return show_page(page, options, *error.headers)
 
     def _ask_to_try_again(
-        self, request: Request, wanted: str, code: str, error: RequestError | None = None
+        self, request: Request, wanted: str, error: RequestError | None = None
     ) -> Response:
         """Return the page with "Try again", which begins the count of returns anew."""
         options = self._services.options
@@ -258,14 +247,12 @@ class PullHandoff:
             self._services.reports.passed("handoff", _LOOP)
         elif not accepts_html(request):
             return json_error_response(error)
-        page = handoff_page(request, wanted, code=code, site_name=options.site_name)
+        code = "" if error is None else error.code
+        page = try_again_page("handoff_failed", request, wanted, code=code)
         return show_page(page, options, self._cookies.forget_returns(request).header())
 
 
 def _matching(attempts: Sequence[PullAttempt]) -> list[PullAttempt]:
     """Return the attempt whose verifier the redeemed token needed; none before one is redeemed."""
     challenge = current_attempt().code_challenge
-    if challenge is None:
-        return []
-    verifier = find_verifier(challenge, [attempt.verifier for attempt in attempts])
-    return [attempt for attempt in attempts if attempt.verifier == verifier]
+    return [attempt for attempt in attempts if challenge_of(attempt.verifier) == challenge]

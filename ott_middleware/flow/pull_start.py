@@ -40,11 +40,22 @@ class Started:
     loops: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PullStart:
     """Starts the pull handoffs of one middleware.
 
+    :ivar issuer: the site that signs users in.
+    :ivar site: tells this site's own origin.
+    :ivar param: the name of the link parameter.
     :ivar path: the return path, below the mount point.
+    :ivar cookies: those of the attempts.
     """
+
+    issuer: Issuer
+    site: OwnSite
+    param: str
+    path: str
+    cookies: PullCookies
 
     @classmethod
     def build(
@@ -59,26 +70,15 @@ class PullStart:
         :raises ConfigurationError: an option that `issuer` needs is missing.
         """
         issuer = options.pull_issuer
-        return None if issuer is None else cls(issuer, options, site, secrets, now)
-
-    def __init__(
-        self,
-        issuer: Issuer,
-        options: Options,
-        site: OwnSite,
-        secrets: Sequence[bytes],
-        now: Callable[[], float],
-    ) -> None:
+        if issuer is None:
+            return None
         if not secrets:
             raise ConfigurationError(
                 "issuer: given without secret, which seals the cookie of an attempt; pass secret= "
                 "(16 bytes or more)"
             )
-        self._issuer = issuer
-        self._site = site
-        self._param = str(options.query_param)
-        self.path = f"{options.base_path}/one-time-token/return"
-        self.cookies = PullCookies(issuer.url, secrets, now)
+        param, path = str(options.query_param), f"{options.base_path}/one-time-token/return"
+        return cls(issuer, site, param, path, PullCookies(issuer.url, secrets, now))
 
     def start(self, request: Request, wanted: str) -> Started:
         """Return where to send the browser of a request.
@@ -96,13 +96,13 @@ class PullStart:
         verifier, cookies = self.cookies.start(request, wanted)
         back = quote(f"{self._own_origin(request)}{mount}{self.path}", safe="")
         challenge = challenge_of(verifier)
-        url = f"{self._issuer.url}/one-time-token/generate?to={back}&code_challenge={challenge}"
+        url = f"{self.issuer.url}/one-time-token/generate?to={back}&code_challenge={challenge}"
         return Started(url, cookies)
 
     def return_path(self, request: Request) -> str:
         """Return the path of the URL that the issuer leads back to, as browsers spell it."""
         path = f"{mount_of(request.carrier)}{self.path}"
-        url = parse_url(f"{self._issuer.origin}{path}")
+        url = parse_url(f"{self.issuer.origin}{path}")
         return path if url is None else url.path
 
     def start_for_app(self, request: Request, wanted: str | None) -> Started:
@@ -134,21 +134,21 @@ class PullStart:
             raise ValueError(f"next: {wanted!r}; use a path of this site, as '/account?tab=1'")
         # Attack: `/\b.example` or `/<tab>/b.example`, which browsers read as another host. All but
         # the characters of a URL is percent-encoded; else this site would send visitors there.
-        quoted = cut_url(quote(wanted, safe=_SAFE), self._param)
+        quoted = cut_url(quote(wanted, safe=_SAFE), self.param)
         if len(quoted) > MAX_WANTED:
             raise ValueError(f"next: {len(quoted)} characters; use at most {MAX_WANTED}")
         return quoted
 
     def _own_origin(self, request: Request) -> str:
-        own = self._site.configured(request)
+        own = self.site.configured(request)
         if own is None:
             raise ConfigurationError(
                 "issuer: nothing says which site this is, and a request's Host proves nothing; "
                 "pass public_origin= with this site's own origin, as browsers see it"
             )
-        if Origin.parse(own) == self._issuer.origin:
+        if Origin.parse(own) == self.issuer.origin:
             raise ConfigurationError(
-                f"issuer: {self._issuer.url} is this site's own origin; pass the site that signs "
+                f"issuer: {self.issuer.url} is this site's own origin; pass the site that signs "
                 "users in"
             )
         return own

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from ..crypto import base64url, derive, hmac_under
 from ..http.cookies import Cookie
 from ..http.messages import Request
+from .own_cookies import own_cookie, own_name
 
 #: Seconds that a receipt is good for.
 LIFETIME = 60
@@ -61,12 +62,7 @@ class Receipts:
         """Return the cookie to set with the session: a new receipt, and the last ones."""
         new = _sign(self._hmacs[0], f"{int(self._now()):0{_DIGITS}x}", token)
         kept = [each for each in self._held(request) if each != new][: _MOST - 1]
-        return Cookie(
-            self._cookie_name(request),
-            ".".join([new, *kept]),
-            max_age=LIFETIME,
-            secure=request.scheme == "https",
-        )
+        return own_cookie(own_name(request, self._name), ".".join([new, *kept]), LIFETIME)
 
     def holds(self, token: str, request: Request) -> bool:
         """Return whether the browser used this very token, and still sends its session cookies."""
@@ -75,25 +71,19 @@ class Receipts:
     def is_of(self, token: str, request: Request) -> bool:
         """Return whether the browser used this very token, signed in or not."""
         held = self._held(request)
-        if not held:
-            return False
         return any(
             hmac.compare_digest(_sign(digest, each[:_DIGITS], token), each)
             for digest in self._hmacs
             for each in held
         )
 
-    def _cookie_name(self, request: Request) -> str:
-        # Attack: a subdomain sets a cookie of that name. Over https the prefix makes a browser
-        # refuse it. Over http a receipt that was planted hides the error of a used link; no more.
-        return f"__Host-{self._name}" if request.scheme == "https" else self._name
-
     def _held(self, request: Request) -> list[str]:
         """Return the receipts of the last minute that the browser sent, newest first.
 
         They need not be genuine.
         """
-        values = request.cookies(self._cookie_name(request))
+        # Over http a subdomain can plant a receipt. It hides the error of a used link; no more.
+        values = request.cookies(own_name(request, self._name))
         if not values or not _RECEIPTS.fullmatch(values[0]):
             return []
         # Each new link renews the age of the cookie, and so that of the receipts before it: each

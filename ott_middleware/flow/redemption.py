@@ -42,86 +42,75 @@ class OtherUser:
     present: Session
 
 
-class Redemption:
-    """Redeems tokens at one site, as `on_switch` says."""
+async def sign_in(
+    services: Services,
+    token: str,
+    request: Request,
+    present: Session | None,
+    *,
+    channel: str = "handoff",
+    code_verifiers: Sequence[str] = (),
+    needs_challenge: bool = False,
+    return_path: str | None = None,
+) -> SignedIn | OtherUser:
+    """Redeem a token, and establish its session unless `on_switch` keeps another user signed in.
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    :param present: the session that the request carries, if the adapter can verify sessions.
+        Ask for it first: if the adapter fails, the token is still good.
+    :param channel: the one that the token was presented for.
+    :param code_verifiers: secrets that the browser holds, for tokens with a code challenge.
+    :param needs_challenge: whether a token without a code challenge is refused.
+    :param return_path: the path of the request, where a token is good only if it was sent to
+        this very path; None where a token may be sent to any.
+    :raises RequestError: the token cannot be redeemed, or a service failed.
+    """
+    session = await services.redeem(token, request, channel=channel, code_verifiers=code_verifiers)
+    if needs_challenge:
+        _require_challenge()
+    # Attack: an attacker begins a handoff, and has a victim's browser open the issuer's URL
+    # with another path, of an app beside this one that shows its URLs to the attacker. The
+    # token is good for the attacker's browser. It is refused, as RFC 6749 (section 10.6) has
+    # it; without this line, the attacker would be signed in as the victim.
+    if return_path is not None and current_attempt().return_path not in (None, return_path):
+        raise InvalidToken(why="sent to another path than the return path", word="other_path")
+    if present is not None and services.keeps(present, session):
+        return OtherUser(session, present)
+    return await _establish(services, token, session, request, channel)
 
-    async def sign_in(
-        self,
-        token: str,
-        request: Request,
-        present: Session | None,
-        *,
-        channel: str = "handoff",
-        code_verifiers: Sequence[str] = (),
-        needs_challenge: bool = False,
-        return_path: str | None = None,
-    ) -> SignedIn | OtherUser:
-        """Redeem a token, and establish its session unless another user is signed in.
 
-        :param present: the session that the request carries, if the adapter can verify sessions.
-            Ask for it first: if the adapter fails, the token is still good.
-        :param channel: the one that the token was presented for.
-        :param code_verifiers: secrets that the browser holds, for tokens with a code challenge.
-        :param needs_challenge: whether a token without a code challenge is refused.
-        :param return_path: the path of the request, where a token is good only if it was sent to
-            this very path; None where a token may be sent to any.
-        :raises RequestError: the token cannot be redeemed, or a service failed.
-        """
-        session = await self._redeem(token, request, channel, code_verifiers, needs_challenge)
-        # Attack: an attacker begins a handoff, and has a victim's browser open the issuer's URL
-        # with another path, of an app beside this one that shows its URLs to the attacker. The
-        # token is good for the attacker's browser. It is refused, as RFC 6749 (section 10.6) has
-        # it; without this line, the attacker would be signed in as the victim.
-        if return_path is not None and current_attempt().return_path not in (None, return_path):
-            raise InvalidToken(why="sent to another path than the return path", word="other_path")
-        if present is not None and self._services.keeps(present, session):
-            return OtherUser(session, present)
-        return await self._establish(token, session, request, channel)
+async def sign_in_asked(
+    services: Services, token: str, request: Request, *, channel: str, code_verifiers: Sequence[str]
+) -> SignedIn:
+    """Redeem a token with a code challenge, and establish its session as the visitor chose.
 
-    async def sign_in_asked(
-        self, token: str, request: Request, *, channel: str, code_verifiers: Sequence[str]
-    ) -> SignedIn:
-        """Redeem a token with a code challenge, and establish its session as the visitor chose.
+    :raises RequestError: the token cannot be redeemed, or a service failed.
+    """
+    session = await services.redeem(token, request, channel=channel, code_verifiers=code_verifiers)
+    _require_challenge()
+    return await _establish(services, token, session, request, channel)
 
-        :raises RequestError: the token cannot be redeemed, or a service failed.
-        """
-        session = await self._redeem(token, request, channel, code_verifiers, True)
-        return await self._establish(token, session, request, channel)
 
-    async def _redeem(
-        self,
-        token: str,
-        request: Request,
-        channel: str,
-        code_verifiers: Sequence[str],
-        needs_challenge: bool,
-    ) -> Session:
-        session = await self._services.redeem(
-            token, request, channel=channel, code_verifiers=code_verifiers
+async def _establish(
+    services: Services, token: str, session: Session, request: Request, channel: str
+) -> SignedIn:
+    cookies = await services.guard.establish(session, request)
+    await services.remember_use(token, session, request, cookies)
+    if services.receipts is not None and _is_shown(request, channel):
+        cookies = (*cookies, services.receipts.cookie(token, request))
+    return SignedIn(session, cookies)
+
+
+def _require_challenge() -> None:
+    """:raises InvalidToken: the token that was redeemed has no code challenge."""
+    # Attack: an attacker has a victim's browser open the return path with a token of the attacker's
+    # own. Made without a challenge, it would sign in any browser that holds an attempt of its own;
+    # this line makes it worth nothing.
+    if current_attempt().code_challenge is None:
+        raise InvalidToken(
+            why="the token has no code challenge, so that any browser could show it; with "
+            "issuer_only=False, this site redeems such links as well",
+            word="no_challenge",
         )
-        # Attack: an attacker has a victim's browser open the return path with a token of the
-        # attacker's own. Made without a challenge, it would sign in any browser that holds an
-        # attempt of its own; this line makes it worth nothing.
-        if needs_challenge and current_attempt().code_challenge is None:
-            raise InvalidToken(
-                why="the token has no code challenge, so that any browser could show it; with "
-                "issuer_only=False, this site redeems such links as well",
-                word="no_challenge",
-            )
-        return session
-
-    async def _establish(
-        self, token: str, session: Session, request: Request, channel: str
-    ) -> SignedIn:
-        services = self._services
-        cookies = await services.guard.establish(session, request)
-        await services.remember_use(token, session, request, cookies)
-        if services.receipts is not None and _is_shown(request, channel):
-            cookies = (*cookies, services.receipts.cookie(token, request))
-        return SignedIn(session, cookies)
 
 
 def _is_shown(request: Request, channel: str) -> bool:

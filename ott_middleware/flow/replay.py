@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from ..concurrency import Bound
 from ..context import current_attempt
@@ -22,7 +22,6 @@ from ..errors import InvalidToken, OTTError
 from ..http.addresses import network_of
 from ..http.cookies import Cookie
 from ..http.messages import Request
-from ..options import OnReplay
 from ..sessions.base import Session, session_id
 from ..tokens.names import SHORT
 from ..tokens.service import is_meant_for
@@ -43,34 +42,25 @@ _MISSING = frozenset({"unknown_token", "used_token", "expired_token"})
 _MOST_COOKIES = 1024
 
 
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Replays:
     """Remembers the tokens that were used at one site, and tells when one comes again.
 
-    :param stones: keeps the tombstones.
-    :param guard: the session adapter.
-    :param reports: is told of replays.
-    :param receipts: those of the site, if it has any.
-    :param revoke: of the token service, bound.
-    :param on_replay: the option.
+    :ivar stones: keeps the tombstones.
+    :ivar guard: the session adapter.
+    :ivar reports: is told of replays.
+    :ivar receipts: those of the site, if it has any.
+    :ivar revoke: of the token service, bound.
+    :ivar revokes: whether a replay ends what the first use established: the option `on_replay`.
     """
 
-    def __init__(
-        self,
-        stones: Tombstones,
-        *,
-        guard: SessionGuard,
-        reports: Reports,
-        receipts: Receipts | None,
-        revoke: Bound,
-        on_replay: OnReplay,
-    ) -> None:
-        self._stones = stones
-        self._guard = guard
-        self._reports = reports
-        self._receipts = receipts
-        self._revoke = revoke
-        self._revokes = on_replay == "revoke"
-        self._failed = False
+    stones: Tombstones
+    guard: SessionGuard
+    reports: Reports
+    receipts: Receipts | None
+    revoke: Bound
+    revokes: bool
+    _failed: bool = field(default=False, init=False)
 
     async def remember(
         self, token: str, session: Session, request: Request, cookies: Iterable[Cookie]
@@ -82,13 +72,13 @@ class Replays:
         """
         attempt = current_attempt()
         # A session with a token is one that the source site has as well: it was not begun here.
-        ends = self._revokes and self._guard.discards and not session.token and len(token) >= SHORT
+        ends = self.revokes and self.guard.discards and not session.token and len(token) >= SHORT
         began = {cookie.name: cookie.value for cookie in cookies} if ends else {}
         if sum(map(len, began.values())) > _MOST_COOKIES:
             began = {}
         stone = Tombstone(
             session_id=session.id,
-            used_at=self._guard.now(),
+            used_at=self.guard.now(),
             user=_hash_of_user(session),
             browser=_browser(request),
             audience=attempt.audience,
@@ -96,7 +86,7 @@ class Replays:
             cookies=began,
         )
         try:
-            await self._stones.put(token, attempt.channel, stone)
+            await self.stones.put(token, attempt.channel, stone)
         except OTTError as error:
             self._log(error)
 
@@ -119,7 +109,7 @@ class Replays:
             return
         channel = current_attempt().channel
         try:
-            stone = await self._stones.take(token, channel)
+            stone = await self.stones.take(token, channel)
             if stone is None:
                 return
             is_replay = is_meant_for(
@@ -127,13 +117,13 @@ class Replays:
             ) and not await self._is_same_browser(stone, token, request)
             # Attack: an attacker guesses short tokens. Many used ones are remembered. That one is
             # presented again proves no leak; without this, each hit would sign a user out.
-            ends = is_replay and self._revokes and len(token) >= SHORT
-            await self._stones.put(token, channel, replace(stone, cookies={}) if ends else stone)
+            ends = is_replay and self.revokes and len(token) >= SHORT
+            await self.stones.put(token, channel, replace(stone, cookies={}) if ends else stone)
         except OTTError as failure:
             self._log(failure)
             return
         if is_replay:
-            self._reports.replayed(stone.session_id, stone.audience)
+            self.reports.replayed(stone.session_id, stone.audience)
         if ends:
             await self._end(stone, request)
 
@@ -142,14 +132,14 @@ class Replays:
         # has brought a cookie. This line takes it for the same browser; else on_replay='revoke'
         # would sign the user out. A thief with the same network and kind of browser stays
         # unnoticed for these seconds, and redeems nothing all the same.
-        soon = self._guard.now() - stone.used_at < _DOUBLE_CLICK
+        soon = self.guard.now() - stone.used_at < _DOUBLE_CLICK
         if soon and stone.browser == _browser(request):
             return True
-        if self._receipts is not None and self._receipts.is_of(token, request):
+        if self.receipts is not None and self.receipts.is_of(token, request):
             return True
         # Unverified as well: its id is that of the first use only if its cookies are.
         try:
-            present = await self._guard.current(request)
+            present = await self.guard.current(request)
         except OTTError as error:
             # The user may be there: no session is ended on a guess.
             self._log(error)
@@ -169,16 +159,16 @@ class Replays:
         if stone.cookies:
             browser = request.with_headers({"cookie": None}).with_cookies(dict(stone.cookies))
             # A session that was begun at its arrival has another id than the token's.
-            established = await self._guard.current_or_log(browser)
+            established = await self.guard.current_or_log(browser)
             if established is not None and established.id != stone.session_id:
                 ended.append(established.id)
             # No browser gets them; a name that begins with `__Host-` is refused without Secure.
             cookies = tuple(
                 Cookie(name, value, secure=True) for name, value in stone.cookies.items()
             )
-            await self._guard.discard(cookies, browser)
+            await self.guard.discard(cookies, browser)
         for each in ended:
-            await revoke_tokens(each, self._revoke, self._reports, why="after a replay")
+            await revoke_tokens(each, self.revoke, self.reports, why="after a replay")
 
     def _log(self, error: OTTError) -> None:
         if not self._failed:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..context import current_attempt
 from ..errors import RequestError, Unavailable
-from ..events import Events
+from ..events import Events, Kind
 from ..hooks import name_of_type
 from ..reasons import Reason
 from ..sessions.base import Session
@@ -47,24 +47,12 @@ class Reports:
             )
         if self.events is not None:
             self.events.send(
-                "generated",
-                token=token,
-                session_id=session.id,
-                channel=channel,
-                audience=audience,
+                "generated", token=token, session_id=session.id, channel=channel, audience=audience
             )
 
     def redeemed(self, session: Session) -> None:
         """Report that the token of the current attempt signed a user in."""
-        if self.events is not None:
-            attempt = current_attempt()
-            self.events.send(
-                "redeemed",
-                token=attempt.token,
-                session_id=session.id,
-                channel=attempt.channel,
-                audience=attempt.audience,
-            )
+        self._send("redeemed", session.id)
 
     def revoked(self, session_id: str) -> None:
         """Report that the tokens of a session were revoked."""
@@ -76,15 +64,7 @@ class Reports:
 
         :param session_id: of the session that its first use established.
         """
-        if self.events is not None:
-            attempt = current_attempt()
-            self.events.send(
-                "replayed",
-                token=attempt.token,
-                session_id=session_id,
-                channel=attempt.channel,
-                audience=audience,
-            )
+        self._send("replayed", session_id, audience)
 
     def refused(self, entry: Entry, error: RequestError) -> None:
         """Report a request that is responded to with an error.
@@ -98,22 +78,32 @@ class Reports:
             )
         else:
             self._log(f"{entry} refused", error.reason)
-        self._send(error.reason)
+        self._send("refused", reason=error.reason)
 
     def passed(self, entry: Entry, reason: Reason) -> None:
         """Report a token that was not redeemed, though the response is no error."""
         self._log(f"{entry} not redeemed" if entry == "link" else f"{entry} refused", reason)
-        self._send(reason)
+        self._send("refused", reason=reason)
 
-    def _send(self, reason: Reason) -> None:
+    def _send(
+        self,
+        kind: Kind,
+        session_id: str | None = None,
+        audience: str | None = None,
+        reason: Reason | None = None,
+    ) -> None:
+        """Send an event about the token of the current attempt.
+
+        :param session_id, audience: where the attempt does not know them, or knows others.
+        """
         if self.events is not None:
             attempt = current_attempt()
             self.events.send(
-                "refused",
+                kind,
                 token=attempt.token,
-                session_id=attempt.session_id,
+                session_id=session_id or attempt.session_id,
                 channel=attempt.channel,
-                audience=attempt.audience,
+                audience=audience or attempt.audience,
                 reason=reason,
             )
 

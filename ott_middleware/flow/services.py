@@ -100,7 +100,10 @@ class Services:
         """
         adapter = options.adapter
         site = OwnSite(options)
-        tokens = options.tokens if options.tokens is not None else _build_token_service(options)
+        tokens = options.tokens
+        if tokens is None:
+            backend = MemoryBackend() if options.backend is None else options.backend
+            tokens = OneTimeTokens.from_options(backend, options.token_options, sessions=adapter)
         own = tokens if isinstance(tokens, OneTimeTokens) else None
         hook = options.on_invalid if callable(options.on_invalid) else None
         bind, prefix = (bind_on_loop, "a") if asynchronous else (inline, "")
@@ -117,7 +120,7 @@ class Services:
         )
         _check(options, guard, own.backend if own else None, asynchronous)
         _log_start(options, own)
-        secrets = options.token_options.secrets or (own.secrets if own is not None else ())
+        secrets = () if own is None else own.secrets
         reports = _build_reports(options, guard, secrets)
         receipts = build_receipts(options, secrets, guard)
         return cls(
@@ -194,12 +197,9 @@ class Services:
     def binds_browsers(self) -> bool:
         """Whether the token service takes a `code_challenge`, and `code_verifiers`."""
         # A service of the app's own need not: the two are no part of `TokenService`.
-        return all(
-            name in inspect.signature(method).parameters
-            for method, name in (
-                (self.tokens.generate, "code_challenge"),
-                (self.tokens.verify, "code_verifiers"),
-            )
+        return (
+            "code_challenge" in inspect.signature(self.tokens.generate).parameters
+            and "code_verifiers" in inspect.signature(self.tokens.verify).parameters
         )
 
     async def redeem(
@@ -304,14 +304,6 @@ def is_gone(session: Session, again: Session | None) -> bool:
     return again is None or not again.is_same_person(session)
 
 
-def _build_token_service(options: Options) -> OneTimeTokens:
-    return OneTimeTokens.from_options(
-        MemoryBackend() if options.backend is None else options.backend,
-        options.token_options,
-        sessions=options.adapter,
-    )
-
-
 def _build_reports(options: Options, guard: SessionGuard, secrets: Sequence[bytes]) -> Reports:
     events = None
     if options.on_event is not None:
@@ -352,19 +344,19 @@ def _check(
         )
     if asynchronous and guard.sets_remote_user:
         raise ConfigurationError("remote_user: is for WSGI apps; leave it out under ASGI")
-    revokes = options.revoke_on_sign_out
+    revokes, adapter = options.revoke_on_sign_out, type(options.adapter).__name__
     if options.issuer is not None and not options.adapter.uses_cookies:
         raise ConfigurationError(
-            f"issuer: {options.issuer!r}, but {type(options.adapter).__name__} sets no cookies, so "
-            "that no visitor can be signed in here; leave it out"
+            f"issuer: {options.issuer!r}, but {adapter} sets no cookies, so that no visitor can be "
+            "signed in here; leave it out"
         )
     for option in ("revoke_on_sign_out", "set_ott_header_on_new_session"):
         # Both look at the cookies of responses: accepted, neither would ever do anything.
         if getattr(options, option) and not options.adapter.uses_cookies:
             raise ConfigurationError(
-                f"{option}: True, but the sessions of {type(options.adapter).__name__} are in no "
-                "cookies, so that no response shows a sign-in or a sign-out; leave it out, and "
-                "where the app withdraws an access token, call revoke() of its OneTimeTokens"
+                f"{option}: True, but the sessions of {adapter} are in no cookies, so that no "
+                "response shows a sign-in or a sign-out; leave it out, and where the app withdraws "
+                "an access token, call revoke() of its OneTimeTokens"
             )
     if revokes and backend is not None and not backend.can_revoke:
         raise ConfigurationError(
@@ -375,8 +367,7 @@ def _check(
         # Tokens for such sessions are counted for a network and cannot be found by a session's
         # id. Accepted, the option would leave every link usable after the sign-out.
         raise ConfigurationError(
-            f"revoke_on_sign_out: True, but {type(options.adapter).__name__} can't verify "
-            "sessions: give CookieSession a probe= or validate= that tells the user's id, set "
-            "vouches = True on an adapter of your own if its current() finds live sessions only, "
-            "or leave the option out"
+            f"revoke_on_sign_out: True, but {adapter} can't verify sessions: give CookieSession a "
+            "probe= or validate= that tells the user's id, set vouches = True on an adapter of "
+            "your own if its current() finds live sessions only, or leave the option out"
         )

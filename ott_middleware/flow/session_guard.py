@@ -73,10 +73,15 @@ class SessionGuard:
         self._owner = owner_of(adapter.current)
         self._current = bind(adapter.current)
         self._establish = bind(adapter.establish)
-        discards = type(adapter).discard is not SessionAdapter.discard
-        self._discard = bind(adapter.discard) if discards else None
+        #: Whether the adapter can delete a session of `establish` on the server.
+        self.discards = type(adapter).discard is not SessionAdapter.discard
+        self._discard = bind(adapter.discard) if self.discards else None
+        #: Whether the adapter itself creates and ends sessions.
+        self.signs_in = isinstance(adapter, SignInAdapter)
         self._sign_in_adapter = adapter if isinstance(adapter, SignInAdapter) else None
         remote_user = adapter.remote_user if isinstance(adapter, SignInAdapter) else None
+        #: Whether `REMOTE_USER` tells the app the signed-in user.
+        self.sets_remote_user = remote_user is not None
         self._remote_user = bind(remote_user) if remote_user is not None else None
 
     def in_own_thread(self, function: Bound) -> Bound:
@@ -202,11 +207,6 @@ class SessionGuard:
         self._dropped.check(request, cookies)
         return cookies
 
-    @property
-    def discards(self) -> bool:
-        """Whether the adapter can delete a session of `establish` on the server."""
-        return self._discard is not None
-
     async def discard(self, cookies: tuple[Cookie, ...], request: Request) -> None:
         """Delete a session of `establish` whose cookies no browser has; log a failure."""
         if self._discard is None:
@@ -272,11 +272,6 @@ class SessionGuard:
         )
 
     @property
-    def signs_in(self) -> bool:
-        """Whether the adapter itself creates and ends sessions."""
-        return self._sign_in_adapter is not None
-
-    @property
     def sign_out_path(self) -> str | None:
         """The path of the app's own log-out page; None if the adapter knows none."""
         adapter = self._sign_in_adapter
@@ -293,11 +288,6 @@ class SessionGuard:
                 "of your own), or the app's own sign-in"
             )
         return self._sign_in_adapter
-
-    @property
-    def sets_remote_user(self) -> bool:
-        """Whether `REMOTE_USER` tells the app the signed-in user."""
-        return self._remote_user is not None
 
     async def remote_user(self, session: Session | None) -> str | None:
         """Return the value of `REMOTE_USER`; None if no user is signed in."""

@@ -21,8 +21,7 @@ _CURE = (
 class ThirdPartyWarning:
     """Logs one warning for one middleware, where a page of another site made the request."""
 
-    def __init__(self) -> None:
-        self._is_over = False
+    _is_over = False
 
     def check(self, request: Request, cookies: Iterable[Cookie]) -> None:
         """Warn of the cookies of a response to a call that redeemed a token.
@@ -61,8 +60,7 @@ def _is_third_party(request: Request) -> bool:
 class DroppedCookieWarning:
     """Logs one warning for one middleware, of a cookie that no browser keeps at this site."""
 
-    def __init__(self) -> None:
-        self._is_over = False
+    _is_over = False
 
     def check(self, request: Request, cookies: Iterable[Cookie]) -> None:
         """Warn of the cookies of a response that signs a browser in."""

@@ -15,7 +15,7 @@ from ..context import PROBE
 from ..sessions.base import Session, SignInAdapter
 from ..sessions.by_cookies import finds_by_cookies_alone
 from ..tokens.revocations import revocations
-from .forward import COOKIE_HEADERS, Edit, Forwarding, Text, names_one_of
+from .forward import COOKIE_HEADERS, Forwarding, Text, names_one_of
 from .handle import Handle
 from .services import Services
 
@@ -32,7 +32,8 @@ class Watch(Generic[Text]):
     ) -> None:
         options, guard = services.options, services.guard
         adapter = options.adapter
-        self._forwarding = forwarding
+        #: Returns what edits the response of a request that passed, as the flow would have done.
+        self.edit = forwarding.edit_passed
         self._offers = options.set_ott_header_on_new_session
         self._cookie_headers: tuple[Text, ...] = tuple(map(encode, COOKIE_HEADERS))
         self._now = guard.now
@@ -90,11 +91,3 @@ class Watch(Generic[Text]):
         if not isinstance(headers, (list, tuple)) or names_one_of(headers, self._cookie_headers):
             return True
         return before is not None and before.expired(self._now())
-
-    def edit(self, handle: Handle, carrier: Any, **came: Any) -> Edit:
-        """Return what edits the response of a request that passed, as the flow would have done.
-
-        :param carrier: the scope or environ that the app was called with.
-        :param came: what of it the app may have changed in place, as it was before.
-        """
-        return self._forwarding.edit_passed(handle, carrier, came)

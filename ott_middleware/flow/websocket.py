@@ -15,7 +15,7 @@ from ..http.subprotocols import Offer
 from ..tokens.names import is_token, malformed_token
 from .error_responses import json_error_response
 from .handle import Handle
-from .redemption import OtherUser, Redemption, SignedIn
+from .redemption import OtherUser, sign_in
 from .services import Services
 
 CHANNEL: Final = "websocket"
@@ -54,7 +54,6 @@ class WebSockets:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._redemption = Redemption(services)
 
     async def decide(self, request: Request, offer: Offer, handle: Handle) -> Denial | Open:
         """Redeem the token of a handshake: return the denial, or how to call the app.
@@ -68,16 +67,22 @@ class WebSockets:
             return Open()
         services = self._services
         try:
-            signed_in = await self._redeem(request, links, offer)
+            check_origin(request, services.site.same_origin(request), services.options.trusted)
+            # Asked before the token is consumed: if the adapter fails, the token is still good.
+            present = await services.guard.current_if_verifiable(request)
+            token = _single_token(links, offer)
+            outcome = await sign_in(services, token, request, present, channel=CHANNEL)
+            if isinstance(outcome, OtherUser):
+                raise SessionSwitch
         except RequestError as error:
             services.reports.refused(CHANNEL, error)
             return deny(error)
-        services.reports.redeemed(signed_in.session)
-        session, cookies = signed_in.session, signed_in.cookies
+        session, cookies = outcome.session, outcome.cookies
+        services.reports.redeemed(session)
         if not cookies:
             # The adapter's sessions have none, so that the handshake does not tell this one.
             handle.redeem(CHANNEL, session, request)
-            handle.found(session)
+            handle.found = session
             return Open()
         # No browser gets the cookies: the app reads them from this handshake alone.
         changed = request.with_cookies({cookie.name: cookie.value or None for cookie in cookies})
@@ -85,21 +90,6 @@ class WebSockets:
         # A session with a token is one that others have, too.
         close = None if session.token else partial(services.guard.discard, cookies, changed)
         return Open(changed.header("cookie"), close)
-
-    async def _redeem(self, request: Request, links: tuple[str, ...], offer: Offer) -> SignedIn:
-        """Sign the user in.
-
-        :raises RequestError: the handshake is refused.
-        """
-        services = self._services
-        check_origin(request, services.site.same_origin(request), services.options.trusted)
-        # Asked before the token is consumed: if the adapter fails, the token is still good.
-        present = await services.guard.current_if_verifiable(request)
-        token = _single_token(links, offer)
-        outcome = await self._redemption.sign_in(token, request, present, channel=CHANNEL)
-        if isinstance(outcome, OtherUser):
-            raise SessionSwitch
-        return outcome
 
 
 def _single_token(links: tuple[str, ...], offer: Offer) -> str:

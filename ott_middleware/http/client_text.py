@@ -35,16 +35,12 @@ def _pairs_named(names: tuple[str, ...], blank: str, sign: str) -> re.Pattern[st
     return re.compile(rf";{blank}*({listed}){blank}*{sign}(?![^;])")
 
 
-def cookie_values(header: str, name: str) -> list[str]:
-    """Return every value of a cookie as sent; none where they are too many or one is too long.
-
-    (RFC 6265 section 5.4: a browser may send several cookies of one name.)
-    """
-    return cookies_named(header, (name,))[name]
-
-
 def cookies_named(header: str, names: tuple[str, ...]) -> dict[str, list[str]]:
-    """Return the `cookie_values` of several names, each by its name."""
+    """Return every value of several cookies as sent, by the cookies' names.
+
+    A cookie has none where they are too many or one is too long. (RFC 6265 section 5.4: a browser
+    may send several cookies of one name.)
+    """
     found: dict[str, list[str]] = {name: [] for name in names}
     for name in names:
         if name in header:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import operator
 import re
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any
 
 from .copy_kinds import Kind, kind_of_header, kind_of_key
 from .cutting_text import TextCutter
@@ -33,18 +33,18 @@ _FIRST_PIECES = re.compile(r"(?:\A|&)([^&;]*)")
 
 
 def cut_request(
-    carrier: MutableMapping[str, Any], query: str, name: str
+    carrier: MutableMapping[str, Any], query: str, name: str | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Cut the link parameters from a scope or environ, in place, and from the copies in it.
 
     :param carrier: the scope or environ.
     :param query: its query.
-    :param name: of the parameter.
+    :param name: of the parameter; None where links are off.
     :return: the percent-decoded values of the links, and of the parameter that says that the
         browser was shown a page first; each value once, in order. Where the query has neither
         parameter, nothing was changed.
     """
-    if name not in query and "%" not in query:
+    if name is None or (name not in query and "%" not in query):
         return (), ()
     rest, links, seen, others = divide(query, name)
     # Each value once: a client can repeat one thousands of times.
@@ -57,28 +57,22 @@ def cut_request(
         if inside:
             others += _FIRST_PIECES.findall(inside) + divide(inside, name).others
         cut_out = (*values[0], *values[1], *map(value_of, dict.fromkeys(others)))
-        Walk(TextCutter(name, query, rest, cut_out)).cut_all(carrier)
+        Walk(name, TextCutter(name, query, rest, cut_out).cut).cut_all(carrier)
     return values
 
 
-class Cutter(Protocol):
-    """Cuts from the texts of one request."""
-
-    def mentions(self, text: str | bytes) -> bool:
-        """Return whether a text may have something to be cut."""
-        ...
-
-    def cut(self, text: str | bytes, kind: Kind) -> str | bytes:
-        """Return what is left of a text; the same object if nothing was cut."""
-        ...
-
-
 class Walk:
-    """Cuts from a scope or environ of one request, in place, and from all that it holds."""
+    """Cuts from a scope or environ of one request, in place, and from all that it holds.
 
-    def __init__(self, texts: Cutter) -> None:
-        self._texts = texts
-        self._mentions = texts.mentions
+    :param name: of the link parameter.
+    :param cut: returns what is left of a text that mentions the name.
+    """
+
+    def __init__(self, name: str, cut: Callable[[str, Kind], str]) -> None:
+        self._name, self._raw_name = name, name.encode("ascii")
+        self._cut = cut
+        # A request has several copies of one text: each is cut once.
+        self._texts: dict[tuple[str, Kind], str] = {}
         self._pending: list[list[tuple[Any, Kind]]] = [[] for _ in range(_DEEPEST + 1)]
         self._seen: set[tuple[int, Kind]] = set()
         # The originals stay referenced: an id of one that was freed could be another's.
@@ -127,6 +121,24 @@ class Walk:
             return True
         return isinstance(value, (str, bytes)) and self._mentions(value)
 
+    def _mentions(self, text: str | bytes) -> bool:
+        """Return whether the parameter's name, or an escape, is in a text."""
+        if isinstance(text, bytes):
+            return b"%" in text or self._raw_name in text
+        return "%" in text or self._name in text
+
+    def _cut_text(self, text: str | bytes, kind: Kind) -> str | bytes:
+        """Return what is left of a text; the same object if nothing was cut."""
+        if not self._mentions(text):
+            return text
+        spelled = text.decode("latin-1") if isinstance(text, bytes) else text
+        result = self._texts.get((spelled, kind))
+        if result is None:
+            result = self._texts[spelled, kind] = self._cut(spelled, kind)
+        if result == spelled:
+            return text
+        return result.encode("latin-1") if isinstance(text, bytes) else result
+
     def _may_enter(self, container: Any, kind: Kind) -> bool:
         if kind is not Kind.SHARED:
             return True
@@ -157,7 +169,7 @@ class Walk:
         if not {tuple, list}.issuperset(map(type, headers)):
             return False
         try:
-            return not self._texts.mentions(b"\0".join(chain.from_iterable(headers)))
+            return not self._mentions(b"\0".join(chain.from_iterable(headers)))
         except TypeError:
             return False  # something else than bytes is in a pair
 
@@ -178,7 +190,7 @@ class Walk:
     def _replace(self, value: Any, kind: Kind, depth: int) -> Any:
         """Return what a value becomes; a mapping or list stays, and is cut in place later."""
         if isinstance(value, (str, bytes)):
-            return self._texts.cut(value, kind)
+            return self._cut_text(value, kind)
         if depth > _DEEPEST:
             return value
         if type(value) is tuple:

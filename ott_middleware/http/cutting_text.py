@@ -50,39 +50,23 @@ class TextCutter:
     """
 
     def __init__(self, name: str, query: str, rest: str, values: tuple[str, ...]) -> None:
-        self._name, self._raw_name = name, name.encode("ascii")
+        self._name = name
         self._query, self._rest = query, rest
         # A client could make any text disappear by a link of that value: only what may be a token,
         # and is long enough to be no word, is looked for.
         self._values = frozenset(value for value in values if _TOKEN.fullmatch(value))
         self._piece, self._part, self._parameter = _patterns(name)
-        # A request has several copies of one text, the query first of all: each is cut once.
-        self._texts = {(query, Kind.QUERY): rest}
-        # So is each piece of a text, part of a URL and parameter: a client can send thousands.
+        # Each piece of a text, part of a URL and parameter is cut once: a client can send
+        # thousands.
         self._pieces: dict[str, str] = {}
         self._parts: dict[str, str] = {}
         self._left: dict[str, str] = {}
 
-    def mentions(self, text: str | bytes) -> bool:
-        """Return whether the parameter's name, or an escape, is in a text."""
-        if isinstance(text, bytes):
-            return b"%" in text or self._raw_name in text
-        return "%" in text or self._name in text
-
-    def cut(self, text: str | bytes, kind: Kind) -> str | bytes:
-        """Return a text without the link parameters; the same object if the text has none."""
-        if not self.mentions(text):
-            return text
-        spelled = text.decode("latin-1") if isinstance(text, bytes) else text
-        result = self._texts.get((spelled, kind))
-        if result is None:
-            result = self._texts[spelled, kind] = self._cut(spelled, kind)
-        if result == spelled:
-            return text
-        return result.encode("latin-1") if isinstance(text, bytes) else result
-
-    def _cut(self, text: str, kind: Kind) -> str:
+    def cut(self, text: str, kind: Kind) -> str:
+        """Return a text without the link parameters."""
         if kind is Kind.QUERY:
+            if text == self._query:
+                return self._rest
             rest = divide(text, self._name).rest
             # A proxy may repeat the query with its `?`, or with all that stands before it: the name
             # of the first parameter would be `?ott`, and the token stay.
@@ -100,7 +84,7 @@ class TextCutter:
         # Attack: a header of 64 kB that is all marks, separators and blanks. A loop over the parts
         # between them takes 25 ms. The patterns, in C, match only what has a possible copy. One
         # that is quick to look for tells first whether there is any.
-        if not self._values or not self.mentions(text) or not _LONG_VALUE.search(text):
+        if not self._values or not _LONG_VALUE.search(text):
             return text
         return self._piece.sub(self._cut_piece, text)
 

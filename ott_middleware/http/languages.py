@@ -1,18 +1,29 @@
-"""The languages of the pages; `register_language` adds one."""
+"""The languages of the pages, and the choice of one by `Accept-Language`.
+
+`register_language` adds a language.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from ..errors import ConfigurationError
-from .accept_language import LANGUAGE_TAG, choose_language
 from .page_texts import ENGLISH, FRENCH, GERMAN, JAPANESE, SPANISH, PageTexts
 
 Direction = Literal["ltr", "rtl"]
+
+#: The longest `Accept-Language` that is parsed; those of browsers have under 200 characters.
+MAX_ACCEPT_LANGUAGE = 1024
+
+_TAG = r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*"
+_RANGE = re.compile(
+    rf"[ \t]*(\*|{_TAG})"
+    r"(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?[ \t]*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +41,12 @@ class Language:
 
 
 #: By tag, in lower case. The first is shown where the visitor accepts none of them.
-LANGUAGES: dict[str, Language] = {
-    tag: Language(tag, "ltr", texts)
-    for tag, texts in (
-        ("en", ENGLISH),
-        ("de", GERMAN),
-        ("fr", FRENCH),
-        ("es", SPANISH),
-        ("ja", JAPANESE),
-    )
+LANGUAGES = {
+    "en": Language("en", texts=ENGLISH),
+    "de": Language("de", texts=GERMAN),
+    "fr": Language("fr", texts=FRENCH),
+    "es": Language("es", texts=SPANISH),
+    "ja": Language("ja", texts=JAPANESE),
 }
 
 
@@ -46,6 +54,43 @@ def language_for(accept_language: str | None, *needed: str) -> Language:
     """Return the visitor's preferred language, of those that have all the needed texts."""
     able = [tag for tag, each in LANGUAGES.items() if each.texts.keys() >= set(needed)]
     return LANGUAGES[choose_language(accept_language, able, "en")]
+
+
+def choose_language(header: str | None, offered: Collection[str], default: str) -> str:
+    """Return the offered language that the header prefers, or the default.
+
+    A range that is not offered is shortened from its end (`de-AT`, then `de`). What is no range of
+    languages is ignored. (RFC 9110 section 12.5.4, RFC 4647 section 3.4.)
+
+    :param header: the value of `Accept-Language`, or None.
+    :param offered: language tags in lower case.
+    """
+    # Attack: a header of 64 kB, each piece of which would be matched and sorted. One that is longer
+    # than any browser's counts as absent.
+    if header is None or len(header) > MAX_ACCEPT_LANGUAGE:
+        return default
+    weights: dict[str, float] = {}
+    for piece in header.split(","):
+        if found := _RANGE.fullmatch(piece):
+            weights.setdefault(found[1].lower(), float(found[2] or 1))
+    accepted = [tag for tag in (default, *offered) if weights.get(tag) != 0]
+    # The sort is stable: of two ranges with one weight, the first is preferred.
+    for wanted in sorted(filter(weights.get, weights), key=lambda tag: -weights[tag]):
+        # "*" stands for each language that the header does not name.
+        found_tags = (
+            (tag for tag in accepted if tag not in weights)
+            if wanted == "*"
+            else (tag for tag in _shortened(wanted) if tag in accepted)
+        )
+        for tag in found_tags:
+            return tag
+    return default
+
+
+def _shortened(tag: str) -> Iterator[str]:
+    while tag:
+        yield tag
+        tag = tag.rpartition("-")[0]
 
 
 def register_language(tag: str, texts: PageTexts, *, direction: Direction = "ltr") -> None:
@@ -57,7 +102,7 @@ def register_language(tag: str, texts: PageTexts, *, direction: Direction = "ltr
     :param direction: `"rtl"` for a script that is written from right to left.
     :raises ConfigurationError: that is no tag, no such text, or a text of the wrong type.
     """
-    if not isinstance(tag, str) or not re.fullmatch(LANGUAGE_TAG, tag):
+    if not isinstance(tag, str) or not re.fullmatch(_TAG, tag):
         raise ConfigurationError(f"tag: {tag!r} is no language; use a tag like 'it' or 'pt-BR'")
     if direction not in ("ltr", "rtl"):
         raise ConfigurationError(f"direction: {direction!r}; use 'ltr' or 'rtl'")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..copies import copy_unchecked
+from ..copies import build_unchecked, copy_unchecked
 from .client_text import cookies_named
 from .cookies import is_cookie_name, merge_cookies
 from .encoding import to_json, visible
@@ -182,16 +182,13 @@ def _is_header(pair: object) -> bool:
     )
 
 
-_BLANK = Response(200)
-
-
 def private_response(
     status: int, content_type: str, body: bytes, *headers: tuple[str, str]
 ) -> Response:
     """Return a response that no cache may store and no browser may sniff."""
     _check_headers(headers)
-    return copy_unchecked(
-        _BLANK,
+    return build_unchecked(
+        Response,
         status=status,
         headers=(
             ("Content-Type", content_type),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Literal, cast
@@ -126,7 +126,7 @@ class Page:
     title: str
     # The page `switch` names two users.
     text: str = field(repr=False)
-    site_name: str | None
+    site_name: str | None = None
     # The query of a URL may hold personal data, which a repr might bring into a log.
     continue_url: str = field(repr=False)
     continue_label: str
@@ -144,25 +144,29 @@ ShowPage = Callable[[Page], "str | Response"]
 _Label = Literal["without_link", "try_again", "proceed"]
 
 
-def _build_page(
+def build_page(
     name: PageName,
     request: Request,
     *,
-    url: str,
-    label: _Label,
-    site_name: str | None,
+    url: str | None = None,
+    label: _Label = "without_link",
     status: int = 200,
     code: str = "",
     sign_in_url: str | None = None,
+    notice: str | None = None,
     needed: tuple[str, ...] = (),
 ) -> tuple[Page, Language]:
     """Return a page in the visitor's language, and that language.
 
-    :param url: where the button leads, whose label is the text of the name `label`.
-    :param needed: the names of further texts that the language must have.
+    :param name: of the page, whose texts are its title and text.
+    :param request: without the link parameter.
+    :param url: where the button leads, whose label is the text of the name `label`; None for the
+        URL of the request.
+    :param notice: the name of a text to show in place of the page's own.
+    :param needed: the names of further texts that the language must have, for labels of forms say.
     """
-    accepted = request.header("accept-language")
-    language = language_for(accepted, name, label, "sign_in", *needed)
+    needed = (name, label, "sign_in", *needed, *filter(None, [notice]))
+    language = language_for(request.header("accept-language"), *needed)
     title, text = language.texts[name]
     page = Page(
         name=name,
@@ -171,9 +175,8 @@ def _build_page(
         language=language.tag,
         direction=language.direction,
         title=title,
-        text=text,
-        site_name=site_name,
-        continue_url=url,
+        text=text if notice is None else cast(Mapping[str, str], language.texts)[notice],
+        continue_url=url or request.location,
         continue_label=language.texts[label],
         sign_in_url=sign_in_url,
         sign_in_label=language.texts["sign_in"],
@@ -185,7 +188,6 @@ def error_page(
     error: RequestError,
     request: Request,
     *,
-    site_name: str | None,
     login_url: str | None,
     way_out: str | None = None,
 ) -> Page:
@@ -194,34 +196,31 @@ def error_page(
     :param request: without the link parameter.
     :param way_out: where the button leads, instead of to the URL of the request.
     """
-    return _build_page(
+    return build_page(
         _NAMES.get(error.code, "unavailable" if error.status == 503 else "refused"),
         request,
-        url=way_out or request.location,
-        label="without_link",
-        site_name=site_name,
+        url=way_out,
         status=error.status,
         code=error.code,
         sign_in_url=login_url and with_next(login_url, request),
     )[0]
 
 
-def handoff_page(
-    request: Request, wanted: str, *, code: str, site_name: str | None, status: int = 400
+def try_again_page(
+    name: Literal["handoff_failed", "cookies_blocked"],
+    request: Request,
+    url: str,
+    *,
+    code: str = "",
 ) -> Page:
-    """Return what the page says to a visitor whom a pull handoff did not sign in.
+    """Return what a page with the button "Try again" says.
 
-    :param wanted: the path and query that the button leads to.
+    :param name: `handoff_failed` for a visitor whom a pull handoff did not sign in,
+        `cookies_blocked` for a browser that did not send the cookie of `page_first` back.
+    :param url: the path and query that the visitor wanted, or the link once more. Nothing loads it
+        but a click, so that there can be no loop.
     """
-    return _build_page(
-        "handoff_failed",
-        request,
-        url=wanted,
-        label="try_again",
-        site_name=site_name,
-        status=status,
-        code=code,
-    )[0]
+    return build_page(name, request, url=url, label="try_again", status=400, code=code)[0]
 
 
 def with_next(login_url: str, request: Request) -> str:
@@ -234,54 +233,21 @@ def with_next(login_url: str, request: Request) -> str:
     return add_parameter(login_url, "next", quote(request.path_and_query, safe="/"))
 
 
-def continue_page(request: Request, url: str, *, host: str, site_name: str | None) -> Page:
+def continue_page(request: Request, url: str, *, host: str) -> Page:
     """Return the page that asks a visitor before a handoff to another site.
 
     :param url: leads on.
     :param host: of the other site. An international name is shown as `xn--…`: its letters may look
         like those of another name.
     """
-    page, _ = _build_page("continue_to", request, url=url, label="proceed", site_name=site_name)
+    page, _ = build_page("continue_to", request, url=url, label="proceed")
     title, text = (each.replace("{host}", host) for each in (page.title, page.text))
     return replace(page, title=title, text=text, target_host=host)
 
 
-def form_page(
-    name: PageName,
-    request: Request,
-    forms: Callable[[Language], Iterable[PageForm]],
-    *,
-    status: int = 200,
-    site_name: str | None = None,
-    needed: tuple[str, ...] = (),
-    notice: str | None = None,
-) -> Page:
-    """Return a page that lets a visitor choose.
-
-    :param name: of the page, whose texts are its title and text.
-    :param request: without the link parameter.
-    :param forms: builds the forms, with labels in a language.
-    :param needed: the names of the texts that these labels need.
-    :param notice: the name of a text to show in place of the page's own.
-    """
-    page, language = _build_page(
-        name,
-        request,
-        url=request.location,
-        label="without_link",
-        site_name=site_name,
-        status=status,
-        needed=(*needed, *filter(None, [notice])),
-    )
-    text = cast(Mapping[str, str], language.texts)[notice] if notice is not None else page.text
-    return replace(page, text=text, forms=tuple(forms(language)))
-
-
 def render(page: Page, *headers: tuple[str, str]) -> Response:
     """Return the built-in page as a response."""
-    links: list[tuple[str, str]] = []
-    if not page.forms:
-        links.append((page.continue_url, page.continue_label))
+    links = [] if page.forms else [(page.continue_url, page.continue_label)]
     if page.sign_in_url is not None:
         links.insert(0, (page.sign_in_url, page.sign_in_label))
     return _document(
@@ -345,16 +311,6 @@ def page_first(request: Request, url: str, *headers: tuple[str, str]) -> Respons
     head = f'<meta http-equiv="refresh" content="0;url={escape(url)}">'
     title, label = language.texts["one_moment"], language.texts["proceed"]
     return _document(200, language, title, "", [(url, label)], *headers, head=head)
-
-
-def cookies_blocked_page(request: Request, url: str, *, site_name: str | None) -> Page:
-    """Return what the page says to a browser that did not send the cookie of `page_first` back.
-
-    :param url: the link once more. Nothing loads it but a click, so that there can be no loop.
-    """
-    return _build_page(
-        "cookies_blocked", request, url=url, label="try_again", site_name=site_name, status=400
-    )[0]
 
 
 def _document(

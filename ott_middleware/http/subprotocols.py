@@ -1,21 +1,26 @@
 """Reads the sub-protocols that a WebSocket's client offers: the link parameter's name, and a token.
 
 A page offers `["ott", "ott.TOKEN"]` beside the sub-protocols of the app (RFC 6455 section 1.9). The
-server's acceptance names `ott`, never the token.
+server's acceptance names `ott`, never the token. Both are cut from the scope, and from every copy
+of them, before the app sees it.
 """
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
+from .copy_kinds import Kind, kind_of_header
+from .cutting import Walk
 from .urls import letters_of
 
 # What a server may strip from a sub-protocol.
 _BLANKS = [each for each in map(chr, range(0x3001)) if each.isspace()]
+_GONE: Final = object()
 
 
 class Offer(NamedTuple):
@@ -48,10 +53,52 @@ def read_offer(offered: Iterable[str], name: str) -> Offer:
     return Offer(name in listed, tuple(tokens))
 
 
-def others(offered: Iterable[str], name: str) -> list[str]:
-    """Return a list of sub-protocols without those of the middleware."""
+def cut_protocols(scope: MutableMapping[str, Any], name: str) -> None:
+    """Cut `ott` and `ott.TOKEN` from the offered sub-protocols of a scope, wherever it has them.
+
+    Lists are replaced and never changed: a server may keep its own, to compare the app's choice
+    with what the client offers.
+
+    :param name: of the link parameter.
+    """
     is_own = _own_pattern(name).search
-    return [each for each in offered if not ((name in each or "%" in each) and is_own(each))]
+
+    def cut(text: str, kind: Kind) -> str:
+        """Return the value of a header without the sub-protocols of that name."""
+        if kind is not Kind.PROTOCOLS:
+            return text
+        offered = text.split(",")
+        left = [each for each in offered if not ((name in each or "%" in each) and is_own(each))]
+        return text if len(left) == len(offered) else ",".join(left).strip()
+
+    _ProtocolWalk(name, cut).cut_all(scope)
+
+
+class _ProtocolWalk(Walk):
+    """Cuts the sub-protocols of that name from a scope."""
+
+    def _replace(self, value: Any, kind: Kind, depth: int) -> Any:
+        if kind is not Kind.PROTOCOLS or type(value) not in (list, tuple):
+            return super()._replace(value, kind, depth)
+        # Attack: tens of thousands of them. Most don't name the middleware's, and each text is cut
+        # once; a call for each would take the server tens of milliseconds.
+        texts = {each for each in value if isinstance(each, (str, bytes)) and self._mentions(each)}
+        cut = {each: self._cut_text(each, kind) or _GONE for each in texts}
+        replace = super()._replace
+        left = [
+            cut.get(each, each) if isinstance(each, (str, bytes)) else replace(each, kind, depth)
+            for each in value
+        ]
+        if all(map(operator.is_, left, value)):
+            return value
+        return type(value)([each for each in left if each is not _GONE])
+
+    def _headers(self, headers: Any, depth: int) -> Any:
+        left = super()._headers(headers, depth)
+        if left is headers:
+            return headers
+        # A header without any sub-protocol would be no offer of one, but a malformed header.
+        return [each for each in left if each[1] or kind_of_header(each[0]) is not Kind.PROTOCOLS]
 
 
 @lru_cache(maxsize=16)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .languages import Language, language_for
 from .messages import Request
-from .pages import Page, PageForm, form_page
+from .pages import Page, PageForm, build_page
 
 #: The values of the field `choice`.
 STAY, SWITCH = "stay", "switch"
@@ -16,7 +15,6 @@ _NEEDED = ("switch_names", "switch_user", "stay")
 def switch_page(
     request: Request,
     *,
-    site_name: str | None,
     action: str,
     fields: dict[str, str],
     present: str | None,
@@ -29,21 +27,17 @@ def switch_page(
     :param present: the name of the signed-in user, if there is one to show.
     :param arriving: the name of the user that the link is for.
     """
-
-    def forms(language: Language) -> list[PageForm]:
-        # The first one looks like the default: what a visitor presses unread changes nothing.
-        labels = ((STAY, language.texts["stay"]), (SWITCH, language.texts["switch_user"]))
-        return [
-            PageForm(label=label, fields={**fields, "choice": choice}, action=action)
-            for choice, label in labels
-        ]
-
-    page = form_page("switch", request, forms, site_name=site_name, needed=_NEEDED)
+    page, language = build_page("switch", request, needed=_NEEDED)
+    # The first one looks like the default: what a visitor presses unread changes nothing.
+    labels = ((STAY, language.texts["stay"]), (SWITCH, language.texts["switch_user"]))
+    forms = tuple(
+        PageForm(label=label, fields={**fields, "choice": choice}, action=action)
+        for choice, label in labels
+    )
     if present is None or arriving is None:
-        return page
-    language = language_for(page.language, "switch", *_NEEDED)
+        return replace(page, forms=forms)
     before, _, after = language.texts["switch_names"].partition("{present}")
     # Each half by itself: a name may be spelled `{arriving}`.
     before, after = (half.replace("{arriving}", arriving) for half in (before, after))
     text = before + present + after
-    return replace(page, text=text, present_name=present, arriving_name=arriving)
+    return replace(page, forms=forms, text=text, present_name=present, arriving_name=arriving)

@@ -32,21 +32,6 @@ def value_of(spelled: str) -> str:
     return unquote(spelled, "latin-1")
 
 
-def cut(query: str, name: str) -> tuple[str, tuple[str, ...]]:
-    """Cut every parameter of that name from a query.
-
-    Parameters are separated by `&`. Parsers that split at `;` too (`cgi` of old Pythons, some
-    servers' own) would find the token in `a=1;ott=T`: such a parameter is cut, but is no link, so
-    that its value is not returned.
-
-    :param query: as sent; the rest is kept byte for byte, in order.
-    :param name: ASCII; a percent-encoded spelling of it counts.
-    :return: the rest of the query, and the percent-decoded values of the links in order.
-    """
-    divided = divide(query, name, also="")
-    return divided.rest, tuple(map(value_of, divided.links))
-
-
 class Divided(NamedTuple):
     """A query without the link parameters, and the values of these, as sent.
 
@@ -68,6 +53,11 @@ class Divided(NamedTuple):
 def divide(query: str, name: str, ends: str = "&", also: str = SEEN) -> Divided:
     """Cut the parameters of that name, and of that name with `also` behind it, from a query.
 
+    Parameters are separated by `&`. Parsers that split at `;` too (`cgi` of old Pythons, some
+    servers' own) would find the token in `a=1;ott=T`: such a parameter is cut, but is no link.
+
+    :param query: as sent; the rest is kept byte for byte, in order.
+    :param name: ASCII; a percent-encoded spelling of it counts.
     :param ends: the characters that end a parameter.
     """
     # Attack: tens of thousands of parameters in 64 kB. A loop over them in Python would take the
@@ -172,7 +162,7 @@ def letters_of(name: str) -> str:
 
 
 def spellings_of(name: str, also: str = "") -> str:
-    """Return a pattern that finds in `"&" + query` a parameter that `cut` would cut, and no other.
+    """Return a pattern that finds in `"&" + query` what `divide` would cut, and nothing else.
 
     :param also: what the name may have behind it, as for `divide`.
 

@@ -23,7 +23,7 @@ from ..http.messages import Request, Response
 from ..http.urls import NO_PARAM, PATH_MARK, SEEN, spellings_of
 from ..options import Options, OptionValues
 from ..sessions.base import Session
-from .asgi_headers import encode_headers, encode_text, raw_cookies
+from .asgi_headers import decode_headers, encode_headers, raw_cookies
 from .asgi_probe import ASGIProbe
 from .asgi_request import change_headers, parse_request
 from .asgi_websocket import Sockets
@@ -56,7 +56,7 @@ class ASGIMiddleware(Checked):
         services = Services.build(built, parse_request=parse_request, asynchronous=True)
         self.flow = Flow(services)
         self._ask_flow = services.guard.in_own_thread(self.flow.decide)
-        self._watch = self.flow.watch(encode_text)
+        self._watch = self.flow.watch(lambda text: text.encode("latin-1"))
         self._services = probe.services = services
         self._warn_of_second_layer(app)
         self._param = built.query_param
@@ -160,10 +160,8 @@ class ASGIMiddleware(Checked):
 
     async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = scope.get("query_string", b"").decode("latin-1")
-        links, seen = cut_request(scope, query, self._param) if self._param else ((), ())
+        request = self._services.read_request(scope, *cut_request(scope, query, self._param))
         del query
-        request = self._services.read_request(scope, links, seen)
-        del links, seen
         handle = new_handle(self._services)
         reset = set_request(request)
         try:
@@ -227,11 +225,7 @@ def _watch_response(
 def _edit_response(send: Send, edit: Edit) -> Send:
     async def send_edited(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = tuple(
-                (name.decode("latin-1"), value.decode("latin-1"))
-                for name, value in message.get("headers", ())
-            )
-            headers = await edit(message["status"], headers)
+            headers = await edit(message["status"], decode_headers(message))
             message = {**message, "headers": encode_headers(headers)}
         await send(message)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any
 
 from ..http.messages import Headers
-
-_T = TypeVar("_T")
 
 
 def parse_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -26,15 +24,16 @@ def parse_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
     }
 
 
-def encode_text(text: str) -> bytes:
-    """Return a text as a scope has the texts of headers."""
-    return text.encode("latin-1")
-
-
 def encode_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Return the headers of a response for its message."""
     # In lower case, as ASGI wants names: HTTP/2 has no others.
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+def decode_headers(message: Mapping[str, Any]) -> Headers:
+    """Return the headers of a response's message."""
+    pairs = message.get("headers", ())
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs)
 
 
 def raw_cookies(pairs: list[tuple[bytes, bytes]]) -> list[bytes]:
@@ -62,10 +61,6 @@ class LazyHeaders(Mapping[str, str]):
             self._parsed = parse_headers(self._pairs)
         return self._parsed
 
-    @overload
-    def get(self, key: str, /) -> str | None: ...
-    @overload
-    def get(self, key: str, /, default: str | _T) -> str | _T: ...
     def get(self, key: str, /, default: Any = None) -> Any:
         """Return a header by its lower-case name."""
         if key != "cookie" or self._parsed is not None:

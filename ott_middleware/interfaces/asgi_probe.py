@@ -11,8 +11,9 @@ from ..errors import SessionUnavailable
 from ..flow.handle import attach, new_handle
 from ..flow.services import Services
 from ..http.messages import Headers, Request, Response
+from .asgi_headers import decode_headers, encode_headers
 from .asgi_types import ASGIApp, Message, Scope
-from .probe import PROBE_BYTES, PROBE_SECONDS, SIGNED_OUT, read_headers
+from .probe import NO_REQUEST, PROBE_BYTES, PROBE_SECONDS, SIGNED_OUT, read_headers
 
 # What the server and the outer layers said of the current request holds for its probe too.
 _COPIED = ("app", "asgi", "http_version", "root_path", "server", "client", "state")
@@ -37,12 +38,11 @@ class ASGIProbe:
 
         :raises SessionUnavailable: no response within `PROBE_SECONDS`, or the app failed.
         """
-        current = current_request()
-        carrier = current.carrier if current is not None else {}
-        if PROBE in carrier:
+        current = current_request() or NO_REQUEST
+        if PROBE in current.carrier:
             return SIGNED_OUT
         asyncio.get_running_loop()  # on no loop of asyncio's, refused before a task is made
-        scope = _scope_of(request, current)
+        scope = {**scope_of(request, current), PROBE: True}
         # The probed view may look at its handle, which finds no session.
         attach(new_handle(self.services), scope)
         exchange = _Exchange()
@@ -75,10 +75,10 @@ class ASGIProbe:
         raise SessionUnavailable(f"probe: the app failed: {why}")
 
 
-def _scope_of(request: Request, current: Request | None) -> Scope:
-    carrier = current.carrier if current is not None else {}
-    host = (current and current.header("host")) or "localhost"
-    headers = {"host": host, **request.headers}
+def scope_of(request: Request, current: Request) -> Scope:
+    """Return the scope of a request, with what the server said of the current one."""
+    carrier = current.carrier
+    headers = {"host": current.header("host") or "localhost", **request.headers}
     mount = carrier.get("root_path", "")
     return {
         "type": "http",
@@ -88,13 +88,12 @@ def _scope_of(request: Request, current: Request | None) -> Scope:
         "server": None,
         "client": None,
         **{name: carrier[name] for name in _COPIED if name in carrier},
-        "scheme": current.scheme if current is not None else "http",
+        "scheme": current.scheme,
         "method": request.method,
         "path": mount + request.path,
         "raw_path": (quote(mount) + request.target).encode("latin-1"),
         "query_string": b"",
-        "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()],
-        PROBE: True,
+        "headers": encode_headers(tuple(headers.items())),
     }
 
 
@@ -124,10 +123,7 @@ class _Exchange:
             raise _Enough
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self.headers = read_headers(
-                (name.decode("latin-1"), value.decode("latin-1"))
-                for name, value in message.get("headers", ())
-            )
+            self.headers = read_headers(decode_headers(message))
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")[: PROBE_BYTES - len(self.body)]
             if len(self.body) >= PROBE_BYTES or not message.get("more_body", False):

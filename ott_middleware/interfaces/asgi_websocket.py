@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 
-from ..context import reset_request, set_request
+from ..context import using_request
 from ..flow import Flow
 from ..flow.handle import attach, new_handle
 from ..flow.websocket import Denial
 from ..http.cutting import cut_request
-from ..http.cutting_protocols import cut_protocols
-from ..http.subprotocols import NO_OFFER, read_offer
+from ..http.subprotocols import NO_OFFER, cut_protocols, read_offer
 from ..http.urls import SEEN, spellings_of
 from .asgi_headers import encode_headers
 from .asgi_request import change_headers
@@ -36,7 +35,6 @@ class Sockets:
         self._app = app
         self._services = services
         self._ask_flow = services.guard.in_own_thread(flow.decide_socket)
-        self._close = services.guard.in_own_thread(_call)
         self._param = services.options.query_param
         self._carries_token = _quick_look(self._param) if self._param is not None else None
 
@@ -59,11 +57,8 @@ class Sockets:
         # Error reporters record the local variables of a failing adapter's or app's callers.
         del query, links, seen
         handle = new_handle(self._services)
-        reset = set_request(request)
-        try:
+        with using_request(request):
             outcome = await self._ask_flow(request, offer, handle)
-        finally:
-            reset_request(reset)
         named = offer.named
         del offer, request
         if isinstance(outcome, Denial):
@@ -76,11 +71,7 @@ class Sockets:
             await self._app(scope, receive, _acknowledge(send, name) if named else send)
         finally:
             if outcome.close is not None:
-                await self._close(outcome.close)
-
-
-async def _call(function: Callable[[], Awaitable[None]]) -> None:
-    await function()
+                await self._services.guard.in_own_thread(outcome.close)()
 
 
 def _quick_look(name: str) -> Callable[[Scope], bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..http.messages import Headers, Response
+from ..http.messages import Headers, Request, Response
 from ..sessions.probe import MAX_BODY
 
 #: Seconds to wait for the app's response.
@@ -14,6 +14,8 @@ PROBE_BYTES = MAX_BODY
 #: The response to a probe that the app sends while it responds to a probe: without it, an app that
 #: asks for its session in the probed view would call itself without end.
 SIGNED_OUT = Response(401)
+#: Stands for the current request where there is none.
+NO_REQUEST = Request("GET", "http", "/")
 
 
 def read_headers(headers: Iterable[tuple[str, str]]) -> Headers:

@@ -144,10 +144,8 @@ class WSGIMiddleware(Checked):
     def _decide(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         services = self._services
         query = environ.get("QUERY_STRING", "")
-        links, seen = cut_request(environ, query, self._param) if self._param else ((), ())
+        request = services.read_request(environ, *cut_request(environ, query, self._param))
         del query
-        request = services.read_request(environ, links, seen)
-        del links, seen
         handle = new_handle(services)
         with using_request(request):
             outcome = services.run(self.flow.decide(request, _reader(environ), handle))
@@ -187,18 +185,16 @@ class WSGIMiddleware(Checked):
             # One edit for a response that begins anew: it knows the token that it offered.
             if watch.needs_edit(handle, headers, before) and start is start_response:
                 start = self._edit_response(start_response, edit or watch.edit(handle, environ))
-            if exc_info is None:
-                return start(status, headers)
-            return start(status, headers, exc_info)
+            more = () if exc_info is None else (exc_info,)
+            return start(status, headers, *more)
 
         return start_watched
 
     def _edit_response(self, start_response: StartResponse, edit: Edit) -> StartResponse:
         def start_edited(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             changed = self._services.run(edit(int(status[:3]), tuple(headers)))
-            if exc_info is None:
-                return start_response(status, list(changed))
-            return start_response(status, list(changed), exc_info)
+            more = () if exc_info is None else (exc_info,)
+            return start_response(status, list(changed), *more)
 
         return start_edited
 
@@ -270,8 +266,11 @@ def _read(stream: Any, length: int, *, exactly: bool) -> bytes:
     return bytes(body)
 
 
-_REMOTE_USER_HEADERS = frozenset(
-    {"REMOTE_USER", "X_REMOTE_USER", "X_FORWARDED_USER", "X_AUTH_REQUEST_USER"}
+_USER_KEYS = frozenset(
+    {
+        *("REMOTE_USER", "AUTH_TYPE", "HTTP_REMOTE_USER", "HTTP_X_REMOTE_USER"),
+        *("HTTP_X_FORWARDED_USER", "HTTP_X_AUTH_REQUEST_USER"),
+    }
 )
 
 
@@ -279,18 +278,16 @@ def _set_remote_user(environ: WSGIEnvironment, name: str | None) -> None:
     """Set `REMOTE_USER`, and remove what a client may have sent under its names."""
     for key in list(environ):
         # Servers differ in what they do to case, dashes and underscores; apps in what they read.
-        folded = key.upper().replace("-", "_")
-        smuggled = folded.startswith("HTTP_") and folded[5:] in _REMOTE_USER_HEADERS
-        if smuggled or folded in ("REMOTE_USER", "AUTH_TYPE"):
+        if key.upper().replace("-", "_") in _USER_KEYS:
             del environ[key]
     if name is not None:
         environ["REMOTE_USER"] = name
 
 
+_PHRASES = {each.value: each.phrase for each in HTTPStatus}
+
+
 def _start(response: Response, request: Request, start_response: StartResponse) -> Iterable[bytes]:
-    try:
-        phrase = HTTPStatus(response.status).phrase
-    except ValueError:
-        phrase = "Unknown"
+    phrase = _PHRASES.get(response.status, "Unknown")
     start_response(f"{response.status} {phrase}", list(response.headers))
     return [b"" if request.method == "HEAD" else response.body]

@@ -14,7 +14,7 @@ from ..flow.handle import attach, new_handle
 from ..flow.services import Services
 from ..forks import renew_in_children
 from ..http.messages import Headers, Request, Response
-from .probe import PROBE_BYTES, PROBE_SECONDS, SIGNED_OUT, read_headers
+from .probe import NO_REQUEST, PROBE_BYTES, PROBE_SECONDS, SIGNED_OUT, read_headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -61,9 +61,8 @@ class WSGIProbe:
 
         :raises SessionUnavailable: no response within `PROBE_SECONDS`, or the app failed.
         """
-        current = current_request()
-        carrier = current.carrier if current is not None else {}
-        if PROBE in carrier:
+        current = current_request() or NO_REQUEST
+        if PROBE in current.carrier:
             return SIGNED_OUT
         environ = _environ_of(request, current)
         # The probed view may look at its handle, which finds no session.
@@ -91,8 +90,8 @@ class WSGIProbe:
         return Response(int(call.status[:3]), call.headers, bytes(call.body))
 
 
-def _environ_of(request: Request, current: Request | None) -> WSGIEnvironment:
-    carrier = current.carrier if current is not None else {}
+def _environ_of(request: Request, current: Request) -> WSGIEnvironment:
+    carrier = current.carrier
     return {
         "SCRIPT_NAME": "",
         "SERVER_NAME": "localhost",
@@ -104,12 +103,12 @@ def _environ_of(request: Request, current: Request | None) -> WSGIEnvironment:
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
         **{name: carrier[name] for name in _COPIED if name in carrier},
-        "wsgi.url_scheme": current.scheme if current is not None else "http",
+        "wsgi.url_scheme": current.scheme,
         "REQUEST_METHOD": request.method,
         "PATH_INFO": request.path,
         "QUERY_STRING": "",
         "CONTENT_LENGTH": "0",
-        "HTTP_HOST": (current and current.header("host")) or "localhost",
+        "HTTP_HOST": current.header("host") or "localhost",
         "wsgi.input": io.BytesIO(),
         **{f"HTTP_{k.upper().replace('-', '_')}": v for k, v in request.headers.items()},
         PROBE: True,

@@ -208,19 +208,16 @@ class SentFields(Mapping[str, Any]):
         self.missed: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._fields:
-            self._miss(name)
+        self._note(name)
         return self._fields[name]
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a field, or the default if the session did not bring it."""
-        if name not in self._fields:
-            self._miss(name)
+        self._note(name)
         return self._fields.get(name, default)
 
     def __contains__(self, name: object) -> bool:
-        if name not in self._fields:
-            self._miss(name)
+        self._note(name)
         return name in self._fields
 
     def __iter__(self) -> Iterator[str]:
@@ -232,7 +229,9 @@ class SentFields(Mapping[str, Any]):
     def __repr__(self) -> str:
         return f"<the fields {', '.join(self._fields) or 'of no user'}>"
 
-    def _miss(self, name: object) -> None:
+    def _note(self, name: object) -> None:
+        if name in self._fields:
+            return
         # A name that is data of the request (a user's id, say) would be logged: only a literal is
         # noted, or what a hook without code of its own, as an itemgetter, was built with.
         asks = sys._getframe(2)

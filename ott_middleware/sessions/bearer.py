@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Awaitable, Callable
 
 from ..concurrency import blocks, is_async
 from ..copies import copy_unchecked
-from ..crypto import base64url
 from ..errors import ConfigurationError, NoAccount
 from ..http.cookies import Cookie
 from ..http.messages import Request
 from .app_context import in_app_context
-from .base import CallApp, Session, SessionAdapter, session_id
+from .base import CallApp, Session, SessionAdapter
 from .missing_user import authorization_scheme, list_cookies
 from .validated import Info, ValidatedSessions
 
@@ -69,7 +67,7 @@ class BearerSession(SessionAdapter):
             )
         self._validate = validate
         self._sessions = ValidatedSessions(
-            type(self).__name__, "validate=", "the access token", _make_id
+            type(self).__name__, "validate=", "the access token", ("bearer",)
         )
         self.suspends = is_async(validate)
         self.blocks = blocks(validate)
@@ -81,7 +79,7 @@ class BearerSession(SessionAdapter):
         token = read_bearer_token(request)
         if token is None:
             return None
-        return self._sessions.ask(self._validate, token, (token,), "")
+        return self._sessions.ask(self._validate, token, "")
 
     def expose(self, session: Session) -> Session:
         return copy_unchecked(session, token=_IN_TRANSIT)
@@ -126,9 +124,3 @@ def read_bearer_token(request: Request) -> str | None:
         return None
     match = _BEARER.fullmatch(header)
     return match[1] if match is not None and len(match[1]) <= _MAX_TOKEN else None
-
-
-def _make_id(token: str, user_id: str | None) -> str:
-    if user_id is not None:
-        return session_id("bearer", user_id)
-    return base64url(hashlib.sha256(b"ott_middleware bearer session " + token.encode()).digest())

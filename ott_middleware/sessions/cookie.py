@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..concurrency import blocks, is_async
-from ..crypto import base64url
 from ..errors import ConfigurationError
 from ..http.cookies import (
     Cookie,
@@ -21,14 +19,7 @@ from ..http.cookies import (
 )
 from ..http.messages import Request
 from .app_context import in_app_context
-from .base import (
-    MAX_UNVERIFIED,
-    CallApp,
-    Session,
-    SessionAdapter,
-    names_of,
-    session_id,
-)
+from .base import MAX_UNVERIFIED, CallApp, Session, SessionAdapter, names_of
 from .by_cookies import by_cookies_alone
 from .cookie_names import attributes_by_name, delete_copies, fit_headers
 from .missing_user import describe_missing_user
@@ -104,7 +95,8 @@ class CookieSession(SessionAdapter):
     ) -> None:
         if not names:
             raise ConfigurationError("session: name the cookie, as CookieSession('sessionid')")
-        self._attributes, self._numbered = attributes_by_name(names, cookie)
+        named = [each if isinstance(each, CookieName) else CookieName(each) for each in names]
+        self._attributes, self._numbered = attributes_by_name(named, cookie)
         if validate is not None and not callable(validate):
             raise ConfigurationError(f"validate: {validate!r}; pass a function of the values")
         if validate is not None and probe is not None:
@@ -114,13 +106,12 @@ class CookieSession(SessionAdapter):
         self.cookie_names = tuple(self._attributes)
         self.strict = any(each.strict for each in self._attributes.values())
         exposed = None if expose is None else names_of("expose", expose)
-        self._probe = None if probe is None else AppProbe(probe)
-        self._ask: Callable[[Values], Any] | None = self._probe or validate
+        self._ask: Callable[[Values], Any] | None = validate if probe is None else AppProbe(probe)
         self._sessions = ValidatedSessions(
             type(self).__name__,
             "validate=" if validate is not None else "probe=",
             "a cookie's value",
-            self._id,
+            ("cookie", json.dumps(sorted(self.cookie_names))),
             exposed,
         )
         self.vouches = self._ask is not None
@@ -128,8 +119,7 @@ class CookieSession(SessionAdapter):
         # Without a probe or `validate`, all that is needed is in the request. Under ASGI a probe
         # suspends.
         self.blocks = self._ask is not None and blocks(self._ask)
-        given = [each.name if isinstance(each, CookieName) else each for each in names]
-        self._warn_of_risks(", ".join(map(repr, given)), renews_key)
+        self._warn_of_risks(", ".join(repr(each.name) for each in named), renews_key)
 
     def _warn_of_risks(self, names: str, renews_key: bool) -> None:
         warnings: list[str] = []
@@ -151,8 +141,8 @@ class CookieSession(SessionAdapter):
             logger.warning("CookieSession(%s): %s", names, ". Also: ".join(warnings))
 
     def bind(self, call_app: CallApp) -> None:
-        if self._probe is not None:
-            self._probe.bind(call_app)
+        if isinstance(self._ask, AppProbe):
+            self._ask.bind(call_app)
             self.suspends = is_async(call_app)
         elif self._ask is not None:
             self._ask = in_app_context(self._ask, call_app)
@@ -210,20 +200,10 @@ class CookieSession(SessionAdapter):
         return values
 
     def _verify(self, values: Values) -> Session | Awaitable[Session | None] | None:
-        secrets, token = values.values(), self._pack(values)
+        token = self._pack(values)
         if self._ask is None:
-            return self._sessions.build({}, values, secrets, token)
-        return self._sessions.ask(self._ask, values, secrets, token)
-
-    def _id(self, values: Values, user_id: str | None) -> str:
-        # The failure: an app signs its cookie anew with each response. The id is made of the user;
-        # made of the values, it would find no token of the cookie before, to count or to revoke.
-        if user_id is not None:
-            # The names keep users of two apps apart, and the user's id is last: no id, whatever is
-            # in it, makes the id of another user.
-            return session_id("cookie", json.dumps(sorted(self.cookie_names)), user_id)
-        named = json.dumps(sorted(values.items())).encode("ascii")
-        return base64url(hashlib.sha256(b"ott_middleware cookie session " + named).digest())
+            return self._sessions.build({}, values, token)
+        return self._sessions.ask(self._ask, values, token)
 
     def _pack(self, values: Values) -> str:
         return json.dumps(values) if len(self.cookie_names) > 1 else next(iter(values.values()))

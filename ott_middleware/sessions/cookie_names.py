@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -25,7 +25,7 @@ _MOST_BYTES = 2048
 
 
 def attributes_by_name(
-    names: Sequence[str | CookieName], options: Mapping[str, Any]
+    names: Iterable[CookieName], options: Mapping[str, Any]
 ) -> tuple[dict[str, CookieAttributes], frozenset[str]]:
     """Return the attributes of each cookie, and the names of those that are numbered parts.
 
@@ -36,11 +36,10 @@ def attributes_by_name(
     found: dict[str, CookieAttributes] = {}
     numbered: set[str] = set()
     for each in names:
-        name = each.name if isinstance(each, CookieName) else each
+        name = each.name
         if not is_cookie_name(name) or name == "*":
             raise ConfigurationError(f"session: {name!r} is not a cookie name")
-        own = each.attributes if isinstance(each, CookieName) else {}
-        attributes = CookieAttributes(**{**options, **own})
+        attributes = CookieAttributes(**{**options, **each.attributes})
         parts = [name]
         if name.endswith("*"):
             parts = [f"{name[:-1]}{number}" for number in range(_PARTS)]
@@ -63,14 +62,12 @@ def delete_copies(cookie: Cookie, request: Request) -> list[Cookie]:
     if cookie.name.lower().startswith("__host-"):
         return []  # browsers hold no other one
     host = _HOST.fullmatch(request.header("host") or "")
-    own = (_plain(cookie.domain), cookie.path)
+    own = cookie.domain and cookie.domain.lower().removeprefix(".")
     places = [
         (domain, path)
         for path in islice(_paths_to(request.target), _PATHS)
-        for domain in dict.fromkeys(
-            (_plain(cookie.domain), None, host[1].lower() if host else None)
-        )
-        if (domain, path) != own
+        for domain in dict.fromkeys((own, None, host[1].lower() if host else None))
+        if (domain, path) != (own, cookie.path)
     ]
     gone = deletion(cookie)
     return [replace(gone, domain=domain, path=path) for domain, path in places]
@@ -84,10 +81,6 @@ def fit_headers(cookies: Iterable[Cookie]) -> Iterator[Cookie]:
         if left < 0:
             return
         yield cookie
-
-
-def _plain(domain: str | None) -> str | None:
-    return domain and domain.lower().removeprefix(".")
 
 
 def _paths_to(target: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict, TypeVar
 
 from ..concurrency import Waiting, blocks, is_async, on_loop
@@ -59,6 +60,10 @@ class FrameworkOptions(TypedDict, total=False):
     sources: Sequence[FrameworkSession]
     """Adapters of the source sites. Each is asked, at this site, whether a session of its own is
     still alive; it needs access to that site's session store. Default: none."""
+
+
+class Responded(Exception):
+    """A function of the app that runs before its views has responded to a request."""
 
 
 class FrameworkSession(SessionAdapter):
@@ -207,7 +212,8 @@ class FrameworkSession(SessionAdapter):
         arrived = UserSession.of(session)
         with self.local_context(), naming("match=", arrived.hint):
             person = await self._match_user(arrived)
-        return await on_loop(self._to_local)(session, found, person, arrived.hint())  # type: ignore[no-any-return]  # the same
+        find = partial(self._to_local, session, found, person, arrived.hint())
+        return await on_loop(self.run_locally)(find)  # type: ignore[no-any-return]  # the same
 
     def explain_missing_user(self, request: Request) -> str | None:
         keys = self.keys_without_user.of(request)
@@ -273,7 +279,11 @@ class FrameworkSession(SessionAdapter):
             raise WrongResult("match= gave an awaitable: make it `async def`")
         # No value is no match: a query for None, False or "" might find a user.
         if person is None or person is False or person == "":
-            self._warn_of_missing_fields(hint)
+            # Without the field no user will ever be found: that is no news for the DEBUG level
+            # alone.
+            if hint and not self._warned:
+                self._warned = True
+                logger.warning("%s: match= found no user, since %s", type(self).__name__, hint)
             given = "there is no match=" if self._match is None else f"match= returned {person!r}"
             raise NoAccount(
                 why=f"{type(self).__name__}: {given} for {self._origin_of(session)}"
@@ -299,12 +309,6 @@ class FrameworkSession(SessionAdapter):
             expires_at=earlier(known.expires_at, session.expires_at),
             persistent=known.persistent and session.persistent,
         )
-
-    def _warn_of_missing_fields(self, hint: str) -> None:
-        # Without the field no user will ever be found: that is no news for the DEBUG level alone.
-        if hint and not self._warned:
-            self._warned = True
-            logger.warning("%s: match= found no user, since %s", type(self).__name__, hint)
 
     def _origin_of(self, session: Session) -> str:
         """Return, for the log, what kind of site a session is from."""

@@ -48,10 +48,9 @@ def hosts_of(layers: Iterable[Any]) -> Iterator[Any]:
                 yield from _of_entry(entry)
 
 
-def django_hosts() -> Iterable[Any]:
-    """Return `ALLOWED_HOSTS` of the project."""
-    hosts: Iterable[Any] = import_module("django.conf").settings.ALLOWED_HOSTS
-    return hosts
+def django_hosts() -> Iterator[Any]:
+    """Yield `ALLOWED_HOSTS` of the project."""
+    yield from import_module("django.conf").settings.ALLOWED_HOSTS
 
 
 def flask_hosts(app: Any) -> Iterator[Any]:
@@ -61,16 +60,14 @@ def flask_hosts(app: Any) -> Iterator[Any]:
     yield app.config.get("SERVER_NAME")
 
 
-def _of_entry(entry: Any) -> Iterable[Any]:
-    """Return the hosts of one entry of `user_middleware`, which is not built yet."""
+def _of_entry(entry: Any) -> Iterator[Any]:
+    """Yield the hosts of one entry of `user_middleware`, which is not built yet."""
     factory, args, keywords = entry.cls, entry.args, entry.kwargs
     while isinstance(factory, partial):
         args, keywords = (*factory.args, *args), {**factory.keywords, **keywords}
         factory = factory.func
-    if not isinstance(factory, type) or not class_names(factory, of_class=True) & _TRUSTED_HOST:
-        return ()
-    hosts: Iterable[Any] = keywords.get("allowed_hosts", args[0] if args else None) or ()
-    return hosts
+    if isinstance(factory, type) and class_names(factory, of_class=True) & _TRUSTED_HOST:
+        yield from keywords.get("allowed_hosts", args[0] if args else None) or ()
 
 
 def exact_hosts(names: Iterable[Any]) -> frozenset[str]:

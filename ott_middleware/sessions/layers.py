@@ -120,7 +120,8 @@ def _mounted_in(layer: Any) -> Iterator[Any]:
 
 def class_names(thing: Any, *, of_class: bool = False) -> set[str]:
     """Return the full names of a thing's classes, or of a class and its bases."""
-    return set(map(_class_name, thing.__mro__ if of_class else _mro(thing)))
+    kinds = thing.__mro__ if of_class else type(thing).__mro__
+    return {f"{kind.__module__}.{kind.__qualname__}" for kind in kinds}
 
 
 def _held(layer: Any, name: str) -> Any:
@@ -133,17 +134,11 @@ def _held(layer: Any, name: str) -> Any:
     if issubclass(type(layer), FunctionType):
         return vars(layer).get(name)
     value = inspect.getattr_static(layer, name, None)
-    if name == "__wrapped__" and any(kind.__name__ == "ObjectProxy" for kind in _mro(layer)):
+    if name == "__wrapped__" and any(
+        kind.__name__ == "ObjectProxy" for kind in type(layer).__mro__
+    ):
         return getattr(layer, name, None)  # wrapt without its C extension hides its attributes
     # In a class with slots, or one that is written in C (a proxy of wrapt), the static attribute is
     # only the descriptor of the value.
     is_descriptor = isinstance(value, (MemberDescriptorType, GetSetDescriptorType))
     return getattr(layer, name, None) if is_descriptor else value
-
-
-def _mro(thing: Any) -> tuple[type, ...]:
-    return type(thing).__mro__
-
-
-def _class_name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"

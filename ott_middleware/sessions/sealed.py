@@ -18,12 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..clock import system_clock
 from ..concurrency import Waiting, blocks, is_async
 from ..copies import build_unchecked, copy_unchecked
-from ..crypto import (
-    NONCE_BYTES,
-    CookieSeal,
-    Secret,
-    parse_secrets,
-)
+from ..crypto import CookieSeal, Secret, parse_secrets
 from ..errors import ConfigurationError, NoAccount, SessionExpired
 from ..hooks import WrongResult, WrongValue, naming
 from ..http.cookies import (
@@ -326,7 +321,7 @@ class SealedSession(SignInAdapter):
         if not session.data:
             del values["data"]
         values[_SEALED_AT] = to_microseconds(now)
-        value = self._cookie_seal.seal(to_json(values), randomness.token_bytes(NONCE_BYTES))
+        value = self._cookie_seal.seal(to_json(values))
         if len(self.name) + len(value) > _MAX_COOKIE - 128:  # room for the attributes
             raise WrongValue("the session is larger than a cookie can be: carry less in the user")
         return _Sealed(value, session, self._cookie_seal)
@@ -399,12 +394,9 @@ def _parse_lifetime(lifetime: float | timedelta) -> float:
     :raises ConfigurationError: a lifetime of another type, or below a second or over a century.
     """
     seconds = lifetime.total_seconds() if isinstance(lifetime, timedelta) else lifetime
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
     # A century keeps every end within what dates and cookies can express.
-    if (
-        isinstance(seconds, bool)
-        or not isinstance(seconds, (int, float))
-        or not 1 <= seconds <= 100 * 366 * 86400
-    ):
+    if not (is_number and 1 <= seconds <= 100 * 366 * 86400):
         raise ConfigurationError(f"lifetime: {lifetime!r}; use seconds or a timedelta, from 1 s")
     if seconds < 60 and not isinstance(lifetime, timedelta):
         logger.warning(

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets as randomness
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..context import token_bounds
-from ..crypto import NONCE_BYTES, seal_cookie, unseal_cookie
+from ..crypto import CookieSeal
 from ..http.encoding import to_json
 from .base import Session
 
@@ -43,12 +42,7 @@ def seal_session(
         # link would sign in as the victim.
         values = session.to_json()
         plain.append({name: values[name] for name in _SEALED})
-    sealed = seal_cookie(
-        to_json(plain),
-        name=_purpose(kind),
-        secret=_keys(secrets)[0],
-        nonce=randomness.token_bytes(NONCE_BYTES),
-    )
+    sealed = _seal_of(kind, secrets[:1]).seal(to_json(plain))
     # No cookie can hold a semicolon: an adapter that would set this as one fails.
     return f"{kind}.{sealed};"
 
@@ -63,7 +57,7 @@ def unseal_session(
     sealed_kind, _, sealed = session.token.rpartition(".")
     if sealed_kind != kind or not sealed.endswith(";"):
         return None
-    plain = unseal_cookie(sealed[:-1], name=_purpose(kind), secrets=_keys(secrets))
+    plain = _seal_of(kind, secrets).open(sealed[:-1])
     if plain is None:
         return None
     cookie, audience, until, *inside = json.loads(plain)
@@ -79,11 +73,8 @@ def unseal_session(
     return Session.from_json({**session.to_json(), **inside[0], "token": cookie})
 
 
-def _purpose(kind: str) -> str:
-    return f"{kind} session in transit"
-
-
-def _keys(secrets: Sequence[str | bytes]) -> tuple[bytes, ...]:
+def _seal_of(kind: str, secrets: Sequence[str | bytes]) -> CookieSeal:
     # Hashed, since a framework's secret may be of any length.
     raw = (secret.encode() if isinstance(secret, str) else secret for secret in secrets)
-    return tuple(hashlib.sha256(b"ott_middleware transit " + each).digest() for each in raw)
+    keys = [hashlib.sha256(b"ott_middleware transit " + each).digest() for each in raw]
+    return CookieSeal(f"{kind} session in transit", keys)

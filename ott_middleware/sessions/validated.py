@@ -2,69 +2,68 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
+from ..crypto import base64url
 from ..hooks import WrongResult, naming
-from .base import SECRET_LENGTH, Session, exposed_of, refuse_cookie_in_id
+from .base import SECRET_LENGTH, Session, exposed_of, refuse_cookie_in_id, session_id
 
 logger = logging.getLogger("ott_middleware")
 
 _KEYS = frozenset({"id", "user_id", "user", "expires_at"})
 Info = Mapping[str, Any] | None
+#: What a hook is given: a token, or the values of cookies by name.
+Given = str | Mapping[str, str]
 
 
+@dataclass(eq=False, repr=False)
 class ValidatedSessions:
     """Builds the sessions of one adapter.
 
     :param adapter: the adapter's name, for messages.
     :param hook: the hook's name: `validate=` or `probe=`.
     :param secret: what the hook is given, for messages: "a cookie's value".
-    :param make_id: returns the id of a session whose hook returned none, of the given secrets and
-        of the user's id, if that is known.
+    :param kind: the adapter's kind, which begins what a session's id is made of where the hook
+        returned none; behind it the names of its cookies.
     :param exposed: the names of the user's fields that a session has; None for all of them.
     """
 
-    def __init__(
-        self,
-        adapter: str,
-        hook: str,
-        secret: str,
-        make_id: Callable[[Any, str | None], str],
-        exposed: tuple[str, ...] | None = None,
-    ) -> None:
-        self._adapter = adapter
-        self._hook = hook
-        self._secret = secret
-        self._make_id = make_id
-        self._exposed = exposed
-        self._warned_of_keys = self._warned_of_repeats = False
+    adapter: str
+    hook: str
+    secret: str
+    kind: tuple[str, ...]
+    exposed: tuple[str, ...] | None = None
+    _warned_of_keys: bool = field(default=False, init=False)
+    _warned_of_repeats: bool = field(default=False, init=False)
 
     def ask(
-        self, function: Callable[[Any], Any], given: Any, secrets: Collection[str], token: str
+        self, function: Callable[[Any], Any], given: Given, token: str
     ) -> Session | Awaitable[Session | None] | None:
         """Ask a hook, and return the session that it describes; None unless a user is signed in.
 
-        :param given: the hook's argument.
-        :param secrets: the texts in `given` that no field but the token may repeat.
+        :param given: the hook's argument, whose texts no field but the token may repeat.
         :param token: of the session.
         """
-        with naming(self._hook):
+        with naming(self.hook):
             info = function(given)
         if inspect.isawaitable(info):
-            return self._build_awaited(info, given, secrets, token)
-        return self.build(cast(Info, info), given, secrets, token)
+            return self._build_awaited(info, given, token)
+        return self.build(cast(Info, info), given, token)
 
     async def _build_awaited(
-        self, info: Awaitable[Info], given: Any, secrets: Collection[str], token: str
+        self, info: Awaitable[Info], given: Given, token: str
     ) -> Session | None:
-        with naming(self._hook):
+        with naming(self.hook):
             found = await info
-        return self.build(found, given, secrets, token)
+        return self.build(found, given, token)
 
-    def build(self, info: Info, given: Any, secrets: Collection[str], token: str) -> Session | None:
+    def build(self, info: Info, given: Given, token: str) -> Session | None:
         """Return the session that a hook's result describes, or None for None.
 
         :raises WrongResult: the hook returned another type.
@@ -74,36 +73,48 @@ class ValidatedSessions:
             return None
         if not isinstance(info, Mapping):
             raise WrongResult(
-                f"{self._hook} returned {type(info).__name__}: return None or a mapping"
+                f"{self.hook} returned {type(info).__name__}: return None or a mapping"
             )
         self._warn_of_unused_keys(info)
+        secrets = (given,) if isinstance(given, str) else given.values()
         raw = {name: value for name, value in info.items() if name != "id"}
         safe = _remove_secrets(secrets, raw)
         if safe != raw and not self._warned_of_repeats:
             self._warned_of_repeats = True
             logger.warning(
                 "%s: the user or another value of the session repeats %s, which is left out there",
-                self._adapter,
-                self._secret,
+                self.adapter,
+                self.secret,
             )
         user_id, user = _as_id(safe.get("user_id")), safe.get("user")
         if user is not None and not isinstance(user, Mapping):
             raise WrongResult(
-                f"{self._hook} returned a user that is a {type(user).__name__}: return a mapping"
+                f"{self.hook} returned a user that is a {type(user).__name__}: return a mapping"
             )
-        session_id = _as_id(info.get("id") or None) or self._make_id(given, user_id)
+        own_id = _as_id(info.get("id") or None) or self._make_id(given, user_id)
         # `current` may be called without a middleware and its check of the id.
-        refuse_cookie_in_id(session_id, secrets, where=f"{self._adapter}.validate")
-        if user is not None and self._exposed is not None:
-            user = exposed_of(user, ("id", *self._exposed))
-        with naming(self._hook):  # its date may have no time zone
+        refuse_cookie_in_id(own_id, secrets, where=f"{self.adapter}.validate")
+        if user is not None and self.exposed is not None:
+            user = exposed_of(user, ("id", *self.exposed))
+        with naming(self.hook):  # its date may have no time zone
             return Session(
-                id=session_id,
+                id=own_id,
                 token=token,
                 user_id=user_id,
                 user=user,
                 expires_at=info.get("expires_at"),
             )
+
+    def _make_id(self, given: Given, user_id: str | None) -> str:
+        # The failure: an app signs its cookie anew with each response. The id is made of the user;
+        # made of the values, it would find no token of the cookie before, to count or to revoke.
+        if user_id is not None:
+            # The names of cookies keep users of two apps apart, and the user's id is last: no id,
+            # whatever is in it, makes the id of another user.
+            return session_id(*self.kind, user_id)
+        text = given if isinstance(given, str) else json.dumps(sorted(given.items()))
+        raw = f"ott_middleware {self.kind[0]} session {text}".encode()
+        return base64url(hashlib.sha256(raw).digest())
 
     def _warn_of_unused_keys(self, info: Mapping[str, Any]) -> None:
         if self._warned_of_keys or _KEYS.issuperset(info):
@@ -114,7 +125,7 @@ class ValidatedSessions:
             "%s returned a mapping with other keys than 'id' (of the session), 'user_id', "
             "'user' and 'expires_at', which are not used; return "
             "{'user_id': ..., 'user': {...}}",
-            self._hook,
+            self.hook,
         )
 
 

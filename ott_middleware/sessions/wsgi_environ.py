@@ -16,10 +16,27 @@ def environ_of(request: Request) -> dict[str, Any]:
     """
     carrier = request.carrier
     # What a server says of the connection, as REMOTE_ADDR; headers are the request's own.
-    environ: dict[str, Any] = {
+    said = {
         name: value
         for name, value in carrier.items()
         if name.isupper() and isinstance(value, str) and not name.startswith(("HTTP_", "CONTENT_"))
+    }
+    environ: dict[str, Any] = {
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SCRIPT_NAME": _native(carrier.get("root_path", "")),
+        **said,
+        "REQUEST_METHOD": request.method,
+        "PATH_INFO": _native(request.path),
+        "QUERY_STRING": request.query,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": request.scheme,
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": carrier.get("wsgi.errors", sys.stderr),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
     }
     # The same of an ASGI scope.
     for names, pair in (
@@ -27,24 +44,6 @@ def environ_of(request: Request) -> dict[str, Any]:
         (("SERVER_NAME", "SERVER_PORT"), carrier.get("server")),
     ):
         environ.update((name, str(value)) for name, value in zip(names, pair or (), strict=False))
-    environ.setdefault("SERVER_NAME", "localhost")
-    environ.setdefault("SERVER_PORT", "80")
-    environ.setdefault("SERVER_PROTOCOL", "HTTP/1.1")
-    environ.setdefault("SCRIPT_NAME", _native(carrier.get("root_path", "")))
-    environ.update(
-        {
-            "REQUEST_METHOD": request.method,
-            "PATH_INFO": _native(request.path),
-            "QUERY_STRING": request.query,
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": request.scheme,
-            "wsgi.input": io.BytesIO(),
-            "wsgi.errors": carrier.get("wsgi.errors", sys.stderr),
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": True,
-            "wsgi.run_once": False,
-        }
-    )
     for name, value in request.headers.items():
         if not name.startswith("content-"):
             environ[f"HTTP_{name.upper().replace('-', '_')}"] = value

@@ -95,11 +95,6 @@ class SessionAdapterContract(Contract):
         """
         raise NotImplementedError(f"{type(self).__name__} must define visit_app(...)")
 
-    def pytest_generate_tests(self, metafunc: Any) -> None:
-        """Run the tests sync and async."""
-        if "mode" in metafunc.fixturenames:
-            metafunc.parametrize("mode", ["sync", "async"])
-
     # The session of a request.
 
     def test_who_is_signed_in_is_found(self, mode: str) -> None:

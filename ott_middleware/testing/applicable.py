@@ -37,6 +37,13 @@ class Contract:
     collects. A subclass of that subclass that defines what was missing has the test again.
     """
 
+    modes: tuple[str, ...] = ("sync", "async")
+
+    def pytest_generate_tests(self, metafunc: Any) -> None:
+        """Run the tests in each mode."""
+        if "mode" in metafunc.fixturenames:
+            metafunc.parametrize("mode", list(self.modes))
+
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         for contract in cls.__mro__[1:]:

@@ -90,11 +90,6 @@ class BackendContract(Contract):
         """
         return self.connect()
 
-    def pytest_generate_tests(self, metafunc: Any) -> None:
-        """Run the tests in each mode."""
-        if "mode" in metafunc.fixturenames:
-            metafunc.parametrize("mode", self.modes)
-
     # Put and take.
 
     def test_a_value_is_given_once(self, mode: str) -> None:

@@ -22,6 +22,7 @@ from django.utils.module_loading import import_string
 
 from ..flow.handle import attach, new_handle
 from ..interfaces.asgi import ASGIMiddleware
+from ..interfaces.asgi_headers import decode_headers, encode_headers
 from ..interfaces.wsgi import WSGIMiddleware
 from ..sessions.layers import layers_of
 
@@ -62,9 +63,8 @@ class OTTClient(Client):  # type: ignore[misc]  # Django has no types
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
-        middleware = _find(WSGIMiddleware, self.application)
-        checked: bool = self.handler.enforce_csrf_checks
-        self.handler: Any = _Handler(middleware, checked)
+        self.handler: Any = _Handler(self.handler.enforce_csrf_checks)
+        self.handler.middleware = _find(WSGIMiddleware, self.application)
 
     def open_link(self, url: str, **extra: Any) -> Any:
         """Return the response to a link that a browser opens, at the URL's own host.
@@ -85,9 +85,8 @@ class OTTAsyncClient(AsyncClient):  # type: ignore[misc]  # the same
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
-        middleware = _find(ASGIMiddleware, self.application)
-        checked: bool = self.handler.enforce_csrf_checks
-        self.handler: Any = _AsyncHandler(middleware, checked)
+        self.handler: Any = _AsyncHandler(self.handler.enforce_csrf_checks)
+        self.handler.middleware = _find(ASGIMiddleware, self.application)
 
     async def open_link(self, url: str, **extra: Any) -> Any:
         """Return the response to a link that a browser opens, at the URL's own host.
@@ -114,9 +113,7 @@ class OTTLiveServerThread(LiveServerThread):  # type: ignore[misc]  # the same
 
 
 class _Handler(ClientHandler):  # type: ignore[misc]  # the same
-    def __init__(self, middleware: WSGIMiddleware, enforce_csrf_checks: bool) -> None:
-        super().__init__(enforce_csrf_checks)
-        self._middleware = middleware
+    middleware: WSGIMiddleware
 
     def __call__(self, environ: Any) -> Any:
         call, exchange = super().__call__, _Exchange()
@@ -131,7 +128,7 @@ class _Handler(ClientHandler):  # type: ignore[misc]  # the same
         def start_response(status: str, headers: _Pairs, exc_info: Any = None) -> None:
             exchange.status, exchange.headers = int(status[:3]), headers
 
-        body = _around(self._middleware, app)(environ, start_response)  # type: ignore[arg-type]  # no write()
+        body = _around(self.middleware, app)(environ, start_response)  # type: ignore[arg-type]  # no write()
         response = exchange.response(b"".join(body))
         if exchange.of_app is None:
             response.wsgi_request = WSGIRequest(environ)
@@ -139,9 +136,7 @@ class _Handler(ClientHandler):  # type: ignore[misc]  # the same
 
 
 class _AsyncHandler(AsyncClientHandler):  # type: ignore[misc]  # the same
-    def __init__(self, middleware: ASGIMiddleware, enforce_csrf_checks: bool) -> None:
-        super().__init__(enforce_csrf_checks)
-        self._middleware = middleware
+    middleware: ASGIMiddleware
 
     async def __call__(self, scope: Any) -> Any:
         call, exchange, body = super().__call__, _Exchange(), bytearray()
@@ -154,10 +149,9 @@ class _AsyncHandler(AsyncClientHandler):  # type: ignore[misc]  # the same
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             exchange.of_app = await call(scope)
-            _, headers = exchange.head()
-            pairs = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers]
+            headers = encode_headers(tuple(exchange.head()[1]))
             status = exchange.of_app.status_code
-            await send({"type": "http.response.start", "status": status, "headers": pairs})
+            await send({"type": "http.response.start", "status": status, "headers": headers})
 
         async def receive() -> Any:
             content = scope["_body_file"].read() if "_body_file" in scope else b""
@@ -166,13 +160,11 @@ class _AsyncHandler(AsyncClientHandler):  # type: ignore[misc]  # the same
         async def send(message: Any) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                exchange.headers = [
-                    (k.decode("latin-1"), v.decode("latin-1")) for k, v in message["headers"]
-                ]
+                exchange.headers = list(decode_headers(message))
             else:
                 body.extend(message.get("body", b""))
 
-        await _around(self._middleware, app)(scope, receive, send)
+        await _around(self.middleware, app)(scope, receive, send)
         response = exchange.response(bytes(body))
         if exchange.of_app is None:
             response.asgi_request = ASGIRequest(scope, None)

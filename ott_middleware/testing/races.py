@@ -16,9 +16,11 @@ from typing import Any
 
 from ..backends.base import Backend
 from ..errors import OTTError, Unavailable
-from .sync_async import SECONDS, Caller, acall, arace, caller_of, put_call, take_call
+from .sync_async import SECONDS, Call, Caller, acall, arace, caller_of
 
 _VALUE = b"redeemed"
+# Spawned, not forked: nothing that this process holds open goes along.
+_START = "spawn"
 # How often the parent of forked processes asks again, and after how many seconds.
 _TRIES, _PAUSE = 3, 0.2
 _HUNG = 20.0  # seconds after which a forked child has hung
@@ -37,8 +39,8 @@ def assert_single_use(backend: Backend, *, rounds: int = 50, callers: int = 8) -
     caller = caller_of(backend)
     try:
         for key in _keys(rounds):
-            caller.call(put_call(key, _VALUE, expires_at=_soon(backend)))
-            check_winners(caller.race([take_call(key)] * callers))
+            caller.call(_put_call(backend, key))
+            check_winners(caller.race([_take_call(key)] * callers))
     finally:
         if backend.async_only:
             caller.close()  # its connections belong to the loop, which ends here
@@ -47,8 +49,8 @@ def assert_single_use(backend: Backend, *, rounds: int = 50, callers: int = 8) -
 async def aassert_single_use(backend: Backend, *, rounds: int = 50, callers: int = 8) -> None:
     """Let the tasks of the running loop race for tokens: see `assert_single_use`."""
     for key in _keys(rounds):
-        await acall(backend, put_call(key, _VALUE, expires_at=_soon(backend)))
-        check_winners(await arace(backend, [take_call(key)] * callers))
+        await acall(backend, _put_call(backend, key))
+        check_winners(await arace(backend, [_take_call(key)] * callers))
 
 
 def assert_single_use_across(
@@ -67,10 +69,10 @@ def assert_single_use_across(
     caller = caller_of(connect())
     try:
         for key in keys:
-            caller.call(put_call(key, _VALUE, expires_at=_soon(caller.backend)))
+            caller.call(_put_call(caller.backend, key))
     finally:
         caller.close()
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(_START)
     barrier = context.Barrier(processes)
     taken = _spawn(context, processes, _take_all, connect, keys, barrier)
     for of_one_key in zip(*taken, strict=True):
@@ -79,7 +81,6 @@ def assert_single_use_across(
 
 def _spawn(context: Any, count: int, target: Callable[..., None], *arguments: Any) -> list[Any]:
     """Run a function in new processes; return what each puts into the queue that it is given."""
-    # Spawned, not forked: nothing that this process holds open goes along.
     results = context.Queue()
     processes = [
         context.Process(target=target, args=(*arguments, results), daemon=True)
@@ -104,7 +105,7 @@ def _take_all(
     taken: list[Any] = []
     for key in keys:
         barrier.wait(SECONDS)
-        taken += caller.race([take_call(key)])
+        taken += caller.race([_take_call(key)])
     caller.close()
     results.put([value if value is None else bytes(value) for value in taken])
 
@@ -121,7 +122,7 @@ def assert_fork_safe(connect: Callable[[], Backend], *, rounds: int = 4, childre
     :param children: how many forked processes ask for each, one after the other, before the parent.
     :raises AssertionError: a token was given to two, or to none; or a child hung or failed.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(_START)
     (taken,) = _spawn(context, 1, _fork_all, connect, rounds, children)
     for of_one_key in taken:
         for outcome in of_one_key:
@@ -137,7 +138,7 @@ def _fork_all(connect: Callable[[], Backend], rounds: int, children: int, result
     caller = caller_of(backend)
     keys = _keys(rounds)
     for key in keys:
-        caller.call(put_call(key, _VALUE, expires_at=_soon(backend)))
+        caller.call(_put_call(backend, key))
     stop = threading.Event()
     # A loop's operations are the loop's alone, and it does not run while the process forks.
     workers = [
@@ -168,7 +169,7 @@ def _work(caller: Caller, stop: threading.Event) -> None:
 
 def _put_own(caller: Caller) -> str:
     (key,) = _keys(1)
-    caller.call(put_call(key, _VALUE, expires_at=_soon(caller.backend), owner=key))
+    caller.call(_put_call(caller.backend, key, owner=key))
     return key
 
 
@@ -210,18 +211,16 @@ def _uses_own(caller: Caller) -> str | None:
 
 def _insist(caller: Caller, key: str) -> str | None:
     """Take a key, again where the engine was too busy to respond."""
-    outcome = _outcome(caller, key)
     for _ in range(_TRIES):
-        if outcome is not None:
-            break
+        if (outcome := _outcome(caller, key)) is not None:
+            return outcome
         time.sleep(_PAUSE)
-        outcome = _outcome(caller, key)
-    return outcome
+    return _outcome(caller, key)
 
 
 def _outcome(caller: Caller, key: str) -> str | None:
     try:
-        value = caller.call(take_call(key))
+        value = caller.call(_take_call(key))
     except Unavailable:
         return None
     except OTTError as error:
@@ -243,8 +242,13 @@ def check_winners(results: Sequence[Any]) -> None:
         raise AssertionError("the winner got another value than was put")
 
 
-def _soon(backend: Backend) -> float:
-    return backend.clock() + 2 * SECONDS
+def _put_call(backend: Backend, key: str, owner: str = "owner") -> Call:
+    expires_at = backend.clock() + 2 * SECONDS
+    return Call("put", (key, _VALUE), {"expires_at": expires_at, "owner": owner, "limit": None})
+
+
+def _take_call(key: str) -> Call:
+    return Call("take", (key,))
 
 
 def _keys(rounds: int) -> list[str]:

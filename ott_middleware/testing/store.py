@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from ..errors import BackendFull, KeyTaken, OTTError, Unavailable
-from .sync_async import Call, Caller, put_call, take_call
+from .sync_async import Call, Caller
 
 # How often a call is repeated after the connection broke, and after how many seconds.
 _TRIES = 20
@@ -50,16 +50,12 @@ class Store:
         owner: str = "owner",
         limit: int | None = 10,
     ) -> Call:
-        return put_call(
-            self.prefix + key,
-            value,
-            expires_at=self.clock.now + seconds,
-            owner=self.prefix + owner,
-            limit=limit,
-        )
+        expires_at = self.clock.now + seconds
+        keywords = {"expires_at": expires_at, "owner": self.prefix + owner, "limit": limit}
+        return Call("put", (self.prefix + key, value), keywords)
 
     def take_call(self, key: str) -> Call:
-        return take_call(self.prefix + key)
+        return Call("take", (self.prefix + key,))
 
     def put(self, key: str, value: bytes, **keywords: Any) -> None:
         self._call(self.put_call(key, value, **keywords))

@@ -28,18 +28,6 @@ class Call(NamedTuple):
     keywords: dict[str, Any] = {}  # noqa: RUF012 - no caller changes it
 
 
-def put_call(
-    key: str, value: bytes, *, expires_at: float, owner: str = "owner", limit: int | None = None
-) -> Call:
-    """A `put`."""
-    return Call("put", (key, value), {"expires_at": expires_at, "owner": owner, "limit": limit})
-
-
-def take_call(key: str) -> Call:
-    """A `take`."""
-    return Call("take", (key,))
-
-
 class Caller:
     """Calls the sync methods of a backend."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from typing import Literal
 
 from .names import NAMESPACE, hash_token
 from .options import TokenOptions, hasher_of
@@ -16,16 +15,10 @@ def fingerprint(options: TokenOptions) -> str:
     list of secrets the newest counts, which seals. That both sites reach one store, and whether two
     functions in `store_token` are the same, the fingerprint does not tell.
     """
-    secrets = options.secrets
+    secrets, hasher = options.secrets, hasher_of(options.store_token)
+    form = "plain" if hasher is None else "hashed" if hasher is hash_token else "function"
     # Attack: a reader of the log tries secrets until one gives the fingerprint. A secret has at
     # least 16 bytes, and 32 bits of an HMAC fit 2^96 of those: it tells no more than that a guess
     # may be right.
-    message = f"{NAMESPACE}\0{_store_token_of(options)}\0fingerprint".encode()
+    message = f"{NAMESPACE}\0{form}\0fingerprint".encode()
     return hmac.digest(secrets[0] if secrets else b"", message, "sha256")[:4].hex()
-
-
-def _store_token_of(options: TokenOptions) -> Literal["plain", "hashed", "function"]:
-    hasher = hasher_of(options.store_token)
-    if hasher is None:
-        return "plain"
-    return "hashed" if hasher is hash_token else "function"

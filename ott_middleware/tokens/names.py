@@ -25,8 +25,6 @@ SHORT = 22
 _BEGUN = hashlib.sha256()
 _SYNTAX = re.compile(r"[A-Za-z0-9_-]{1,512}")
 
-_NO_TOKEN = "the value has not the form of a token: 1 to 512 characters of A-Z a-z 0-9 - _"
-
 
 def is_token(value: object) -> bool:
     """Return whether a value has the form of a token: 1 to 512 characters of A-Z a-z 0-9 - _."""
@@ -52,7 +50,8 @@ def malformed_token(value: object) -> InvalidToken:
     if parse_link_value(value) is not None:
         why = "a confirm link: it signs in by the form of its own page, and in no other way"
         return InvalidToken(why=why, word="other_channel")
-    return InvalidToken(why=_NO_TOKEN, word="malformed_token")
+    why = "the value has not the form of a token: 1 to 512 characters of A-Z a-z 0-9 - _"
+    return InvalidToken(why=why, word="malformed_token")
 
 
 def hash_token(token: str) -> str:
@@ -96,13 +95,3 @@ class Owners:
 
     def _name(self, message: str) -> str:
         return base64url(self._hmac(message.encode("utf-8", "surrogatepass")))
-
-
-def owner_of(channel: str, session_id: str, secret: bytes | None) -> str:
-    """Return the owner of a session's tokens, as `Owners` names it."""
-    return Owners(secret).of_session(channel, session_id)
-
-
-def network_owner_of(channel: str, network: str, secret: bytes | None) -> str:
-    """Return the owner of a network's tokens, as `Owners` names it."""
-    return Owners(secret).of_network(channel, network)

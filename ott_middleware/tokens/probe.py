@@ -8,12 +8,12 @@ from __future__ import annotations
 import secrets as randomness
 from dataclasses import dataclass
 
-from ..backends.base import Backend
-from ..concurrency import Bind, call_backend
-from ..crypto import NONCE_BYTES, seal
+from ..backends.base import Backend, bind_method
+from ..concurrency import call_backend
+from ..crypto import TokenSeal
 from ..errors import BackendUnavailable
 from ..http.encoding import to_json
-from .names import backend_key, hash_token, owner_of
+from .names import Owners, backend_key, hash_token
 
 #: The channel of probes that stay at this site.
 CHANNEL = "probe"
@@ -35,7 +35,7 @@ class Probe:
 
     @classmethod
     def make(
-        cls, token: str, own_form: str, audience: str, expires_at: float, secret: bytes | None
+        cls, token: str, own_form: str, audience: str, expires_at: float, seal: TokenSeal
     ) -> Probe:
         """Return a probe.
 
@@ -45,47 +45,42 @@ class Probe:
         # Attack: the other site, or a reader of the line to it, redeems the probe. There is no
         # session in it; with one, whatever it were, a site could be made to establish it.
         plain = to_json({"session": None, "audience": audience})
-        forms: dict[str, str] = {}
-        for name, form in (("own", own_form), ("plain", token), ("hashed", hash_token(token))):
-            if form not in forms.values():
-                forms[name] = form
+        # Where two names are of one form, the later one is kept.
+        names = {hash_token(token): "hashed", token: "plain", own_form: "own"}
         values: dict[str, tuple[str, bytes]] = {}
-        for name, form in forms.items():
+        for form, name in names.items():
             key = backend_key("handoff", form)
-            nonce = randomness.token_bytes(NONCE_BYTES)
-            value = seal(
-                plain, token=token, key=key, expires_at=expires_at, secret=secret, nonce=nonce
-            )
+            value = seal.seal(plain, token=token, key=key, expires_at=expires_at)
             values[name] = (key, value)
         return cls(token, values)
 
 
-async def put_probe(backend: Backend, key: str, value: bytes, bind: Bind, prefix: str) -> None:
+async def put_probe(backend: Backend, key: str, value: bytes, *, asynchronous: bool) -> None:
     """Put a value under a key that is a probe's."""
-    put = bind(getattr(backend, prefix + "put"))
+    put = bind_method(backend, "put", asynchronous=asynchronous)
     # An owner of its own: no user's token is retired.
-    owner = owner_of(CHANNEL, key, None)
+    owner = Owners(None).of_session(CHANNEL, key)
     expires_at = backend.clock() + SECONDS
     await call_backend(put(key, value, expires_at=expires_at, owner=owner, limit=3))
 
 
-async def take_probe(backend: Backend, key: str, bind: Bind, prefix: str) -> bytes | None:
+async def take_probe(backend: Backend, key: str, *, asynchronous: bool) -> bytes | None:
     """Take a probe's value out again; None if it is gone."""
-    value: bytes | None = await call_backend(bind(getattr(backend, prefix + "take"))(key))
+    take = bind_method(backend, "take", asynchronous=asynchronous)
+    value: bytes | None = await call_backend(take(key))
     return value
 
 
-async def try_store(backend: Backend, bind: Bind, prefix: str) -> None:
+async def try_store(backend: Backend, *, asynchronous: bool) -> None:
     """Put a random value into a store and take it out again.
 
-    :param bind: binds the backend's methods to sync or async callers.
-    :param prefix: of the methods' names: "a" for async callers.
+    :param asynchronous: whether an event loop calls.
     :raises OTTError: the store does not work; the text names the cure where one is known.
     """
     key = backend_key(CHANNEL, randomness.token_urlsafe(24))
     value = randomness.token_bytes(64)
-    await put_probe(backend, key, value, bind, prefix)
-    taken = await take_probe(backend, key, bind, prefix)
+    await put_probe(backend, key, value, asynchronous=asynchronous)
+    taken = await take_probe(backend, key, asynchronous=asynchronous)
     if not isinstance(taken, (bytes, bytearray, memoryview)) or bytes(taken) != value:
         raise BackendUnavailable(
             f"{backend.name} does not give back what was put into it just now: look whether it "

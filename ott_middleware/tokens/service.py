@@ -9,17 +9,17 @@ import inspect
 import logging
 import secrets as randomness
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from ..backends.base import awaited
+from ..backends.base import Backend, bind_method
 from ..backends.private_store import warn_of_unknown_token
 from ..backends.registry import AnyBackend, backend_of
 from ..concurrency import (
-    Bind,
     Bound,
+    T,
     blocks,
     call_backend,
     call_hook,
@@ -34,10 +34,9 @@ from ..context import (
     current_attempt,
     current_request,
     path_of_navigation_handoff,
-    reset_bounds,
-    set_bounds,
+    using_bounds,
 )
-from ..crypto import NONCE_BYTES, Secret, TokenSeal
+from ..crypto import Secret, TokenSeal
 from ..errors import (
     BackendUnavailable,
     ConfigurationError,
@@ -78,6 +77,7 @@ from .names import (
 from .options import (
     GenerateToken,
     GenerationContext,
+    Hasher,
     StoreToken,
     TokenOptions,
     hasher_of,
@@ -111,16 +111,24 @@ class BoundElsewhere(InvalidToken):
         super().__init__(why=f"bound to {bound_to}, and {where}", word="other_audience")
 
 
-@dataclass(frozen=True, slots=True)
 class _PlugIns:
     """The methods and hooks that the service awaits, bound for sync or for async callers."""
 
-    put: Bound
-    take: Bound
-    revoke: Bound
-    resolve: Bound
-    generate_token: Bound | None
-    hasher: Bound | None
+    def __init__(
+        self,
+        backend: Backend,
+        sessions: SessionAdapter,
+        generate_token: GenerateToken | None,
+        hasher: Hasher | None,
+        *,
+        asynchronous: bool,
+    ) -> None:
+        bind = on_loop if asynchronous else inline
+        method = partial(bind_method, backend, asynchronous=asynchronous)
+        self.put, self.take, self.revoke = method("put"), method("take"), method("revoke")
+        self.resolve = bind(sessions.resolve)
+        self.generate_token = bind(generate_token) if generate_token else None
+        self.hasher = bind(hasher) if hasher else None
 
 
 class OneTimeTokens:
@@ -159,10 +167,9 @@ class OneTimeTokens:
         self.clock = clock or backend.clock
         self._options = options
         self._secrets = options.secrets
-        self._secret = self._secrets[0] if self._secrets else None
         self._seal = TokenSeal(self._secrets)
         self._owners = [Owners(secret) for secret in self._secrets or (None,)]
-        if self._secret is None and backend.shared:
+        if not self._secrets and backend.shared:
             # Without a secret a value is sealed under its token alone. An attacker who can write to
             # the store seals a session of any user under a token of their own, and redeems it.
             logger.warning(
@@ -178,12 +185,11 @@ class OneTimeTokens:
         hasher = hasher_of(store_token)
         # The built-in hasher is not bound as a plug-in: on a loop it would go to a thread.
         self._hashes = hasher is hash_token
-        self._hasher = None if self._hashes else hasher
-        hooks = (generate_token, self._hasher)
+        hooks = (generate_token, None if self._hashes else hasher)
         self._hooks_wait = any(is_async(hook) for hook in hooks if hook is not None)
         self._resolve_waits = is_async(sessions.resolve)
-        self._sync = self._plug_ins(inline, asynchronous=False)
-        self._async = self._plug_ins(on_loop, asynchronous=True)
+        self._sync = _PlugIns(backend, sessions, *hooks, asynchronous=False)
+        self._async = _PlugIns(backend, sessions, *hooks, asynchronous=True)
 
     @classmethod
     def from_options(
@@ -213,7 +219,7 @@ class OneTimeTokens:
         token = randomness.token_urlsafe(24)
         form = await self._stored_form(self._async, token)
         expires_at = self.clock() + SECONDS
-        return Probe.make(token, form, audience, expires_at, self._secret)
+        return Probe.make(token, form, audience, expires_at, self._seal)
 
     @property
     def blocks(self) -> bool:
@@ -245,8 +251,7 @@ class OneTimeTokens:
         :raises SessionUnavailable: a hook failed, or the session is too large to carry.
         """
         context = self._context(expires_in, audience, channel, code_challenge)
-        token: str = self._run(self._hooks_wait, self._generate, session, context)
-        return token
+        return self._run(self._generate(self._sync, session, context))
 
     async def agenerate(
         self,
@@ -277,15 +282,14 @@ class OneTimeTokens:
         :raises BackendFull: the backend is full of live tokens of other sessions.
         :raises BackendUnavailable: the backend does not respond.
         """
-        context = _reissue_context(expires_at, audience, code_challenge)
-        token: str = self._run(self._hooks_wait, self._generate, session, context, True)
-        return token
+        context = _context_of("confirm", audience, expires_at, code_challenge)
+        return self._run(self._generate(self._sync, session, context, True))
 
     async def areissue(
         self, session: Session, *, expires_at: float, audience: str | None, code_challenge: str
     ) -> str:
         """`reissue`, awaited."""
-        context = _reissue_context(expires_at, audience, code_challenge)
+        context = _context_of("confirm", audience, expires_at, code_challenge)
         return await self._generate(self._async, session, context, True)
 
     def verify(
@@ -310,10 +314,9 @@ class OneTimeTokens:
         :raises BackendUnavailable: the backend does not respond.
         :raises SessionUnavailable: the adapter or a hook failed.
         """
+        verifying = self._verify(self._sync, token, audience, channel, code_verifiers)
         # An adapter may learn only when it is bound to an app whether it suspends.
-        waits = self._hooks_wait or self._resolve_waits or self._sessions.suspends
-        session: Session = self._run(waits, self._verify, token, audience, channel, code_verifiers)
-        return session
+        return self._run(verifying, waits=self._resolve_waits or self._sessions.suspends)
 
     async def averify(
         self,
@@ -332,29 +335,14 @@ class OneTimeTokens:
         :raises NotSupported: the backend cannot revoke tokens.
         :raises BackendUnavailable: the backend does not respond.
         """
-        count: int = self._run(False, self._revoke, session_id)
-        return count
+        return drive(self._revoke(self._sync, session_id))
 
     async def arevoke(self, session_id: str) -> int:
         """`revoke`, awaited."""
         return await self._revoke(self._async, session_id)
 
-    def _run(
-        self, waits: bool, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any
-    ) -> Any:
-        return (drive_waiting if waits else drive)(function(self._sync, *args))
-
-    def _plug_ins(self, bind: Bind, *, asynchronous: bool) -> _PlugIns:
-        backend, hooks = self.backend, self._options
-        method = partial(awaited if asynchronous else getattr, backend)
-        return _PlugIns(
-            put=bind(method("put")),
-            take=bind(method("take")),
-            revoke=bind(method("revoke")),
-            resolve=bind(self._sessions.resolve),
-            generate_token=bind(hooks.generate_token) if hooks.generate_token else None,
-            hasher=bind(self._hasher) if self._hasher else None,
-        )
+    def _run(self, coroutine: Coroutine[Any, Any, T], waits: bool = False) -> T:
+        return (drive_waiting if waits or self._hooks_wait else drive)(coroutine)
 
     def _context(
         self,
@@ -380,13 +368,7 @@ class OneTimeTokens:
             lifetime = min(lifetime, _SOCKET_LIFETIME)
         if expires_in is not None:
             lifetime = seconds_of("expires_in", expires_in)
-        return GenerationContext(
-            request=current_request(),
-            channel=channel,
-            audience=audience,
-            expires_at=self.clock() + lifetime,
-            code_challenge=code_challenge,
-        )
+        return _context_of(channel, audience, self.clock() + lifetime, code_challenge)
 
     async def _generate(
         self,
@@ -407,16 +389,11 @@ class OneTimeTokens:
         hook = None if arrived else plug_ins.generate_token
         exposed = session if arrived else self._expose(session, bound_to, expires_at)
         plain = _pack(exposed, bound_to, context.code_challenge)
-        owner, limit = self._owner_and_limit(_counted_by(context.channel, arrived), session)
+        owner, limit = self._owner_and_limit(context.channel, session, arrived)
         for _ in range(1 if hook else _TRIES):
-            token = (
-                randomness.token_urlsafe(24)
-                if hook is None
-                else await self._call_generate_token(hook, session, context)
-            )
+            token = await self._make_token(hook, session, context)
             key = backend_key(context.channel, await self._stored_form(plug_ins, token))
-            nonce = randomness.token_bytes(NONCE_BYTES)
-            value = self._seal.seal(plain, token=token, key=key, expires_at=expires_at, nonce=nonce)
+            value = self._seal.seal(plain, token=token, key=key, expires_at=expires_at)
             if len(value) > MAX_SEALED:
                 raise SessionUnavailable(
                     f"the session takes {len(value)} bytes, more than {MAX_SEALED}: "
@@ -434,17 +411,21 @@ class OneTimeTokens:
             "generate_token made a token that is live already: return a random token each time"
         )
 
-    def _owner_and_limit(self, counted: str, session: Session) -> tuple[str, int | None]:
-        """Return the owner that a session's tokens are counted for, and the owner's cap.
-
-        :param counted: what the tokens are counted by, one of `COUNTED`.
-        """
+    def _owner_and_limit(
+        self, channel: str, session: Session, arrived: bool
+    ) -> tuple[str, int | None]:
+        """Return the owner that a session's tokens are counted for, and the owner's cap."""
         request = current_request()
+        # Attack: a page makes its visitors' browsers ask for many handoffs, or open links of
+        # another user. Such tokens are counted apart; else they would retire the links that the app
+        # has sent.
+        counted = channel if path_of_navigation_handoff() is None else NAVIGATION
+        if arrived:
+            counted = SWITCH
         # The middleware's adapter found the session. The service's own adapter, which may be
         # another, counts only where no middleware read the request.
-        verifiable = request.verifiable if request is not None else None
-        if verifiable is None:
-            verifiable = self._sessions.vouches
+        known = None if request is None else request.verifiable
+        verifiable = self._sessions.vouches if known is None else known
         if request is not None and not verifiable:
             # Each made-up cookie is a session of its own. Counted by session, an anonymous client
             # could have any number of tokens, fill the store, and so have all users refused.
@@ -461,16 +442,14 @@ class OneTimeTokens:
         :raises Unauthorized: the session was revoked.
         """
         request = current_request()
+        came_in = None if request is None else request.began
         # Attack: a token is generated at the moment of a sign-out, which revokes only the tokens in
         # the store. One that is stored later is deleted here; else it would outlive the session,
         # and sign in as its user. Where the session ended, all tokens of a request that came in
         # before are refused. Where the app called `revoke`, only this token is: the app may revoke
         # the old tokens and generate a new one in one request.
-        if not revocations.revoked_since(session.id, began) and (
-            request is None
-            or request.began is None
-            or not revocations.ended_since(session.id, request.began)
-        ):
+        ended = came_in is not None and revocations.ended_since(session.id, came_in)
+        if not (ended or revocations.revoked_since(session.id, began)):
             return
         try:
             await call_backend(plug_ins.take(key))
@@ -489,12 +468,8 @@ class OneTimeTokens:
     def _expose(self, session: Session, bound_to: Origin | None, expires_at: float) -> Session:
         """Return what of a session leaves the site, from the adapter's `expose`."""
         name = f"{type(self._sessions).__name__}.expose"
-        reset = set_bounds(Bounds(_text(bound_to), expires_at))
-        try:
-            with naming(name):
-                returned: object = self._sessions.expose(session)
-        finally:
-            reset_bounds(reset)
+        with using_bounds(Bounds(_text(bound_to), expires_at)), naming(name):
+            returned: object = self._sessions.expose(session)
         exposed = _require_session(returned, name)
         # The id leaves unsealed (to hooks, events and the target); the session may come from the
         # server's own code, which no adapter has checked.
@@ -513,9 +488,11 @@ class OneTimeTokens:
             shortest=SECRET_LENGTH,
         )
 
-    async def _call_generate_token(
-        self, hook: Bound, session: Session, context: GenerationContext
+    async def _make_token(
+        self, hook: Bound | None, session: Session, context: GenerationContext
     ) -> str:
+        if hook is None:
+            return randomness.token_urlsafe(24)
         token = await call_hook("generate_token=", hook(session, context))
         if not is_token(token):
             raise SessionUnavailable(
@@ -560,18 +537,14 @@ class OneTimeTokens:
         # Checked after the take: a token that arrives at another site or in another browser has
         # leaked, and is used up.
         _check_audience(bound_to, audience)
-        if code_challenge is not None:
-            _check_challenge(code_challenge, code_verifiers)
-            attempt.code_challenge, attempt.return_path = code_challenge, return_path
+        _check_challenge(code_challenge, code_verifiers)
+        attempt.code_challenge, attempt.return_path = code_challenge, return_path
         if session is None:
             # A probe of `doctor`: it names no session, and so no user can be signed in by it.
             raise SessionExpired(why="a probe of doctor, which holds no session")
         name = f"{type(self._sessions).__name__}.resolve"
-        reset = set_bounds(Bounds(_text(bound_to), self.clock()))
-        try:
+        with using_bounds(Bounds(_text(bound_to), self.clock())):
             found = await call_hook(name, plug_ins.resolve(session))
-        finally:
-            reset_bounds(reset)
         if found is None:
             raise SessionNotFound(why=f"{name} found no live session for the token")
         alive = _require_session(found, name)
@@ -621,25 +594,16 @@ class OneTimeTokens:
         return sum([await call_backend(plug_ins.revoke(owner)) for owner in owners])
 
 
-def _reissue_context(
-    expires_at: float, audience: str | None, code_challenge: str
+def _context_of(
+    channel: str, audience: str | None, expires_at: float, code_challenge: str | None
 ) -> GenerationContext:
     return GenerationContext(
         request=current_request(),
-        channel="confirm",
+        channel=channel,
         audience=audience,
         expires_at=expires_at,
         code_challenge=code_challenge,
     )
-
-
-def _counted_by(channel: str, arrived: bool) -> str:
-    """Return what a new token is counted by, one of `COUNTED`."""
-    # Attack: a page makes its visitors' browsers ask for many handoffs, or open links of another
-    # user. Such tokens are counted apart; else they would retire the links that the app has sent.
-    if arrived:
-        return SWITCH
-    return channel if path_of_navigation_handoff() is None else NAVIGATION
 
 
 def _began(arrived: bool) -> int:
@@ -676,15 +640,15 @@ def _check_audience(bound_to: Origin | None, audience: str | None) -> None:
         )
 
 
-def _check_challenge(code_challenge: str, code_verifiers: Iterable[str]) -> None:
-    """Compare a token's code challenge with the secrets that a browser holds.
+def _check_challenge(code_challenge: str | None, code_verifiers: Iterable[str]) -> None:
+    """Compare a token's code challenge, if it has one, with the secrets that a browser holds.
 
     :raises InvalidToken: none of them is the verifier.
     """
     # Attack: an attacker starts a handoff, and has the victim open the link that it ends with, or
     # takes a victim's link from a log. Only the browser that the link was made for holds the
     # verifier; without this line, the link would work in any browser.
-    if find_verifier(code_challenge, code_verifiers) is None:
+    if code_challenge is not None and find_verifier(code_challenge, code_verifiers) is None:
         raise InvalidToken(
             why="made for a browser that holds the verifier of its challenge; this one does not",
             word="other_browser",
@@ -700,8 +664,7 @@ def is_meant_for(
     """Return whether a token with these bounds can be redeemed for an audience, in a browser."""
     try:
         _check_audience(Origin.parse(bound_to), audience)
-        if code_challenge is not None:
-            _check_challenge(code_challenge, code_verifiers)
+        _check_challenge(code_challenge, code_verifiers)
     except InvalidToken:
         return False
     return True

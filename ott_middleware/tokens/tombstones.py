@@ -7,14 +7,14 @@ limit; the oldest make way.
 
 from __future__ import annotations
 
-import secrets as randomness
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..concurrency import Bound, call_backend
-from ..crypto import NONCE_BYTES, TokenSeal
+from ..backends.base import Backend, bind_method
+from ..concurrency import call_backend
+from ..crypto import TokenSeal
 from ..errors import KeyTaken
 from ..http.encoding import read_json, to_json
 from .names import Owners, backend_key, hash_token
@@ -52,16 +52,21 @@ class Tombstone:
 class Tombstones:
     """The tombstones in one store.
 
-    :param put, take: of the backend, bound.
     :param secrets: newest first, which seals.
     :param clock: tells the time in Unix seconds.
+    :param asynchronous: whether an event loop calls.
     """
 
     def __init__(
-        self, put: Bound, take: Bound, secrets: Sequence[bytes], clock: Callable[[], float]
+        self,
+        backend: Backend,
+        secrets: Sequence[bytes],
+        clock: Callable[[], float],
+        *,
+        asynchronous: bool,
     ) -> None:
-        self._put = put
-        self._take = take
+        self._put = bind_method(backend, "put", asynchronous=asynchronous)
+        self._take = bind_method(backend, "take", asynchronous=asynchronous)
         self._clock = clock
         self._seal = TokenSeal(secrets)
         self._owners = Owners(secrets[0] if secrets else None)
@@ -73,13 +78,8 @@ class Tombstones:
         """
         key, stored = _key(token, channel)
         expires_at = stone.used_at + LIFETIME
-        value = self._seal.seal(
-            to_json(asdict(stone)),
-            token=token,
-            key=key,
-            expires_at=expires_at,
-            nonce=randomness.token_bytes(NONCE_BYTES),
-        )
+        plain = to_json(asdict(stone))
+        value = self._seal.seal(plain, token=token, key=key, expires_at=expires_at)
         owner = self._owners.of_session(_CHANNEL, stored[0])
         put = self._put(key, value, expires_at=expires_at, owner=owner, limit=_MOST)
         with suppress(KeyTaken):  # another request put the same one back

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,8 +8,30 @@ from pathlib import Path
 
 import pytest
 
+from ott_middleware.testing import races
+
 from .redis_servers import Server, shared_prefix
 from .sync_async import AppCaller, Colour, Loop
+
+# What processes that race import, which takes longer than their races.
+IMPORTED = [
+    *("aiosqlite", "asyncmy", "asyncpg", "django.core.cache", "psycopg", "pymysql", "pytest"),
+    *("redis.asyncio", "sqlalchemy.dialects.mysql", "sqlalchemy.dialects.postgresql"),
+    *("sqlalchemy.dialects.sqlite", "sqlalchemy.ext.asyncio"),
+    *("ott_middleware.testing", "ott_middleware.backends.django_cache"),
+    *("ott_middleware.backends.mapping", "ott_middleware.backends.redis"),
+    *("ott_middleware.backends.sqlalchemy", "ott_middleware.backends.sqlite"),
+]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_processes() -> Iterator[None]:
+    """Fork the processes of a race from one that has imported all, and holds nothing open."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "forkserver" in multiprocessing.get_all_start_methods():
+            multiprocessing.set_forkserver_preload(IMPORTED)
+            patch.setattr(races, "_START", "forkserver")
+        yield
 
 
 @contextmanager

@@ -49,14 +49,17 @@ class TestRedis:
         assert facts["policy"] == "volatile-ttl"
         assert facts["time"] == pytest.approx(time.time(), abs=30)
 
-    def test_reply_that_the_client_parsed(self, server: Server) -> None:
+    def test_reply_that_the_client_parsed(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         # As the client of a cluster does.
         backend = RedisBackend(server.url)
 
         async def send(_: bytes, command: str, *more: str) -> Any:
             return (7, 500_000) if command == "TIME" else {"maxmemory_policy": "noeviction"}
 
-        assert asyncio.run(backend._ask_server(send)) == {"time": 7.5}
+        monkeypatch.setattr(backend, "_awaited", send)
+        assert ask(backend) == {"time": 7.5}
         backend.close()
 
 

@@ -131,8 +131,8 @@ assert list(map(json.loads, outcomes)) == [[['value', *OWN], None]], outcomes
         # A thread waits for a process that has the file locked, for as long as its timeout says.
         program = """
 import sqlite3
-from ott_middleware.backends.sqlite import file as sqlite_file
-sqlite_file._FORK_WAIT = 0.3
+from ott_middleware import forks
+forks._WAIT = 0.3
 backend = SQLiteBackend("tokens.db", timeout=8)
 put("key")
 other = sqlite3.connect("tokens.db", isolation_level=None)
@@ -179,15 +179,17 @@ print(time.monotonic() - began < 5, outcome, take("key"), take("other"))
 
     def test_backend_that_was_made_amid_the_fork_is_usable(self, tmp_path: Path) -> None:
         program = """
-from ott_middleware.backends.sqlite import file as sqlite_file
+from ott_middleware import forks
 backend = None
-def late():
-    global backend
-    backend = SQLiteBackend("tokens.db")  # after the others were held
-os.register_at_fork(before=lambda: None)
-files = sqlite_file._all_files
-sqlite_file._all_files = lambda: [f for f in files() if backend is not None]
-os.register_at_fork(before=late)
+class Late:
+    def prepare_for_fork(self, deadline):
+        global backend
+        backend = SQLiteBackend("tokens.db")  # after the others were listed
+    def resume_after_fork(self):
+        pass
+    renew_after_fork = resume_after_fork
+late = Late()
+forks.prepare_for_forks(late)
 print(in_child(lambda: [put("key"), take("key")]))
 """
         assert run(tmp_path, program) == "[None, 'value']\n"
@@ -214,6 +216,7 @@ assert list(map(json.loads, outcomes)) == [[['value', *OWN], None]], outcomes
     def test_sqlite_file_amid_use_is_refused_to_the_child(self, tmp_path: Path, pool: str) -> None:
         program = f"""
 import sqlalchemy
+from ott_middleware.concurrency import drive
 engine = sqlalchemy.create_engine("sqlite:///tokens.db", poolclass=sqlalchemy.{pool})
 backend = SQLAlchemyBackend(engine)
 backend.create_table()
@@ -229,7 +232,7 @@ def clock():
 def work(connection):
     amid.set()
     go_on.wait(20)
-other = threading.Thread(target=lambda: backend._run(work))
+other = threading.Thread(target=lambda: drive(backend._inline(work)))
 other.start()
 amid.wait(20)
 busy = in_child(lambda: take("key"))

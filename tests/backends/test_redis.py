@@ -517,6 +517,24 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], name: str) -> None:
         RedisBackend("redis://127.0.0.1/0", **arguments)
 
 
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("prefix=%7B%7D", "prefix"),
+        ("timeout=0", "timeout"),
+        ("timeout=nan", "timeout"),
+        ("connect_timeout=-1", "connect_timeout"),
+        ("connect_timeout=", "connect_timeout"),
+        ("max_connections=0", "max_connections"),
+        ("max_connections=1.5", "max_connections"),
+        ("db=1.5", "db"),
+    ],
+)
+def test_bad_options_in_the_url_are_named(query: str, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^(redis: the URL's )?{name}( has a bad|: )"):
+        RedisBackend(f"redis://127.0.0.1/0?{query}")
+
+
 def test_object_that_is_no_client_is_refused() -> None:
     port = free_port()
     client = redis.Redis(port=port, socket_timeout=1)
@@ -534,7 +552,7 @@ def test_options_in_the_url_win() -> None:
         "&ssl_check_hostname=false&ssl_cert_reqs=none"
     )
     backend = RedisBackend(url, prefix="other", timeout=9)
-    pool: Any = backend._sync._pool  # type: ignore[union-attr]  # it is there
+    pool: Any = backend._sync.pool  # type: ignore[union-attr]  # it is there
     settings = pool.connection_kwargs
     assert (settings["socket_timeout"], settings["socket_connect_timeout"]) == (0.5, 0.25)
     assert (pool.timeout, pool.max_connections, settings["db"]) == (0.5, 7, 3)

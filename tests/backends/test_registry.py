@@ -70,7 +70,7 @@ def test_memory(url: str) -> None:
 def test_redis(url: str, kind: str) -> None:
     backend = backend_of(url)
     assert isinstance(backend, RedisBackend)
-    assert backend._sync._pool.connection_class.__name__ == kind
+    assert backend._sync.pool.connection_class.__name__ == kind
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,13 @@ class Thing:
 
 
 class Prepared(Thing):
-    def prepare_for_fork(self) -> None:
+    resumed = 0
+
+    def prepare_for_fork(self, deadline: float) -> None:
         self.prepared += 1
+
+    def resume_after_fork(self) -> None:
+        self.resumed += 1
 
 
 def test_registered_object_is_told_as_long_as_it_is_referenced(
@@ -64,6 +69,11 @@ def test_registered_object_is_told_as_long_as_it_is_referenced(
     forks._prepare()
     forks._renew()
     assert [(each.prepared, each.renewed) for each in things] == [(0, 1), (1, 1)]
+    forks._renew()  # as servers do that call nothing before they fork
+    forks._prepare()
+    forks._resume()
+    assert [(each.prepared, each.renewed) for each in things] == [(0, 2), (2, 2)]
+    assert vars(things[1])["resumed"] == 1
 
 
 def test_memory() -> None:
@@ -107,9 +117,9 @@ def test_mapping(lock: Any) -> None:
 def test_redis() -> None:
     backend = RedisBackend(URL)
     wire: Any = backend._sync
-    pool = wire._pool
+    pool = wire.pool
     wire.renew_after_fork()
-    assert wire._pool is not pool
+    assert wire.pool is not pool
     loops: Any = backend._async
     loops._held["loop"] = "held"
     loops._pid = -1
@@ -133,24 +143,24 @@ def test_redis() -> None:
     given = PoolWire(pool)
     locks = pool._lock, pool._event_dispatcher._lock
     given.renew_after_fork()
-    assert given._pool is pool  # the client's own, which redis-py renews, but for its locks
+    assert given.pool is pool  # the client's own, which redis-py renews, but for its locks
     assert not {*map(id, locks)} & {id(pool._lock), id(pool._event_dispatcher._lock)}
     used = _OneProcess()
-    used.check()
-    used.check()
+    used.check_process()
+    used.check_process()
     used._pid = -1
     with pytest.raises(BackendUnavailable, match="asyncio client was first used"):
-        used.check()
+        used.check_process()
 
 
 def test_sqlalchemy(tmp_path: Path) -> None:
     backend = SQLAlchemyBackend(f"sqlite:///{tmp_path / 'tokens.db'}")
     backend.create_table()
-    backend.prepare_for_fork()
+    backend.prepare_for_fork(time.monotonic())
     backend.renew_after_fork()
     assert backend.take("key") is None
     backend._at_work.add("a thread")
-    backend.prepare_for_fork()
+    backend.prepare_for_fork(time.monotonic())
     backend.renew_after_fork()
     with pytest.raises(BackendUnavailable, match="use SQLiteBackend"):
         backend.take("key")
@@ -179,21 +189,29 @@ def file(tmp_path: Path) -> Iterator[sqlite_file.File]:
 
 def test_sqlite_file(file: sqlite_file.File, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_file, "_refused", [])
-    monkeypatch.setattr(sqlite_file, "_all_files", lambda: [file])
+    for registry in ("_renewed", "_prepared"):
+        monkeypatch.setattr(forks, registry, type(forks._renewed)())
+    forks.prepare_for_forks(file)
     connection = file._connection
     file._holder = threading.get_ident()
-    assert not file.hold(time.monotonic() + 60)
+    file.prepare_for_fork(time.monotonic() + 60)
+    assert not file._lock.locked()
     file._holder = None
-    sqlite_file._before_fork()
+    forks._prepare()
     assert file._lock.locked()
-    sqlite_file._after_fork_in_child()
-    file.refuse()  # it is closed: nothing to refuse
+    file.prepare_for_fork(time.monotonic() + 60)  # by a signal handler, amid the fork
+    assert file._lock.locked()
+    forks._renew()
+    file.renew_after_fork()  # it is closed: nothing to refuse
     assert not file._refused
     file.run(lambda connection: None, "NORMAL")
     file._lock.acquire()
-    monkeypatch.setattr(sqlite_file, "_FORK_WAIT", 0.01)
-    sqlite_file._before_fork()
-    sqlite_file._after_fork_in_child()
+    monkeypatch.setattr(forks, "_WAIT", 0.01)
+    forks._prepare()
+    forks._resume()
+    assert file._lock.locked()  # as it was
+    forks._prepare()
+    forks._renew()
     assert sqlite_file._refused == [file]
     with pytest.raises(BackendUnavailable, match="amid an operation"):
         file.run(lambda connection: None, "NORMAL")

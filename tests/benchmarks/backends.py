@@ -131,7 +131,7 @@ def redis_sides() -> Iterator[Sides]:
     prefix = f"ott-bare-{run}"
     with closing(pool), closing(redis.Redis(connection_pool=pool)) as client:
         try:
-            script = client.script_load(PUT.in_full((), ())[1])
+            script = client.script_load(PUT.in_full[1])
         except redis.RedisError as error:
             raise Absent(f"no Redis to be reached ({type(error).__name__})") from None
         backend = RedisBackend(REDIS, prefix=f"ott-ours-{run}")
@@ -196,7 +196,7 @@ def postgres_sides() -> Iterator[Sides]:
             backend.create_table()
             with closing(SQLAlchemyBackend(url, table=bares)) as model:
                 model.create_table()
-            script, turns = PostgresPut(bares, 1000, 64).script, itertools.count()
+            script, turns = PostgresPut(bares).script, itertools.count()
             take = f"DELETE FROM {bares} WHERE key_hash = %s RETURNING value, expires_at, key_hash"
 
             def put(key: bytes, owner: str, expires_at: float) -> str:

@@ -829,7 +829,7 @@ def seconds_for(source: str, filling: str, size: int) -> float:
     text = (filling * (size // len(filling) + 1))[:size]
     query = f"ott={T}&{text}" if source == "query" else f"ott={T}"
     best = 9.0
-    for _ in range(5):
+    for _ in range(3):
         environ = {"QUERY_STRING": query}
         if source == "query":
             environ["RAW_URI"] = f"/?{query}"

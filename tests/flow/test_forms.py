@@ -62,7 +62,11 @@ class TestForm:
 
 
 class TestNonces:
-    nonces = Nonces("ott_test", lifetime=60, samesite="Strict", new_nonce=lambda: NONCE)
+    nonces = Nonces("ott_test", lifetime=60, samesite="Strict")
+
+    @pytest.fixture(autouse=True)
+    def _same_nonces(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("ott_middleware.flow.nonces.new_nonce", lambda: NONCE)
 
     @pytest.mark.parametrize(("scheme", "prefix"), [("http", ""), ("https", "__Host-")])
     def test_cookie(self, scheme: str, prefix: str) -> None:

@@ -698,6 +698,24 @@ class TestStrictCookie:
         assert b"http-equiv" not in answer.body
         assert button(answer, path) == path
 
+    def test_log_names_the_handoff_where_cookies_are_blocked(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = path_of(f"{B}/one-time-token/return", code_challenge=challenge_of("verifier"))
+        with caplog.at_level(logging.DEBUG, "ott_middleware"):
+            site.get(f"{path}&ott_seen={'N' * 32}", ASKED["another site"])
+        lines = [record.getMessage() for record in caplog.records]
+        (line,) = [each for each in lines if "(cookies_blocked)" in each]
+        assert line.startswith("generate refused: the browser sent no cookie __Host-ott_seen back")
+
+    def test_disabled_client_requests_show_once_the_session_is_known(self, world: World) -> None:
+        members = Members(person("alice"), samesite="Strict")
+        site = serve(world, session=members, disable_client_request=True)
+        answer = site.get(path_of(B), ASKED["another site"])
+        assert (answer.status, site.members.asked) == (200, [])
+        assert hand_over(site).status == 400
+        assert tokens_in(site) == 0
+
     def test_own_page_for_blocked_cookies(self, world: World) -> None:
         members = Members(person("alice"), samesite="Strict")
         own = {"cookies_blocked": lambda page: f"{page.name} {page.site_name}"}

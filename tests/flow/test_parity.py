@@ -19,7 +19,6 @@ from harness import (
     Answer,
     Clock,
     Members,
-    Site,
     World,
     echo,
     moment,
@@ -58,7 +57,7 @@ class Asking:
 @pytest.fixture(scope="module", autouse=True)
 def _same_nonces() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ott_middleware.flow.links.new_nonce", lambda: "nonce-of-this-module")
+        patch.setattr("ott_middleware.flow.nonces.new_nonce", lambda: "nonce-of-this-module")
         yield
 
 
@@ -86,53 +85,74 @@ class DictBackend(Backend):
 
 
 TOKENS = ("live", "used", "expired", "bound", "spa", "gone", "ended", "bobs")
+ENDED = person("ended", expires_at=moment(NOW + 90))
 
 
-def prepared(interface: str, clock: Clock, **options: Any) -> tuple[Site, dict[str, str]]:
-    """A site, and tokens of every kind; the same in both worlds."""
-    world = World(interface)
-    world.clock = clock
-    numbers = count()
-    ended = person("ended", expires_at=moment(NOW + 90))
-    members = Members(person("alice"), person("bob"), ended)
-    site = world.serve(
-        echo,
-        session=members,
-        backend=DictBackend(clock),
-        generate_token=lambda session, context: f"token-{next(numbers)}",
-        trusted_origins=["https://spa.example"],
-        **options,
-    )
-    clock.now = NOW
-    tokens = {"expired": site.token(expires_in=1), "ended": site.token(ended)}
-    clock.now = NOW + 100
-    tokens |= {
-        "live": site.token(),
-        "used": site.token(),
-        "bound": site.token(audience="https://b.example"),
-        "spa": site.token(audience="https://spa.example"),
-        "gone": site.token(person("gone")),
-        "bobs": site.token(person("bob")),
-    }
-    assert site.verify(tokens["used"]).status == 200
-    site.seen.clear()
-    return site, tokens
+class Prepared:
+    """A site for any number of requests, and tokens for each; the same in both worlds."""
+
+    def __init__(self, interface: str, options: dict[str, Any]) -> None:
+        world = World(interface)
+        self.clock = world.clock
+        self.names = iter([""])
+        self.site = world.serve(
+            echo,
+            session=Members(person("alice"), person("bob"), ENDED),
+            backend=DictBackend(world.clock),
+            generate_token=lambda session, context: next(self.names),
+            trusted_origins=["https://spa.example"],
+            **options,
+        )
+
+    def begin(self, number: int) -> None:
+        """Forget an earlier request, whose tokens had another number."""
+        self.names = (f"token-{number}-{place}" for place in count())
+        self.site.seen.clear()
+        self.clock.now = NOW + 100
+
+    def token(self, kind: str) -> str:
+        site = self.site
+        if kind in ("expired", "ended"):
+            self.clock.now = NOW
+            token = site.token(expires_in=1) if kind == "expired" else site.token(ENDED)
+            self.clock.now = NOW + 100
+            return token
+        if kind in ("bound", "spa"):
+            return site.token(audience=f"https://{'b' if kind == 'bound' else 'spa'}.example")
+        if kind in ("gone", "bobs"):
+            return site.token(person(kind.removesuffix("s")))
+        token = site.token()
+        if kind == "used":
+            assert site.verify(token).status == 200
+            site.seen.clear()
+        return token
+
+    def fill(self, text: bytes) -> bytes:
+        for kind in TOKENS:
+            place = b"{%s}" % kind.encode()
+            if place in text:
+                text = text.replace(place, self.token(kind).encode())
+        return text
 
 
-def filled(text: bytes, tokens: dict[str, str]) -> bytes:
-    for name, token in tokens.items():
-        text = text.replace(b"{%s}" % name.encode(), token.encode())
-    return text
+# By interface and options: to wrap an app takes longer than to answer most requests.
+_prepared: dict[tuple[str, str], Prepared] = {}
+_numbers = count()
 
 
-def answered(interface: str, asking: Asking, **options: Any) -> tuple[Answer, Answer, list[Any]]:
+def answered(
+    interface: str, asking: Asking, number: int, options: dict[str, Any]
+) -> tuple[Answer, Answer, list[Any]]:
     """The answer, what a second request of the same kind gets, and what the app saw."""
-    site, tokens = prepared(interface, Clock(NOW), **options)
-    target = filled(asking.target.encode("latin-1"), tokens)
+    key = interface, repr(options)
+    prepared = _prepared.get(key) or _prepared.setdefault(key, Prepared(interface, options))
+    prepared.begin(number)
+    site = prepared.site
+    target = prepared.fill(asking.target.encode("latin-1"))
     body = (
-        filled(asking.body, tokens)
+        prepared.fill(asking.body)
         if isinstance(asking.body, bytes)
-        else [filled(chunk, tokens) for chunk in asking.body]
+        else [prepared.fill(chunk) for chunk in asking.body]
     )
     how = {"scheme": asking.scheme, "mount": asking.mount, "host": asking.host}
     first, second = (
@@ -155,8 +175,9 @@ def compared(answer: Answer) -> tuple[Any, ...]:
 
 
 def assert_alike(asking: Asking, **options: Any) -> None:
-    ours = answered("asgi", asking, **options)
-    theirs = answered("wsgi", asking, **options)
+    number = next(_numbers)
+    ours = answered("asgi", asking, number, options)
+    theirs = answered("wsgi", asking, number, options)
     for one, other in zip(ours[:2], theirs[:2], strict=True):
         assert compared(one) == compared(other)
         assert one.status != 500
@@ -358,7 +379,7 @@ def test_interfaces_agree_under_every_option(options: dict[str, Any]) -> None:
 def test_comparison_sees_a_difference() -> None:
     """What is compared must not be empty of what matters."""
     asking = link(CALL)
-    first, _, seen = answered("asgi", asking)
+    first, _, seen = answered("asgi", asking, next(_numbers), {})
     assert json.loads(first.body)["redeemed"] == "handoff"
     assert first.cookies == {"sid": "alice-cookie"}
     assert [(request[2], request[3]) for request in seen] == [("/p", "a=1&b")]

@@ -33,7 +33,7 @@ from ott_middleware import (
     SealedSession,
     Session,
 )
-from ott_middleware.crypto import seal_cookie
+from ott_middleware.crypto import CookieSeal
 from ott_middleware.errors import NoAccount
 from ott_middleware.flow.pull_cookies import MAX_WANTED
 from ott_middleware.http.encoding import to_json
@@ -871,7 +871,7 @@ def test_made_up_verifier_is_none(world: World) -> None:
     """What opens without the name of the cookie: a value that was sealed for another one."""
     browser = Browser(serve(world))
     values = {"verifier": "v", "wanted": "/", "issuer": ISSUER, "began": world.clock()}
-    sealed = seal_cookie(to_json(values), name="sid", secret=SECRET.encode(), nonce=bytes(12))
+    sealed = CookieSeal("sid", (SECRET.encode(),)).seal(to_json(values), bytes(12))
     browser.jar[f"ott_pull_{'0' * 16}"] = sealed
     browser.come_back(issue(browser.site, challenge_of("v")))
     assert "sid" not in browser.jar

@@ -410,11 +410,11 @@ class TestMemoryWindows:
         tracemalloc.start()
         try:
             before = tracemalloc.get_traced_memory()[0]
-            for number in range(20_000):
+            for number in range(10_000):
                 windows.acquire_entry(f"{number:022}:60", 20, 60)
                 if number % 1000 == 0:
                     world.clock.forward(0.001)
-            each = (tracemalloc.get_traced_memory()[0] - before) / 20_000
+            each = (tracemalloc.get_traced_memory()[0] - before) / 10_000
         finally:
             tracemalloc.stop()
         assert each * windows._most < 150e6

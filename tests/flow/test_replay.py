@@ -13,7 +13,7 @@ from harness import NOW as START
 from harness import SECRET, Members, Site, World, main_lines, moment, person, run
 
 from ott_middleware import ConfigurationError, CookieSession, MemoryBackend, OneTimeTokens, Session
-from ott_middleware.backends import RedisBackend, SQLiteBackend
+from ott_middleware.backends import Backend, RedisBackend, SQLiteBackend
 from ott_middleware.errors import BackendUnavailable
 from ott_middleware.events import Event
 from ott_middleware.http import Cookie
@@ -45,6 +45,20 @@ class Forking(Members):
     def discard(self, cookies: Any, request: Any) -> None:
         for cookie in cookies:
             self.live.pop(cookie.value, None)
+
+
+class Awaited(Backend):
+    """Works on an event loop alone."""
+
+    def __init__(self, clock: Any) -> None:
+        self.clock = clock
+        self.inner = MemoryBackend(clock=clock)
+
+    async def aput(self, *args: Any, **how: Any) -> None:
+        self.inner.put(*args, **how)
+
+    async def atake(self, key: str) -> bytes | None:
+        return self.inner.take(key)
 
 
 class Listening:
@@ -308,6 +322,14 @@ class TestTombstone:
         assert "replays go unnoticed" in line
         assert "password" not in line
 
+    def test_that_must_be_awaited(self, world: World) -> None:
+        if world.interface == "wsgi":  # refuses such a backend
+            return
+        at = Listening(world, backend=Awaited(world.clock))
+        token = at.use(at.site.generate({"cookie": "sid=alice-cookie"}).json()["token"])
+        at.site.verify(token)
+        assert at.kinds() == ["replayed", "refused"]
+
     def test_that_no_secret_opens(self, world: World) -> None:
         backend = MemoryBackend(clock=world.clock)
         one = Listening(world, backend=backend)
@@ -320,7 +342,7 @@ class TestTombstone:
         at = Listening(world)
         token = at.use()
         replays = at.site.flow.services.replays
-        stones, seen = replays._stones, []
+        stones, seen = replays.stones, []
         take = stones._take
 
         async def take_and_put(key: str) -> bytes | None:

@@ -48,7 +48,7 @@ from ott_middleware.sessions.lifetime import (
     seconds_in,
     take_quietly,
 )
-from ott_middleware.sessions.starlette.lifetime import SessionEnds
+from ott_middleware.sessions.starlette.middleware import SessionEnds
 from ott_middleware.testing.store import Clock
 
 SECRET = "s" * 32

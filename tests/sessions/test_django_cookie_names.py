@@ -12,7 +12,7 @@ django_project.configure()
 from django.core.handlers.wsgi import WSGIRequest
 
 from ott_middleware.http import Request
-from ott_middleware.sessions.django.request import cookies_of
+from ott_middleware.sessions.django.request import cookie_of
 
 BLANKS = ["\x85", "\xa0", "\u00a0", "\u2000", "\u3000", "\u2028"]
 
@@ -24,4 +24,4 @@ def test_blank_before_a_name_counts_as_for_django(blank: str, raw: bool) -> None
     header = f"sessionid=mine; {spelled}sessionid=planted"
     environ = {"REQUEST_METHOD": "GET", "HTTP_COOKIE": header, "wsgi.input": BytesIO()}
     request = Request("GET", "http", "/", headers={"cookie": header}, carrier=environ)
-    assert cookies_of(request).get("sessionid") == WSGIRequest(environ).COOKIES["sessionid"]
+    assert cookie_of(request, "sessionid") == WSGIRequest(environ).COOKIES["sessionid"]

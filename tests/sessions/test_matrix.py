@@ -11,7 +11,7 @@ from harness import Answer
 from visitor import Visitor
 
 from ott_middleware import MemoryBackend, Session
-from ott_middleware.crypto import unseal
+from ott_middleware.crypto import TokenSeal
 from ott_middleware.tokens.names import backend_key
 
 from .sites import (
@@ -302,7 +302,7 @@ def test_expose_and_data_limit_what_leaves(kind: str) -> None:
     key = backend_key("handoff", "a-known-token")
     value = backend.take(key)
     assert value is not None
-    opened = unseal(value, token="a-known-token", key=key, secrets=(SECRET.encode(),))
+    opened = TokenSeal((SECRET.encode(),)).open(value, token="a-known-token", key=key)
     assert opened is not None
     plain = opened[0].decode()
     session = json.loads(plain)["session"]
@@ -328,7 +328,7 @@ def test_expose_and_data_limit_a_session_that_the_app_names(kind: str) -> None:
     token = source.middleware.flow.tokens.generate(given)
 
     key = backend_key("handoff", token)
-    opened = unseal(backend.take(key) or b"", token=token, key=key, secrets=(SECRET.encode(),))
+    opened = TokenSeal((SECRET.encode(),)).open(backend.take(key) or b"", token=token, key=key)
     assert opened is not None
     session = json.loads(opened[0])["session"]
     assert session["user"] == {"id": "2", "email": email_of("ada")}

@@ -37,7 +37,7 @@ from ott_middleware import (
     Session,
     StarletteSession,
 )
-from ott_middleware.crypto import NONCE_BYTES, seal_cookie
+from ott_middleware.crypto import NONCE_BYTES, CookieSeal
 from ott_middleware.errors import SessionExpired
 from ott_middleware.http import Request
 from ott_middleware.testing.store import Clock
@@ -407,10 +407,6 @@ def test_sealed_cookie_of_unknown_age_is_no_session(clock: Clock) -> None:
         ({"sealed_at": moment(clock.now).isoformat()}, True),
         ({"created_at": moment(clock.now - YEAR).isoformat()}, False),
     ):
-        cookie = seal_cookie(
-            json.dumps({**values, **more}).encode(),
-            name="ott_session",
-            secret=SECRET.encode(),
-            nonce=b"n" * NONCE_BYTES,
-        )
+        plain = json.dumps({**values, **more}).encode()
+        cookie = CookieSeal("ott_session", (SECRET.encode(),)).seal(plain, b"n" * NONCE_BYTES)
         assert (adapter.current(asking(cookie, "ott_session")) is not None) is taken

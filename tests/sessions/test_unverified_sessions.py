@@ -22,6 +22,7 @@ from harness import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from owners import network_owner_of, owner_of
 
 from ott_middleware import (
     Backend,
@@ -40,7 +41,6 @@ from ott_middleware.http import Request
 from ott_middleware.http.addresses import network_of
 from ott_middleware.interfaces import asgi_request, wsgi
 from ott_middleware.sessions.base import session_id
-from ott_middleware.tokens.names import network_owner_of, owner_of
 
 MOST = 1000
 

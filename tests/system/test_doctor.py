@@ -237,7 +237,7 @@ class TestPair:
         from ott_middleware.doctor import peer as module
         from ott_middleware.errors import BackendUnavailable
 
-        async def fails(*_: object) -> None:
+        async def fails(*_: object, **__: object) -> None:
             raise BackendUnavailable("gone meanwhile")
 
         monkeypatch.setattr(module, "put_probe", fails)

@@ -252,7 +252,7 @@ class TestFromSharedCookie:
 class TestExpiredRows:
     def test_numbers(self) -> None:
         text = (DOCS / "expired_rows.md").read_text(encoding="utf-8")
-        assert (table._SWEEP_EVERY, table._SWEEP, sqlite._SWEEP) == (16, 64, 8)
+        assert (table._SWEEP_EVERY, table.SWEEP, sqlite._SWEEP) == (16, 64, 8)
         assert "by every sixteenth token that a process stores: up to 64 rows" in text
         assert "by every token that is stored: up to 8 rows" in text
 

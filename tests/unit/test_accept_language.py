@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ott_middleware.http.accept_language import MAX_ACCEPT_LANGUAGE, choose_language
+from ott_middleware.http.languages import MAX_ACCEPT_LANGUAGE, choose_language
 
 OFFERED = ("en", "de", "fr", "pt-br", "zh-hant")
 

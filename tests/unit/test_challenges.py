@@ -9,7 +9,7 @@ import pytest
 from harness import NOW, Members, person
 
 from ott_middleware import MemoryBackend, OneTimeTokens
-from ott_middleware.context import Attempt, reset_attempt, set_attempt
+from ott_middleware.context import Attempt, using_attempt
 from ott_middleware.errors import InvalidToken
 from ott_middleware.testing import Clock
 from ott_middleware.tokens.challenges import challenge_of, find_verifier, is_challenge
@@ -74,11 +74,8 @@ class TestTokenWithChallenge:
     def test_attempt_tells_what_was_shown(self, tokens: OneTimeTokens) -> None:
         token = tokens.generate(ALICE, code_challenge=challenge_of(VERIFIER), expires_in=2)
         attempt = Attempt()
-        reset = set_attempt(attempt)
-        try:
+        with using_attempt(attempt):
             tokens.verify(token, code_verifiers=[VERIFIER])
-        finally:
-            reset_attempt(reset)
         assert attempt.code_challenge == challenge_of(VERIFIER)
         # The seal counts in milliseconds.
         assert attempt.expires_at == pytest.approx(tokens.clock() + 120, abs=0.001)

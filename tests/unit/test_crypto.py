@@ -10,18 +10,17 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import example, given
 from hypothesis import strategies as st
+from owners import owner_of
 
 from ott_middleware.crypto import (
+    CookieSeal,
+    TokenSeal,
     _decode_base64url,
     base64url,
     derive,
     key_id,
-    seal,
-    seal_cookie,
-    unseal,
-    unseal_cookie,
 )
-from ott_middleware.tokens.names import backend_key, hash_token, is_token, owner_of
+from ott_middleware.tokens.names import backend_key, hash_token, is_token
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 OLD, NEW, OTHER = b"the older secret", b"the newer secret", b"somebody else's secret"
@@ -34,13 +33,14 @@ SECRETS = st.none() | st.binary(min_size=16, max_size=40)
 
 
 def sealed(secret: bytes | None = OLD, token: str = "T", key: str = "k") -> bytes:
-    return seal(PLAIN, token=token, key=key, expires_at=EXPIRES, secret=secret, nonce=NONCE)
+    seal = TokenSeal(() if secret is None else (secret,))
+    return seal.seal(PLAIN, token=token, key=key, expires_at=EXPIRES, nonce=NONCE)
 
 
 def opened(
     value: bytes, *secrets: bytes, token: str = "T", key: str = "k"
 ) -> tuple[bytes, float] | None:
-    return unseal(value, token=token, key=key, secrets=secrets)
+    return TokenSeal(secrets).open(value, token=token, key=key)
 
 
 # Names of things.
@@ -167,9 +167,9 @@ def test_seal_is_opened(
     plain: bytes, token: str, key: str, milliseconds: int, secret: bytes | None, nonce: bytes
 ) -> None:
     expires_at = milliseconds / 1000
-    value = seal(plain, token=token, key=key, expires_at=expires_at, secret=secret, nonce=nonce)
-    secrets = () if secret is None else (secret,)
-    found = unseal(value, token=token, key=key, secrets=secrets)
+    seal = TokenSeal(() if secret is None else (secret,))
+    value = seal.seal(plain, token=token, key=key, expires_at=expires_at, nonce=nonce)
+    found = seal.open(value, token=token, key=key)
     assert found is not None
     assert found[0] == plain
     # Never later than it was to be.
@@ -229,8 +229,7 @@ def test_seal_beside_a_secret_with_the_same_id(
     # Four bytes may coincide: as all of them do here.
     monkeypatch.setattr("ott_middleware.crypto.key_id", lambda secret: b"same")
     assert opened(sealed(OLD), NEW, OLD) == (PLAIN, EXPIRES)
-    value = seal_cookie(PLAIN, name="sid", secret=OLD, nonce=NONCE)
-    assert unseal_cookie(value, name="sid", secrets=(NEW, OLD)) == PLAIN
+    assert read(cookie(OLD), NEW, OLD) == PLAIN
 
 
 def test_seals_of_version_1_still_open() -> None:
@@ -257,15 +256,25 @@ def test_seal_shows_neither_token_nor_session() -> None:
         assert word not in value
 
 
+def test_seals_draw_a_nonce_each_time() -> None:
+    tokens, cookies = TokenSeal((OLD,)), CookieSeal("sid", (OLD,))
+    # With a nonce twice under one key, AES-GCM would tell what both values hold.
+    values = [tokens.seal(PLAIN, token="T", key="k", expires_at=EXPIRES) for _ in range(9)]
+    assert len({value[13:25] for value in values}) == 9
+    sessions = [base64.urlsafe_b64decode(cookies.seal(PLAIN) + "==") for _ in range(9)]
+    assert len({session[5:17] for session in sessions}) == 9
+    assert opened(values[0], OLD) == (PLAIN, EXPIRES)
+
+
 # The seal of a cookie.
 
 
 def cookie(secret: bytes = OLD, name: str = "sid", plain: bytes = PLAIN) -> str:
-    return seal_cookie(plain, name=name, secret=secret, nonce=NONCE)
+    return CookieSeal(name, (secret,)).seal(plain, NONCE)
 
 
 def read(value: str, *secrets: bytes, name: str = "sid") -> bytes | None:
-    return unseal_cookie(value, name=name, secrets=secrets or (OLD,))
+    return CookieSeal(name, secrets or (OLD,)).open(value)
 
 
 @given(st.binary(max_size=100), st.binary(min_size=16, max_size=40))
@@ -279,7 +288,7 @@ def test_cookie_seal_is_opened(plain: bytes, secret: bytes) -> None:
 
 def test_cookie_seal_under_another_secret() -> None:
     assert read(cookie(OLD), NEW, OTHER) is None
-    assert unseal_cookie(cookie(), name="sid", secrets=()) is None
+    assert CookieSeal("sid", ()).open(cookie()) is None
     assert read(cookie(NEW), NEW, OLD) == PLAIN
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ott_middleware.access_logs import hide_parameter
-from ott_middleware.context import Attempt, reset_attempt, set_attempt, using_request
+from ott_middleware.access_logs import hide_tokens
+from ott_middleware.context import Attempt, using_attempt, using_request
 from ott_middleware.error_reports import (
     hide_tokens_in_event,
     hide_tokens_in_span,
@@ -21,7 +21,7 @@ URL = f"/page?a=1&ott={TOKEN}"
 
 @pytest.fixture(autouse=True)
 def parameter() -> None:
-    hide_parameter("ott")
+    hide_tokens(query_param="ott")
 
 
 class Span:
@@ -76,12 +76,8 @@ class TestHideTokensInEvent:
             headers={},
             links=(TOKEN, "short"),
         )
-        reset = set_attempt(Attempt(token=other))
-        try:
-            with using_request(request):
-                event = hide_tokens_in_event({"vars": {"links": [repr(TOKEN), other, "short"]}})
-        finally:
-            reset_attempt(reset)
+        with using_attempt(Attempt(token=other)), using_request(request):
+            event = hide_tokens_in_event({"vars": {"links": [repr(TOKEN), other, "short"]}})
         assert event == {"vars": {"links": ["'[Filtered]'", "[Filtered]", "short"]}}
 
 

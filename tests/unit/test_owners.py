@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from harness import SECRET, Members, person
+from owners import owner_of
 
 from ott_middleware import MemoryBackend, OneTimeTokens
 from ott_middleware.sessions.base import session_id
-from ott_middleware.tokens.names import owner_of
 
 # Ids that an attacker can list: user ids, or what is derived from them without a secret.
 GUESSES = [str(number) for number in range(10_000)]

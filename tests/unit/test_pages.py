@@ -27,17 +27,16 @@ from ott_middleware.errors import (
 )
 from ott_middleware.http import languages
 from ott_middleware.http.encoding import visible
-from ott_middleware.http.languages import Language
 from ott_middleware.http.messages import Request, Response
 from ott_middleware.http.pages import (
     Page,
     PageForm,
-    cookies_blocked_page,
+    build_page,
     error_page,
-    form_page,
     page_first,
     render,
     render_own,
+    try_again_page,
 )
 
 
@@ -70,8 +69,8 @@ def request(target: str = "/x", query: str = "", method: str = "GET", **headers:
 def page_of(
     error: RequestError, asked: Request | None = None, login_url: str | None = None, **more: Any
 ) -> Page:
-    site_name = more.get("site_name")
-    return error_page(error, asked or request(), site_name=site_name, login_url=login_url)
+    page = error_page(error, asked or request(), login_url=login_url)
+    return dataclasses.replace(page, **more)
 
 
 def shown(
@@ -83,7 +82,7 @@ def shown(
 PAGES = [
     shown(InvalidToken()),
     page_first(request(), "?ott=T&ott_seen=N"),
-    render(cookies_blocked_page(request(), "?ott=T", site_name=None)),
+    render(try_again_page("cookies_blocked", request(), "?ott=T")),
 ]
 NAMES = ["html", "head", "meta", "meta", "title", "style", "body", "main", "h1"]
 
@@ -316,7 +315,7 @@ class TestOwnPage:
 
 class TestCookiesBlockedPage:
     def test_loads_nothing_by_itself(self) -> None:
-        page = render(cookies_blocked_page(request(), "?a=1&ott=T", site_name=None))
+        page = render(try_again_page("cookies_blocked", request(), "?a=1&ott=T"))
         document = Document(page)
         assert page.status == 400
         assert document.texts["h1"] == "Cookies are blocked"
@@ -326,7 +325,8 @@ class TestCookiesBlockedPage:
 
     def test_language(self) -> None:
         asked = request(accept_language="ja")
-        document = Document(render(cookies_blocked_page(asked, "?ott=T", site_name="B")))
+        page = try_again_page("cookies_blocked", asked, "?ott=T")
+        document = Document(render(dataclasses.replace(page, site_name="B")))
         assert document.all("html") == [{"lang": "ja", "dir": "ltr"}]
         assert document.texts["a"] == "もう一度試す"
         assert document.texts["p"].startswith("B")
@@ -364,12 +364,11 @@ def lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def choice(**more: Any) -> Page:
-    def forms(language: Language) -> list[PageForm]:
-        yes = PageForm(label=language.texts["proceed"], fields={"nonce": "N<"}, action="?a=1&b=2")
-        return [yes, PageForm(label="No", fields={})]
-
-    return form_page("used", request(), forms, needed=("proceed",), **more)
+def choice(site_name: str | None = None, **more: Any) -> Page:
+    page, language = build_page("used", request(), needed=("proceed",), **more)
+    yes = PageForm(label=language.texts["proceed"], fields={"nonce": "N<"}, action="?a=1&b=2")
+    forms = (yes, PageForm(label="No", fields={}))
+    return dataclasses.replace(page, forms=forms, site_name=site_name)
 
 
 def contrast(one: str, other: str) -> float:

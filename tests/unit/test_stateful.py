@@ -12,6 +12,7 @@ from harness import Clock, Members, person
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from memory_owners import owners_of
 
 from ott_middleware import MemoryBackend, OneTimeTokens
 from ott_middleware.errors import BackendFull, InvalidToken, SessionNotFound
@@ -118,8 +119,8 @@ class Tokens(RuleBasedStateMachine):
     def the_books_agree(self) -> None:
         backend = self.backend
         assert len(self.live) <= len(backend) <= ROOM
-        assert len(backend) == sum(map(len, backend._tokens().owners.values()))
-        assert all(backend._tokens().owners.values())
+        assert len(backend) == sum(map(len, owners_of(backend).values()))
+        assert all(owners_of(backend).values())
 
 
 Tokens.TestCase.settings = settings(

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from ott_middleware.http.cutting_protocols import cut_protocols
-from ott_middleware.http.subprotocols import read_offer
+from ott_middleware.http.subprotocols import cut_protocols, read_offer
 
 
 @pytest.mark.parametrize(

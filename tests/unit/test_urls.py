@@ -15,13 +15,13 @@ from ott_middleware.http.urls import (
     SEEN,
     add_parameter,
     browser_path,
-    cut,
     cut_target,
     cut_url,
     divide,
     path_of,
     relative_reference,
     spellings_of,
+    value_of,
 )
 
 LATIN_1 = st.text(st.characters(max_codepoint=255))
@@ -78,6 +78,12 @@ def slowly_split(text: str, separator: str) -> list[str]:
 def slowly_is_named(part: str, name: str) -> bool:
     end = part.index("=") if "=" in part else len(part)
     return percent_decoded(part[:end]) == name
+
+
+def cut(query: str, name: str) -> tuple[str, tuple[str, ...]]:
+    """The rest of a query, and the percent-decoded values of the links."""
+    divided = divide(query, name, also="")
+    return divided.rest, tuple(map(value_of, divided.links))
 
 
 def slowly_cut(query: str, name: str) -> tuple[str, list[str]]:

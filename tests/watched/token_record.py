@@ -1,7 +1,8 @@
 """Records the tokens that a process mints, and what could show one, for `tests/token_watch.py`.
 
 The records are files in a folder that the environment names. Tests and the servers that they start
-write to it: a line is appended by one call, so that processes can share a file.
+write to it: a line is appended by one call, so that processes can share a file. A process that runs
+tests keeps its lines until the end; any other may be killed at any time, and writes each at once.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ LEAKS = "OTT_TEST_LEAKS"
 SHORTEST, FEWEST = 20, 10
 
 _files: dict[str, int] = {}
+# What a process keeps until `flush`, by folder and file; and the process that does.
+_kept: collections.defaultdict[tuple[str, str], list[str]] = collections.defaultdict(list)
+_keeper = 0
 _first_pages: collections.deque[bytes] = collections.deque(maxlen=20)
 
 
@@ -28,6 +32,27 @@ def append(name: str, text: str) -> None:
     folder = os.environ.get(FOLDER)
     if not folder or (name != "tokens" and os.environ.get(LEAKS)):
         return
+    # A forked child has the lines of its parent, which writes them, and another number.
+    if os.getpid() == _keeper:
+        _kept[folder, name].append(text)
+    else:
+        _write(folder, name, text)
+
+
+def keep() -> None:
+    """Keep what this process adds until `flush`."""
+    global _keeper
+    _keeper = os.getpid()
+
+
+def flush() -> None:
+    """Write what was kept."""
+    for (folder, name), texts in _kept.items():
+        _write(folder, name, "\n".join(texts))
+    _kept.clear()
+
+
+def _write(folder: str, name: str, text: str) -> None:
     path = str(Path(folder, name))
     if path not in _files:
         _files[path] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

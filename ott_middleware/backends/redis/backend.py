@@ -14,22 +14,20 @@ that is promoted may have missed the last takes in the same way: `min-replicas-t
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...clock import system_clock
-from ...concurrency import drive, in_thread
+from ...concurrency import Bound, drive, in_thread
 from ...errors import (
     ConfigurationError,
     KeyTaken,
     NotSupported,
-    check_positive,
     missing_library,
 )
-from ..base import Backend
+from ..base import CoroutineBackend, Token, mark_of
 from . import wire as wire
 from .scripts import HEADER, PUT, REVOKE, Script
 from .url import options_of, wires_of_url
@@ -39,10 +37,8 @@ if TYPE_CHECKING:
 
     Client = redis.Redis | redis.RedisCluster | redis.asyncio.Redis | redis.asyncio.RedisCluster
 
-Send = Callable[..., Awaitable[Any]]
 
-
-class RedisBackend(Backend):
+class RedisBackend(CoroutineBackend):
     """Tokens in Redis 6.2 and later, or Valkey, by redis-py (the extra `redis`).
 
     Made of a URL it serves sync and async callers; its connections are opened when they are first
@@ -65,6 +61,7 @@ class RedisBackend(Backend):
     :param connect_timeout: how many seconds to wait for a connection to open. With a URL.
     :param max_connections: of one process or event loop. With a URL.
     :param clock: tells the time in Unix seconds.
+    :ivar key_prefix: what all keys begin with.
     :raises ConfigurationError: a bad argument, or redis-py is not installed.
     """
 
@@ -85,32 +82,21 @@ class RedisBackend(Backend):
             raise missing_library("RedisBackend", error, "'ott_middleware[redis]'") from None
         self._errors = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
         self._sync: wire.Wire | None
-        self._async: wire.AsyncWire | None
+        self._async: wire.Wire | None
         if isinstance(store, str):
             if other is not None:
                 raise ConfigurationError(
                     "redis: a URL serves sync and async callers; leave out the client"
                 )
-            own, settings = options_of(store)
-            prefix = own.pop("prefix", prefix)
-            limits = {
+            options = {
+                "prefix": prefix,
                 "timeout": timeout,
                 "connect_timeout": connect_timeout,
                 "max_connections": max_connections,
-                **own,
+                **options_of(store),
             }
-            for name, value in limits.items():
-                check_positive(
-                    name, value, "connections" if name == "max_connections" else "seconds"
-                )
-            self._sync, self._async = wires_of_url(
-                store,
-                timeout=limits["timeout"],
-                socket_timeout=limits["timeout"],
-                socket_connect_timeout=limits["connect_timeout"],
-                max_connections=int(limits["max_connections"]),
-                **settings,
-            )
+            prefix = options.pop("prefix")
+            self._sync, self._async = wires_of_url(store, **options)
         else:
             self._sync, self._async = wire.wires_of_client(store)
             if other is not None:
@@ -126,7 +112,7 @@ class RedisBackend(Backend):
         wires = (self._sync, self._async)
         self._place = next(each.place for each in wires if each is not None)
         # In braces: a cluster keeps all keys with one such tag together, as scripts need them.
-        self._prefix = f"{{{prefix}}}"
+        self.key_prefix = f"{{{prefix}}}"
 
     @property
     def async_only(self) -> bool:
@@ -137,44 +123,10 @@ class RedisBackend(Backend):
         """The pool of redis-py for sync callers; None for a cluster, and for async clients."""
         return self._sync.pool if isinstance(self._sync, wire.PoolWire) else None
 
-    @property
-    def key_prefix(self) -> str:
-        """What all keys begin with."""
-        return self._prefix
-
-    def put(
-        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
-    ) -> None:
-        drive(self._put(self._send_now, key, value, expires_at, owner, limit))
-
-    def take(self, key: str) -> bytes | None:
-        return drive(self._take(self._send_now, key))
-
-    def revoke(self, owner: str) -> int:
-        return drive(self._revoke(self._send_now, owner))
-
     def close(self) -> None:
         """Close the connections that sync callers opened, if they are this backend's own."""
         if self._sync is not None:
-            self._sync.close()
-
-    async def aput(
-        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
-    ) -> None:
-        if self._async is None:
-            await super().aput(key, value, expires_at=expires_at, owner=owner, limit=limit)
-        else:
-            await self._put(self._async.send, key, value, expires_at, owner, limit)
-
-    async def atake(self, key: str) -> bytes | None:
-        if self._async is None:
-            return await super().atake(key)
-        return await self._take(self._async.send, key)
-
-    async def arevoke(self, owner: str) -> int:
-        if self._async is None:
-            return await super().arevoke(owner)
-        return await self._revoke(self._async.send, owner)
+            drive(self._sync.close())
 
     async def aclose(self) -> None:
         """Close also those of the event loop that runs. Those of others close with their loop."""
@@ -183,15 +135,10 @@ class RedisBackend(Backend):
         self.close()
 
     async def ask_server(self) -> dict[str, Any]:
-        if self._async is not None:
-            return await self._ask_server(self._async.send)
-        return await in_thread(lambda: drive(self._ask_server(self._send_now)))
-
-    async def _ask_server(self, send: Send) -> dict[str, Any]:
         key = self._token_key("")
-        seconds, micro = await self._translate(send, key, "TIME")
+        seconds, micro = await self._translate(self._awaited, key, "TIME")
         # Users of hosted servers may not use CONFIG GET.
-        memory = await self._translate(send, key, "INFO", "memory")
+        memory = await self._translate(self._awaited, key, "INFO", "memory")
         facts: dict[str, Any] = {"time": float(seconds) + float(micro) / 1e6}
         # The client of a cluster parses the reply.
         text = memory.decode() if isinstance(memory, bytes) else ""
@@ -199,27 +146,18 @@ class RedisBackend(Backend):
             facts["policy"] = found[1]
         return facts
 
-    # Each operation is one coroutine for both kinds of callers: with `_send_now` it never suspends.
-
-    async def _put(
-        self,
-        send: Send,
-        key: str,
-        value: bytes,
-        expires_at: float,
-        owner: str,
-        limit: int | None,
-    ) -> None:
+    async def _put(self, send: Bound, token: Token) -> None:
+        key, value, expires_at, owner, limit = token
         now = self.clock()
         if expires_at <= now:
             return
         milliseconds = math.ceil((expires_at - now) * 1000)
         keys = (self._token_key(key), self._owner_key(owner))
-        put = (repr(expires_at), _mark(owner), value, repr(now), milliseconds, limit or 0)
+        put = (repr(expires_at), mark_of(owner), value, repr(now), milliseconds, limit or 0)
         if not await self._run(send, PUT, keys, put):
             raise KeyTaken("a live token has that key")
 
-    async def _take(self, send: Send, key: str) -> bytes | None:
+    async def _take(self, send: Bound, key: str) -> bytes | None:
         # Atomic: the server runs one command after the other, and this one reads and deletes.
         token_key = self._token_key(key)
         held: bytes | None = await self._translate(send, token_key, "GETDEL", token_key)
@@ -228,26 +166,27 @@ class RedisBackend(Backend):
         _, expires_at, _ = HEADER.unpack_from(held)
         return held[HEADER.size :] if expires_at > self.clock() else None
 
-    async def _revoke(self, send: Send, owner: str) -> int:
-        arguments = (_mark(owner), repr(self.clock()))
+    async def _revoke(self, send: Bound, owner: str) -> int:
+        arguments = (mark_of(owner), repr(self.clock()))
         return int(await self._run(send, REVOKE, (self._owner_key(owner),), arguments))
 
     def _token_key(self, key: str) -> bytes:
-        return f"{self._prefix}:token:{key}".encode()
+        return f"{self.key_prefix}:token:{key}".encode()
 
     def _owner_key(self, owner: str) -> bytes:
-        return f"{self._prefix}:owner:{owner}".encode()
+        return f"{self.key_prefix}:owner:{owner}".encode()
 
     async def _run(
-        self, send: Send, script: Script, keys: tuple[bytes, ...], arguments: tuple[Any, ...]
+        self, send: Bound, script: Script, keys: tuple[bytes, ...], arguments: tuple[Any, ...]
     ) -> Any:
+        rest = (len(keys), *keys, *arguments)
         try:
-            return await self._translate(send, keys[0], *script.by_digest(keys, arguments))
+            return await self._translate(send, keys[0], *script.by_digest, *rest)
         except wire.UnknownScript:
             # The server has not seen it yet, and did nothing.
-            return await self._translate(send, keys[0], *script.in_full(keys, arguments))
+            return await self._translate(send, keys[0], *script.in_full, *rest)
 
-    async def _translate(self, send: Send, key: bytes, *command: Any) -> Any:
+    async def _translate(self, send: Bound, key: bytes, *command: Any) -> Any:
         """Send a command; raise the driver's errors as this package's own."""
         try:
             return await send(key, *command)
@@ -255,14 +194,15 @@ class RedisBackend(Backend):
             failure = wire.failure(error, self._place)
         raise failure  # outside, so that the driver's text does not go with it
 
-    async def _send_now(self, key: bytes, *command: Any) -> Any:
+    async def _inline(self, key: bytes, *command: Any) -> Any:
         if self._sync is None:
             raise NotSupported(
                 "RedisBackend has an asynchronous client alone: await the asynchronous twin, or "
                 "pass a synchronous client as well"
             )
-        return self._sync.send(key, *command)
+        return await self._sync.send(key, *command)
 
-
-def _mark(owner: str) -> bytes:
-    return hashlib.sha256(owner.encode()).digest()[:16]
+    async def _awaited(self, key: bytes, *command: Any) -> Any:
+        if self._async is not None:
+            return await self._async.send(key, *command)
+        return await in_thread(lambda: drive(self._inline(key, *command)))

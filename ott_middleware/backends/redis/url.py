@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from ...errors import ConfigurationError
-from .wire import AsyncWire, LoopWire, PoolWire, Wire
+from ...errors import ConfigurationError, check_positive
+from .wire import LoopWire, PoolWire, Wire
 
 
-def wires_of_url(url: str, **settings: Any) -> tuple[Wire, AsyncWire]:
+def wires_of_url(
+    url: str, *, timeout: float, connect_timeout: float, max_connections: float, **settings: Any
+) -> tuple[Wire, Wire]:
     """Make the sync and the async wire for a URL; nothing is opened yet.
 
-    :raises ConfigurationError: no URL of a Redis server. The text does not show it.
+    :param settings: what else redis-py is to be given.
+    :raises ConfigurationError: no URL of a Redis server, whose text does not show it; or a bad
+        number.
     """
     import redis.asyncio
 
+    check_positive("timeout", timeout, "seconds")
+    check_positive("connect_timeout", connect_timeout, "seconds")
+    check_positive("max_connections", max_connections, "connections")
     parts = _split(url)
     scheme = _scheme_of(parts.scheme)
     path = unquote(parts.path).strip("/")
@@ -32,30 +40,35 @@ def wires_of_url(url: str, **settings: Any) -> tuple[Wire, AsyncWire]:
         )
     if scheme == "unix" and not path:
         raise ConfigurationError("redis: a socket needs its path: unix:///path/to/redis.sock?db=0")
-    # Handed over apart from the URL: pools show their settings in their repr.
-    credentials = redis.UsernamePasswordCredentialProvider(
-        username=parts.username and unquote(parts.username),
-        password=unquote(parts.password or ""),
-    )
+    settings = {
+        # RESP2: there is no use for what servers push over RESP3, and one thing less to agree on.
+        "protocol": 2,
+        "timeout": timeout,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": connect_timeout,
+        "max_connections": int(max_connections),
+        **settings,
+    }
     if "@" in parts.netloc:
-        settings["credential_provider"] = credentials
+        # Handed over apart from the URL: pools show their settings in their repr.
+        settings["credential_provider"] = redis.UsernamePasswordCredentialProvider(
+            username=parts.username and unquote(parts.username),
+            password=unquote(parts.password or ""),
+        )
     plain = f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    # RESP2: there is no use for what servers push over RESP3, and one thing less to agree on.
-    settings = {"protocol": 2, **settings}
 
     def make(module: Any) -> Any:
         return module.BlockingConnectionPool.from_url(plain, **settings)
 
-    failure = None
     try:
         pool = make(redis)
         # Made to be thrown away: wrong settings come out now, and not with the first token.
         pool.connection_class(**pool.connection_kwargs)
     except Exception as error:
         failure = type(error).__name__
-    if failure is not None:
-        raise _unusable(failure)
-    return PoolWire(pool, partial(make, redis)), LoopWire(partial(make, redis.asyncio))
+    else:
+        return PoolWire(pool, partial(make, redis)), LoopWire(partial(make, redis.asyncio))
+    raise _unusable(failure)  # outside, as in `_split`
 
 
 def _scheme_of(given: str) -> str | None:
@@ -70,13 +83,12 @@ def _scheme_of(given: str) -> str | None:
     return None
 
 
-_OWN = {
+# What a URL's query may hold: of this package, and of redis-py.
+_OPTIONS: dict[str, Callable[[str], Any]] = {
     "prefix": str,
     "timeout": float,
     "connect_timeout": float,
     "max_connections": int,
-}
-_DRIVERS = {
     "client_name": str,
     "db": int,
     "ssl_ca_certs": str,
@@ -88,25 +100,23 @@ _DRIVERS = {
 }
 
 
-def options_of(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def options_of(url: str) -> dict[str, Any]:
     """What a URL's query asks of the backend, and of the driver.
 
     :raises ConfigurationError: an option that there is not, or a bad value.
     """
-    own: dict[str, Any] = {}
-    drivers: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, text in parse_qsl(_split(url).query, keep_blank_values=True):
-        kinds, found = (_OWN, own) if name in _OWN else (_DRIVERS, drivers)
-        if name not in kinds:
+        if name not in _OPTIONS:
             # Not shown: it may be what comes after a question mark in a password.
             raise ConfigurationError(
-                "redis: an option in the URL is none of " + ", ".join({**_OWN, **_DRIVERS})
+                "redis: an option in the URL is none of " + ", ".join(_OPTIONS)
             )
         try:
-            found[name] = kinds[name](text)  # type: ignore[operator]  # each is called with a str
+            found[name] = _OPTIONS[name](text)
         except (ValueError, KeyError):
             raise ConfigurationError(f"redis: the URL's {name} has a bad value") from None
-    return own, drivers
+    return found
 
 
 def _split(url: str) -> SplitResult:

@@ -32,22 +32,10 @@ logger = logging.getLogger("ott_middleware")
 class Wire(Protocol):
     """Sends commands to a server.
 
+    The coroutines of a synchronous client's wire never suspend: sync callers `drive` them.
+
     :ivar place: where the server is, for messages.
     """
-
-    place: str = "the server"
-
-    def send(self, key: bytes, *command: Any) -> Any:
-        """Send one command, once, where `key` lives; return the reply, undecoded."""
-        ...
-
-    def close(self) -> None:
-        """Close what this package opened: of a client of the app, nothing."""
-        return
-
-
-class AsyncWire(Protocol):
-    """`Wire`, awaited."""
 
     place: str = "the server"
 
@@ -64,10 +52,11 @@ class PoolWire(Wire):
     """Over the connections of a pool, which sees to threads and forks.
 
     :param make: makes such a pool anew, if it is this package's own.
+    :ivar pool: the pool of this process.
     """
 
     def __init__(self, pool: Any, make: Callable[[], Any] | None = None) -> None:
-        self._pool = pool
+        self.pool = pool
         self.place = _place_of(pool)
         self._connection = _getter(pool)
         self._make = make
@@ -78,18 +67,13 @@ class PoolWire(Wire):
         # redis-py renews its pools itself, but their locks may be those of a thread that is not
         # there. What is open of the parent's, redis-py's connections only close on this side.
         if self._make is not None:
-            self._pool = self._make()
-            self._connection = _getter(self._pool)
+            self.pool = self._make()
+            self._connection = _getter(self.pool)
         else:
-            _renew_locks(self._pool)
+            _renew_locks(self.pool)
 
-    @property
-    def pool(self) -> Any:
-        """The pool of this process."""
-        return self._pool
-
-    def send(self, key: bytes, *command: Any) -> Any:
-        pool, connection = self._pool, self._connection()
+    async def send(self, key: bytes, *command: Any) -> Any:
+        pool, connection = self.pool, self._connection()
         try:
             connection.send_command(*command)
             return connection.read_response(disable_decoding=True)
@@ -100,9 +84,9 @@ class PoolWire(Wire):
         finally:
             pool.release(connection)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._make is not None:
-            self._pool.disconnect()
+            self.pool.disconnect()
 
 
 def _renew_locks(pool: Any) -> None:
@@ -118,10 +102,9 @@ def _renew_locks(pool: Any) -> None:
 class _OneProcess:
     """Remembers the first process that used a client which must not be used by another."""
 
-    def __init__(self) -> None:
-        self._pid: int | None = None
+    _pid: int | None = None
 
-    def check(self) -> None:
+    def check_process(self) -> None:
         pid = os.getpid()
         if self._pid is None:
             self._pid = pid
@@ -134,17 +117,16 @@ class _OneProcess:
             )
 
 
-class AsyncPoolWire(AsyncWire):
+class AsyncPoolWire(_OneProcess, Wire):
     """Over the connections of an asyncio pool."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
         self.place = _place_of(pool)
         self._connection = _getter(pool)
-        self._process = _OneProcess()
 
     async def send(self, key: bytes, *command: Any) -> Any:
-        self._process.check()
+        self.check_process()
         connection = await self._connection()
         try:
             await connection.send_command(*command)
@@ -157,7 +139,7 @@ class AsyncPoolWire(AsyncWire):
             await self._pool.release(connection)
 
 
-class LoopWire(AsyncWire):
+class LoopWire(Wire):
     """Over one pool for each event loop, since a connection belongs to the loop that opened it."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
@@ -214,28 +196,22 @@ class ClusterWire(Wire):
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def send(self, key: bytes, *command: Any) -> Any:
+    async def send(self, key: bytes, *command: Any) -> Any:
         node = self._client.get_node_from_key(key)
         return self._client.execute_command(*command, target_nodes=node, NEVER_DECODE=[])
 
 
-class AsyncClusterWire(AsyncWire):
+class AsyncClusterWire(_OneProcess, ClusterWire):
     """Through the asyncio client of a cluster."""
 
-    place = "the cluster"
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._process = _OneProcess()
-
     async def send(self, key: bytes, *command: Any) -> Any:
-        self._process.check()
+        self.check_process()
         await self._client.initialize()
         node = self._client.get_node_from_key(key)
         return await self._client.execute_command(*command, target_nodes=node, NEVER_DECODE=[])
 
 
-def wires_of_client(client: object) -> tuple[Wire | None, AsyncWire | None]:
+def wires_of_client(client: object) -> tuple[Wire | None, Wire | None]:
     """Make the sync or the async wire for a client of redis-py.
 
     :raises ConfigurationError: it is no such client.

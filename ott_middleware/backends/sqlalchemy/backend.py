@@ -18,11 +18,11 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, MetaData, Table, text
+from sqlalchemy import URL, Engine, MetaData, Table, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...clock import system_clock
-from ...concurrency import in_thread
+from ...concurrency import Bound, drive, in_thread
 from ...errors import (
     BackendUnavailable,
     ConfigurationError,
@@ -31,7 +31,7 @@ from ...errors import (
     full_name,
 )
 from ...forks import prepare_for_forks
-from ..base import Backend
+from ..base import CoroutineBackend, Token
 from .engine import engine_of, failures, refuse_memory
 from .pooler import SWITCH
 from .table import Statements, token_table
@@ -46,7 +46,7 @@ _CLOCKS = {
 }
 
 
-class SQLAlchemyBackend(Backend):
+class SQLAlchemyBackend(CoroutineBackend):
     """Tokens in a table (the extra `sqlalchemy`, and a driver).
 
     With a synchronous driver it serves sync callers, and async ones in threads. With an
@@ -112,24 +112,11 @@ class SQLAlchemyBackend(Backend):
 
     def create_table(self) -> None:
         """Make the table, unless it is there. Several workers may do so at once."""
-        self._run(self._statements.create)
+        drive(self._inline(self._statements.create))
 
     async def acreate_table(self) -> None:
         """`create_table`, awaited."""
-        await self._arun(self._statements.create)
-
-    def put(
-        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
-    ) -> None:
-        if (now := self.clock()) < expires_at:
-            self._run(self._put(key, value, expires_at, owner, limit, now))
-
-    def take(self, key: str) -> bytes | None:
-        return self._live(self._run(lambda connection: self._statements.take(connection, key)))
-
-    def revoke(self, owner: str) -> int:
-        now = self.clock()
-        return self._run(lambda connection: self._statements.revoke(connection, owner, now))
+        await self._awaited(self._statements.create)
 
     def close(self) -> None:
         """Close the connections, if they are this backend's own."""
@@ -137,20 +124,6 @@ class SQLAlchemyBackend(Backend):
             raise NotSupported("SQLAlchemyBackend has an asynchronous engine: await aclose()")
         if self._own:
             self._engine.dispose()
-
-    async def aput(
-        self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
-    ) -> None:
-        if (now := self.clock()) < expires_at:
-            await self._arun(self._put(key, value, expires_at, owner, limit, now))
-
-    async def atake(self, key: str) -> bytes | None:
-        statements = self._statements
-        return self._live(await self._arun(lambda connection: statements.take(connection, key)))
-
-    async def arevoke(self, owner: str) -> int:
-        now, statements = self.clock(), self._statements
-        return await self._arun(lambda connection: statements.revoke(connection, owner, now))
 
     async def aclose(self) -> None:
         if not isinstance(self._engine, AsyncEngine):
@@ -162,26 +135,24 @@ class SQLAlchemyBackend(Backend):
         question = _CLOCKS.get(self._engine.dialect.name)
         if question is None:
             return {}
-        return {"time": await self._arun(lambda c: float(c.execute(text(question)).scalar_one()))}
+        seconds = await self._awaited(lambda c: c.execute(text(question)).scalar_one())
+        return {"time": float(seconds)}
 
-    def _put(
-        self,
-        key: str,
-        value: bytes,
-        expires_at: float,
-        owner: str,
-        limit: int | None,
-        now: float,
-    ) -> Callable[[Connection], None]:
-        put = self._statements.put
-        return lambda connection: put(connection, key, value, expires_at, owner, limit, now)
+    async def _put(self, run: Bound, token: Token) -> None:
+        if (now := self.clock()) < token.expires_at:
+            await run(self._statements.put, token, now)
 
-    def _live(self, row: tuple[bytes, float] | None) -> bytes | None:
+    async def _take(self, run: Bound, key: str) -> bytes | None:
+        row: tuple[bytes, float] | None = await run(self._statements.take, key)
         return row[0] if row is not None and row[1] > self.clock() else None
+
+    async def _revoke(self, run: Bound, owner: str) -> int:
+        count: int = await run(self._statements.revoke, owner, self.clock())
+        return count
 
     # To the database and back.
 
-    def _run(self, work: Callable[[Connection], T]) -> T:
+    async def _inline(self, work: Callable[..., T], *arguments: Any) -> T:
         if isinstance(self._engine, AsyncEngine):
             raise NotSupported(
                 "SQLAlchemyBackend has an asynchronous engine: await the asynchronous twin, or "
@@ -192,19 +163,19 @@ class SQLAlchemyBackend(Backend):
         self._at_work.add(me)
         try:
             with failures(self._engine.url), self._engine.connect() as connection:
-                return work(connection)
+                return work(connection, *arguments)
         finally:
             self._at_work.discard(me)
 
-    async def _arun(self, work: Callable[[Connection], T]) -> T:
+    async def _awaited(self, work: Callable[..., T], *arguments: Any) -> T:
         if not isinstance(self._engine, AsyncEngine):
-            return await in_thread(self._run, work)
+            return await in_thread(lambda: drive(self._inline(work, *arguments)))
         self._part_from_parent()
         engine = self._engine
 
         async def connected() -> T:
             async with engine.connect() as connection:
-                return await connection.run_sync(work)
+                return await connection.run_sync(work, *arguments)
 
         with failures(engine.url):
             # Drivers have not a timeout for everything.
@@ -212,19 +183,26 @@ class SQLAlchemyBackend(Backend):
 
     # Forks.
 
-    def prepare_for_fork(self) -> None:
+    def prepare_for_fork(self, _: float) -> None:
         """Close what SQLite has open. Called before a fork."""
         if self._is_sqlite and not self._at_work and not isinstance(self._engine, AsyncEngine):
             self._engine.dispose()
 
+    def resume_after_fork(self) -> None:
+        """Nothing is to be done in the parent: what was closed is opened when it is needed."""
+
     def renew_after_fork(self) -> None:
         """Leave the connections to the parent. Called in a forked child."""
         engine = self._engine
-        pool = (engine.sync_engine if isinstance(engine, AsyncEngine) else engine).pool
+        sync_engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+        pool = sync_engine.pool
         # Kept, since some drivers say farewell to the server on a connection that is forgotten, and
         # an event loop's selector, which is the parent's as well, is told to forget it.
         self._inherited += [engine, pool]
-        if self._is_sqlite and (self._at_work or _open_connections(pool)):
+        # Counted for SQLite alone: the lock of another pool may be held by a thread of the parent.
+        # (Pools that keep none have no such methods.)
+        counts = (getattr(pool, name, int)() for name in ("checkedin", "checkedout"))
+        if self._is_sqlite and (self._at_work or any(counts)):
             # SQLite's memory in the child says that the child has the locks that the parent has.
             # Another connection would be let through, and one token could be redeemed twice.
             self._refused = True
@@ -234,8 +212,7 @@ class SQLAlchemyBackend(Backend):
         else:
             # Connections that two processes use give either of them the reply to the other's
             # command: one user could be signed in by the token of another.
-            pool_of = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
-            pool_of.dispose(close=False)
+            sync_engine.dispose(close=False)
         self._at_work = set()
         self._pid = os.getpid()
 
@@ -247,8 +224,3 @@ class SQLAlchemyBackend(Backend):
                 "the database: the process was forked while its SQLite file was open; use "
                 "SQLiteBackend, or fork before the first token is made"
             )
-
-
-def _open_connections(pool: object) -> int:
-    # Pools that keep none have no such methods.
-    return sum(getattr(pool, name, int)() for name in ("checkedin", "checkedout"))

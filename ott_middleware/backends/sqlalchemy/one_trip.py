@@ -17,28 +17,30 @@ from sqlalchemy import Connection, Dialect, LargeBinary, TextClause, bindparam, 
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 Row = dict[str, Any]
-#: Puts a row: connection, row, limit or None, whether to drop expired rows, how many of each.
+#: Puts a row: connection, row, limit or None, whether to drop expired rows.
 Put = Callable[[Connection, Row, "int | None", bool], None]
+
+# How many of an owner's rows, and how many expired rows, a put drops at most.
+RETIRED = 1000
+SWEEP = 64
 
 _POSTGRES = ("psycopg", "psycopg_async", "psycopg2", "asyncpg")
 _COLUMNS = ("key_hash", "owner_hash", "value", "expires_at")
 _MARIADB = ("pymysql", "mysqldb", "aiomysql", "asyncmy")
 
 
-def put_of(dialect: Dialect, table: str, retired: int, swept: int) -> Put | None:
+def put_of(dialect: Dialect, table: str) -> Put | None:
     """Return what puts a row in one round trip; None where the engine or the driver has no way.
 
     :param table: the table's name, quoted.
-    :param retired: how many of an owner's rows are dropped at most.
-    :param swept: how many expired rows are dropped at most.
     """
     if dialect.name == "postgresql" and dialect.driver in _POSTGRES:
         # The lock below keeps others out of the snapshots that follow it. Under an isolation with
         # one snapshot for all, taken before the lock, the limit would not hold.
         if dialect.default_isolation_level == "READ COMMITTED":
-            return PostgresPut(table, retired, swept)
+            return PostgresPut(table)
     elif getattr(dialect, "is_mariadb", False) and dialect.driver in _MARIADB:
-        return MariaDBPut(table, retired, swept)
+        return MariaDBPut(table)
     return None
 
 
@@ -49,8 +51,8 @@ class PostgresPut:
     bytes, so that no value can be read as SQL.
     """
 
-    def __init__(self, table: str, retired: int, swept: int) -> None:
-        self._table, self._retired, self._swept = table, retired, swept
+    def __init__(self, table: str) -> None:
+        self._table = table
 
     def __call__(self, connection: Connection, row: Row, limit: int | None, sweep: bool) -> None:
         script = self.script(row, limit, sweep)
@@ -76,13 +78,13 @@ class PostgresPut:
             statements.append(
                 f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE owner_hash = "
                 f"{owner} AND expires_at > {now} ORDER BY id DESC OFFSET {int(limit)} "
-                f"LIMIT {self._retired})"
+                f"LIMIT {RETIRED})"
             )
         if sweep:
             # Others may be at the same rows. Skipped, not waited for: there is no deadlock.
             statements.append(
                 f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE expires_at <= "
-                f"{now} ORDER BY expires_at LIMIT {self._swept} FOR UPDATE SKIP LOCKED)"
+                f"{now} ORDER BY expires_at LIMIT {SWEEP} FOR UPDATE SKIP LOCKED)"
             )
         return "; ".join(statements)
 
@@ -126,7 +128,7 @@ class MariaDBPut:
     for without a lock and dropped by their primary keys, as `Statements` does it.
     """
 
-    def __init__(self, table: str, retired: int, swept: int) -> None:
+    def __init__(self, table: str) -> None:
         put = (
             f"INSERT INTO {table} ({', '.join(_COLUMNS)}) VALUES (:key, :owner, :value_, :expiry); "
         )
@@ -134,7 +136,7 @@ class MariaDBPut:
         retire = _each(
             table,
             f"SELECT id FROM {table} WHERE owner_hash = :owner AND CAST(owner_hash AS BINARY) = "
-            f":owner AND expires_at > :now ORDER BY id DESC LIMIT {retired} OFFSET :kept",
+            f":owner AND expires_at > :now ORDER BY id DESC LIMIT {RETIRED} OFFSET :kept",
         )
         # In one transaction, and in the order of their keys: two calls wait, but not in a circle.
         # Whatever fails here leaves the rows to another put.
@@ -143,7 +145,7 @@ class MariaDBPut:
             + _each(
                 table,
                 f"SELECT id FROM (SELECT id FROM {table} WHERE expires_at <= :now ORDER BY "
-                f"expires_at LIMIT {swept}) expired ORDER BY id",
+                f"expires_at LIMIT {SWEEP}) expired ORDER BY id",
             )
             + "COMMIT; END; "
         )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 from contextlib import suppress
-from enum import Enum
 from typing import Any
 
 from sqlalchemy import (
@@ -35,7 +34,8 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 
 from ...errors import KeyTaken
-from .one_trip import Put, put_of
+from ..base import Token
+from .one_trip import RETIRED, SWEEP, Put, Row, put_of
 
 # Keys and owners are stored by their SHA-256: of one length, and compared byte by byte, whatever
 # the engine's collations make of capitals and trailing blanks.
@@ -44,9 +44,9 @@ _DIGEST = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")
 # Every sixteenth put drops up to 64 expired rows: more than were put, so that they never pile up,
 # and few enough to hold up no caller.
 _SWEEP_EVERY = 16
-_SWEEP = 64
-_RETIRED = 1000
 _TRIES = 5
+
+_UNKNOWN: Any = object()
 
 
 def token_table(metadata: MetaData, name: str = "ott_tokens") -> Table:
@@ -69,13 +69,6 @@ def token_table(metadata: MetaData, name: str = "ott_tokens") -> Table:
     )
 
 
-class _Unknown(Enum):
-    UNKNOWN = 0
-
-
-_UNKNOWN = _Unknown.UNKNOWN
-
-
 class Statements:
     """The operations of a backend, on a connection in autocommit mode.
 
@@ -89,7 +82,7 @@ class Statements:
         self._turn = itertools.count()
         # What the server is decides, which is known once a connection is there. (What is to be
         # prepared goes by steps: neither a simple query nor a compound statement can be.)
-        self._one_trip: Put | _Unknown | None = None if prepared else _UNKNOWN
+        self._one_trip: Put | None = None if prepared else _UNKNOWN
         key: BindParameter[bytes] = bindparam("key")
         owner: BindParameter[bytes] = bindparam("owner")
         now: BindParameter[float] = bindparam("now")
@@ -124,7 +117,7 @@ class Statements:
             .returning(columns.value, columns.expires_at, as_bytes(columns.key_hash))
         )
         self._look = select(
-            columns.id, columns.value, columns.expires_at, as_bytes(columns.key_hash)
+            columns.value, columns.expires_at, as_bytes(columns.key_hash), columns.id
         ).where(of_key)
         self._delete = delete(table).where(columns.id == bindparam("row"))
         self._delete_all = delete(table).where(columns.id.in_(bindparam("rows", expanding=True)))
@@ -135,13 +128,13 @@ class Statements:
             .where(*live)
             .order_by(columns.id.desc())
             .offset(bindparam("kept", type_=Integer()))
-            .limit(_RETIRED)
+            .limit(RETIRED)
         )
         self._expired = (
             select(columns.id)
             .where(columns.expires_at <= now)
             .order_by(columns.expires_at)
-            .limit(_SWEEP)
+            .limit(SWEEP)
         )
 
     def create(self, connection: Connection) -> None:
@@ -159,32 +152,26 @@ class Statements:
         for index in sorted(self._table.indexes, key=lambda index: str(index.name)):
             index.create(connection, checkfirst=True)
 
-    def put(
-        self,
-        connection: Connection,
-        key: str,
-        value: bytes,
-        expires_at: float,
-        owner: str,
-        limit: int | None,
-        now: float,
-    ) -> None:
+    def put(self, connection: Connection, token: Token, now: float) -> None:
         """Keep a value."""
-        sweep = next(self._turn) % _SWEEP_EVERY == 0
+        sweep, limit = next(self._turn) % _SWEEP_EVERY == 0, token.limit
         row = {
-            "key": _digest(key),
-            "owner": _digest(owner),
-            "value_": value,
-            "expiry": expires_at,
+            "key": _digest(token.key),
+            "owner": _digest(token.owner),
+            "value_": token.value,
+            "expiry": token.expires_at,
             "now": now,
         }
-        if self._one_trip is _UNKNOWN:
-            self._one_trip = self._find_one_trip(connection)
-        if self._one_trip is None:
+        put = self._one_trip
+        if put is _UNKNOWN:
+            dialect = connection.dialect
+            name = dialect.identifier_preparer.format_table(self._table)
+            put = self._one_trip = put_of(dialect, name)
+        if put is None:
             self._put_by_steps(connection, row, limit, sweep)
             return
         try:
-            self._one_trip(connection, row, limit, sweep)
+            put(connection, row, limit, sweep)
         except IntegrityError:
             self._put_by_steps(connection, row, limit, sweep)
         except (ProgrammingError, NotSupportedError):
@@ -193,27 +180,20 @@ class Statements:
             self._put_by_steps(connection, row, limit, sweep)
             self._one_trip = None
 
-    def _find_one_trip(self, connection: Connection) -> Put | None:
-        dialect = connection.dialect
-        name = dialect.identifier_preparer.format_table(self._table)
-        return put_of(dialect, name, _RETIRED, _SWEEP)
-
     def _put_by_steps(
-        self, connection: Connection, row: dict[str, Any], limit: int | None, sweep: bool
+        self, connection: Connection, row: Row, limit: int | None, sweep: bool
     ) -> None:
         """Keep a value, by a statement for each step."""
-        now = row["now"]
         if sweep:
             # Others may be at the same rows. They are dropped sooner or later, by one of us.
             with suppress(DBAPIError):
-                self._drop(connection, self._expired, {"now": now})
+                self._drop(connection, self._expired, row)
         values = {name: row[name] for name in ("key", "owner", "value_", "expiry")}
         try:
             # The unique key decides, and so no live value is ever overwritten.
             connection.execute(self._insert, values)
         except IntegrityError:
-            expired = {"key": row["key"], "now": now}
-            if not connection.execute(self._drop_expired, expired).rowcount:
+            if not connection.execute(self._drop_expired, row).rowcount:
                 raise KeyTaken("a live token has that key") from None
             try:
                 connection.execute(self._insert, values)
@@ -221,23 +201,20 @@ class Statements:
                 raise KeyTaken("a live token has that key") from None
         if limit is not None:
             # Of several calls at once the last to look sees the rows of all and drops the excess.
-            owned = {"owner": row["owner"], "now": now, "kept": limit}
-            self._drop(connection, self._beyond, owned)
+            self._drop(connection, self._beyond, {**row, "kept": limit})
 
     def take(self, connection: Connection, key: str) -> tuple[bytes, float] | None:
         """Remove a row; its value and expiry, for one caller alone."""
-        if connection.dialect.delete_returning:
-            # The engine locks the row that it deletes: the second caller finds none.
-            deleted = connection.execute(self._delete_returning, {"key": _digest(key)}).first()
-            if deleted is None or not _is_same(deleted[2], key):
-                return None
-            return bytes(deleted[0]), float(deleted[1])
-        row = connection.execute(self._look, {"key": _digest(key)}).first()
-        if row is None or not _is_same(row[3], key):
+        returning = connection.dialect.delete_returning
+        # The engine locks the row that it deletes: the second caller finds none.
+        statement = self._delete_returning if returning else self._look
+        row = connection.execute(statement, {"key": _digest(key)}).first()
+        if row is None or not _is_same(row[2], key):
             return None
         # Many callers may have seen the row. It is the one's that the engine tells of the deletion.
-        won = connection.execute(self._delete, {"row": row[0]}).rowcount == 1
-        return (bytes(row[1]), float(row[2])) if won else None
+        if not returning and connection.execute(self._delete, {"row": row[3]}).rowcount != 1:
+            return None
+        return bytes(row[0]), float(row[1])
 
     def revoke(self, connection: Connection, owner: str, now: float) -> int:
         """Drop an owner's live rows, and count them."""

@@ -25,19 +25,16 @@ import stat
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from ...errors import BackendUnavailable
+from ...forks import prepare_for_forks
 
 T = TypeVar("T")
 _POLL = 0.005
-
-# How many seconds a fork waits for operations of other threads, all files together. They take
-# milliseconds, unless they wait for another process themselves.
-_FORK_WAIT = 2.0
+_refused: list[object] = []  # kept, since what is forgotten is closed
 
 
 class File:
@@ -60,8 +57,9 @@ class File:
         self._level = ""
         self._pid = os.getpid()
         self._holder: int | None = None  # the thread that has the lock
+        self._held = False  # the lock, for a fork
         self._refused = False
-        _files[id(self)] = self
+        prepare_for_forks(self)
 
     def run(self, work: Callable[[sqlite3.Connection], T], level: str) -> T:
         """Do some work on the open file.
@@ -109,36 +107,35 @@ class File:
     def __del__(self) -> None:
         self._drop()
 
-    def hold(self, deadline: float) -> bool:
-        """Before a fork: let no thread work, and leave nothing open.
-
-        :param deadline: until when to wait for another thread's operation (monotonic seconds).
-        :returns: whether that was possible.
-        """
+    def prepare_for_fork(self, deadline: float) -> None:
+        """Let no thread work, and leave nothing open, if that is possible in time."""
         # A signal handler may fork amid an operation of its own thread, which can't end meanwhile.
-        # It would wait for itself for ever.
-        mine = self._holder == threading.get_ident()
-        if mine or not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            return False
-        self._drop()
-        return True
+        # It would wait for itself for ever. Or it forks amid a fork, when the lock is held already.
+        if not self._held and self._holder != threading.get_ident():
+            self._held = self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+            if self._held:
+                self._drop()
 
-    def release(self) -> None:
-        """After a fork, on either side, where `hold` was possible."""
-        self._pid = os.getpid()
-        self._lock.release()
+    def resume_after_fork(self) -> None:
+        """Let threads work again, on either side of the fork."""
+        if self._held:
+            self._held = False
+            self._pid = os.getpid()
+            self._lock.release()
 
-    def refuse(self) -> None:
-        """In a child, where `hold` was not possible."""
-        if not self._lock.locked() and self._connection is None:
-            return  # made a moment before the fork, and never used
-        # A thread of the parent was amid an operation. SQLite's memory in the child says that the
-        # child has the locks that the parent has: another connection would be let through, and one
-        # token could be redeemed twice. So the child uses this file no more, and closes nothing.
-        self._lock = threading.Lock()
-        self._holder = None
-        self._refused = True
-        _refused.append(self)
+    def renew_after_fork(self) -> None:
+        """Make the file usable in a child, or refuse it there."""
+        if self._held:
+            self.resume_after_fork()
+        elif self._lock.locked() or self._connection is not None:
+            # A thread of the parent was amid an operation. SQLite's memory in the child says that
+            # the child has the locks that the parent has: another connection would be let through,
+            # and one token could be redeemed twice. So the child uses this file no more, and closes
+            # nothing.
+            self._lock = threading.Lock()
+            self._holder = None
+            self._refused = True
+            _refused.append(self)
 
     def _drop(self) -> None:
         if self._connection is not None and self._pid == os.getpid() and not self._refused:
@@ -199,9 +196,10 @@ class File:
             return connection
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(file: str | int) -> tuple[int, int] | None:
+    """Return what tells a file from all others, by its path or its descriptor; None without one."""
     try:
-        status = os.stat(path)
+        status = os.stat(file)
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino
@@ -212,15 +210,12 @@ def _check_owner(path: str) -> None:
     # and change it: that user would see all tokens, and could bring back those that were redeemed.
     # So a file of another user is refused there, as the kernel's fs.protected_regular does it.
     status, directory = os.stat(path), os.stat(os.path.dirname(path))
-    if _anyone_may_add(directory) and status.st_uid not in (_user(), directory.st_uid):
+    open_to_all = directory.st_mode & stat.S_ISVTX and directory.st_mode & stat.S_IWOTH
+    if open_to_all and status.st_uid not in (_user(), directory.st_uid):
         raise BackendUnavailable(
             "SQLite: the database was made by another user, in a directory where all users may "
             "make files; put it into a directory that the app's user alone can write to"
         )
-
-
-def _anyone_may_add(directory: os.stat_result) -> bool:
-    return bool(directory.st_mode & stat.S_ISVTX and directory.st_mode & stat.S_IWOTH)
 
 
 def _user() -> int:
@@ -239,7 +234,10 @@ def _alone(path: str, timeout: float) -> Iterator[None]:
     while True:
         handle = _open_lock(path)
         try:
-            if _flock(handle, deadline) and _leads_to(f"{path}-lock", handle):
+            _flock(handle, deadline)
+            # Whether the name still stands for the open file: it may have been deleted meanwhile,
+            # and made anew.
+            if _identity(f"{path}-lock") == _identity(handle):
                 yield
                 return
         finally:
@@ -249,26 +247,18 @@ def _alone(path: str, timeout: float) -> Iterator[None]:
             os.close(handle)
 
 
-def _flock(handle: int, deadline: float) -> bool:
+def _flock(handle: int, deadline: float) -> None:
     import fcntl
 
     while True:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise BackendUnavailable(
                     "SQLite: another process keeps the -lock file beside the database locked"
                 ) from None
             time.sleep(_POLL)
-        else:
-            return True
-
-
-def _leads_to(path: str, handle: int) -> bool:
-    """Whether the name still stands for the open file: it may have been deleted, and made anew."""
-    status = os.fstat(handle)
-    return _identity(path) == (status.st_dev, status.st_ino)
 
 
 def _open_lock(path: str) -> int:
@@ -329,46 +319,4 @@ def _foreign_lock(reason: str) -> BackendUnavailable:
     return BackendUnavailable(
         f"SQLite: the -lock file beside the database can't be used ({reason}); delete it, and put "
         "the database into a directory that the app's user alone can write to"
-    )
-
-
-# A dict, and not a set: `valuerefs()` copies it in one step, where iterating over a set fails if
-# another thread adds to it. An error in what is done before a fork does not stop the fork.
-_files: weakref.WeakValueDictionary[int, File] = weakref.WeakValueDictionary()
-_held: list[File] = []
-_refused: list[File] = []  # kept, since what is forgotten is closed
-_forking = threading.RLock()  # a signal handler may fork amid a fork
-
-
-def _before_fork() -> None:
-    _forking.acquire()
-    deadline = time.monotonic() + _FORK_WAIT
-    for file in _all_files():
-        if file.hold(deadline):
-            _held.append(file)
-
-
-def _after_fork_in_parent() -> None:
-    while _held:
-        _held.pop().release()
-    _forking.release()
-
-
-def _after_fork_in_child() -> None:
-    held = list(_held)
-    _after_fork_in_parent()
-    for file in _all_files():
-        if file not in held:
-            file.refuse()
-
-
-def _all_files() -> list[File]:
-    return [file for reference in _files.valuerefs() if (file := reference()) is not None]
-
-
-with suppress(AttributeError):  # Windows has no fork
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
     )

@@ -57,7 +57,12 @@ def ott_link(context: Mapping[str, Any], url: str, expires_in: float | None = No
     except Unavailable as error:
         logger.error("ott_link: %s: %s; the page has the URL alone", type(error).__name__, error)
         return str(url)
-    _keep_out_of_caches(request)
+    # Attack: Django's cache middleware keeps the page, and gives the user's token to another
+    # visitor. The page is not kept; without these lines, that visitor would be signed in as the
+    # user. For caches outside of Django, the response varies by the cookie.
+    request._cache_update_cache = False
+    if hasattr(request, "session"):
+        request.session.accessed = True
     return link
 
 
@@ -74,15 +79,6 @@ def _refuse_in_cached_fragment() -> None:
             "of one user to others; put it outside, or link to a view that redirects to "
             "get_handle(request).link(url)"
         )
-
-
-def _keep_out_of_caches(request: Any) -> None:
-    # Attack: Django's cache middleware keeps the page, and gives the user's token to another
-    # visitor. The page is not kept; without these lines, that visitor would be signed in as the
-    # user. For caches outside of Django, the response varies by the cookie.
-    request._cache_update_cache = False
-    if hasattr(request, "session"):
-        request.session.accessed = True
 
 
 register.simple_tag(ott_link, takes_context=True)

@@ -25,12 +25,12 @@ from ...hooks import WrongResult
 from ...http.cookies import Cookie, CookieOptions, cap_age
 from ...http.messages import Request
 from ..base import CallApp, Session
-from ..framework import FrameworkSession, Match, Mode, earlier, exposed_of, session_id
+from ..framework import FrameworkSession, Match, Mode, Responded, earlier, exposed_of, session_id
 from ..hosts import django_hosts, exact_hosts
-from .chain import Chain, Responded
+from .chain import Chain
 from .ends import keep_ends, now
 from .project import check_apps, check_layers, check_options, cookie_attributes, engine
-from .request import begin_session, cookies_of, renew_forms
+from .request import begin_session, cookie_of, renew_forms
 from .store import database, end_of, is_in_view, is_key, is_self_contained, limit, reading
 from .user import SignedIn, as_json, described, id_of, user_by_field, user_by_id, user_of
 
@@ -147,8 +147,8 @@ class DjangoSession(FrameworkSession):
         return (settings.SECRET_KEY, *getattr(settings, "SECRET_KEY_FALLBACKS", ()))
 
     def current(self, request: Request) -> Session | None:
-        key = cookies_of(request).get(self.cookie_names[0], "")
-        if not is_key(self._store, key):
+        key = cookie_of(request, self.cookie_names[0])
+        if key is None or not is_key(self._store, key):
             return None
         shown = reading(self._store, key)
         must_serve = not request.links
@@ -185,8 +185,7 @@ class DjangoSession(FrameworkSession):
             if self._chain is None or request is None or is_in_view(request):
                 return function()
             if shown is None:
-                key = cookies_of(request).get(self.cookie_names[0]) or None
-                shown = reading(self._store, key)
+                shown = reading(self._store, cookie_of(request, self.cookie_names[0]) or None)
             return self._chain.ask(request, shown, function, must_serve=must_serve)
 
     def _with_key(self, request: Request | None, key: str | None) -> Request | None:
@@ -225,10 +224,6 @@ class DjangoSession(FrameworkSession):
         }
         return SignedIn.of(own, token=token, data=kept, backend=backend, auth_hash=auth_hash)
 
-    def resolve(self, session: Session) -> Any:
-        with database(current_request()):  # `match` may ask it as well
-            return super().resolve(session)
-
     def alive(self, session: Session) -> Session | None:
         request = self._with_key(current_request(), session.token)
         if not self._same_store:
@@ -244,19 +239,13 @@ class DjangoSession(FrameworkSession):
 
     def _alive_without_store(self, session: Session) -> Session | None:
         user = user_of(SignedIn.of(session).values)
-        if user is None:
-            return None
-        fields = {**(session.user or {}), **described(user, self._exposed)}
-        return self._cap_lifetime(replace(session, token="", user=fields))
+        return None if user is None else self._begin_from(session, user)
 
     def run_locally(self, function: Callable[[], _T]) -> _T:
         # Attack: the session that the visitor had may be an attacker's, and choose what is asked.
         return self._ask(self._with_key(current_request(), None), function)
 
     def known(self, session: Session, person: Any) -> Session | None:
-        return self.run_locally(lambda: self._known(session, person))
-
-    def _known(self, session: Session, person: Any) -> Session | None:
         if self._match == "id":
             return self._to_local_user(session, person)
         user = user_by_field(self._match, person) if isinstance(self._match, str) else person
@@ -271,7 +260,7 @@ class DjangoSession(FrameworkSession):
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
         cookie = self._cookie(session.token, session)
-        if settings.CSRF_USE_SESSIONS or cookies_of(request).get(cookie.name) == session.token:
+        if settings.CSRF_USE_SESSIONS or cookie_of(request, cookie.name) == session.token:
             return [cookie]  # the forms that go with this session stay good
         return [cookie, *renew_forms(request)]
 
@@ -286,10 +275,8 @@ class DjangoSession(FrameworkSession):
         return self._ask(alone, lambda: self._begin(session, request))
 
     def _begin(self, session: Session, request: Request) -> list[Cookie]:
-        own: SignedIn | None
-        if isinstance(session, SignedIn):
-            own = session
-        else:  # a token service of the site's owner brought it
+        own: SignedIn | None = session if isinstance(session, SignedIn) else None
+        if own is None:  # a token service of the site's owner brought it
             own = self._to_local_user(session, session.user_id)
         user = None if own is None else user_of(own.values)
         if own is None or user is None:
@@ -338,15 +325,14 @@ class DjangoSession(FrameworkSession):
         if found is None:
             return None
         user, backend = found
-        arrived = SignedIn.of(
-            session,
-            token="",
-            user_id=id_of(user),
-            user={**(session.user or {}), **described(user, self._exposed)},
-            backend=backend,
-            auth_hash=user.get_session_auth_hash(),
-        )
-        return self._cap_lifetime(arrived)
+        auth_hash = user.get_session_auth_hash()
+        return self._begin_from(session, user, backend=backend, auth_hash=auth_hash)
+
+    def _begin_from(self, session: Session, user: Any, **known: str) -> SignedIn:
+        """Return a session to be created for a user of this site, from one that has arrived."""
+        fields = {**(session.user or {}), **described(user, self._exposed)}
+        begun = SignedIn.of(session, token="", user_id=id_of(user), user=fields, **known)
+        return self._cap_lifetime(begun)
 
     def _cap_lifetime(self, session: _S) -> _S:
         """Return a session that lasts no longer than this site's settings allow to a new one."""

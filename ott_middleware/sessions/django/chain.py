@@ -23,7 +23,7 @@ means depends on the question.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -36,6 +36,7 @@ from django.utils.module_loading import import_string
 
 from ...concurrency import Waiting, on_loop, run_on_own_loop
 from ...http.messages import Request
+from ..framework import Responded
 from ..layers import class_names
 from .request import django_request
 
@@ -59,12 +60,6 @@ _ACTING = {
 # What Django turns into a response of a status below 500.
 _RESPONSES = (Http404, PermissionDenied, SuspiciousOperation)
 
-_entered: ContextVar[bool] = ContextVar("ott_django_chain", default=False)
-
-
-class Responded(Exception):
-    """A middleware has responded in place of the view."""
-
 
 class _Question:
     """What is asked in the small view, and its outcome."""
@@ -80,15 +75,12 @@ class _Question:
 
     def ask(self) -> None:
         self.asked = True
-        reset = _entered.set(True)
         try:
             self._result = self._function()
         except Exception as error:
             # Kept: a middleware sees the exceptions of views as responses, and may not clean up
             # after any other.
             self._error = error
-        finally:
-            _entered.reset(reset)
 
     def result(self) -> Any:
         if self._error is not None:
@@ -101,25 +93,23 @@ class _Question:
 class Chain:
     """The middleware of the project, around a view that asks a question.
 
-    :param paths: `settings.MIDDLEWARE`.
+    :param handler: the outermost of it, around `_view`.
     """
 
-    def __init__(self, paths: list[str]) -> None:
-        factories = [factory for factory in map(import_string, paths) if _is_kept(factory)]
-        #: Whether it does what Django's own classes do not.
-        self.prepares = any(not _is_djangos(factory) for factory in factories)
-        self._handler: Handler = _view
-        for factory in reversed(factories) if self.prepares else ():
-            try:
-                self._handler = _layer(_instance(factory, self._handler), self._handler)
-            except MiddlewareNotUsed:
-                continue
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
 
     @classmethod
     def of_project(cls) -> Chain | None:
         """Return the chain of the settings; None where Django's own classes are all there is."""
-        chain = cls(list(settings.MIDDLEWARE))
-        return chain if chain.prepares else None
+        factories = [each for each in map(import_string, settings.MIDDLEWARE) if _is_kept(each)]
+        if all(map(_is_djangos, factories)):
+            return None
+        handler: Handler = _view
+        for factory in reversed(factories):
+            with suppress(MiddlewareNotUsed):
+                handler = _layer(_instance(factory, handler), handler)
+        return cls(handler)
 
     def ask(
         self, request: Request, session: Any, function: Callable[[], T], *, must_serve: bool
@@ -131,8 +121,6 @@ class Chain:
         :param must_serve: whether a response in place of the view is an error.
         :raises Responded: there was one.
         """
-        if _entered.get():
-            return function()
         if request.method not in ("GET", "HEAD"):
             # The body is the view's, and a form's protection would refuse a request without it.
             request = replace(request, method="GET")

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from datetime import timezone as zones
 from typing import Any
 
 from django.contrib.sessions.backends.base import SessionBase
 from django.utils import timezone
+
+from ..lifetime import moment_of
 
 Method = Callable[..., Any]
 Wrap = Callable[[Method], Method]
@@ -43,12 +44,6 @@ def aware(moment: datetime) -> datetime:
     if timezone.is_naive(moment):
         moment = timezone.make_aware(moment, timezone.get_default_timezone())
     return moment
-
-
-def end_in(values: Any) -> datetime | None:
-    """Return the end among a session's values; None where it has none."""
-    end = values.get(END_KEY)
-    return None if end is None else datetime.fromtimestamp(end, zones.utc)
 
 
 def set_end(session: Any, end: datetime) -> None:
@@ -93,7 +88,7 @@ def _edit_result(edit: Edit) -> tuple[Wrap, Wrap]:
 
 
 def _empty_if_ended(session: Any, values: Any) -> Any:
-    end = end_in(values)
+    end = moment_of(values.get(END_KEY))
     setattr(session, _END, end)
     # The engine knows no end, or a later one: the app would go on with a session after the
     # end of its parent. It gets an empty one instead, as Django gives for what has expired.
@@ -124,10 +119,10 @@ def _forget_end(session: Any, result: Any) -> Any:
 
 def _save(method: Method) -> Method:
     def save(self: Any, must_create: bool = False) -> Any:
-        if (unread := _take_unread(self)) is not None:
+        unread = _take_unread(self)
+        if unread is not None:
             unread.load()
-            _restore_end(self, unread)
-        _keep_end(self)
+        _keep_end(self, unread)
         return method(self, must_create)
 
     return save
@@ -135,10 +130,10 @@ def _save(method: Method) -> Method:
 
 def _asave(method: Method) -> Method:
     async def asave(self: Any, must_create: bool = False) -> Any:
-        if (unread := _take_unread(self)) is not None:
+        unread = _take_unread(self)
+        if unread is not None:
             await unread.aload()
-            _restore_end(self, unread)
-        _keep_end(self)
+        _keep_end(self, unread)
         return await method(self, must_create)
 
     return asave
@@ -159,14 +154,12 @@ def _take_unread(session: Any) -> Any:
     return stored
 
 
-def _restore_end(session: Any, stored: Any) -> None:
-    setattr(session, _END, getattr(stored, _END))
-    if stored.session_key is None:
-        # It has ended, or is gone: its key is not given to the new values.
-        session._session_key = None
-
-
-def _keep_end(session: Any) -> None:
+def _keep_end(session: Any, unread: Any) -> None:
+    if unread is not None:
+        setattr(session, _END, getattr(unread, _END))
+        if unread.session_key is None:
+            # It has ended, or is gone: its key is not given to the new values.
+            session._session_key = None
     end = getattr(session, _END, None)
     # The app may have dropped all values that it did not know, or put in those of another session.
     if end is not None and "_session_cache" in vars(session):
@@ -180,13 +173,11 @@ def _cap_age(session: Any, age: Any) -> Any:
 
 
 def _cap_date(session: Any, date: datetime) -> datetime:
-    end = getattr(session, _END, None)
+    end: datetime | None = getattr(session, _END, None)
     if end is None or aware(date) <= end:
         return date
-    bounded: datetime = end
-    if timezone.is_naive(date):
-        bounded = timezone.make_naive(end, timezone.get_default_timezone())
-    return bounded
+    zone = timezone.get_default_timezone()
+    return timezone.make_naive(end, zone) if timezone.is_naive(date) else end
 
 
 # The methods of a session store that are replaced. Some async twins came with Django 5.1.

@@ -24,28 +24,15 @@ from ...http.messages import Request
 _SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
-class Cookies:
-    """A request's cookies as Django reads them: of several with one name, the last.
+def cookie_of(request: Request, name: str) -> str | None:
+    """Return a request's cookie as Django reads it: of several with one name, the last.
 
-    Each is read when it is asked for, and no other: on Pythons with CVE-2024-7592 Django's own
-    parser takes seconds for a header of 64 kB of backslashes.
+    No other cookie is read: on Pythons with CVE-2024-7592 Django's own parser takes seconds for a
+    header of 64 kB of backslashes.
+
+    :return: None where there is none, or it is too long.
     """
-
-    def __init__(self, header: str) -> None:
-        self._header = header
-
-    def __contains__(self, name: str) -> bool:
-        return last_cookie(self._header, name) is not None
-
-    def get(self, name: str, default: str = "") -> str:
-        """The value of a cookie, or the default where there is none or it is too long."""
-        value = last_cookie(self._header, name)
-        return default if value is None else value
-
-
-def cookies_of(request: Request) -> Cookies:
-    """Return a request's cookies."""
-    return Cookies(_cookie_header(request))
+    return last_cookie(_cookie_header(request), name)
 
 
 def _cookie_header(request: Request) -> str:
@@ -127,7 +114,7 @@ def _renew_csrf(request: Request, inner: Any, response: Any) -> None:
     if "CSRF_COOKIE" not in inner.META:
         rotate_token(inner)
     if not settings.CSRF_USE_SESSIONS:
-        if settings.CSRF_COOKIE_NAME not in cookies_of(request):
+        if cookie_of(request, settings.CSRF_COOKIE_NAME) is None:
             return  # Django makes one when it is needed
         # A form that was sent along with the token: the app is about to compare the two.
         if request.links and request.method not in _SAFE:

@@ -24,7 +24,8 @@ from django.utils.timezone import get_default_timezone, make_naive
 
 from ...context import handle_in
 from ...http.messages import Request
-from .ends import aware, end_in, keep_ends, now, set_end
+from ..lifetime import earlier, moment_of
+from .ends import END_KEY, aware, keep_ends, now, set_end
 
 # What no engine of Django's has issued never reaches a store: databases and caches have limits of
 # their own, and some raise an error or a warning at what exceeds them.
@@ -72,12 +73,10 @@ def end_of(session: Any) -> datetime | None:
     Where a cache does not tell when it drops a session, the session counts as saved just now.
     """
     end = _stored_end(session)
-    own_end = end_in(session)
-    return end if end is None or own_end is None else min(end, own_end)
+    return end and earlier(end, moment_of(session.get(END_KEY)))
 
 
 def _stored_end(session: Any) -> datetime | None:
-    saved: dict[str, datetime] = {}
     if isinstance(session, DatabaseStore):
         rows = session.model.objects.filter(session_key=session.session_key)
         row = rows.values_list("session_key", "expire_date").first()
@@ -85,24 +84,22 @@ def _stored_end(session: Any) -> datetime | None:
             # The column's collation may hold the cookie's value and this key for equal. Only the
             # key itself is a session's; see `is_key` for what another spelling would be good for.
             return aware(row[1]) if row[0] == session.session_key else None
-    elif isinstance(session, FileStore):
-        saved = {"modification": session._last_modification()}
-    elif isinstance(session, CookieStore):
-        # The signature was verified when it was loaded; its time stands before it.
-        signed = signing.b62_decode(session.session_key.split(":")[-2])
-        saved = {"modification": datetime.fromtimestamp(signed, timezone.utc)}
     if isinstance(session, (CacheStore, CachedDatabaseStore)):
         # Asked now, the session would seem to have been saved now: each look, and each session that
         # begins from it, would get `SESSION_COOKIE_AGE` anew.
         left = _seconds_left(session._cache, session.cache_key)
         if left is not None:
             return now() + timedelta(seconds=left)
-    end = aware(session.get_expiry_date(**saved))
+    if isinstance(session, FileStore):
+        return aware(session.get_expiry_date(modification=session._last_modification()))
     if isinstance(session, CookieStore):
+        # The signature was verified when it was loaded; its time stands before it.
+        signed = signing.b62_decode(session.session_key.split(":")[-2])
+        saved = datetime.fromtimestamp(signed, timezone.utc)
+        end = aware(session.get_expiry_date(modification=saved))
         # This engine never looks at a longer age that the session asks for.
-        oldest = timedelta(seconds=session.get_session_cookie_age())
-        end = min(end, saved["modification"] + oldest)
-    return end
+        return min(end, saved + timedelta(seconds=session.get_session_cookie_age()))
+    return aware(session.get_expiry_date())
 
 
 def _seconds_left(cache: Any, key: str) -> float | None:

@@ -87,15 +87,12 @@ def user_by_id(user_id: object, backend: str | None) -> tuple[Any, str] | None:
     text = _text_of(user_id)
     if text is None:
         return None
-    try:
-        key = get_user_model()._meta.pk.to_python(text)
-    except (OverflowError, ValueError, ValidationError):  # no id of this user model
-        return None
     for path in [backend] if backend else settings.AUTHENTICATION_BACKENDS:
         try:
+            key = get_user_model()._meta.pk.to_python(text)
             # The backend, not the table, since it refuses users that are no longer active.
             user = load_backend(path).get_user(key)
-        except (OverflowError, ValueError, ValidationError):  # likewise
+        except (OverflowError, ValueError, ValidationError):  # no id of this user model
             continue
         # "ADA" finds "ada" in a column of a loose collation, and "07" or a 7 of another script is
         # read as 7. Where the id comes from, these may be other users. So the id that was found

@@ -14,29 +14,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import flask
-from flask.sessions import SecureCookieSessionInterface, SessionMixin
+from flask.sessions import SecureCookieSessionInterface
 
 from ...context import current_request
 from ...errors import ConfigurationError, SessionExpired, SessionUnavailable, full_name
 from ...http.cookies import Cookie, CookieAttributes
 from ...http.messages import Request
-from ..base import CallApp, Session, copy_as
+from ..base import CallApp, Session
 from ..dict_session import Beginning, MappedSession, Person, User, id_of
-from ..framework import FrameworkOptions, Mode, session_id
+from ..framework import FrameworkOptions, Mode, Responded, session_id
 from ..hosts import exact_hosts, flask_hosts
 from ..layers import class_names
 from ..lifetime import END_KEY, earlier, seconds_of
-from .contexts import (
-    Opened,
-    Responded,
-    has_view,
-    is_in_view,
-    key_of,
-    open_other_session,
-    open_session,
-)
-from .cookies import cookie_attributes, quote_value, read_cookies, show_app_a_request
-from .lifetime import Limits, end_of, guard_interface, keeps_on_server, watch_interface
+from .contexts import Opened, has_view, is_in_view, key_of, open_session
+from .cookies import cookie_attributes, quote_value, read_cookies, show_app_a_request, with_only
+from .lifetime import end_of, guard_interface, keeps_on_server, watch_interface
 from .signature import SignedCookie
 
 if TYPE_CHECKING:
@@ -228,34 +220,23 @@ class FlaskSession(MappedSession):
                 self.keys_without_user.note(() if login and "_user_id" in values else values)
                 return None
             if login is None or (cookie and id_of(values.get("_user_id")) == person.id):
-                return self._to_session(cookie, opened, limits, person)
+                # A session that is kept on a server is named by its key. Any other changes its
+                # value with every signature: nothing but its user is left to name it by.
+                key = key_of(opened)
+                session = self.session_of(
+                    person,
+                    opened,
+                    id=session_id(self.kind, *(("key", key) if key else (person.id,))),
+                    token=cookie,
+                    expires_at=end_of(self.app, cookie, opened, limits),
+                    persistent=bool(opened.permanent),
+                )
+                # Without a guarded interface it is only here that the end is checked.
+                return None if session.expired(time.time()) else session
             if remembered != person.id:
                 return None  # known by something else than a session of this browser's
-            return self.session_of(
-                person,
-                {},
-                id=session_id(self.kind, person.id),
-                token=json.dumps({login.cookie_name: remember}),
-                expires_at=None,
-                persistent=True,
-            )
-
-    def _to_session(
-        self, cookie: str, opened: SessionMixin, limits: Limits, person: Person
-    ) -> Session | None:
-        # A session that is kept on a server is named by its key. Any other changes its value with
-        # every signature: nothing but its user is left to name it by.
-        key = key_of(opened)
-        session = self.session_of(
-            person,
-            opened,
-            id=session_id(self.kind, *(("key", key) if key else (person.id,))),
-            token=cookie,
-            expires_at=end_of(self.app, cookie, opened, limits),
-            persistent=bool(opened.permanent),
-        )
-        # Without a guarded interface it is only here that the end is checked.
-        return None if session.expired(time.time()) else session
+            token = json.dumps({login.cookie_name: remember})
+            return self.session_of(person, {}, id=session_id(self.kind, person.id), token=token)
 
     # At redemption.
 
@@ -264,7 +245,7 @@ class FlaskSession(MappedSession):
             raise SessionExpired
         login = self._login()
         if session.token.startswith("{"):
-            return self._alive_by_remember_cookie(session, login)
+            return self._alive_by_remember_cookie(session, login) if login else None
         cookies = {self.cookie_names[0]: session.token}
         with self._open_other(cookies) as (opened, limits, values):
             person = login.person_in(values) if login else self.person_in(values)
@@ -279,25 +260,16 @@ class FlaskSession(MappedSession):
             signed = SignedCookie.read(self.app, live.token) if live and live.token else None
             return replace(live, token=signed.add_end(live.expires_at)) if live and signed else live
 
-    def _alive_by_remember_cookie(
-        self, session: Session, login: FlaskLogin | None
-    ) -> Session | None:
-        if login is None:
-            return None
+    def _alive_by_remember_cookie(self, session: Session, login: FlaskLogin) -> Session | None:
         cookie = json.loads(session.token).get(login.cookie_name, "")
         with self._open_other({}):
             person = login.person_by_remember_cookie(cookie)
-        if person is None or person.id != session.user_id:
-            return None
         # There is no session to share: a new one begins.
-        return copy_as(Beginning, session, token="", data={}, entry=person.entry)
+        return self.share_or_fork(session, person, {}, expires_at=None, now=time.time(), fork=True)
 
     def person_from_match(self, person: Any) -> Person | None:
         login = self._login()
-        if login is None:
-            return super().person_from_match(person)
-        with self._open_other({}):
-            return login.person_from_match(person)
+        return login.person_from_match(person) if login else super().person_from_match(person)
 
     def run_locally(self, function: Callable[[], T]) -> T:
         # With the view's own context, if a view is being run.
@@ -308,9 +280,14 @@ class FlaskSession(MappedSession):
         return nullcontext() if has_view(self.app) else self.app.app_context()
 
     def _open_other(self, cookies: Mapping[str, str]) -> AbstractContextManager[Opened]:
+        """Give the session that a browser with these cookies has, and no others.
+
+        The host, path and client of the current request may decide which tenant's users count.
+        """
         # The current request is one to the wrapped app: an adapter of a source has another app.
         request = current_request() if self._wraps else None
-        return open_other_session(self.app, cookies, request)
+        request = with_only(request or Request("GET", "http", "/"), cookies)
+        return open_session(self.app, request, in_view=has_view(self.app))
 
     def share(self, session: Session, request: Request) -> list[Cookie]:
         # An app may know the cookie's path in requests alone.

@@ -13,7 +13,7 @@ in place of the view, as to a signed-out visitor. What that means depends on the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -22,9 +22,9 @@ from werkzeug.exceptions import HTTPException
 
 from ...context import handle_in
 from ...http.messages import Request
+from ..framework import Responded
 from ..wsgi_environ import environ_of
-from .cookies import quote_value
-from .lifetime import Limits, limits_of
+from .lifetime import Limits, place_of_limits
 
 
 def is_in_view(app: flask.Flask, request: Request) -> bool:
@@ -38,10 +38,6 @@ def has_view(app: flask.Flask) -> bool:
     return flask.has_request_context() and flask.current_app == app
 
 
-class Responded(Exception):
-    """A `before_request` function of the app has responded in place of the view."""
-
-
 class Opened(NamedTuple):
     """An open session.
 
@@ -53,6 +49,13 @@ class Opened(NamedTuple):
     session: Any
     limits: Limits
     values: dict[str, Any]
+
+    @classmethod
+    def of(cls, app: flask.Flask, environ: dict[str, Any], session: Any) -> Opened:
+        """Return the session that was opened for a request with that environ."""
+        values = dict(session or {})
+        # A guarded interface has moved the limits from the session to the request.
+        return cls(session, environ.get(place_of_limits(app), values), values)
 
 
 @contextmanager
@@ -69,7 +72,7 @@ def open_session(
     environ = environ_of(request)
     if in_view:
         opened = app.session_interface.open_session(app, app.request_class(environ))
-        yield Opened(opened, limits_of(app, environ, opened), dict(opened or {}))
+        yield Opened.of(app, environ, opened)
         return
     if request.method not in ("GET", "HEAD"):
         # The body is the view's, and a form's protection (CSRF) would refuse a request without it.
@@ -77,7 +80,7 @@ def open_session(
     # The outer one is new for sure, while a request's own may be shared with what is around.
     with app.app_context(), app.request_context(environ):
         opened = flask.session._get_current_object()  # type: ignore[attr-defined]  # it is a proxy
-        found = Opened(opened, limits_of(app, environ, opened), dict(opened or {}))
+        found = Opened.of(app, environ, opened)
         # Without it, a `teardown_request` function would close what was never opened, and a store
         # of several tenants would be asked for no tenant's users.
         try:
@@ -86,22 +89,6 @@ def open_session(
             responded = True
         if responded and must_serve:
             raise Responded
-        yield found
-
-
-@contextmanager
-def open_other_session(
-    app: flask.Flask, cookies: Mapping[str, str], request: Request | None
-) -> Iterator[Opened]:
-    """Give the session that a browser with these cookies has, and no others.
-
-    :param request: the current request to this app, if there is one: its host, path and client may
-        decide which tenant's users count.
-    """
-    pairs = (f"{name}={quote_value(value)}" for name, value in cookies.items())
-    request = request or Request("GET", "http", "/")
-    request = request.with_headers({"cookie": "; ".join(pairs) or None})
-    with open_session(app, request, in_view=has_view(app)) as found:
         yield found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Mapping
 
 import flask
 from werkzeug.http import dump_cookie
@@ -93,6 +94,11 @@ def read_cookies(
     # parse, verify or look up. From a longer one than browsers send they get the cookies of the
     # session alone, and none that is too long to be one.
     if is_long:
-        pairs = (f"{name}={quote_value(value)}" for name, value in cookies.items())
-        request = request.with_headers({"cookie": "; ".join(pairs) or None})
+        request = with_only(request, cookies)
     return request, cookies
+
+
+def with_only(request: Request, cookies: Mapping[str, str]) -> Request:
+    """Return a request with these cookies, and no others."""
+    pairs = (f"{name}={quote_value(value)}" for name, value in cookies.items())
+    return request.with_headers({"cookie": "; ".join(pairs) or None})

@@ -6,7 +6,6 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -20,33 +19,10 @@ _GUARDED = "_ott_guarded"
 _EXTENSION = "ott_middleware"
 _FROM_NOW_ON = SessionInterface.get_expiration_time
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits of an open session, in Unix seconds.
-
-    :ivar end: when the session ends; None where it has no limit beside the framework's own.
-    :ivar kept: until when the store keeps the session unless the app saves it again; None if
-        unknown.
-    """
-
-    end: int | None = None
-    kept: int | None = None
-
-
-NO_LIMITS = Limits()
-
-
-def limits_of(app: flask.Flask, environ: Mapping[str, Any], session: Any) -> Limits:
-    """Return the limits of the session that was opened for a request.
-
-    :param environ: of that request.
-    """
-    # A guarded interface has moved them from the session to the request.
-    limits = environ.get(_place(app))
-    if isinstance(limits, Limits):
-        return limits
-    return NO_LIMITS if session is None else _limits_in(session)
+#: The limits of an open session, in Unix seconds. `END_KEY`: when the session ends; missing where
+#: it has no limit beside the framework's own. `KEPT_KEY`: until when the store keeps the session
+#: unless the app saves it again; missing if unknown.
+Limits = Mapping[str, Any]
 
 
 def end_of(app: flask.Flask, cookie: str, session: Any, limits: Limits) -> datetime | None:
@@ -54,27 +30,24 @@ def end_of(app: flask.Flask, cookie: str, session: Any, limits: Limits) -> datet
 
     :param cookie: the cookie's value, by which `session` was opened.
     """
-    return earlier(moment_of(limits.end), _framework_end(app, cookie, session, limits))
-
-
-def _framework_end(app: flask.Flask, cookie: str, session: Any, limits: Limits) -> datetime | None:
-    lifetime = app.permanent_session_lifetime
+    end, lifetime = moment_of(seconds_in(limits, END_KEY)), app.permanent_session_lifetime
     signed = SignedCookie.read(app, cookie)
     if signed is not None:
-        return signed.date + lifetime
-    interface, end = app.session_interface, None
+        return earlier(end, signed.date + lifetime)
+    interface = app.session_interface
     on_server = keeps_on_server(interface)
     # Flask's own says "from now on", which is for the cookie and not for the store.
     if not on_server or type(interface).get_expiration_time is not _FROM_NOW_ON:
-        end = interface.get_expiration_time(app, session)
-    if end and end.tzinfo is None:
-        end = end.replace(tzinfo=timezone.utc)
-    if not on_server:
-        return end
-    # The store forgets the session that long after the app has saved it, which was some time
-    # ago: "from now on" would let a fork outlive the session that it comes from.
-    kept = moment_of(limits.kept) or moment_of(time.time() + lifetime.total_seconds())
-    return earlier(kept, end)
+        expires = interface.get_expiration_time(app, session)
+        if expires and expires.tzinfo is None:
+            expires = expires.replace(tzinfo=timezone.utc)
+        end = earlier(end, expires)
+    if on_server:
+        # The store forgets the session that long after the app has saved it, which was some time
+        # ago: "from now on" would let a fork outlive the session that it comes from.
+        kept = moment_of(seconds_in(limits, KEPT_KEY))
+        end = earlier(end, kept or moment_of(time.time() + lifetime.total_seconds()))
+    return end
 
 
 def keeps_on_server(interface: SessionInterface) -> bool:
@@ -132,10 +105,12 @@ def _guard(interface: SessionInterface) -> None:
 
     def open_guarded(app: flask.Flask, request: Any) -> Any:
         session = open_session(app, request)
-        if session is None or (END_KEY not in session and KEPT_KEY not in session):
+        held: Limits = session or {}
+        limits = {key: held[key] for key in (END_KEY, KEPT_KEY) if key in held}
+        if session is None or not limits:
             return session
-        limits = _limits_in(session)
-        if limits.end is not None and limits.end <= time.time():
+        end = seconds_in(limits, END_KEY)
+        if end is not None and end <= time.time():
             # A session that outlives its parent: the app gets the session of a visitor without a
             # cookie. To empty this one instead would leave the visitor an old key.
             environ = {**request.environ, "HTTP_COOKIE": ""}
@@ -143,21 +118,20 @@ def _guard(interface: SessionInterface) -> None:
             # An interface that goes by something else than a cookie would open it once more.
             return session if session is None or END_KEY not in session else None
         # Out of the session, where `session.clear()` of the app would delete the end.
-        take_quietly(session, (END_KEY, KEPT_KEY))
-        request.environ[_place(app)] = limits
+        take_quietly(session, limits)
+        request.environ[place_of_limits(app)] = limits
         return session
 
     def save_guarded(app: flask.Flask, session: Any, response: Any) -> None:
-        limits = NO_LIMITS
-        if flask.has_request_context():
-            limits = flask.request.environ.get(_place(app), NO_LIMITS)
         # A session that the app has emptied is deleted; a value of ours would keep it.
         if not session:
             save_session(app, session, response)
             return
         # The end is put back whatever the app has done to the values meanwhile: without it, a
         # single `clear()` or write would make the session one of this site's full lifetime.
-        end = earlier(limits.end, seconds_in(session, END_KEY))
+        environ = flask.request.environ if flask.has_request_context() else {}
+        limits = environ.get(place_of_limits(app), {})
+        end = earlier(seconds_in(limits, END_KEY), seconds_in(session, END_KEY))
         added = {} if end is None else {END_KEY: end}
         if keeps_on_server(interface):
             lifetime = app.permanent_session_lifetime.total_seconds()
@@ -179,10 +153,7 @@ def _guard(interface: SessionInterface) -> None:
         methods._upsert_session = upsert_guarded
 
 
-def _limits_in(session: Any) -> Limits:
-    return Limits(seconds_in(session, END_KEY), seconds_in(session, KEPT_KEY))
-
-
-def _place(app: flask.Flask) -> str:
+def place_of_limits(app: flask.Flask) -> str:
+    """Return the key of the environ under which a guarded interface puts a session's limits."""
     # Of several apps that a dispatcher asks with one environ, each has a session of its own.
     return f"ott.session_limits.{id(app)}"

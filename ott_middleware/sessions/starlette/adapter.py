@@ -23,8 +23,7 @@ from ..framework import FrameworkOptions, session_id
 from ..hosts import exact_hosts, hosts_of, layers_with_hosts
 from ..layers import layers_of
 from ..lifetime import END_KEY, add_end, earlier, moment_of, seconds_in, seconds_of, sign_at
-from .lifetime import guard_app
-from .middleware import build_middleware, cookie_attributes, find_middleware
+from .middleware import build_middleware, cookie_attributes, find_middleware, guard_app
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -227,9 +226,8 @@ class StarletteSession(MappedSession):
             self.keys_without_user.note(values)
             return None
         end = moment_of(seconds_in(values, END_KEY))
-        if self._max_age is None:
-            return values, person, end, signed_at
-        if signed_at.timestamp() > self._clock():
-            return None  # SessionMiddleware takes nothing from the future either
-        latest = signed_at + timedelta(seconds=self._max_age)
-        return values, person, earlier(end, latest), signed_at
+        if self._max_age is not None:
+            if signed_at.timestamp() > self._clock():
+                return None  # SessionMiddleware takes nothing from the future either
+            end = earlier(end, signed_at + timedelta(seconds=self._max_age))
+        return values, person, end, signed_at

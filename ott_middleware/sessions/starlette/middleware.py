@@ -1,9 +1,11 @@
-"""Finds the `SessionMiddleware` of a Starlette app, and reads its options."""
+"""Finds a Starlette app's `SessionMiddleware`, reads its options, and keeps the ends of sessions.
+
+A layer inside of `SessionMiddleware` keeps them.
+"""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from starlette.applications import Starlette
@@ -11,8 +13,11 @@ from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.responses import Response
 
+from ...concurrency import without_partials
 from ...errors import ConfigurationError
 from ...http.cookies import CookieAttributes
+from ..layers import layers_of
+from ..lifetime import END_KEY, seconds_in, take_quietly, unnoticed
 
 # Stands where an app would, round a SessionMiddleware that is only looked at.
 _NOTHING = Response()
@@ -39,31 +44,22 @@ def find_middleware(layers: Iterable[Any]) -> SessionMiddleware:
     :raises ConfigurationError: there is none.
     """
     for layer in layers:
-        middleware = _middleware_of(layer)
-        if middleware is not None:
-            return middleware
+        if isinstance(layer, SessionMiddleware):
+            return layer
+        for entry in layer.user_middleware if isinstance(layer, Starlette) else ():
+            if _is_session_middleware(entry):
+                # The stack is not built yet, or was thrown away: made once more, round nothing.
+                made = entry.cls(_NOTHING, *entry.args, **entry.kwargs)
+                return cast("SessionMiddleware", made)
     raise ConfigurationError(
         "session: this Starlette app has no SessionMiddleware; add it before the app is wrapped "
         "(app.add_middleware(SessionMiddleware, secret_key=...))"
     )
 
 
-def _middleware_of(layer: Any) -> SessionMiddleware | None:
-    if isinstance(layer, SessionMiddleware):
-        return layer
-    for entry in layer.user_middleware if isinstance(layer, Starlette) else ():
-        if is_session_middleware(entry):
-            # The stack is not built yet, or was thrown away: made once more, round nothing.
-            made = entry.cls(_NOTHING, *entry.args, **entry.kwargs)
-            return cast("SessionMiddleware", made)
-    return None
-
-
-def is_session_middleware(entry: Middleware) -> bool:
+def _is_session_middleware(entry: Middleware) -> bool:
     """Whether an entry of an app's list of middleware makes a `SessionMiddleware`."""
-    factory: Any = entry.cls
-    while isinstance(factory, functools.partial):
-        factory = factory.func
+    factory = without_partials(entry.cls)
     return isinstance(factory, type) and issubclass(factory, SessionMiddleware)
 
 
@@ -82,3 +78,78 @@ def cookie_attributes(middleware: SessionMiddleware) -> CookieAttributes:
         partitioned="partitioned" in flags,
         httponly="httponly" in flags,
     )
+
+
+class SessionEnds:
+    """Shows the app no session that has ended, and has none saved without its end.
+
+    :param app: what `SessionMiddleware` wraps.
+    :param clock: tells the time in Unix seconds.
+    """
+
+    def __init__(self, app: Any, clock: Callable[[], float]) -> None:
+        self.app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        session = scope.get("session")
+        end = seconds_in(session, END_KEY) if isinstance(session, dict) else None
+        if end is not None and end <= self._clock():
+            # A session that outlives its parent: the app sees an empty one. The session does not
+            # notice, so that a response changes the cookie only where the app writes to it.
+            dict.clear(session)
+            end = None
+        if end is None:
+            await self.app(scope, receive, send)
+            return
+        # Out of the session, where `session.clear()` of the app would delete the end.
+        take_quietly(session, [END_KEY])
+
+        async def send_with_end(message: Any) -> None:
+            # What the app has put in its place, if it did, is what SessionMiddleware will save.
+            saved = scope.get("session")
+            if message["type"] != "http.response.start" or not isinstance(saved, dict) or not saved:
+                await send(message)
+                return
+            # Put back whatever the app has done to the values: without it, any write would make the
+            # session one of this site's full lifetime, or an endless one.
+            with unnoticed(saved, {END_KEY: end}):
+                await send(message)
+
+        await self.app(scope, receive, send_with_end)
+
+
+def guard_app(app: Any, clock: Callable[[], float]) -> bool:
+    """Put a `SessionEnds` inside of each `SessionMiddleware` of an app and of what it wraps.
+
+    :return: whether there is any.
+    """
+    found = False
+    for layer in list(layers_of(app)):
+        if isinstance(layer, SessionMiddleware):
+            _guard_instance(layer, clock)
+            found = True
+        elif isinstance(layer, Starlette):
+            found = _guard_entries(layer, clock) or found
+    return found
+
+
+def _guard_entries(app: Starlette, clock: Callable[[], float]) -> bool:
+    entries = app.user_middleware
+    places = [at for at, entry in enumerate(entries) if _is_session_middleware(entry)]
+    for at in reversed(places):
+        following: list[Any] = [entry.cls for entry in entries[at + 1 : at + 2]]
+        if following != [SessionEnds]:
+            entries.insert(at + 1, Middleware(SessionEnds, clock=clock))
+    # The stack is built with the first request: one that is built already is changed as well.
+    layer = app.middleware_stack
+    while layer is not None:
+        if isinstance(layer, SessionMiddleware):
+            _guard_instance(layer, clock)
+        layer = getattr(layer, "app", None)
+    return bool(places)
+
+
+def _guard_instance(middleware: SessionMiddleware, clock: Callable[[], float]) -> None:
+    if not isinstance(middleware.app, SessionEnds):
+        middleware.app = SessionEnds(middleware.app, clock)
