@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ class TestSize:
     def test_long_module_says_why(self, name: str) -> None:
         text = MODULES[name].read_text("utf-8")
         if text.count("\n") > 300:
-            explanation = ast.get_docstring(ast.parse(text)) or ""
-            assert "longer than 300 lines" in " ".join(explanation.split()).lower()
+            explanation = " ".join((ast.get_docstring(ast.parse(text)) or "").split())
+            assert re.search("(?i)longer than 300 lines|though it is long", explanation)
 
     def test_function_has_at_most_60_lines(self, name: str) -> None:
         tree = ast.parse(MODULES[name].read_text("utf-8"))
