@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -21,19 +22,13 @@ Factory = Callable[[str], Backend]
 AnyBackend = Backend | PutTake | str
 
 
-def _built_in(module: str, name: str, extra: str = "") -> Factory:
-    """Return a factory that imports a backend of this package when its scheme is first used."""
-
-    def make(url: str) -> Backend:
-        try:
-            factory: Factory = getattr(import_module(module, __package__), name)
-        except ImportError as error:
-            raise missing_library(
-                "backend: that URL", error, f"'ott_middleware[{extra}]'"
-            ) from None
-        return factory(url)
-
-    return make
+def _make_built_in(module: str, name: str, extra: str, url: str) -> Backend:
+    """Import a backend of this package, now that its scheme is used, and make one."""
+    try:
+        factory: Factory = getattr(import_module(module, __package__), name)
+    except ImportError as error:
+        raise missing_library("backend: that URL", error, f"'ott_middleware[{extra}]'") from None
+    return factory(url)
 
 
 # Schemes, the module, the function or class in it that takes the whole URL, and the extra that
@@ -48,7 +43,9 @@ _BUILT_IN: tuple[tuple[str, str, str, str], ...] = (
     ),
 )
 _factories: dict[str, Factory] = {
-    scheme: _built_in(*row) for schemes, *row in _BUILT_IN for scheme in schemes.split()
+    scheme: partial(_make_built_in, *row)
+    for schemes, *row in _BUILT_IN
+    for scheme in schemes.split()
 }
 # Other spellings, which are understood and not recommended.
 _SPELLINGS = {"postgres", "psql", "pgsql"}
@@ -132,17 +129,16 @@ def _find_factory(scheme: str) -> Factory:
             return _factories[name]
     for name in (scheme, base):
         for entry in entry_points(group=GROUP, name=name):
-            problem = None
             try:
                 register_backend(name, entry.load())
             except Exception as error:
                 problem = type(error).__name__
-            if problem is not None:
-                raise ConfigurationError(
-                    f"backend: {entry.value}, which makes backends of {name}://, can't be loaded "
-                    f"({problem}); install what it needs"
-                )
-            return _factories[name]
+            else:
+                return _factories[name]
+            raise ConfigurationError(
+                f"backend: {entry.value}, which makes backends of {name}://, can't be loaded "
+                f"({problem}); install what it needs"
+            )
     known = sorted({*_factories, *(entry.name for entry in entry_points(group=GROUP))})
     raise ConfigurationError(
         f"backend: nothing is known of {scheme}://; {_suggest(base)}there are "

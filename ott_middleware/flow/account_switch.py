@@ -268,7 +268,6 @@ class AccountSwitch:
         value = f"{_PREFIX}{nonces.name_for(link)}"
         page = switch_page(
             request,
-            site_name=options.site_name,
             action=request.location_with(f"{param}={value}")
             if wanted is None
             else add_parameter(wanted, param, value),

@@ -57,14 +57,15 @@ class Confirm:
             "confirm",
             request,
             status=403 if again else 200,
-            # Never a user: the session is not known before the token is redeemed.
-            site_name=services.options.site_name or (origin.host if origin else None),
             notice="confirm_again" if again else None,
         )
         # Attack: a URL in the page's source, which extensions and error reporters read. The form
         # has none: it posts to the document's own URL, and the page holds no token.
         form = PageForm(label=language.texts["sign_in"], fields={_NONCE: cookie.value})
-        return show_page(replace(page, forms=(form,)), services.options, cookie.header())
+        # Never a user: the session is not known before the token is redeemed.
+        site_name = services.options.site_name or (origin.host if origin else None)
+        page = replace(page, forms=(form,), site_name=site_name)
+        return show_page(page, services.options, cookie.header())
 
     async def check(self, request: Request, read: Read, token: str) -> Response | None:
         """Return None where the page's own form was posted, else the page once more.

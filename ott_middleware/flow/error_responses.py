@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from ..errors import RequestError
 from ..hooks import hook_failed
@@ -30,14 +31,13 @@ def error_response(
     if not accepts_html(request):
         return json_error_response(error)
     login_url = options.login_url if way_out is None else None
-    page = error_page(
-        error, request, site_name=options.site_name, login_url=login_url, way_out=way_out
-    )
+    page = error_page(error, request, login_url=login_url, way_out=way_out)
     return show_page(page, options, *error.headers)
 
 
 def show_page(page: Page, options: Options, *headers: tuple[str, str]) -> Response:
     """Return a page as a response: the one of `pages=`, else the built-in one."""
+    page = replace(page, site_name=page.site_name or options.site_name)
     show = options.pages.get(page.name) if options.pages else None
     if show is not None:
         try:

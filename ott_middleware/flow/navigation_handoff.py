@@ -195,7 +195,6 @@ class NavigationHandoff:
             request,
             request.location_with(f"{self._param}{SEEN}={cookie.value}"),
             host=str(target.url.origin).partition("://")[2],
-            site_name=self._options.site_name,
         )
         return show_page(page, self._options, cookie.header())
 

@@ -54,14 +54,13 @@ class PageFirst:
         # The adapter is asked late, since the app may be configured after it is wrapped.
         strict = self._options.adapter.strict
         held_back = request.header("sec-fetch-site") == "cross-site" and strict
-        if kind is Kind.NAVIGATION and not held_back and not request.seen:
+        needs_page = kind is not Kind.NAVIGATION or held_back
+        if not (needs_page or request.seen):
             return None
         link = () if token is None else (f"{self._param}={token}",)
         if blocked := self.find_blocked(request, "link", *link):
             return blocked
-        if kind is Kind.NAVIGATION and not held_back:
-            return None
-        if self.nonces.are_equal(request, request.seen):
+        if not needs_page or self.nonces.are_equal(request, request.seen):
             return None
         why = "the browser held the SameSite=Strict cookie back" if held_back else kind.value
         logger.debug("link not redeemed yet, a page is shown first: %s; %s", why, _HINT)
@@ -78,8 +77,7 @@ class PageFirst:
         # Not the page again: a browser that keeps no cookies would load it for ever.
         why = f"the browser sent no cookie {self.nonces.cookie_name(request)} back"
         self._reports.passed(entry, Reason("cookies_blocked", why))
-        url, site_name = request.location_with(*link), self._options.site_name
-        page = try_again_page("cookies_blocked", request, url, site_name=site_name)
+        page = try_again_page("cookies_blocked", request, request.location_with(*link))
         return show_page(page, self._options)
 
     def load_again(self, request: Request, *link: str) -> Response:

@@ -28,7 +28,7 @@ from ..http.messages import PRIVATE, Request, Response
 from ..http.pages import error_page, try_again_page
 from ..reasons import Reason, quote
 from ..sessions.base import Session
-from ..tokens.challenges import find_verifier
+from ..tokens.challenges import challenge_of
 from .account_switch import AccountSwitch
 from .error_responses import error_response, json_error_response, show_page
 from .forward import Forward, Forwarding
@@ -235,8 +235,7 @@ class PullHandoff:
         # The request for the wanted page: "Sign in" leads back to it.
         path, _, query = wanted.partition("#")[0].partition("?")
         there = copy_unchecked(request, target=path, query=query)
-        site_name, login_url = options.site_name, options.login_url
-        page = error_page(error, there, site_name=site_name, login_url=login_url, way_out=wanted)
+        page = error_page(error, there, login_url=options.login_url, way_out=wanted)
         return show_page(page, options, *error.headers)
 
     def _ask_to_try_again(
@@ -248,15 +247,12 @@ class PullHandoff:
             self._services.reports.passed("handoff", _LOOP)
         elif not accepts_html(request):
             return json_error_response(error)
-        code, site_name = "" if error is None else error.code, options.site_name
-        page = try_again_page("handoff_failed", request, wanted, code=code, site_name=site_name)
+        code = "" if error is None else error.code
+        page = try_again_page("handoff_failed", request, wanted, code=code)
         return show_page(page, options, self._cookies.forget_returns(request).header())
 
 
 def _matching(attempts: Sequence[PullAttempt]) -> list[PullAttempt]:
     """Return the attempt whose verifier the redeemed token needed; none before one is redeemed."""
     challenge = current_attempt().code_challenge
-    if challenge is None:
-        return []
-    verifier = find_verifier(challenge, [attempt.verifier for attempt in attempts])
-    return [attempt for attempt in attempts if attempt.verifier == verifier]
+    return [attempt for attempt in attempts if challenge_of(attempt.verifier) == challenge]

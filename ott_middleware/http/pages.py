@@ -126,7 +126,7 @@ class Page:
     title: str
     # The page `switch` names two users.
     text: str = field(repr=False)
-    site_name: str | None
+    site_name: str | None = None
     # The query of a URL may hold personal data, which a repr might bring into a log.
     continue_url: str = field(repr=False)
     continue_label: str
@@ -148,7 +148,6 @@ def build_page(
     name: PageName,
     request: Request,
     *,
-    site_name: str | None,
     url: str | None = None,
     label: _Label = "without_link",
     status: int = 200,
@@ -177,7 +176,6 @@ def build_page(
         direction=language.direction,
         title=title,
         text=text if notice is None else cast(Mapping[str, str], language.texts)[notice],
-        site_name=site_name,
         continue_url=url or request.location,
         continue_label=language.texts[label],
         sign_in_url=sign_in_url,
@@ -190,7 +188,6 @@ def error_page(
     error: RequestError,
     request: Request,
     *,
-    site_name: str | None,
     login_url: str | None,
     way_out: str | None = None,
 ) -> Page:
@@ -203,7 +200,6 @@ def error_page(
         _NAMES.get(error.code, "unavailable" if error.status == 503 else "refused"),
         request,
         url=way_out,
-        site_name=site_name,
         status=error.status,
         code=error.code,
         sign_in_url=login_url and with_next(login_url, request),
@@ -216,7 +212,6 @@ def try_again_page(
     url: str,
     *,
     code: str = "",
-    site_name: str | None,
 ) -> Page:
     """Return what a page with the button "Try again" says.
 
@@ -225,9 +220,7 @@ def try_again_page(
     :param url: the path and query that the visitor wanted, or the link once more. Nothing loads it
         but a click, so that there can be no loop.
     """
-    return build_page(
-        name, request, url=url, label="try_again", site_name=site_name, status=400, code=code
-    )[0]
+    return build_page(name, request, url=url, label="try_again", status=400, code=code)[0]
 
 
 def with_next(login_url: str, request: Request) -> str:
@@ -240,14 +233,14 @@ def with_next(login_url: str, request: Request) -> str:
     return add_parameter(login_url, "next", quote(request.path_and_query, safe="/"))
 
 
-def continue_page(request: Request, url: str, *, host: str, site_name: str | None) -> Page:
+def continue_page(request: Request, url: str, *, host: str) -> Page:
     """Return the page that asks a visitor before a handoff to another site.
 
     :param url: leads on.
     :param host: of the other site. An international name is shown as `xn--…`: its letters may look
         like those of another name.
     """
-    page, _ = build_page("continue_to", request, url=url, label="proceed", site_name=site_name)
+    page, _ = build_page("continue_to", request, url=url, label="proceed")
     title, text = (each.replace("{host}", host) for each in (page.title, page.text))
     return replace(page, title=title, text=text, target_host=host)
 

@@ -25,6 +25,11 @@ def remove_headers(headers: Headers, *names: str) -> Headers:
     return tuple(pair for pair in headers if pair[0].lower() not in names)
 
 
+def values_of(headers: Headers, name: str) -> list[str]:
+    """Return the values of all headers of a (lower-case) name, in order."""
+    return [value for each, value in headers if each.lower() == name]
+
+
 def forbid_caching(headers: Headers, cache_control: str = "private, no-store") -> Headers:
     """Return headers with which no cache stores the response: no browser's, proxy's or CDN's.
 
@@ -47,7 +52,7 @@ def hide_url(headers: Headers) -> Headers:
     # Attack: a page in a frame is opened with a live token, and loads its style sheet. The token
     # would be in the Referer that the app and its logs get, and with `unsafe-url` other sites too.
     # This line limits the Referer to the origin, which checks against CSRF still accept.
-    policies = [value for name, value in headers if name.lower() == "referrer-policy"]
+    policies = values_of(headers, "referrer-policy")
     if len(policies) == 1 and policies[0].strip().lower() in _HIDING_POLICIES:
         return headers
     return (*remove_headers(headers, "referrer-policy"), ("Referrer-Policy", "strict-origin"))
@@ -62,9 +67,7 @@ def cookie_changes(headers: Headers, now: float) -> dict[str, str | None]:
     :param now: Unix seconds; a cookie that expires until then is deleted.
     """
     jar: dict[str, list[SetCookie]] = {}
-    for name, line in headers:
-        if name.lower() != "set-cookie":
-            continue
+    for line in values_of(headers, "set-cookie"):
         new = parse_set_cookie(line, now)
         if new.refused and new.value is not None:
             continue
@@ -83,8 +86,7 @@ def clears_cookies(headers: Headers) -> bool:
     """
     return any(
         item.strip(" \t") in ('"cookies"', '"*"')
-        for name, value in headers
-        if name.lower() == "clear-site-data"
+        for value in values_of(headers, "clear-site-data")
         for item in value.split(",")
     )
 
@@ -123,15 +125,13 @@ def protect_used_link(headers: Headers) -> Headers:
         would refuse a form on the page.
     """
     kept = forbid_caching(remove_headers(headers, "referrer-policy"), "no-store")
-    keeps_origin = ("referrer-policy", "strict-origin") in (
-        (name.lower(), value.strip()) for name, value in headers
-    )
+    keeps_origin = "strict-origin" in map(str.strip, values_of(headers, "referrer-policy"))
     return (*kept, ("Referrer-Policy", "strict-origin" if keeps_origin else "no-referrer"))
 
 
 def with_token(headers: Headers, token: str) -> Headers:
     """Return the headers of a response that signed a user in, with a token for its scripts."""
-    exposed = [value for name, value in headers if name.lower() == "access-control-expose-headers"]
+    exposed = values_of(headers, "access-control-expose-headers")
     names = [name.strip() for value in exposed for name in value.split(",") if name.strip()]
     if "set-ott" not in (name.lower() for name in names):
         names.append("set-ott")

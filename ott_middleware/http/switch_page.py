@@ -15,7 +15,6 @@ _NEEDED = ("switch_names", "switch_user", "stay")
 def switch_page(
     request: Request,
     *,
-    site_name: str | None,
     action: str,
     fields: dict[str, str],
     present: str | None,
@@ -28,7 +27,7 @@ def switch_page(
     :param present: the name of the signed-in user, if there is one to show.
     :param arriving: the name of the user that the link is for.
     """
-    page, language = build_page("switch", request, site_name=site_name, needed=_NEEDED)
+    page, language = build_page("switch", request, needed=_NEEDED)
     # The first one looks like the default: what a visitor presses unread changes nothing.
     labels = ((STAY, language.texts["stay"]), (SWITCH, language.texts["switch_user"]))
     forms = tuple(

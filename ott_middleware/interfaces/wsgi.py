@@ -266,8 +266,11 @@ def _read(stream: Any, length: int, *, exactly: bool) -> bytes:
     return bytes(body)
 
 
-_REMOTE_USER_HEADERS = frozenset(
-    {"REMOTE_USER", "X_REMOTE_USER", "X_FORWARDED_USER", "X_AUTH_REQUEST_USER"}
+_USER_KEYS = frozenset(
+    {
+        *("REMOTE_USER", "AUTH_TYPE", "HTTP_REMOTE_USER", "HTTP_X_REMOTE_USER"),
+        *("HTTP_X_FORWARDED_USER", "HTTP_X_AUTH_REQUEST_USER"),
+    }
 )
 
 
@@ -275,18 +278,16 @@ def _set_remote_user(environ: WSGIEnvironment, name: str | None) -> None:
     """Set `REMOTE_USER`, and remove what a client may have sent under its names."""
     for key in list(environ):
         # Servers differ in what they do to case, dashes and underscores; apps in what they read.
-        folded = key.upper().replace("-", "_")
-        smuggled = folded.startswith("HTTP_") and folded[5:] in _REMOTE_USER_HEADERS
-        if smuggled or folded in ("REMOTE_USER", "AUTH_TYPE"):
+        if key.upper().replace("-", "_") in _USER_KEYS:
             del environ[key]
     if name is not None:
         environ["REMOTE_USER"] = name
 
 
+_PHRASES = {each.value: each.phrase for each in HTTPStatus}
+
+
 def _start(response: Response, request: Request, start_response: StartResponse) -> Iterable[bytes]:
-    try:
-        phrase = HTTPStatus(response.status).phrase
-    except ValueError:
-        phrase = "Unknown"
+    phrase = _PHRASES.get(response.status, "Unknown")
     start_response(f"{response.status} {phrase}", list(response.headers))
     return [b"" if request.method == "HEAD" else response.body]

@@ -106,8 +106,7 @@ class CookieSession(SessionAdapter):
         self.cookie_names = tuple(self._attributes)
         self.strict = any(each.strict for each in self._attributes.values())
         exposed = None if expose is None else names_of("expose", expose)
-        self._probe = None if probe is None else AppProbe(probe)
-        self._ask: Callable[[Values], Any] | None = self._probe or validate
+        self._ask: Callable[[Values], Any] | None = validate if probe is None else AppProbe(probe)
         self._sessions = ValidatedSessions(
             type(self).__name__,
             "validate=" if validate is not None else "probe=",
@@ -142,8 +141,8 @@ class CookieSession(SessionAdapter):
             logger.warning("CookieSession(%s): %s", names, ". Also: ".join(warnings))
 
     def bind(self, call_app: CallApp) -> None:
-        if self._probe is not None:
-            self._probe.bind(call_app)
+        if isinstance(self._ask, AppProbe):
+            self._ask.bind(call_app)
             self.suspends = is_async(call_app)
         elif self._ask is not None:
             self._ask = in_app_context(self._ask, call_app)

@@ -48,10 +48,9 @@ def hosts_of(layers: Iterable[Any]) -> Iterator[Any]:
                 yield from _of_entry(entry)
 
 
-def django_hosts() -> Iterable[Any]:
-    """Return `ALLOWED_HOSTS` of the project."""
-    hosts: Iterable[Any] = import_module("django.conf").settings.ALLOWED_HOSTS
-    return hosts
+def django_hosts() -> Iterator[Any]:
+    """Yield `ALLOWED_HOSTS` of the project."""
+    yield from import_module("django.conf").settings.ALLOWED_HOSTS
 
 
 def flask_hosts(app: Any) -> Iterator[Any]:

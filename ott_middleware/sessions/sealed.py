@@ -394,12 +394,9 @@ def _parse_lifetime(lifetime: float | timedelta) -> float:
     :raises ConfigurationError: a lifetime of another type, or below a second or over a century.
     """
     seconds = lifetime.total_seconds() if isinstance(lifetime, timedelta) else lifetime
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
     # A century keeps every end within what dates and cookies can express.
-    if (
-        isinstance(seconds, bool)
-        or not isinstance(seconds, (int, float))
-        or not 1 <= seconds <= 100 * 366 * 86400
-    ):
+    if not (is_number and 1 <= seconds <= 100 * 366 * 86400):
         raise ConfigurationError(f"lifetime: {lifetime!r}; use seconds or a timedelta, from 1 s")
     if seconds < 60 and not isinstance(lifetime, timedelta):
         logger.warning(

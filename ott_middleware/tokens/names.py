@@ -25,8 +25,6 @@ SHORT = 22
 _BEGUN = hashlib.sha256()
 _SYNTAX = re.compile(r"[A-Za-z0-9_-]{1,512}")
 
-_NO_TOKEN = "the value has not the form of a token: 1 to 512 characters of A-Z a-z 0-9 - _"
-
 
 def is_token(value: object) -> bool:
     """Return whether a value has the form of a token: 1 to 512 characters of A-Z a-z 0-9 - _."""
@@ -52,7 +50,8 @@ def malformed_token(value: object) -> InvalidToken:
     if parse_link_value(value) is not None:
         why = "a confirm link: it signs in by the form of its own page, and in no other way"
         return InvalidToken(why=why, word="other_channel")
-    return InvalidToken(why=_NO_TOKEN, word="malformed_token")
+    why = "the value has not the form of a token: 1 to 512 characters of A-Z a-z 0-9 - _"
+    return InvalidToken(why=why, word="malformed_token")
 
 
 def hash_token(token: str) -> str:

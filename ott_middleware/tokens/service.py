@@ -389,13 +389,9 @@ class OneTimeTokens:
         hook = None if arrived else plug_ins.generate_token
         exposed = session if arrived else self._expose(session, bound_to, expires_at)
         plain = _pack(exposed, bound_to, context.code_challenge)
-        owner, limit = self._owner_and_limit(_counted_by(context.channel, arrived), session)
+        owner, limit = self._owner_and_limit(context.channel, session, arrived)
         for _ in range(1 if hook else _TRIES):
-            token = (
-                randomness.token_urlsafe(24)
-                if hook is None
-                else await self._call_generate_token(hook, session, context)
-            )
+            token = await self._make_token(hook, session, context)
             key = backend_key(context.channel, await self._stored_form(plug_ins, token))
             value = self._seal.seal(plain, token=token, key=key, expires_at=expires_at)
             if len(value) > MAX_SEALED:
@@ -415,12 +411,17 @@ class OneTimeTokens:
             "generate_token made a token that is live already: return a random token each time"
         )
 
-    def _owner_and_limit(self, counted: str, session: Session) -> tuple[str, int | None]:
-        """Return the owner that a session's tokens are counted for, and the owner's cap.
-
-        :param counted: what the tokens are counted by, one of `COUNTED`.
-        """
+    def _owner_and_limit(
+        self, channel: str, session: Session, arrived: bool
+    ) -> tuple[str, int | None]:
+        """Return the owner that a session's tokens are counted for, and the owner's cap."""
         request = current_request()
+        # Attack: a page makes its visitors' browsers ask for many handoffs, or open links of
+        # another user. Such tokens are counted apart; else they would retire the links that the app
+        # has sent.
+        counted = channel if path_of_navigation_handoff() is None else NAVIGATION
+        if arrived:
+            counted = SWITCH
         # The middleware's adapter found the session. The service's own adapter, which may be
         # another, counts only where no middleware read the request.
         known = None if request is None else request.verifiable
@@ -441,16 +442,14 @@ class OneTimeTokens:
         :raises Unauthorized: the session was revoked.
         """
         request = current_request()
+        came_in = None if request is None else request.began
         # Attack: a token is generated at the moment of a sign-out, which revokes only the tokens in
         # the store. One that is stored later is deleted here; else it would outlive the session,
         # and sign in as its user. Where the session ended, all tokens of a request that came in
         # before are refused. Where the app called `revoke`, only this token is: the app may revoke
         # the old tokens and generate a new one in one request.
-        if not revocations.revoked_since(session.id, began) and (
-            request is None
-            or request.began is None
-            or not revocations.ended_since(session.id, request.began)
-        ):
+        ended = came_in is not None and revocations.ended_since(session.id, came_in)
+        if not (ended or revocations.revoked_since(session.id, began)):
             return
         try:
             await call_backend(plug_ins.take(key))
@@ -489,9 +488,11 @@ class OneTimeTokens:
             shortest=SECRET_LENGTH,
         )
 
-    async def _call_generate_token(
-        self, hook: Bound, session: Session, context: GenerationContext
+    async def _make_token(
+        self, hook: Bound | None, session: Session, context: GenerationContext
     ) -> str:
+        if hook is None:
+            return randomness.token_urlsafe(24)
         token = await call_hook("generate_token=", hook(session, context))
         if not is_token(token):
             raise SessionUnavailable(
@@ -536,9 +537,8 @@ class OneTimeTokens:
         # Checked after the take: a token that arrives at another site or in another browser has
         # leaked, and is used up.
         _check_audience(bound_to, audience)
-        if code_challenge is not None:
-            _check_challenge(code_challenge, code_verifiers)
-            attempt.code_challenge, attempt.return_path = code_challenge, return_path
+        _check_challenge(code_challenge, code_verifiers)
+        attempt.code_challenge, attempt.return_path = code_challenge, return_path
         if session is None:
             # A probe of `doctor`: it names no session, and so no user can be signed in by it.
             raise SessionExpired(why="a probe of doctor, which holds no session")
@@ -606,15 +606,6 @@ def _context_of(
     )
 
 
-def _counted_by(channel: str, arrived: bool) -> str:
-    """Return what a new token is counted by, one of `COUNTED`."""
-    # Attack: a page makes its visitors' browsers ask for many handoffs, or open links of another
-    # user. Such tokens are counted apart; else they would retire the links that the app has sent.
-    if arrived:
-        return SWITCH
-    return channel if path_of_navigation_handoff() is None else NAVIGATION
-
-
 def _began(arrived: bool) -> int:
     """Return since when a session must not have been revoked, for a new token of it."""
     request = current_request()
@@ -649,15 +640,15 @@ def _check_audience(bound_to: Origin | None, audience: str | None) -> None:
         )
 
 
-def _check_challenge(code_challenge: str, code_verifiers: Iterable[str]) -> None:
-    """Compare a token's code challenge with the secrets that a browser holds.
+def _check_challenge(code_challenge: str | None, code_verifiers: Iterable[str]) -> None:
+    """Compare a token's code challenge, if it has one, with the secrets that a browser holds.
 
     :raises InvalidToken: none of them is the verifier.
     """
     # Attack: an attacker starts a handoff, and has the victim open the link that it ends with, or
     # takes a victim's link from a log. Only the browser that the link was made for holds the
     # verifier; without this line, the link would work in any browser.
-    if find_verifier(code_challenge, code_verifiers) is None:
+    if code_challenge is not None and find_verifier(code_challenge, code_verifiers) is None:
         raise InvalidToken(
             why="made for a browser that holds the verifier of its challenge; this one does not",
             word="other_browser",
@@ -673,8 +664,7 @@ def is_meant_for(
     """Return whether a token with these bounds can be redeemed for an audience, in a browser."""
     try:
         _check_audience(Origin.parse(bound_to), audience)
-        if code_challenge is not None:
-            _check_challenge(code_challenge, code_verifiers)
+        _check_challenge(code_challenge, code_verifiers)
     except InvalidToken:
         return False
     return True

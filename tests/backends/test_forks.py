@@ -216,6 +216,7 @@ assert list(map(json.loads, outcomes)) == [[['value', *OWN], None]], outcomes
     def test_sqlite_file_amid_use_is_refused_to_the_child(self, tmp_path: Path, pool: str) -> None:
         program = f"""
 import sqlalchemy
+from ott_middleware.concurrency import drive
 engine = sqlalchemy.create_engine("sqlite:///tokens.db", poolclass=sqlalchemy.{pool})
 backend = SQLAlchemyBackend(engine)
 backend.create_table()
@@ -231,7 +232,7 @@ def clock():
 def work(connection):
     amid.set()
     go_on.wait(20)
-other = threading.Thread(target=lambda: backend._run(work))
+other = threading.Thread(target=lambda: drive(backend._inline(work)))
 other.start()
 amid.wait(20)
 busy = in_child(lambda: take("key"))

@@ -131,7 +131,7 @@ def redis_sides() -> Iterator[Sides]:
     prefix = f"ott-bare-{run}"
     with closing(pool), closing(redis.Redis(connection_pool=pool)) as client:
         try:
-            script = client.script_load(PUT.in_full((), ())[1])
+            script = client.script_load(PUT.in_full[1])
         except redis.RedisError as error:
             raise Absent(f"no Redis to be reached ({type(error).__name__})") from None
         backend = RedisBackend(REDIS, prefix=f"ott-ours-{run}")

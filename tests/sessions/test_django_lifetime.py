@@ -458,6 +458,18 @@ class TestStoreClass:
         if engine != "signed_cookies":
             assert "theme" not in store(cookie.value)
 
+    def test_row_that_is_kept_longer_has_the_session_s_end(
+        self, database: str, clock: Time
+    ) -> None:
+        saved = DatabaseStore()  # as by a process without this package
+        saved[django_ends.END_KEY] = clock.now + HOUR
+        saved.save()
+        seen = django_store.reading(DatabaseStore, saved.session_key)
+        seen.items()
+        end = django_store.end_of(seen)
+        assert end is not None
+        assert end.timestamp() == clock.now + HOUR
+
     def test_class_is_changed_once(self) -> None:
         class Store(DatabaseStore):  # type: ignore[misc]  # its base has no types
             pass

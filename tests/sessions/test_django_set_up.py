@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -324,6 +325,22 @@ def hand_over(project: Project, origin: str, name: str = "nora", **headers: str)
     return found
 
 
+def exposed_at_a_source() -> Any:
+    """What a site with a secret of its own exposes of a session."""
+    with Project("wsgi", SECRET_KEY="the source's own secret key") as source:
+        User.objects.filter(pk=900).update(first_name="sven")
+        session = source.adapter._load(sign_in("nora"))
+        assert session is not None
+        exposed = source.adapter.expose(session)
+        User.objects.filter(pk=900).update(first_name="nora of default")
+    return exposed
+
+
+def to_south() -> Request:
+    carrier = {"REQUEST_METHOD": "POST", "wsgi.input": None, "HTTP_HOST": "south.example"}
+    return Request("POST", "http", "/", headers={"host": "south.example"}, carrier=carrier)
+
+
 @pytest.mark.usefixtures("tenants")
 class TestTenants:
     def test_host(self, kind: str) -> None:
@@ -355,25 +372,24 @@ class TestTenants:
         def match(session: Any) -> Any:
             return User.objects.filter(username=session.user["first_name"]).first()
 
-        source_key = "the source's own secret key"
-        with Project("wsgi", SECRET_KEY=source_key) as source:
-            User.objects.filter(pk=900).update(first_name="sven")
-            session = source.adapter._load(sign_in("nora"))
-            assert session is not None
-            exposed = source.adapter.expose(session)
-            User.objects.filter(pk=900).update(first_name="nora of default")
+        exposed = exposed_at_a_source()
         with Project("wsgi", "ByHost", match=match) as project:
-            carrier = {"REQUEST_METHOD": "POST", "wsgi.input": None, "HTTP_HOST": "south.example"}
-            request = Request(
-                "POST", "http", "/", headers={"host": "south.example"}, carrier=carrier
-            )
             TENANT.name = "north"
-            with using_request(request):
+            with using_request(to_south()):
                 found = project.adapter.resolve(exposed)
                 with pytest.raises(NoAccount):
                     project.adapter.resolve(replace(exposed, user={"first_name": "carol"}))
             assert found.user_id == "901"
             assert found.user["first_name"] == "sven of south"
+
+    def test_user_of_an_async_match_is_looked_up_inside(self) -> None:
+        async def match(session: Any) -> Any:
+            return User(pk=901)
+
+        exposed = exposed_at_a_source()
+        with Project("wsgi", "ByHost", match=match) as project, using_request(to_south()):
+            found = asyncio.run(project.adapter.resolve(exposed))
+        assert found.user["first_name"] == "sven of south"
 
 
 @pytest.mark.usefixtures("tenants")

@@ -396,8 +396,10 @@ class TestFlaskLoginForks:
 
 class TestMatch:
     @staticmethod
-    def arrive(match: Any) -> str:
+    def arrive(match: Any, load: Callable[[str], Any] | None = None) -> str:
         source, app = Site(make_app()), make_app("another " * 4)
+        if load is not None:
+            with_login(app, load)
 
         @app.before_request
         def choose_tenant() -> None:
@@ -428,6 +430,12 @@ class TestMatch:
             return "70"
 
         assert self.arrive(match) == "70"
+
+    def test_user_of_a_coroutine_function_is_loaded_as_in_a_view(self) -> None:
+        async def match(session: UserSession) -> Any:
+            return "7"
+
+        assert self.arrive(match, lambda user_id: User(flask.g.users[user_id], "ada")) == "70"
 
     def test_view_keeps_its_own_context(self) -> None:
         app = make_app("another " * 4)

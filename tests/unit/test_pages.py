@@ -69,8 +69,8 @@ def request(target: str = "/x", query: str = "", method: str = "GET", **headers:
 def page_of(
     error: RequestError, asked: Request | None = None, login_url: str | None = None, **more: Any
 ) -> Page:
-    site_name = more.get("site_name")
-    return error_page(error, asked or request(), site_name=site_name, login_url=login_url)
+    page = error_page(error, asked or request(), login_url=login_url)
+    return dataclasses.replace(page, **more)
 
 
 def shown(
@@ -82,7 +82,7 @@ def shown(
 PAGES = [
     shown(InvalidToken()),
     page_first(request(), "?ott=T&ott_seen=N"),
-    render(try_again_page("cookies_blocked", request(), "?ott=T", site_name=None)),
+    render(try_again_page("cookies_blocked", request(), "?ott=T")),
 ]
 NAMES = ["html", "head", "meta", "meta", "title", "style", "body", "main", "h1"]
 
@@ -315,7 +315,7 @@ class TestOwnPage:
 
 class TestCookiesBlockedPage:
     def test_loads_nothing_by_itself(self) -> None:
-        page = render(try_again_page("cookies_blocked", request(), "?a=1&ott=T", site_name=None))
+        page = render(try_again_page("cookies_blocked", request(), "?a=1&ott=T"))
         document = Document(page)
         assert page.status == 400
         assert document.texts["h1"] == "Cookies are blocked"
@@ -325,9 +325,8 @@ class TestCookiesBlockedPage:
 
     def test_language(self) -> None:
         asked = request(accept_language="ja")
-        document = Document(
-            render(try_again_page("cookies_blocked", asked, "?ott=T", site_name="B"))
-        )
+        page = try_again_page("cookies_blocked", asked, "?ott=T")
+        document = Document(render(dataclasses.replace(page, site_name="B")))
         assert document.all("html") == [{"lang": "ja", "dir": "ltr"}]
         assert document.texts["a"] == "もう一度試す"
         assert document.texts["p"].startswith("B")
@@ -366,9 +365,10 @@ def lines(text: str) -> str:
 
 
 def choice(site_name: str | None = None, **more: Any) -> Page:
-    page, language = build_page("used", request(), site_name=site_name, needed=("proceed",), **more)
+    page, language = build_page("used", request(), needed=("proceed",), **more)
     yes = PageForm(label=language.texts["proceed"], fields={"nonce": "N<"}, action="?a=1&b=2")
-    return dataclasses.replace(page, forms=(yes, PageForm(label="No", fields={})))
+    forms = (yes, PageForm(label="No", fields={}))
+    return dataclasses.replace(page, forms=forms, site_name=site_name)
 
 
 def contrast(one: str, other: str) -> float:

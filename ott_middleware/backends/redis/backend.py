@@ -61,6 +61,7 @@ class RedisBackend(CoroutineBackend):
     :param connect_timeout: how many seconds to wait for a connection to open. With a URL.
     :param max_connections: of one process or event loop. With a URL.
     :param clock: tells the time in Unix seconds.
+    :ivar key_prefix: what all keys begin with.
     :raises ConfigurationError: a bad argument, or redis-py is not installed.
     """
 
@@ -111,7 +112,7 @@ class RedisBackend(CoroutineBackend):
         wires = (self._sync, self._async)
         self._place = next(each.place for each in wires if each is not None)
         # In braces: a cluster keeps all keys with one such tag together, as scripts need them.
-        self._prefix = f"{{{prefix}}}"
+        self.key_prefix = f"{{{prefix}}}"
 
     @property
     def async_only(self) -> bool:
@@ -121,11 +122,6 @@ class RedisBackend(CoroutineBackend):
     def pool(self) -> Any:
         """The pool of redis-py for sync callers; None for a cluster, and for async clients."""
         return self._sync.pool if isinstance(self._sync, wire.PoolWire) else None
-
-    @property
-    def key_prefix(self) -> str:
-        """What all keys begin with."""
-        return self._prefix
 
     def close(self) -> None:
         """Close the connections that sync callers opened, if they are this backend's own."""
@@ -175,19 +171,20 @@ class RedisBackend(CoroutineBackend):
         return int(await self._run(send, REVOKE, (self._owner_key(owner),), arguments))
 
     def _token_key(self, key: str) -> bytes:
-        return f"{self._prefix}:token:{key}".encode()
+        return f"{self.key_prefix}:token:{key}".encode()
 
     def _owner_key(self, owner: str) -> bytes:
-        return f"{self._prefix}:owner:{owner}".encode()
+        return f"{self.key_prefix}:owner:{owner}".encode()
 
     async def _run(
         self, send: Bound, script: Script, keys: tuple[bytes, ...], arguments: tuple[Any, ...]
     ) -> Any:
+        rest = (len(keys), *keys, *arguments)
         try:
-            return await self._translate(send, keys[0], *script.by_digest(keys, arguments))
+            return await self._translate(send, keys[0], *script.by_digest, *rest)
         except wire.UnknownScript:
             # The server has not seen it yet, and did nothing.
-            return await self._translate(send, keys[0], *script.in_full(keys, arguments))
+            return await self._translate(send, keys[0], *script.in_full, *rest)
 
     async def _translate(self, send: Bound, key: bytes, *command: Any) -> Any:
         """Send a command; raise the driver's errors as this package's own."""

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import Any
 
 # What is held under a token's key: its place in the order of its owner's puts, its expiry, its
 # owner (hashed to a fixed length), and the value. The expiry is compared by this package's clock,
 # not by the server's, which only sees to it that nothing is left behind.
 HEADER = struct.Struct(">dd16s")
 
-
 # Under an owner's key: a sorted set of the token keys, by expiry. Tokens that were taken stay in it
 # until a later script finds them gone. The empty member counts the puts, downwards from zero, so
 # that no range of expiries includes it.
+
+
 class Script:
-    """A script as a server that knows it is asked to run it, and as one that does not."""
+    """A script as a server that knows it is asked to run it, and as one that does not.
+
+    :ivar by_digest: how the command begins that runs it on a server that has seen it.
+    :ivar in_full: how the command begins that runs it on any server.
+    """
 
     def __init__(self, source: str) -> None:
-        self._source = source.encode("ascii")
+        text = source.encode("ascii")
         # The name that the protocol gives a script; nothing rests on its strength.
-        self._digest = hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
-
-    def by_digest(self, keys: tuple[bytes, ...], arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The command that runs it on a server that has seen it."""
-        return ("EVALSHA", self._digest, len(keys), *keys, *arguments)
-
-    def in_full(self, keys: tuple[bytes, ...], arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The command that runs it on any server."""
-        return ("EVAL", self._source, len(keys), *keys, *arguments)
+        digest = hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
+        self.by_digest = ("EVALSHA", digest)
+        self.in_full = ("EVAL", text)
 
 
 _COMMON = """

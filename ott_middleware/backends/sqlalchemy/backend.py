@@ -22,7 +22,7 @@ from sqlalchemy import URL, Engine, MetaData, Table, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...clock import system_clock
-from ...concurrency import Bound, in_thread
+from ...concurrency import Bound, drive, in_thread
 from ...errors import (
     BackendUnavailable,
     ConfigurationError,
@@ -112,7 +112,7 @@ class SQLAlchemyBackend(CoroutineBackend):
 
     def create_table(self) -> None:
         """Make the table, unless it is there. Several workers may do so at once."""
-        self._run(self._statements.create)
+        drive(self._inline(self._statements.create))
 
     async def acreate_table(self) -> None:
         """`create_table`, awaited."""
@@ -153,9 +153,6 @@ class SQLAlchemyBackend(CoroutineBackend):
     # To the database and back.
 
     async def _inline(self, work: Callable[..., T], *arguments: Any) -> T:
-        return self._run(work, *arguments)
-
-    def _run(self, work: Callable[..., T], *arguments: Any) -> T:
         if isinstance(self._engine, AsyncEngine):
             raise NotSupported(
                 "SQLAlchemyBackend has an asynchronous engine: await the asynchronous twin, or "
@@ -172,7 +169,7 @@ class SQLAlchemyBackend(CoroutineBackend):
 
     async def _awaited(self, work: Callable[..., T], *arguments: Any) -> T:
         if not isinstance(self._engine, AsyncEngine):
-            return await in_thread(self._run, work, *arguments)
+            return await in_thread(lambda: drive(self._inline(work, *arguments)))
         self._part_from_parent()
         engine = self._engine
 
@@ -202,7 +199,10 @@ class SQLAlchemyBackend(CoroutineBackend):
         # Kept, since some drivers say farewell to the server on a connection that is forgotten, and
         # an event loop's selector, which is the parent's as well, is told to forget it.
         self._inherited += [engine, pool]
-        if self._is_sqlite and (self._at_work or _open_connections(pool)):
+        # Counted for SQLite alone: the lock of another pool may be held by a thread of the parent.
+        # (Pools that keep none have no such methods.)
+        counts = (getattr(pool, name, int)() for name in ("checkedin", "checkedout"))
+        if self._is_sqlite and (self._at_work or any(counts)):
             # SQLite's memory in the child says that the child has the locks that the parent has.
             # Another connection would be let through, and one token could be redeemed twice.
             self._refused = True
@@ -224,8 +224,3 @@ class SQLAlchemyBackend(CoroutineBackend):
                 "the database: the process was forked while its SQLite file was open; use "
                 "SQLiteBackend, or fork before the first token is made"
             )
-
-
-def _open_connections(pool: object) -> int:
-    # Pools that keep none have no such methods.
-    return sum(getattr(pool, name, int)() for name in ("checkedin", "checkedout"))

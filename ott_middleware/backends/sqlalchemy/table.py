@@ -184,18 +184,16 @@ class Statements:
         self, connection: Connection, row: Row, limit: int | None, sweep: bool
     ) -> None:
         """Keep a value, by a statement for each step."""
-        now = row["now"]
         if sweep:
             # Others may be at the same rows. They are dropped sooner or later, by one of us.
             with suppress(DBAPIError):
-                self._drop(connection, self._expired, {"now": now})
+                self._drop(connection, self._expired, row)
         values = {name: row[name] for name in ("key", "owner", "value_", "expiry")}
         try:
             # The unique key decides, and so no live value is ever overwritten.
             connection.execute(self._insert, values)
         except IntegrityError:
-            expired = {"key": row["key"], "now": now}
-            if not connection.execute(self._drop_expired, expired).rowcount:
+            if not connection.execute(self._drop_expired, row).rowcount:
                 raise KeyTaken("a live token has that key") from None
             try:
                 connection.execute(self._insert, values)
@@ -203,8 +201,7 @@ class Statements:
                 raise KeyTaken("a live token has that key") from None
         if limit is not None:
             # Of several calls at once the last to look sees the rows of all and drops the excess.
-            owned = {"owner": row["owner"], "now": now, "kept": limit}
-            self._drop(connection, self._beyond, owned)
+            self._drop(connection, self._beyond, {**row, "kept": limit})
 
     def take(self, connection: Connection, key: str) -> tuple[bytes, float] | None:
         """Remove a row; its value and expiry, for one caller alone."""
