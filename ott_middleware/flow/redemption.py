@@ -89,7 +89,7 @@ def keeps(services: Services, present: Session, session: Session) -> bool:
     return services.on_switch != "replace" and not present.is_same_person(session)
 
 
-async def sign_in_asked(
+async def sign_in_as_chosen(
     services: Services, token: str, request: Request, *, channel: str, code_verifiers: Sequence[str]
 ) -> SignedIn:
     """Redeem a token with a code challenge, and establish its session as the visitor chose.

@@ -221,7 +221,7 @@ class Services:
         # Attack: the site that a link was meant for keeps the token, and claims here, by an Origin
         # or a Host, to be that site. This line takes the site's own configured origin; else the
         # claim would be given this site's cookie.
-        own = self.site.configured(request) if named is None else NamedOrigin(named)
+        own = self.site.configured_origin(request) if named is None else NamedOrigin(named)
         attempt = current_attempt()
         well_formed = is_token(token)
         attempt.token, attempt.channel = token if well_formed else None, channel

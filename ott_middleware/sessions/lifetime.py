@@ -51,7 +51,7 @@ def cap_max_age(cookie: Cookie, session: Session, now: float, *, https: bool) ->
             # No cookie lives for less than a second: an age of 0 would delete it instead.
             raise SessionExpired
         max_age = min(max_age, left)
-    return cookie.limited(max_age, https=https)
+    return cookie.limit(max_age, https=https)
 
 
 def seconds_in(values: Mapping[str, Any], key: str) -> int | None:
@@ -101,7 +101,7 @@ def take_quietly(values: MutableMapping[str, Any], keys: Iterable[str]) -> None:
 
 
 @contextmanager
-def unnoticed(values: MutableMapping[str, Any], added: Mapping[str, int]) -> Iterator[None]:
+def holding_quietly(values: MutableMapping[str, Any], added: Mapping[str, int]) -> Iterator[None]:
     """Within, a session holds some more values, and does not notice."""
     put_quietly(values, added)
     try:
