@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import examples_of_hypothesis  # noqa: F401 - its number of examples is that of all tests
 import log_watch
 import pytest
 import services

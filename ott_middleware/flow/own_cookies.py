@@ -30,8 +30,8 @@ def own_cookie(
     :param name: as `own_name` returns it.
     :param max_age: seconds; 0 deletes the cookie.
     """
-    # Lax by default: the browser comes from another site, and would hold a Strict cookie back.
     secure = name.startswith(_PREFIX)
+    # Lax by default: the browser comes from another site, and would hold a Strict cookie back.
     return Cookie(name, value, max_age=max_age, secure=secure, samesite=samesite)
 
 

@@ -29,6 +29,7 @@ from .error_responses import json_error_response
 from .forms import Read
 from .minting import mint, require_session
 from .navigation_handoff import NavigationHandoff, names_target, refuse_challenge_without_target
+from .redemption import keeps
 from .services import Services
 
 # Headers that tell that a browser sent the request. Not Sec-Fetch-Mode: the fetch() of Node.js
@@ -112,7 +113,7 @@ class Paths:
             # Asked before the token is consumed: if the adapter fails, the token is still good.
             present = await services.guard.current_if_verifiable(request)
         session = await services.redeem(token, request)
-        if present is not None and services.keeps(present, session):
+        if present is not None and keeps(services, present, session):
             raise SessionSwitch
         cookies: tuple[Cookie, ...] = ()
         if sets_cookie:

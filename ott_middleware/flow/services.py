@@ -262,16 +262,6 @@ class Services:
         if self.replays is not None:
             await self.replays.remember(token, session, request, cookies)
 
-    def keeps(self, present: Session, session: Session) -> bool:
-        """Return whether a signed-in user stays signed in, though a token is for another user.
-
-        :param present: a session that the adapter has verified.
-        :param session: of the token.
-        """
-        # Attack: an attacker's own link signs the visitor in as the attacker, and what the visitor
-        # enters then is the attacker's to read. Without this line it would.
-        return self.on_switch != "replace" and not present.is_same_person(session)
-
     def is_second_click(self, request: Request) -> bool:
         """Return whether the browser itself used the token of this attempt, by its receipt."""
         token = current_attempt().token

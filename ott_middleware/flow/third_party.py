@@ -28,7 +28,10 @@ class ThirdPartyWarning:
 
         :param request: its `Origin` was checked by the Origin rule.
         """
-        if self._is_over or not _is_third_party(request):
+        # The other origins of the same site are no third party: browsers keep their cookies. Nor is
+        # a form of another site that leads here, in the top-level window.
+        navigates = request.header("sec-fetch-mode") == "navigate"
+        if self._is_over or navigates or request.header("sec-fetch-site") != "cross-site":
             return
         reasons = {
             cookie.name: f"SameSite={cookie.samesite or 'Lax (by default)'}"
@@ -45,16 +48,6 @@ class ThirdPartyWarning:
                 ", ".join(f"{name!r} is {reason}" for name, reason in reasons.items()),
                 _CURE,
             )
-
-
-def _is_third_party(request: Request) -> bool:
-    """Return whether a script of another site made the request (W3C Fetch Metadata)."""
-    # The other origins of the same site are no third party: browsers keep their cookies.
-    return (
-        request.header("sec-fetch-site") == "cross-site"
-        # A form of another site that leads here, in the top-level window.
-        and request.header("sec-fetch-mode") != "navigate"
-    )
 
 
 class DroppedCookieWarning:

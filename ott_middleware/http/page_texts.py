@@ -1,4 +1,7 @@
-"""The texts of the pages in the languages that the package has: see `languages`."""
+"""The texts of the pages in the languages that the package has: see `languages`.
+
+One module, though it is long: a text that changes must change in each language.
+"""
 
 from __future__ import annotations
 

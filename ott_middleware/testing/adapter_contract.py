@@ -1,4 +1,7 @@
-"""The contract of a session adapter, as tests."""
+"""The contract of a session adapter, as tests.
+
+One module, though it is long: all that an adapter must do stands in one class.
+"""
 
 from __future__ import annotations
 

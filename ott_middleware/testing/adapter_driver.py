@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..concurrency import drive, inline, on_loop
@@ -16,6 +17,7 @@ from ..sessions.base import Session, SessionAdapter
 from .store import Clock
 
 
+@dataclass(frozen=True, slots=True)
 class AdapterDriver:
     """Calls one adapter and checks the types of what it returns.
 
@@ -24,21 +26,14 @@ class AdapterDriver:
     :param make_request: returns the request of a client that has these cookies.
     """
 
-    def __init__(
-        self,
-        adapter: SessionAdapter,
-        clock: Clock,
-        mode: str,
-        make_request: Callable[[Mapping[str, str]], Request],
-    ) -> None:
-        self.adapter = adapter
-        self.clock = clock
-        self._on_loop = mode == "async"
-        self._request = make_request
+    adapter: SessionAdapter
+    clock: Clock
+    mode: str
+    make_request: Callable[[Mapping[str, str]], Request]
 
     def current(self, cookies: Mapping[str, str]) -> Session | None:
         """Return the live session that the adapter finds in a request with these cookies."""
-        found = self._call(self.adapter.current, self._request(cookies))
+        found = self._call(self.adapter.current, self.make_request(cookies))
         assert found is None or isinstance(found, Session), "current() gives a Session, or None"
         # As the middleware does: an adapter need not compare the end with the clock itself.
         return None if found is None or found.expired(self.clock()) else found
@@ -80,7 +75,7 @@ class AdapterDriver:
     def establish(self, session: Session | None, cookies: Mapping[str, str]) -> list[Cookie]:
         """Return the cookies that a browser with these cookies gets."""
         assert session is not None, "resolve() turned down a session that lives"
-        return list(self._call(self.adapter.establish, session, self._request(cookies)))
+        return list(self._call(self.adapter.establish, session, self.make_request(cookies)))
 
     def browser(self, before: Mapping[str, str], cookies: list[Cookie]) -> dict[str, str]:
         """Return the cookies that a browser sends after it got these."""
@@ -88,7 +83,7 @@ class AdapterDriver:
         return {name: value for name, value in after.items() if value}
 
     def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        bind, run = (on_loop, asyncio.run) if self._on_loop else (inline, drive)
+        bind, run = (on_loop, asyncio.run) if self.mode == "async" else (inline, drive)
 
         async def call() -> Any:
             return await bind(method)(*arguments)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import gc
 import re
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -20,11 +20,13 @@ from examples_of_hypothesis import examples
 from harness import (
     FETCH,
     NAVIGATION,
+    Site,
     World,
     call_asgi,
     call_wsgi,
     make_environ,
     make_scope,
+    run,
 )
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -98,15 +100,21 @@ def environ_key(header: str) -> str:
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
+@functools.cache
+def site_of(interface: str) -> Site:
+    """One site for all requests: it keeps nothing of those that do not redeem their token."""
+    return World(interface).serve()
+
+
 def seen_by_the_app(
     world: World, query: str, headers: Any = (), *, method: str = "GET", **carrier: Any
 ) -> dict[str, Any]:
     """The scope or environ after a whole request: what a server logs from, and the app sees."""
-    site = world.serve()
+    site = site_of(world.interface)
     target = f"/page?{query}".encode("latin-1")
     if world.interface == "asgi":
         scope = make_scope(method, target, headers, carrier=carrier)
-        asyncio.run(call_asgi(site.middleware, scope))
+        run(call_asgi(site.middleware, scope))
         return scope
     environ = make_environ(method, target, headers, carrier=carrier)
     call_wsgi(site.middleware, environ)
@@ -868,7 +876,7 @@ def check_growth(seconds: Callable[[int], float], size: int) -> float:
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("filling", FILLINGS)
 def test_time_grows_with_the_length(source: str, filling: str) -> None:
-    assert check_growth(partial(seconds_for, source, FILLINGS[filling]), 32_768) < 0.1
+    assert check_growth(functools.partial(seconds_for, source, FILLINGS[filling]), 32_768) < 0.1
 
 
 def wide(kind: str, size: int) -> dict[str, Any]:

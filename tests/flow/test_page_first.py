@@ -135,6 +135,12 @@ class TestPage:
         assert urljoin("/in", page.continue_url) == f"/in?a=1&ott={token}"
         assert is_live(site, token)
 
+    def test_navigation_with_the_nonce_of_another_page_redeems(self, world: World) -> None:
+        site = world.serve()
+        url = f"/?ott={site.token()}&ott_seen={'N' * 32}"
+        headers = {**NAVIGATION, "cookie": f"ott_seen={'M' * 32}"}
+        assert site.get(url, headers).status == 303
+
     def test_used_link_is_an_error_after_the_page(self, world: World) -> None:
         site = world.serve()
         token = site.token()

@@ -19,7 +19,7 @@ def recipes(heading: str) -> list[str]:
 
 
 @pytest.fixture
-def written(logging_set_up: None) -> io.StringIO:
+def written() -> io.StringIO:
     """What the root logger's handler writes; the only one for a while."""
     root, stream = logging.getLogger(), io.StringIO()
     root.handlers[:] = [logging.StreamHandler(stream)]

@@ -18,6 +18,7 @@ import log_watch
 import pytest
 from harness import NAVIGATION, SECRET, Site, World
 from sessions.sites import make_django_people
+from token_watch import token_record
 
 from ott_middleware import (
     CookieSession,
@@ -61,8 +62,9 @@ ADAPTERS: dict[str, Callable[[], Any]] = {
 
 @pytest.fixture(autouse=True)
 def _short_tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # The watch of the log keeps each line and each cookie, and pytest each record.
+    # The watches keep each line, each cookie and each token, and pytest each record.
     monkeypatch.setattr(log_watch, "watches", [])
+    monkeypatch.setattr(token_record, "_keeper", 0)
     logging.disable()
     # Filled before the memory is measured: in a short run the bound is low.
     monkeypatch.setattr(recent, "_most", min(2048, REDEMPTIONS // SPANS))
