@@ -145,7 +145,7 @@ class CoroutineBackend(Backend):
     is run to its end in one step. For async callers it is `_awaited`.
     """
 
-    _inline: Bound
+    _inline: Callable[..., Coroutine[Any, Any, Any]]
     _awaited: Bound
     _put: Callable[[Bound, Token], Coroutine[Any, Any, None]]
     _take: Callable[[Bound, str], Coroutine[Any, Any, bytes | None]]

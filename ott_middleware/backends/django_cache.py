@@ -97,7 +97,7 @@ class DjangoCacheBackend(Backend):
             "DjangoCacheBackend: tokens can't be revoked (signing out leaves them live until they "
             "expire), and neither max_per_session nor the limit of a network's tokens has an "
             "effect%s",
-            _IN_ONE_PROCESS if type(cache).__name__ == "LocMemCache" else "",
+            "" if self.shared else _IN_ONE_PROCESS,
         )
 
     def put(

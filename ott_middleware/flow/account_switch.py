@@ -31,7 +31,7 @@ from . import nonces
 from .error_responses import show_page
 from .forms import Read, is_form, read_form
 from .own_cookies import own_cookie, own_cookies_sent, own_name
-from .redemption import OtherUser, sign_in_asked
+from .redemption import OtherUser, sign_in_as_chosen
 from .services import Services
 
 logger = logging.getLogger("ott_middleware")
@@ -118,7 +118,7 @@ class AccountSwitch:
             )
         except Unauthorized as error:
             raise SessionNotFound(why=error.reason.detail) from error
-        services.reports.generated(token, attempt.arrived, audience, _CHANNEL)
+        services.reports.note_generation(token, attempt.arrived, audience, _CHANNEL)
         logger.debug("link: another user is signed in; the account-switch page asks the visitor")
         session = outcome.session
         arriving = display_name(session.user, session.user_id) or ""
@@ -181,7 +181,7 @@ class AccountSwitch:
         question, forget = asked[0], self.forget(request, link)
         if choice == STAY:
             await self._use_up(question)
-            services.reports.passed("link", _STAYS)
+            services.reports.note_pass("link", _STAYS)
             return (forget,)
         if present is None or not self._is_about(question, request, present):
             await self._use_up(question)
@@ -199,7 +199,7 @@ class AccountSwitch:
             # Attack: over http, a neighbouring host sets the cookie, with the token of a confirm
             # link of the attacker's. Such a token has no challenge, and is refused; else the
             # visitor would be signed in as the attacker.
-            outcome = await sign_in_asked(
+            outcome = await sign_in_as_chosen(
                 self._services,
                 question.token,
                 request,
@@ -210,9 +210,9 @@ class AccountSwitch:
             if error.reason.word not in ("used_token", "unknown_token"):
                 raise
             # A second press of the button: the first one decided.
-            self._services.reports.refused("link", error)
+            self._services.reports.note_refusal("link", error)
             return ()
-        self._services.reports.redeemed(outcome.session)
+        self._services.reports.note_redemption(outcome.session)
         return outcome.cookies
 
     def forget(self, request: Request, link: str) -> Cookie:
@@ -240,7 +240,7 @@ class AccountSwitch:
         verifier = self._verifier(request, form.get("nonce", ""), present)
         if challenge_of(verifier) == form.get("challenge") and form.get("choice") == SWITCH:
             raise error  # silence would let the visitor believe to be another user now
-        self._services.reports.refused("link", error)
+        self._services.reports.note_refusal("link", error)
         return ()
 
     async def _use_up(self, question: _Question) -> None:
@@ -252,7 +252,7 @@ class AccountSwitch:
             await self._services.verify(question.token, channel=_CHANNEL)
         except Unavailable as error:
             # The visitor's choice stands: the cookie is deleted, and the token expires unused.
-            self._services.reports.refused("link", error)
+            self._services.reports.note_refusal("link", error)
         except RequestError:
             pass
 
@@ -293,7 +293,7 @@ class AccountSwitch:
 
     def _verifier(self, request: Request, nonce: str, present: Session) -> str:
         """Return the secret that binds a second token to a site, a browser and a session."""
-        own = self._services.site.configured(request)
+        own = self._services.site.configured_origin(request)
         # A server may keep a session's id while its user changes: both are bound.
         return f"switch {own} {nonce} {present.id} {present.user_id}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from array import array
 from bisect import bisect_right
@@ -145,6 +146,8 @@ class RedisWindows(Windows):
 
 def windows_of(backend: Backend | None, now: Callable[[], float]) -> Windows:
     """Return windows in the Redis of a backend, if it has one; else in memory."""
-    if getattr(backend, "pool", None) is None or not hasattr(backend, "key_prefix"):
+    # Where its module is not imported, no backend is of that class, and redis-py may be missing.
+    redis = sys.modules.get("ott_middleware.backends.redis")
+    if redis is None or not isinstance(backend, redis.RedisBackend) or backend.pool is None:
         return MemoryWindows(now)
-    return RedisWindows(cast("RedisBackend", backend))
+    return RedisWindows(backend)

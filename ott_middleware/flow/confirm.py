@@ -84,7 +84,7 @@ class Confirm:
             if self._nonces.is_held(request, token)
             else Reason("cookies_blocked", "the browser sent no cookie of this link's page back")
         )
-        self._services.reports.passed("link", why)
+        self._services.reports.note_pass("link", why)
         return self.show(request, token, again=True)
 
     def clean_up(self, request: Request, token: str) -> tuple[Cookie, ...]:

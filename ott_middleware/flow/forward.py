@@ -99,7 +99,7 @@ class Forwarding:
             remote_user=await self._remote_user(handle, request),
         )
 
-    async def unredeemed(self, request: Request, handle: Handle) -> Forward:
+    async def forward_unredeemed(self, request: Request, handle: Handle) -> Forward:
         """Forward a request whose link is not redeemed: its token stays alive."""
         forward = await self.plain(request, handle)
         if request.method in ("HEAD", "OPTIONS"):
@@ -158,7 +158,7 @@ class Forwarding:
 
         return edit
 
-    async def redeemed(
+    async def forward_redeemed(
         self, request: Request, handle: Handle, session: Session, cookies: tuple[Cookie, ...]
     ) -> Forward:
         """Forward a request that redeemed a token: the app handles it signed in."""
@@ -276,5 +276,5 @@ class Forwarding:
             # The sign-in itself worked: the app's response goes out as it is.
             logger.error("no token offered: %s: %s", type(error).__name__, error)
             return None
-        self._services.reports.generated(token, after, None, "handoff")
+        self._services.reports.note_generation(token, after, None, "handoff")
         return after, token

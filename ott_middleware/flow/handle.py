@@ -339,7 +339,7 @@ async def _generate(
                 _confirm_now(handle, session, method)
             else:
                 await services.confirm(session, request)
-    services.reports.generated(token, session, audience, channel)
+    services.reports.note_generation(token, session, audience, channel)
     return token
 
 

@@ -49,13 +49,15 @@ class Links:
         services = self._services
         kind = classify(request)
         if kind is Kind.PREFETCH:
-            services.reports.passed("link", Reason("prefetch", f"this request is {kind.value}"))
+            services.reports.note_pass("link", Reason("prefetch", f"this request is {kind.value}"))
             return Response(503, PRIVATE)
         # Blank from here on: only that there was a link must be known, and requests may be kept.
         links, request = request.links, copy_unchecked(request, links=("",) * len(request.links))
         if kind.never_redeems:
-            services.reports.passed("link", Reason("not_opened", f"this request is {kind.value}"))
-            return await self._forwarding.unredeemed(request, handle)
+            services.reports.note_pass(
+                "link", Reason("not_opened", f"this request is {kind.value}")
+            )
+            return await self._forwarding.forward_unredeemed(request, handle)
         navigation, link = kind.is_navigation, _single_link(links)
         channel, token = link or ("handoff", "")
         # The forms of the two pages, each of which posts to its own URL.
@@ -68,7 +70,7 @@ class Links:
                 return await self._choose(request, read, links[0])
             if (navigation or confirms) and not services.options.adapter.uses_cookies:
                 error = services.guard.refuse_browser_link()
-                services.reports.refused("link", error)
+                services.reports.note_refusal("link", error)
                 return await self._refuse(request, handle, error, True, None)
             page: Response | None = None
             if confirms:
@@ -83,7 +85,7 @@ class Links:
                 return await self._redeem(request, handle, (token,), True, "confirm")
             return await self._redeem(request, handle, links, navigation)
         except RequestError as refusal:
-            services.reports.refused("link", refusal)
+            services.reports.note_refusal("link", refusal)
             return error_response(request, refusal, services.options)
 
     async def _redeem(
@@ -120,21 +122,23 @@ class Links:
                     raise SessionSwitch
                 return await self._switch.ask(request, token, outcome)
         except DeadToken as error:
-            services.reports.refused("link", error)
+            services.reports.note_refusal("link", error)
             if navigation and (page := self._switch.ask_again(request, links[0], present)):
                 return page
             return await self._refuse(request, handle, error, navigation, present)
         if isinstance(outcome, OtherUser):
-            services.reports.passed("link", ANOTHER_USER)
+            services.reports.note_pass("link", ANOTHER_USER)
             if navigation:
                 return redirect_to_clean_url(request)
             return await self._forwarding.plain(request, handle)
-        services.reports.redeemed(outcome.session)
+        services.reports.note_redemption(outcome.session)
         if navigation:
             more = self._confirm.clean_up(request, links[0]) if channel == "confirm" else ()
             added = (cookie.header() for cookie in (*outcome.cookies, *more))
             return redirect_to_clean_url(request, *added)
-        return await self._forwarding.redeemed(request, handle, outcome.session, outcome.cookies)
+        return await self._forwarding.forward_redeemed(
+            request, handle, outcome.session, outcome.cookies
+        )
 
     async def _choose(self, request: Request, read: Read, link: str) -> Response:
         """Respond to a button of the account-switch page.
@@ -145,7 +149,7 @@ class Links:
         try:
             cookies = await self._switch.choose(request, read, link)
         except DeadToken as error:
-            services.reports.refused("link", error)
+            services.reports.note_refusal("link", error)
             response = await self._show_refusal(request, error)
             return response.with_headers(self._switch.forget(request, link).header())
         return redirect_to_clean_url(request, *(cookie.header() for cookie in cookies))
@@ -179,7 +183,7 @@ class Links:
                     f"on_invalid= returned a {type(response).__name__}: return a Response"
                 )
         except RequestError as failure:
-            self._services.reports.refused("on_invalid", failure)
+            self._services.reports.note_refusal("on_invalid", failure)
             return error_response(request, failure, self._services.options)
         return replace(response, headers=response_headers.protect_used_link(response.headers))
 

@@ -43,5 +43,5 @@ async def mint(
         session, expires_in=None, audience=audience, channel=channel, **code_challenge
     )
     await services.confirm(session, request)
-    services.reports.generated(token, session, audience, channel)
+    services.reports.note_generation(token, session, audience, channel)
     return token

@@ -97,7 +97,9 @@ class NavigationHandoff:
         """Lead the visitor on to the target, ask first, or refuse."""
         services, kind = self._services, classify(request)
         if kind is Kind.PREFETCH:
-            services.reports.passed("generate", Reason("prefetch", f"this request is {kind.value}"))
+            services.reports.note_pass(
+                "generate", Reason("prefetch", f"this request is {kind.value}")
+            )
             return Response(503, PRIVATE)
         target: _Target | None = None
         try:
@@ -113,9 +115,9 @@ class NavigationHandoff:
         except RequestError as error:
             login_url = self._options.login_url
             if target and login_url and isinstance(error, Unauthorized):
-                services.reports.passed("generate", error.reason)
+                services.reports.note_pass("generate", error.reason)
                 return redirect(with_next(login_url, copy_unchecked(request, query=target.query)))
-            services.reports.refused("generate", error)
+            services.reports.note_refusal("generate", error)
             if not kind.is_navigation:
                 return json_error_response(error)
             return error_response(request, error, self._options, way_out=self._root)

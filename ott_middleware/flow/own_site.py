@@ -87,7 +87,7 @@ class OwnSite:
             return "https"
         return request.scheme
 
-    def configured(self, request: Request) -> str | None:
+    def configured_origin(self, request: Request) -> str | None:
         """Return the origin that this site is configured to be at this request, or None.
 
         Tokens that are bound to that origin, and no others, can be redeemed here for a session.

@@ -76,7 +76,7 @@ class PageFirst:
             return None
         # Not the page again: a browser that keeps no cookies would load it for ever.
         why = f"the browser sent no cookie {self.nonces.cookie_name(request)} back"
-        self._reports.passed(entry, Reason("cookies_blocked", why))
+        self._reports.note_pass(entry, Reason("cookies_blocked", why))
         page = try_again_page("cookies_blocked", request, request.location_with(*link))
         return show_page(page, self._options)
 

@@ -29,6 +29,7 @@ from .error_responses import json_error_response
 from .forms import Read
 from .minting import mint, require_session
 from .navigation_handoff import NavigationHandoff, names_target, refuse_challenge_without_target
+from .redemption import keeps
 from .services import Services
 
 # Headers that tell that a browser sent the request. Not Sec-Fetch-Mode: the fetch() of Node.js
@@ -70,7 +71,7 @@ class Paths:
             else:
                 response = await self._verify(request, read)
         except RequestError as error:
-            self._services.reports.refused(entry, error)
+            self._services.reports.note_refusal(entry, error)
             response = json_error_response(error)
         headers = with_cors(response.headers, request, self._services.options.trusted, method)
         return copy_unchecked(response, headers=headers)
@@ -82,7 +83,7 @@ class Paths:
     async def _generate(self, request: Request) -> Response:
         services = self._services
         if is_speculative(request):
-            services.reports.passed("generate", Reason("prefetch", "this request is a prefetch"))
+            services.reports.note_pass("generate", Reason("prefetch", "this request is a prefetch"))
             return Response(503, PRIVATE)
         self._check_origin(request)
         # The rule lets a trusted `Referer` pass. What another site makes a browser fetch without an
@@ -112,7 +113,7 @@ class Paths:
             # Asked before the token is consumed: if the adapter fails, the token is still good.
             present = await services.guard.current_if_verifiable(request)
         session = await services.redeem(token, request)
-        if present is not None and services.keeps(present, session):
+        if present is not None and keeps(services, present, session):
             raise SessionSwitch
         cookies: tuple[Cookie, ...] = ()
         if sets_cookie:
@@ -129,7 +130,7 @@ class Paths:
             # put an HttpOnly value where scripts can read it.
             response = _session_response(session, token=session.token or _token_of(cookies))
         await services.remember_use(token, session, request, cookies)
-        services.reports.redeemed(session)
+        services.reports.note_redemption(session)
         return response
 
     async def _verify_for_server(self, token: str, audience: str, request: Request) -> Response:
@@ -148,7 +149,7 @@ class Paths:
         # site would be the visitor at this site.
         response = _session_response(self._services.guard.expose(session))
         await self._services.remember_use(token, session, request)
-        self._services.reports.redeemed(session)
+        self._services.reports.note_redemption(session)
         return response
 
 

@@ -88,10 +88,10 @@ class PullHandoff:
             # The cookie of a session may have been held back (SameSite=Strict).
             if page := self._page_first.respond(request, kind, None):
                 return page
-            started = self._start.start(request, self._start.wanted(request))
+            started = self._start.start(request, self._start.page_of(request))
         except (RequestError, ConfigurationError) as error:
             failure = error if isinstance(error, RequestError) else SessionUnavailable(str(error))
-            services.reports.refused("handoff", failure)
+            services.reports.note_refusal("handoff", failure)
             return error_response(request, failure, services.options)
         if started.loops:
             return self._ask_to_try_again(request, request.location)
@@ -117,24 +117,28 @@ class PullHandoff:
         services = self._services
         kind = classify(request)
         if kind is Kind.PREFETCH:
-            services.reports.passed("return", Reason("prefetch", f"this request is {kind.value}"))
+            services.reports.note_pass(
+                "return", Reason("prefetch", f"this request is {kind.value}")
+            )
             return Response(503, PRIVATE)
         # Blank from here on: only that there was a link must be known, and requests may be kept.
         links, request = request.links, copy_unchecked(request, links=("",) * len(request.links))
         if kind.never_redeems:
-            services.reports.passed("return", Reason("not_opened", f"this request is {kind.value}"))
-            return await self._forwarding.unredeemed(request, handle)
+            services.reports.note_pass(
+                "return", Reason("not_opened", f"this request is {kind.value}")
+            )
+            return await self._forwarding.forward_unredeemed(request, handle)
         if not kind.is_navigation:
             error: RequestError = InvalidToken(
                 why=f"this request is {kind.value}", word="not_opened"
             )
             if request.method != "GET":
                 error = MethodNotAllowed("GET, HEAD", quote(request.method))
-            services.reports.refused("return", error)
+            services.reports.note_refusal("return", error)
             return json_error_response(error)
         if not links:
             # `handoff` of the handle leads here where it would lead round and round.
-            return self._ask_to_try_again(request, self._wanted(request, ()))
+            return self._ask_to_try_again(request, self._choose_page(request, ()))
         token = single_token(links)
         if token and (page := self._page_first.respond(request, kind, token)):
             return page
@@ -168,18 +172,18 @@ class PullHandoff:
                 question = await self._switch.ask(request, token, outcome, wanted=wanted)
                 return question.with_headers(*ended)
         except DeadToken as error:
-            services.reports.refused("return", error)
-            wanted = self._wanted(request, ())
+            services.reports.note_refusal("return", error)
+            wanted = self._choose_page(request, ())
             if token and (page := self._switch.ask_again(request, token, present, wanted=wanted)):
                 return page
             return self._refuse(request, error, present, attempts)
         except RequestError as error:
-            services.reports.refused("return", error)
-            return self._show_error(request, error, self._wanted(request, attempts))
+            services.reports.note_refusal("return", error)
+            return self._show_error(request, error, self._choose_page(request, attempts))
         if isinstance(outcome, OtherUser):
-            services.reports.passed("return", ANOTHER_USER)
+            services.reports.note_pass("return", ANOTHER_USER)
             return self._lead_on(request, attempts)
-        services.reports.redeemed(outcome.session)
+        services.reports.note_redemption(outcome.session)
         return self._lead_on(request, attempts, *outcome.cookies)
 
     def _lead_on(
@@ -194,7 +198,7 @@ class PullHandoff:
     ) -> tuple[str, list[tuple[str, str]]]:
         """Return the page that the visitor wanted, and the headers that end the attempt."""
         done = _matching(attempts)
-        wanted = self._wanted(request, done or attempts)
+        wanted = self._choose_page(request, done or attempts)
         deleted = [own_cookie(attempt.name, "", 0) for attempt in done]
         # Counted though the visitor is signed in: a browser that drops the session's cookie comes
         # back to the same page, which would send it to the issuer once more. The count also says
@@ -211,17 +215,17 @@ class PullHandoff:
     ) -> Response:
         """Respond to a token that signs no user in."""
         if isinstance(error, NoAccount):
-            return self._show_error(request, error, self._wanted(request, attempts))
+            return self._show_error(request, error, self._choose_page(request, attempts))
         # A reload, or a response that was lost on the way: the wanted page has the visitor signed
         # in, or starts once more. Not a second time within a minute.
         signed_in = present is not None or self._services.is_second_click(request)
         returns = self._cookies.returns(request).times
         if signed_in or (attempts and len(returns) + 1 < MOST_RETURNS):
             return self._lead_on(request, attempts)
-        wanted = self._wanted(request, _matching(attempts) or attempts)
+        wanted = self._choose_page(request, _matching(attempts) or attempts)
         return self._ask_to_try_again(request, wanted, error)
 
-    def _wanted(self, request: Request, attempts: Sequence[PullAttempt]) -> str:
+    def _choose_page(self, request: Request, attempts: Sequence[PullAttempt]) -> str:
         """Return the path and query that the visitor wanted, as far as that is known."""
         if attempts:
             return attempts[0].wanted
@@ -244,7 +248,7 @@ class PullHandoff:
         """Return the page with "Try again", which begins the count of returns anew."""
         options = self._services.options
         if error is None:
-            self._services.reports.passed("handoff", _LOOP)
+            self._services.reports.note_pass("handoff", _LOOP)
         elif not accepts_html(request):
             return json_error_response(error)
         code = "" if error is None else error.code

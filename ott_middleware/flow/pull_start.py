@@ -112,13 +112,13 @@ class PullStart:
             request.
         :raises ValueError: `wanted` is no path of this site.
         """
-        wanted = self.wanted(request) if wanted is None else self._check_wanted(wanted)
+        wanted = self.page_of(request) if wanted is None else self._check_page(wanted)
         # A frame, an image or a prefetch is no visit: a page that no frame shows is all it gets.
         if classify(request) in (Kind.NAVIGATION, Kind.PAGE_FIRST, Kind.CALL):
             return self.start(request, wanted)
         return Started(on_this_host(f"{mount_of(request.carrier)}{self.path}"), ())
 
-    def wanted(self, request: Request) -> str:
+    def page_of(self, request: Request) -> str:
         """Return the path and query of a request, to lead the visitor back to."""
         for each in (request.path_and_query, on_this_host(request.target)):
             if request.method == "GET" and len(each) <= MAX_WANTED:
@@ -129,7 +129,7 @@ class PullStart:
         """Return the path of the app's first page."""
         return on_this_host(f"{mount_of(request.carrier)}/")
 
-    def _check_wanted(self, wanted: object) -> str:
+    def _check_page(self, wanted: object) -> str:
         if not isinstance(wanted, str) or not wanted.startswith("/") or wanted.startswith("//"):
             raise ValueError(f"next: {wanted!r}; use a path of this site, as '/account?tab=1'")
         # Attack: `/\b.example` or `/<tab>/b.example`, which browsers read as another host. All but
@@ -140,7 +140,7 @@ class PullStart:
         return quoted
 
     def _own_origin(self, request: Request) -> str:
-        own = self.site.configured(request)
+        own = self.site.configured_origin(request)
         if own is None:
             raise ConfigurationError(
                 "issuer: nothing says which site this is, and a request's Host proves nothing; "

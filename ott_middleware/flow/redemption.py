@@ -73,12 +73,23 @@ async def sign_in(
     # it; without this line, the attacker would be signed in as the victim.
     if return_path is not None and current_attempt().return_path not in (None, return_path):
         raise InvalidToken(why="sent to another path than the return path", word="other_path")
-    if present is not None and services.keeps(present, session):
+    if present is not None and keeps(services, present, session):
         return OtherUser(session, present)
     return await _establish(services, token, session, request, channel)
 
 
-async def sign_in_asked(
+def keeps(services: Services, present: Session, session: Session) -> bool:
+    """Return whether a signed-in user stays signed in, though a token is for another user.
+
+    :param present: a session that the adapter has verified.
+    :param session: of the token.
+    """
+    # Attack: an attacker's own link signs the visitor in as the attacker, and what the visitor
+    # enters then is the attacker's to read. Without this line it would.
+    return services.on_switch != "replace" and not present.is_same_person(session)
+
+
+async def sign_in_as_chosen(
     services: Services, token: str, request: Request, *, channel: str, code_verifiers: Sequence[str]
 ) -> SignedIn:
     """Redeem a token with a code challenge, and establish its session as the visitor chose.

@@ -123,7 +123,7 @@ class Replays:
             self._log(failure)
             return
         if is_replay:
-            self.reports.replayed(stone.session_id, stone.audience)
+            self.reports.note_replay(stone.session_id, stone.audience)
         if ends:
             await self._end(stone, request)
 

@@ -35,7 +35,9 @@ class Reports:
         # The length below which a token is warned of.
         self._short = 0 if limits else SHORT
 
-    def generated(self, token: str, session: Session, audience: str | None, channel: str) -> None:
+    def note_generation(
+        self, token: str, session: Session, audience: str | None, channel: str
+    ) -> None:
         """Report a new token, and warn of a short one, once."""
         if len(token) < self._short:
             self._short = 0
@@ -50,23 +52,23 @@ class Reports:
                 "generated", token=token, session_id=session.id, channel=channel, audience=audience
             )
 
-    def redeemed(self, session: Session) -> None:
+    def note_redemption(self, session: Session) -> None:
         """Report that the token of the current attempt signed a user in."""
         self._send("redeemed", session.id)
 
-    def revoked(self, session_id: str) -> None:
+    def note_revocation(self, session_id: str) -> None:
         """Report that the tokens of a session were revoked."""
         if self.events is not None:
             self.events.send("revoked", session_id=session_id)
 
-    def replayed(self, session_id: str, audience: str | None) -> None:
+    def note_replay(self, session_id: str, audience: str | None) -> None:
         """Report that the token of the current attempt was used before.
 
         :param session_id: of the session that its first use established.
         """
         self._send("replayed", session_id, audience)
 
-    def refused(self, entry: Entry, error: RequestError) -> None:
+    def note_refusal(self, entry: Entry, error: RequestError) -> None:
         """Report a request that is responded to with an error.
 
         :param entry: what the request asked for.
@@ -80,7 +82,7 @@ class Reports:
             self._log(f"{entry} refused", error.reason)
         self._send("refused", reason=error.reason)
 
-    def passed(self, entry: Entry, reason: Reason) -> None:
+    def note_pass(self, entry: Entry, reason: Reason) -> None:
         """Report a token that was not redeemed, though the response is no error."""
         self._log(f"{entry} not redeemed" if entry == "link" else f"{entry} refused", reason)
         self._send("refused", reason=reason)

@@ -25,4 +25,4 @@ async def revoke_tokens(session_id: str, revoke: Bound, reports: Reports, *, why
     except OTTError as error:
         logger.error("tokens not revoked %s: %s: %s", why, type(error).__name__, error)
     else:
-        reports.revoked(session_id)
+        reports.note_revocation(session_id)

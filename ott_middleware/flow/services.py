@@ -221,7 +221,7 @@ class Services:
         # Attack: the site that a link was meant for keeps the token, and claims here, by an Origin
         # or a Host, to be that site. This line takes the site's own configured origin; else the
         # claim would be given this site's cookie.
-        own = self.site.configured(request) if named is None else NamedOrigin(named)
+        own = self.site.configured_origin(request) if named is None else NamedOrigin(named)
         attempt = current_attempt()
         well_formed = is_token(token)
         attempt.token, attempt.channel = token if well_formed else None, channel
@@ -261,16 +261,6 @@ class Services:
         """
         if self.replays is not None:
             await self.replays.remember(token, session, request, cookies)
-
-    def keeps(self, present: Session, session: Session) -> bool:
-        """Return whether a signed-in user stays signed in, though a token is for another user.
-
-        :param present: a session that the adapter has verified.
-        :param session: of the token.
-        """
-        # Attack: an attacker's own link signs the visitor in as the attacker, and what the visitor
-        # enters then is the attacker's to read. Without this line it would.
-        return self.on_switch != "replace" and not present.is_same_person(session)
 
     def is_second_click(self, request: Request) -> bool:
         """Return whether the browser itself used the token of this attempt, by its receipt."""

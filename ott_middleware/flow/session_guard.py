@@ -1,4 +1,4 @@
-"""Guards a session adapter: checks its return types, caps cookie ages at the session's end.
+"""Guards a session adapter: checks what it returns, and has each cookie end with its session.
 
 One module, though it is long: an adapter is called through nothing else.
 """
@@ -22,7 +22,7 @@ from ..concurrency import (
     on_running_loop,
     owner_of,
 )
-from ..errors import InvalidToken, OTTError, RequestError, SessionExpired, SessionUnavailable
+from ..errors import InvalidToken, OTTError, RequestError, SessionUnavailable
 from ..hooks import WrongResult, hook_failed, naming
 from ..http.cookies import Cookie
 from ..http.messages import Request
@@ -36,6 +36,7 @@ from ..sessions.base import (
     refuse_cookie_in_id,
 )
 from ..sessions.by_cookies import is_stateless
+from ..sessions.lifetime import cap_max_age
 from .third_party import DroppedCookieWarning, ThirdPartyWarning
 
 logger = logging.getLogger("ott_middleware")
@@ -222,24 +223,15 @@ class SessionGuard:
         if type(cookies) is not list and not isinstance(cookies, Iterable):
             kind = type(cookies).__name__
             raise WrongResult(f"{self._name}.establish returned a {kind}: return a list of Cookie")
-        return tuple([self._cap_max_age(cookie, session, request) for cookie in cookies])
-
-    def _cap_max_age(self, cookie: object, session: Session, request: Request) -> Cookie:
-        if not isinstance(cookie, Cookie):
-            kind = type(cookie).__name__
-            raise WrongResult(f"{self._name}.establish returned a list with a {kind}: use Cookie")
-        max_age = cookie.max_age
-        if max_age == 0:
-            pass  # a deletion
-        elif not session.persistent:
-            max_age = None  # a session that ends with the browser at its source does so here
-        elif max_age is not None and session.expires_at is not None:
-            left = int(session.expires_at.timestamp() - self.now())
-            if left < 1:
-                # No cookie lives for less than a second: an age of 0 would delete it instead.
-                raise SessionExpired
-            max_age = min(max_age, left)
-        return cookie.limited(max_age, https=request.scheme == "https")
+        now, https, capped = self.now(), request.scheme == "https", list[Cookie]()
+        for cookie in cookies:
+            if not isinstance(cookie, Cookie):
+                kind = type(cookie).__name__
+                raise WrongResult(
+                    f"{self._name}.establish returned a list with a {kind}: use Cookie"
+                )
+            capped.append(cap_max_age(cookie, session, now, https=https))
+        return tuple(capped)
 
     def end(self, request: Request) -> tuple[Cookie, ...]:
         """Return the cookies that delete the session in the browser.
@@ -248,7 +240,7 @@ class SessionGuard:
         """
         https = request.scheme == "https"
         return tuple(
-            cookie.limited(cookie.max_age, https=https)
+            cookie.limit(cookie.max_age, https=https)
             for cookie in self.require_sign_in_adapter().end(request)
         )
 

@@ -75,10 +75,10 @@ class WebSockets:
             if isinstance(outcome, OtherUser):
                 raise SessionSwitch
         except RequestError as error:
-            services.reports.refused(CHANNEL, error)
+            services.reports.note_refusal(CHANNEL, error)
             return deny(error)
         session, cookies = outcome.session, outcome.cookies
-        services.reports.redeemed(session)
+        services.reports.note_redemption(session)
         if not cookies:
             # The adapter's sessions have none, so that the handshake does not tell this one.
             handle.redeem(CHANNEL, session, request)

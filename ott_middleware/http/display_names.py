@@ -30,11 +30,11 @@ def display_name(user: Mapping[str, Any] | None, user_id: str | None) -> str | N
     # Attack: an attacker takes the victim's name as their own, and the page says that the link is
     # for the victim. A name that a user has chosen is shown with one that is unique at the site.
     more = [name for name in _UNIQUE if name in shown and shown[name] != shown[first]]
-    second = f" ({_isolated(shown[more[0]])})" if more and first not in _UNIQUE else ""
-    return _isolated(shown[first]) + second
+    second = f" ({_isolate(shown[more[0]])})" if more and first not in _UNIQUE else ""
+    return _isolate(shown[first]) + second
 
 
-def _isolated(text: str) -> str:
+def _isolate(text: str) -> str:
     return f"{_ISOLATE}{text}{_END_ISOLATE}"
 
 

@@ -80,14 +80,14 @@ def choose_language(header: str | None, offered: Collection[str], default: str) 
         found_tags = (
             (tag for tag in accepted if tag not in weights)
             if wanted == "*"
-            else (tag for tag in _shortened(wanted) if tag in accepted)
+            else (tag for tag in _shorten(wanted) if tag in accepted)
         )
         for tag in found_tags:
             return tag
     return default
 
 
-def _shortened(tag: str) -> Iterator[str]:
+def _shorten(tag: str) -> Iterator[str]:
     while tag:
         yield tag
         tag = tag.rpartition("-")[0]

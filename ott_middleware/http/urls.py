@@ -211,13 +211,13 @@ def browser_path(spelled: str | None, mount: bytes, path: bytes) -> str:
                 continue
             said = _text(unquote_to_bytes(raw.encode("latin-1")))
             if said == _text(mount + path):
-                return _rooted(_quote_spelled(raw))
+                return _add_root(_quote_spelled(raw))
             if said == _text(path):
-                return _rooted(_quote(mount) + _quote_spelled(raw))
-    return _rooted(_quote(mount + path))
+                return _add_root(_quote(mount) + _quote_spelled(raw))
+    return _add_root(_quote(mount + path))
 
 
-def _rooted(path: str) -> str:
+def _add_root(path: str) -> str:
     return path if path.startswith("/") else f"/{path}"
 
 

@@ -50,7 +50,7 @@ class Sockets:
     async def _decide(self, scope: Scope, receive: Receive, send: Send, name: str) -> None:
         query = scope.get("query_string", b"").decode("latin-1")
         links, seen = cut_request(scope, query, name)
-        offer = read_offer(_offered(scope), name)
+        offer = read_offer(_offered_protocols(scope), name)
         if offer != NO_OFFER:
             cut_protocols(scope, name)
         request = self._services.read_request(scope, (*links, *offer.tokens), seen)
@@ -84,14 +84,14 @@ def _quick_look(name: str) -> Callable[[Scope], bool]:
         query = scope.get("query_string")
         if query and names_it(b"&" + query.replace(b";", b"&")):
             return True
-        offered = _offered(scope)
+        offered = _offered_protocols(scope)
         # Attack: 64 kB of commas. The strings are searched in C, not one by one.
         return bool(offered) and offers_it(",".join(offered)) is not None
 
     return look
 
 
-def _offered(scope: Scope) -> list[str]:
+def _offered_protocols(scope: Scope) -> list[str]:
     """Return the sub-protocols that the client offers."""
     offered = scope.get("subprotocols")
     if offered is not None:

@@ -1,4 +1,4 @@
-"""Keeps the end of a session among the session's own values, for frameworks that keep no end.
+"""The end of a session: caps the Max-Age of its cookie, and is kept where a framework keeps none.
 
 Flask's and Starlette's sessions end by the date of the cookie's signature, or by the store's: both
 are renewed whenever the app writes to the session. A session that a handoff made has to end with
@@ -12,6 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import SessionExpired
+from ..http.cookies import Cookie
+from .base import Session
 
 if TYPE_CHECKING:
     from itsdangerous import TimestampSigner
@@ -27,6 +31,27 @@ _End = TypeVar("_End", datetime, int)
 
 # The first second of the year 9999: a later one may be none that a datetime can express.
 _LATEST = 253370764800
+
+
+def cap_max_age(cookie: Cookie, session: Session, now: float, *, https: bool) -> Cookie:
+    """Return a cookie that signs in, with a Max-Age that ends no later than its session.
+
+    :param now: Unix seconds.
+    :param https: whether the request came over https.
+    :raises SessionExpired: less than a second is left.
+    """
+    max_age = cookie.max_age
+    if max_age == 0:
+        pass  # a deletion
+    elif not session.persistent:
+        max_age = None  # a session that ends with the browser at its source does so here
+    elif max_age is not None and session.expires_at is not None:
+        left = int(session.expires_at.timestamp() - now)
+        if left < 1:
+            # No cookie lives for less than a second: an age of 0 would delete it instead.
+            raise SessionExpired
+        max_age = min(max_age, left)
+    return cookie.limit(max_age, https=https)
 
 
 def seconds_in(values: Mapping[str, Any], key: str) -> int | None:
@@ -76,7 +101,7 @@ def take_quietly(values: MutableMapping[str, Any], keys: Iterable[str]) -> None:
 
 
 @contextmanager
-def unnoticed(values: MutableMapping[str, Any], added: Mapping[str, int]) -> Iterator[None]:
+def holding_quietly(values: MutableMapping[str, Any], added: Mapping[str, int]) -> Iterator[None]:
     """Within, a session holds some more values, and does not notice."""
     put_quietly(values, added)
     try:

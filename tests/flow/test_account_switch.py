@@ -447,6 +447,12 @@ class TestAttacks:
         assert (answer.status, answer.cookies) == (403, {})
         assert is_clean(asked.press("switch"))  # nothing was taken
 
+    def test_refused_form_shows_a_page(self, world: World) -> None:
+        asked = ask(world)
+        answer = asked.press("switch", origin="https://evil.example", accept="*/*")
+        assert answer.status == 403
+        assert answer.body.startswith(b"<!doctype html>")
+
     @pytest.mark.parametrize("nonce", ["", "x" * 32, "é"])
     def test_form_without_the_nonce(self, world: World, nonce: str) -> None:
         asked = ask(world)

@@ -94,7 +94,7 @@ class TestPublicOrigin:
     ) -> None:
         here = site(public_origin=listed)
         asked = request(host, scheme)
-        assert here.configured(asked) == own
+        assert here.configured_origin(asked) == own
         found = here.same_origin(asked)
         assert (found and str(found)) == own
         assert here.scheme(asked) == seen_as
@@ -312,8 +312,8 @@ class TestFrameworkHosts:
         app.config["SERVER_NAME"] = "a.example"
         wrapped: Any = OTTMiddleware(app.wsgi_app, session=SealedSession(SECRET))
         own = wrapped.flow.services.site
-        assert own.configured(request("a.example")) == A
-        assert own.configured(request("b.example")) is None
+        assert own.configured_origin(request("a.example")) == A
+        assert own.configured_origin(request("b.example")) is None
         with pytest.raises(ConfigurationError, match="pass public_origin="):
             OTTMiddleware(app.wsgi_app, session=SealedSession(SECRET), handoff_targets=[A])
 

@@ -569,6 +569,13 @@ class TestRedis:
         assert backend.pool is None
         assert isinstance(windows_of(backend, time.time), MemoryWindows)
 
+    def test_another_backend_with_a_pool_counts_in_memory(self) -> None:
+        class Pooled(MemoryBackend):
+            pool = object()
+            key_prefix = "shop"
+
+        assert isinstance(windows_of(Pooled(), time.time), MemoryWindows)
+
 
 class TestLibraryThatIsMissing:
     def test_error_names_the_extra(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

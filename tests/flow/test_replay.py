@@ -133,6 +133,16 @@ class TestReplayed:
         assert at.site.verify(token, audience="https://b.example").status == 400
         assert at.kinds() == ["replayed", "refused"]
 
+    def test_audience_is_that_of_the_first_use(self, world: World) -> None:
+        at = Listening(world)
+        token = at.site.token(audience="https://b.example")
+        assert at.site.verify(token, audience="https://b.example").status == 200
+        world.clock.forward(SOON)
+        at.kinds()
+        assert at.site.verify(token, audience="https://b.example").status == 400
+        assert at.site.flow.services.reports.events.flush(10)
+        assert [event.audience for event in at.events] == ["https://b.example", None]
+
     def test_each_time_and_no_longer_than_ten_minutes(self, world: World) -> None:
         at = Listening(world)
         token = at.use()

@@ -212,7 +212,7 @@ class TestMatchByField:
         loose.save()
         loose.refresh_from_db()
         for name in ("tag", "price", "born", "number", "name"):
-            told = django_user.described(loose, [name])
+            told = django_user.describe(loose, [name])
             found: Any = DjangoSession(match=name).resolve(arriving(**told))
             assert found is not None, name
             assert found.user_id == "ada"

@@ -109,6 +109,8 @@ class RedisBackend(CoroutineBackend):
         if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z0-9_.:/-]{1,64}", prefix):
             raise ConfigurationError(f"prefix: {prefix!r}; use 1 to 64 of A-Z a-z 0-9 - _ . : /")
         self.clock = clock
+        self._inline = self._refuse if self._sync is None else self._sync.send
+        self._awaited = self._send_in_thread if self._async is None else self._async.send
         wires = (self._sync, self._async)
         self._place = next(each.place for each in wires if each is not None)
         # In braces: a cluster keeps all keys with one such tag together, as scripts need them.
@@ -194,15 +196,11 @@ class RedisBackend(CoroutineBackend):
             failure = wire.failure(error, self._place)
         raise failure  # outside, so that the driver's text does not go with it
 
-    async def _inline(self, key: bytes, *command: Any) -> Any:
-        if self._sync is None:
-            raise NotSupported(
-                "RedisBackend has an asynchronous client alone: await the asynchronous twin, or "
-                "pass a synchronous client as well"
-            )
-        return await self._sync.send(key, *command)
+    async def _refuse(self, key: bytes, *command: Any) -> Any:
+        raise NotSupported(
+            "RedisBackend has an asynchronous client alone: await the asynchronous twin, or pass a "
+            "synchronous client as well"
+        )
 
-    async def _awaited(self, key: bytes, *command: Any) -> Any:
-        if self._async is not None:
-            return await self._async.send(key, *command)
+    async def _send_in_thread(self, key: bytes, *command: Any) -> Any:
         return await in_thread(lambda: drive(self._inline(key, *command)))

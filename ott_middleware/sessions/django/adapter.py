@@ -32,7 +32,7 @@ from .ends import keep_ends, now
 from .project import check_apps, check_layers, check_options, cookie_attributes, engine
 from .request import begin_session, cookie_of, renew_forms
 from .store import database, end_of, is_in_view, is_key, is_self_contained, limit, reading
-from .user import SignedIn, as_json, described, id_of, user_by_field, user_by_id, user_of
+from .user import SignedIn, as_json, describe, id_of, user_by_field, user_by_id, user_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -311,7 +311,7 @@ class DjangoSession(FrameworkSession):
             id=session_id(self.kind, *named),
             token=key,
             user_id=id_of(user),
-            user=described(user, self._exposed),
+            user=describe(user, self._exposed),
             expires_at=end,
             persistent=not store.get_expire_at_browser_close(),
             data=data,
@@ -330,7 +330,7 @@ class DjangoSession(FrameworkSession):
 
     def _begin_from(self, session: Session, user: Any, **known: str) -> SignedIn:
         """Return a session to be created for a user of this site, from one that has arrived."""
-        fields = {**(session.user or {}), **described(user, self._exposed)}
+        fields = {**(session.user or {}), **describe(user, self._exposed)}
         begun = SignedIn.of(session, token="", user_id=id_of(user), user=fields, **known)
         return self._cap_lifetime(begun)
 

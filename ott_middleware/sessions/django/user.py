@@ -143,7 +143,7 @@ def has_text(user: Any, field: Any, text: str) -> bool:
     Not its normal form: another site may tell apart "7" and "07", or a UUID in either case.
     """
     value = field.value_from_object(user)
-    # As `described` sends it, and as Django writes it.
+    # As `describe` sends it, and as Django writes it.
     return value is not None and text in (str(as_json(value)), str(field.value_to_string(user)))
 
 
@@ -160,9 +160,9 @@ def id_of(user: Any) -> str:
     return str(user._meta.pk.value_to_string(user))
 
 
-def described(user: Any, names: Iterable[str]) -> dict[str, Any]:
+def describe(user: Any, names: Iterable[str]) -> dict[str, Any]:
     """Return the named attributes of a user, as JSON values, and the id."""
-    values = {name: getattr(user, name, described) for name in names}
+    values = {name: getattr(user, name, describe) for name in names}
     # A method is no value, and neither is what is not there.
     known = {name: as_json(value) for name, value in values.items() if not callable(value)}
     return {**known, "id": id_of(user)}

@@ -12,7 +12,15 @@ from typing import Any
 import flask
 from flask.sessions import SecureCookieSessionInterface, SessionInterface
 
-from ..lifetime import END_KEY, KEPT_KEY, earlier, moment_of, seconds_in, take_quietly, unnoticed
+from ..lifetime import (
+    END_KEY,
+    KEPT_KEY,
+    earlier,
+    holding_quietly,
+    moment_of,
+    seconds_in,
+    take_quietly,
+)
 from .signature import SignedCookie
 
 _GUARDED = "_ott_guarded"
@@ -136,7 +144,7 @@ def _guard(interface: SessionInterface) -> None:
         if keeps_on_server(interface):
             lifetime = app.permanent_session_lifetime.total_seconds()
             added[KEPT_KEY] = int(time.time() + lifetime)
-        with unnoticed(session, added):
+        with holding_quietly(session, added):
             save_session(app, session, response)
 
     def upsert_guarded(session_lifetime: timedelta, session: Any, store_id: str) -> Any:

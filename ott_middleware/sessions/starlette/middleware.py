@@ -17,7 +17,7 @@ from ...concurrency import without_partials
 from ...errors import ConfigurationError
 from ...http.cookies import CookieAttributes
 from ..layers import layers_of
-from ..lifetime import END_KEY, seconds_in, take_quietly, unnoticed
+from ..lifetime import END_KEY, holding_quietly, seconds_in, take_quietly
 
 # Stands where an app would, round a SessionMiddleware that is only looked at.
 _NOTHING = Response()
@@ -113,7 +113,7 @@ class SessionEnds:
                 return
             # Put back whatever the app has done to the values: without it, any write would make the
             # session one of this site's full lifetime, or an endless one.
-            with unnoticed(saved, {END_KEY: end}):
+            with holding_quietly(saved, {END_KEY: end}):
                 await send(message)
 
         await self.app(scope, receive, send_with_end)
