@@ -52,10 +52,13 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+# Files that take longest: the others are what both processes share evenly to the end of the run.
+LONG = ("test_forks.py", "test_poolers.py", "test_sqlalchemy.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The backends last: they have many files of a few seconds each, which both processes share
-    # evenly to the end of the run.
-    items.sort(key=lambda item: "backends" in item.path.parts)
+    # The backends last, which have many files of a few seconds each.
+    items.sort(key=lambda i: ("backends" in i.path.parts, i.path.name not in LONG))
 
 
 def pytest_collection_finish() -> None:

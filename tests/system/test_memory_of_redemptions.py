@@ -60,6 +60,13 @@ ADAPTERS: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _without_earlier_tests() -> None:
+    # What these left takes each collection longer than what is measured.
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _short_tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # The watches keep each line, each cookie and each token, and pytest each record.

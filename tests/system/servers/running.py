@@ -163,8 +163,9 @@ def _wait_for(server: Server, patience: float) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    # The whole group: servers have workers, and a test must leave nothing behind.
-    for number, patience in (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0):
+    # The whole group: servers have workers, and a test must leave nothing behind. Some take seconds
+    # to end in good order, which no test is about.
+    for number, patience in (signal.SIGTERM, 0.15), (signal.SIGKILL, 5.0):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
