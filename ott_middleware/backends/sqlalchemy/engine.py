@@ -18,7 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ...errors import BackendFull, BackendUnavailable, ConfigurationError
 from .alive import watch
-from .pooler import LIBPQ, SWITCH, connect_through_poolers, refuses_options, unprepared
+from .pooler import (
+    LIBPQ,
+    SWITCH,
+    connect_through_poolers,
+    refuses_options,
+    without_prepared_statements,
+)
 
 # For URLs that name no driver, the modules that may be there, the best first.
 _DRIVERS = {
@@ -125,7 +131,7 @@ def _connect_args(url: URL, driver: str, timeout: float) -> dict[str, Any]:
         "pysqlite": {"timeout": timeout},
         "aiosqlite": {"timeout": timeout},
     }
-    wanted = {**arguments.get(driver, {}), **unprepared(url, driver)}
+    wanted = {**arguments.get(driver, {}), **without_prepared_statements(url, driver)}
     return {name: value for name, value in wanted.items() if name not in url.query}
 
 

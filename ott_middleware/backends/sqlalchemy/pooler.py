@@ -36,7 +36,7 @@ _UNPREPARED: dict[str, dict[str, Any]] = {
 }
 
 
-def unprepared(url: URL, driver: str) -> dict[str, Any]:
+def without_prepared_statements(url: URL, driver: str) -> dict[str, Any]:
     """Return the arguments with which a driver prepares no statements; none if the URL wants them.
 
     :raises ConfigurationError: a parameter of the URL that the driver cannot follow.
