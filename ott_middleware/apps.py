@@ -21,7 +21,7 @@ _ROUTERS = {
     "sanic.blueprints.Blueprint": "app.blueprint(blueprint)",
 }
 
-# Frameworks whose apps are served by their own server alone.
+# Frameworks with apps that their own server alone serves.
 _OTHER_KINDS = {"aiohttp.web_app.Application", "tornado.web.Application"}
 
 

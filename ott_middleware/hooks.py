@@ -34,7 +34,7 @@ _MOST_FRAMES = 40
 
 
 class OwnWords(Exception):
-    """Marks exceptions whose text is this package's own, and may be logged."""
+    """Marks exceptions with a text of this package's own, which may be logged."""
 
 
 class WrongResult(OwnWords, TypeError):

@@ -52,17 +52,36 @@ async def check_peer(
         report.fail("peer", f"{origin} is http: tokens can be read on the way", "use https")
     site = _Site(url.rstrip("/"), timeout)
     try:
-        reply = await site.verify({})
+        is_ready = await _is_ready(report, services, site, tokens, origin, works=works)
+        if is_ready and await _shares_store(report, site, tokens):
+            await _knows_itself(report, site, tokens, str(origin))
     except _Unreachable as error:
         report.fail("peer", f"{origin} cannot be reached ({error.what})", error.cure)
-        return
+    except OTTError as error:
+        report.fail("store", f"{type(error).__name__}: {error}")
+
+
+async def _is_ready(
+    report: Report,
+    services: Services,
+    site: _Site,
+    tokens: OneTimeTokens,
+    origin: Origin,
+    *,
+    works: bool,
+) -> bool:
+    """Write why a peer is not asked to redeem, if it is not; return whether it can be asked.
+
+    :raises _Unreachable: there is no response.
+    """
+    reply = await site.verify({})
     if reply.date is not None:
         # The header has whole seconds.
         ahead = reply.date + 0.5 - tokens.clock()
         works = compare_clocks(report, "the peer", ahead) and works
     if reply.code != "VALIDATION_ERROR":
         await _explain(report, services, site, origin, reply)
-        return
+        return False
     if not tokens.backend.shared:
         report.fail(
             "peer",
@@ -71,17 +90,10 @@ async def check_peer(
             "pass one backend= that both sites reach: a database file or a server",
             word="unknown_token",
         )
-        return
+        return False
     if not works:
         report.warn("peer", "not asked to redeem", "see to this site's store and clock first")
-        return
-    try:
-        if await _shares_store(report, site, tokens):
-            await _knows_itself(report, site, tokens, str(origin))
-    except _Unreachable as error:
-        report.fail("peer", f"{origin} cannot be reached ({error.what})", error.cure)
-    except OTTError as error:
-        report.fail("store", f"{type(error).__name__}: {error}")
+    return works
 
 
 async def _shares_store(report: Report, site: _Site, tokens: OneTimeTokens) -> bool:

@@ -78,7 +78,7 @@ class Confirm:
         # the attacker. It cannot know the nonce; nothing is taken without it.
         if self._nonces.is_equal(request, token, fields.get(_NONCE, "")):
             return None
-        # A page that was open for too long is no error of its reader, who may press once more.
+        # A page that was open for too long is no error: its button may be pressed once more.
         why = (
             Reason("other_page", "the form does not repeat the nonce of this link's page")
             if self._nonces.is_held(request, token)

@@ -1,7 +1,7 @@
 """The cookies of pull handoff: one for each attempt, and one that counts the returns.
 
 An attempt's cookie holds the verifier of its code challenge, sealed. The token that comes back
-works only in a browser that holds the cookie: a link with the token is worth nothing elsewhere.
+works only in a browser that holds the cookie: a link with the token is worth nothing in another.
 """
 
 from __future__ import annotations

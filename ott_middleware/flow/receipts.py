@@ -55,7 +55,7 @@ class Receipts:
         self._now = now
         self._name = f"{param}_receipts"
         self._session = tuple(cookie_names)
-        # Keys of their own: nothing that is signed or sealed elsewhere is a receipt.
+        # Keys of their own: nothing else that is signed or sealed is a receipt.
         self._hmacs = [hmac_under(derive(secret, None, "receipt")) for secret in secrets]
 
     def cookie(self, token: str, request: Request) -> Cookie:

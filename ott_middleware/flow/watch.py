@@ -1,6 +1,6 @@
 """Watches requests that pass to the app, and tells the few that the flow must see.
 
-Under an option that watches responses, nearly every request needs nothing: nobody signs in or out.
+Under an option that watches responses, nearly every request needs nothing: no user signs in or out.
 Building a `Request` to learn that would take ten times as long as the look at what the interface
 has in its hands. Each look here is a necessary condition of what `Forwarding` does: where a look
 says yes, the flow decides, by all that the request and the response hold.

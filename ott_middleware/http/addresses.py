@@ -60,7 +60,7 @@ def network_of(client: str | None, bits: int = 56) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TrustedProxies:
-    """The proxies whose `X-Forwarded-For` tells the client.
+    """The proxies that tell the client by their `X-Forwarded-For`.
 
     :ivar networks: of their addresses.
     :ivar unix: whether a peer without an address is one: a proxy at a Unix socket.

@@ -158,7 +158,7 @@ def build_page(
 ) -> tuple[Page, Language]:
     """Return a page in the visitor's language, and that language.
 
-    :param name: of the page, whose texts are its title and text.
+    :param name: of the page, and so of its title and text.
     :param request: without the link parameter.
     :param url: where the button leads, whose label is the text of the name `label`; None for the
         URL of the request.

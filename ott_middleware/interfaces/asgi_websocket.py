@@ -104,7 +104,7 @@ def _offered_protocols(scope: Scope) -> list[str]:
 def _acknowledge(send: Send, name: str) -> Send:
     """Return a `send` that names the middleware's sub-protocol, unless the app chooses one.
 
-    A browser fails a connection whose acceptance names none of those that it offered.
+    A browser fails a connection if its acceptance names none of those that it offered.
     """
 
     # Not `async def`: a coroutine more for each message of the socket.

@@ -28,7 +28,7 @@ def call_directly(middleware: Any, kind: type, function: Callable[..., Any]) -> 
     there. It refuses an app that calls the middleware around it: no later request pays for that.
 
     :param middleware: the instance, with an attribute `_respond`.
-    :param kind: the class whose `__call__` is replaced.
+    :param kind: the class to replace `__call__` of.
     """
     cls = type(middleware)
     if cls.__call__ is kind.__call__:

@@ -33,7 +33,7 @@ class NotApplicable(str):
 class Contract:
     """Base of a contract, a class of tests: each subclass has only the tests that apply to it.
 
-    A test whose `needs` are not met is replaced by a `NotApplicable`, which no test runner
+    A test with `needs` that are not met is replaced by a `NotApplicable`, which no test runner
     collects. A subclass of that subclass that defines what was missing has the test again.
     """
 

@@ -85,7 +85,7 @@ class BackendContract(Contract):
     def before_fork(self) -> Callable[[], Backend]:
         """Return what makes a backend in a process that is forked then, by the real clock.
 
-        Like `connect`, whose result it is unless it is overridden; the store may also be the
+        Like `connect`, and its result unless it is overridden; the store may also be the
         process's own memory.
         """
         return self.connect()

@@ -203,7 +203,7 @@ class _Exchange:
             if name.lower() != "set-cookie":
                 response[name] = value
             else:
-                # The parser of older Pythons drops a cookie whose attributes it does not know.
+                # The parser of older Pythons drops a cookie with attributes that it does not know.
                 parts = [part for part in value.split("; ") if part != "Partitioned"]
                 response.cookies.load("; ".join(parts))
         if "location" in response.headers:

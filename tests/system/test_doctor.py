@@ -302,6 +302,25 @@ class TestPeer:
             text = self.ask(doctor, sqlite_url, peer)
         assert "cannot be reached (no response in time)" in text
 
+    def test_disappears_while_its_path_is_looked_for(
+        self, doctor: Doctor, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from ott_middleware.doctor import peer as module
+
+        verify, urls = module._Site.verify, list[str]()
+
+        async def once(site: Any, body: dict[str, str]) -> Any:
+            urls.append(site.url)
+            if len(urls) > 1:
+                raise _unreachable(TimeoutError())
+            return await verify(site, body)
+
+        monkeypatch.setattr(module._Site, "verify", once)
+        with served(page) as peer:
+            text = self.ask(doctor, sqlite_url, peer)
+        assert "cannot be reached (no response in time)" in text
+        assert len(urls) == 2
+
     def test_no_tls_there(self, doctor: Doctor, sqlite_url: str) -> None:
         with served(page) as peer:
             text = self.ask(doctor, sqlite_url, peer.replace("http:", "https:"))

@@ -65,7 +65,7 @@ class _Question:
     """What is asked in the small view, and its outcome."""
 
     def __init__(self, function: Callable[[], Any], stranger: Any, *, must_serve: bool) -> None:
-        #: The user that the request begins with, who is anonymous.
+        #: The anonymous user that the request begins with.
         self.stranger = stranger
         self.must_serve = must_serve
         self.asked = False
