@@ -240,7 +240,7 @@ class SessionGuard:
         """
         https = request.scheme == "https"
         return tuple(
-            cookie.limit(cookie.max_age, https=https)
+            cookie.limited(cookie.max_age, https=https)
             for cookie in self.require_sign_in_adapter().end(request)
         )
 

@@ -73,7 +73,7 @@ class Cookie:
             raise ValueError(f"cookie {self.name!r} has a value that no Set-Cookie can carry")
         self._check_attributes()
 
-    def limit(self, max_age: int | None, *, https: bool) -> Cookie:
+    def limited(self, max_age: int | None, *, https: bool) -> Cookie:
         """Return the cookie with another `Max-Age`, and `Secure` as the request came by default.
 
         :param max_age: seconds; None for a cookie that ends with the browser session.

@@ -51,7 +51,7 @@ def cap_max_age(cookie: Cookie, session: Session, now: float, *, https: bool) ->
             # No cookie lives for less than a second: an age of 0 would delete it instead.
             raise SessionExpired
         max_age = min(max_age, left)
-    return cookie.limit(max_age, https=https)
+    return cookie.limited(max_age, https=https)
 
 
 def seconds_in(values: Mapping[str, Any], key: str) -> int | None:

@@ -299,6 +299,12 @@ def test_value_that_would_end_the_header_is_refused_and_not_shown(value: str) ->
     assert "secret" not in str(caught.value)
 
 
+def test_cookie_limited_to_an_age_by_the_name_in_the_docs() -> None:
+    limited = Cookie("sid", "value", max_age=3600).limited(60, https=True)
+    assert limited == Cookie("sid", "value", max_age=60, secure=True)
+    assert Cookie("sid", "value", secure=True).limited(None, https=False).secure is True
+
+
 def test_cookie_does_not_show_its_value() -> None:
     assert "milk" not in repr(cookie(value="milk"))
 
