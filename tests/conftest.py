@@ -20,6 +20,7 @@ from log_watch import (  # noqa: F401 - hooks of every test
 )
 from quiet_workers import (  # noqa: F401 - hooks of the run
     pytest_configure,
+    pytest_xdist_auto_num_workers,
     pytest_xdist_make_scheduler,
 )
 from token_watch import (  # noqa: F401 - hooks of the run
@@ -44,15 +45,19 @@ log_watch.install()
 token_watch.install()
 
 
+# How long runs take on two cores that do nothing else: measured, as the README's time is.
+ALL, FAST = "about three minutes", "half a minute"
+
+
 def pytest_report_header() -> list[str]:
     """Say what is used, and that a run of everything takes a while."""
     return [
-        "all tests take about three minutes on two cores; tests/unit and tests/flow half a minute",
+        f"all tests take {ALL} on two cores; tests/unit and tests/flow {FAST}",
         *services.report(),
     ]
 
 
-# Files that take longest: the others are what both processes share evenly to the end of the run.
+# Files that take longest: the others are what all processes share evenly to the end of the run.
 LONG = ("test_forks.py", "test_poolers.py", "test_sqlalchemy.py")
 
 

@@ -1,4 +1,4 @@
-"""Keeps what the workers of a run and its controller tell each other short.
+"""How many workers a run has; and keeps what they and its controller tell each other short.
 
 Of thousands of tests that pass, xdist sends six messages each, and counts all tests that are done
 at each message: a fourth of the time that `tests/unit` and `tests/flow` take. What is left out is
@@ -7,6 +7,7 @@ shown nowhere.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +63,18 @@ class _Indexed(list[str]):
 
     def index(self, item: str, *_: Any) -> int:
         return self._places[item]
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many processes `-n auto` starts, for two cores.
+
+    The tests that wait for servers and databases leave a fourth of two cores to a third process.
+    """
+    folders = {Path(each.partition("::")[0]).resolve() for each in config.args}
+    here = Path(__file__).parent
+    quick = (here / "unit", here / "flow")
+    computes = all(any(f.is_relative_to(q) for q in quick) for f in folders)
+    return 2 if computes else 3
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> QuickScheduling | None:

@@ -142,11 +142,12 @@ class CoroutineBackend(Backend):
 
     Write `_put`, `_take` and `_revoke`: they reach the store by awaiting their first argument, and
     await nothing else. For sync callers it is `_inline`, which never suspends, and so the operation
-    is run to its end in one step. For async callers it is `_awaited`.
+    is run to its end in one step. For async callers it is `_awaited`; where that is None, they call
+    the sync methods in a thread, those of a subclass included.
     """
 
     _inline: Callable[..., Coroutine[Any, Any, Any]]
-    _awaited: Bound
+    _awaited: Bound | None
     _put: Callable[[Bound, Token], Coroutine[Any, Any, None]]
     _take: Callable[[Bound, str], Coroutine[Any, Any, bytes | None]]
     _revoke: Callable[[Bound, str], Coroutine[Any, Any, int]]
@@ -165,12 +166,19 @@ class CoroutineBackend(Backend):
     async def aput(
         self, key: str, value: bytes, *, expires_at: float, owner: str, limit: int | None
     ) -> None:
-        await self._put(self._awaited, Token(key, value, expires_at, owner, limit))
+        if self._awaited is None:
+            await super().aput(key, value, expires_at=expires_at, owner=owner, limit=limit)
+        else:
+            await self._put(self._awaited, Token(key, value, expires_at, owner, limit))
 
     async def atake(self, key: str) -> bytes | None:
+        if self._awaited is None:
+            return await super().atake(key)
         return await self._take(self._awaited, key)
 
     async def arevoke(self, owner: str) -> int:
+        if self._awaited is None:
+            return await super().arevoke(owner)
         return await self._revoke(self._awaited, owner)
 
 

@@ -361,6 +361,32 @@ def test_synchronous_client_serves_asynchronous_callers_in_a_thread(
         colour.close(backend)
 
 
+def test_synchronous_client_and_a_subclass_s_own_methods(
+    prefix: str, clock: Clock, loop: Loop
+) -> None:
+    called: list[str] = []
+
+    class Counted(RedisBackend):
+        def put(self, key: str, value: bytes, **keywords: Any) -> None:
+            called.append("put")
+            super().put(key, value, **keywords)
+
+        def take(self, key: str) -> bytes | None:
+            called.append("take")
+            return super().take(key)
+
+        def revoke(self, owner: str) -> int:
+            called.append("revoke")
+            return super().revoke(owner)
+
+    with redis.Redis.from_url(URL, socket_timeout=5) as client:
+        backend, colour = Counted(client, prefix=prefix, clock=clock), Colour("async", loop)
+        colour.put(backend, "key")
+        assert colour.take(backend, "key") == b"value"
+        assert colour.revoke(backend) == 0
+    assert called == ["put", "take", "revoke"]
+
+
 def test_asynchronous_client_alone_is_asynchronous_only(
     prefix: str, clock: Clock, loop: Loop
 ) -> None:

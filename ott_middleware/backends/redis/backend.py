@@ -110,7 +110,7 @@ class RedisBackend(CoroutineBackend):
             raise ConfigurationError(f"prefix: {prefix!r}; use 1 to 64 of A-Z a-z 0-9 - _ . : /")
         self.clock = clock
         self._inline = self._refuse if self._sync is None else self._sync.send
-        self._awaited = self._send_in_thread if self._async is None else self._async.send
+        self._awaited = None if self._async is None else self._async.send
         wires = (self._sync, self._async)
         self._place = next(each.place for each in wires if each is not None)
         # In braces: a cluster keeps all keys with one such tag together, as scripts need them.
@@ -137,10 +137,10 @@ class RedisBackend(CoroutineBackend):
         self.close()
 
     async def ask_server(self) -> dict[str, Any]:
-        key = self._token_key("")
-        seconds, micro = await self._translate(self._awaited, key, "TIME")
+        key, send = self._token_key(""), self._awaited or self._send_in_thread
+        seconds, micro = await self._translate(send, key, "TIME")
         # Users of hosted servers may not use CONFIG GET.
-        memory = await self._translate(self._awaited, key, "INFO", "memory")
+        memory = await self._translate(send, key, "INFO", "memory")
         facts: dict[str, Any] = {"time": float(seconds) + float(micro) / 1e6}
         # The client of a cluster parses the reply.
         text = memory.decode() if isinstance(memory, bytes) else ""
