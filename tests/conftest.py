@@ -29,6 +29,8 @@ from token_watch import (  # noqa: F401 - hooks of the run
     pytest_terminal_summary,
 )
 
+from ott_middleware.backends.worker_check import WorkerCheck
+
 # Also where the environment says otherwise: the tests start hundreds of programs, and without
 # bytecode on the disk each of them would compile the package and these files again.
 sys.dont_write_bytecode = False
@@ -43,6 +45,8 @@ sys.path.insert(0, str(Path(__file__).parent / "system" / "servers"))
 
 log_watch.install()
 token_watch.install()
+# The workers of a run look like those of one app: the second would warn in the first of its tests.
+WorkerCheck._warned = True
 
 
 # How long runs take on two cores that do nothing else: measured, as the README's time is.

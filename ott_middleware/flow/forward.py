@@ -164,14 +164,16 @@ class Forwarding:
         """Forward a request that redeemed a token: the app handles it signed in."""
         self._guard.third_party.check(request, cookies)
         changed = request.with_cookies({cookie.name: cookie.value or None for cookie in cookies})
-        changes = {**dict.fromkeys(_CONDITIONAL), "cookie": changed.header("cookie")}
-        changed = changed.with_headers(changes)
+        changed = changed.with_headers(dict.fromkeys(_CONDITIONAL))
         handle.redeem("handoff", session, changed)
         # Read from the new cookies: a session of this site has the id that this site gave it.
         before = await self._guard.current_or_log(changed) if self._revokes else None
         # No token is offered with this response: each would beget the next, without end.
         edit = self._edit(changed, handle, None, before, False, cookies)
-        return Forward(changes, edit, remote_user=await self._remote_user(handle, changed))
+        name = await self._remote_user(handle, changed)
+        # Built last: error reporters record the local variables of a failing adapter's callers.
+        changes = {**dict.fromkeys(_CONDITIONAL), "cookie": changed.header("cookie")}
+        return Forward(changes, edit, remote_user=name)
 
     async def _remote_user(self, handle: Handle, request: Request) -> str | None:
         """Return the value of `REMOTE_USER`; None to remove it."""

@@ -329,9 +329,10 @@ async def _generate(
         services.guard.warn_of_missing_user(request)
         raise Unauthorized
     generate: Any = services.tokens.generate if method else services.tokens.agenerate
+    bounds = {"expires_in": expires_in, "audience": audience, "channel": channel}
     with using_request(request):
-        made = generate(session, expires_in=expires_in, audience=audience, channel=channel)
-        token: str = made if method else await made
+        # Under no other name: error reporters record local variables, and filter `token`.
+        token: str = generate(session, **bounds) if method else await generate(session, **bounds)
         known = handle.known_session()
         # The adapter can tell whether a session, the request's own, has ended meanwhile.
         if services.asks_again and known is not None and known.id == session.id:

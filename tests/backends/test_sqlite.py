@@ -480,6 +480,38 @@ def test_fork_that_python_knows_nothing_of_is_refused(backend: SQLiteBackend) ->
     assert backend.take("key") == b"value"
 
 
+def test_fork_after_one_that_python_knows_nothing_of_is_refused(backend: SQLiteBackend) -> None:
+    put(backend, "key")
+
+    def take() -> str:
+        with pytest.raises(BackendUnavailable, match="set py-call-uwsgi-fork-hooks"):
+            backend.take("key")
+        return "refused"
+
+    def child() -> list[str]:
+        return [in_child(take), take()]
+
+    # The hooks of the second fork do not make the connection of the first parent the child's own.
+    assert in_child(child, ctypes.CDLL(None).fork) == "['refused', 'refused']"
+    assert backend.take("key") == b"value"
+
+
+def test_fork_of_which_a_server_calls_the_child_s_hook_alone_is_refused(
+    backend: SQLiteBackend,
+) -> None:
+    put(backend, "key")
+
+    def fork() -> int:
+        # As uWSGI with py-call-osafterfork.
+        child: int = ctypes.CDLL(None).fork()
+        if child == 0:
+            ctypes.pythonapi.PyOS_AfterFork_Child()
+        return child
+
+    assert "set py-call-uwsgi-fork-hooks" in in_child(lambda: backend.take("key"), fork)
+    assert backend.take("key") == b"value"
+
+
 def test_open_file_is_used_by_its_own_process_alone(
     backend: SQLiteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -200,6 +201,40 @@ def test_agenerate_makes_a_token_for_who_asks(world: World) -> None:
     site, run = site_of(world, make)
     site.get("/", COOKIE)
     assert site.verify(run.outcome).json()["session"]["userId"] == "alice"
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_token_that_the_app_does_not_get_is_a_variable_that_reporters_filter(
+    world: World, waits: bool
+) -> None:
+    """Error reporters record local variables, and leave out those that are named `token`."""
+
+    class FailsLater(Members):
+        fails = False
+
+        def current(self, request: Any) -> Any:
+            if self.fails:
+                raise LookupError
+            return super().current(request)
+
+    members, token = FailsLater(ALICE), "a-live-token-of-many-characters"
+
+    def make_token(session: Any, context: Any) -> str:
+        members.fails = True
+        return token
+
+    def ask(handle: Any) -> Any:
+        handle.generate()
+
+    async def ask_later(handle: Any) -> Any:
+        await handle.agenerate()
+
+    options = {"session": members, "generate_token": make_token, "revoke_on_sign_out": True}
+    error = outcome(world, ask_later if waits else ask, **options)
+    assert isinstance(error, SessionUnavailable)
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    found = [(name, each) for frame in frames for name, each in frame.f_locals.items()]
+    assert {name for name, each in found if each == token} == {"token"}
 
 
 def test_token_for_a_session_of_one_s_choice(world: World) -> None:

@@ -36,6 +36,15 @@ T = TypeVar("T")
 _POLL = 0.005
 _refused: list[object] = []  # kept, since what is forgotten is closed
 
+_AMID_OPERATION = (
+    "SQLite: the process was forked while another thread was amid an operation on the file; fork "
+    "before the first token is made, or spawn processes"
+)
+_WITHOUT_HOOKS = (
+    "SQLite: the process was forked without Python's knowledge while the file was open; with uWSGI "
+    "set py-call-uwsgi-fork-hooks, or lazy-apps"
+)
+
 
 class File:
     """A file, opened when it is needed.
@@ -58,7 +67,7 @@ class File:
         self._pid = os.getpid()
         self._holder: int | None = None  # the thread that has the lock
         self._held = False  # the lock, for a fork
-        self._refused = False
+        self._refused = ""  # why a child may not use the file
         prepare_for_forks(self)
 
     def run(self, work: Callable[[sqlite3.Connection], T], level: str) -> T:
@@ -120,7 +129,6 @@ class File:
         """Let threads work again, on either side of the fork."""
         if self._held:
             self._held = False
-            self._pid = os.getpid()
             self._lock.release()
 
     def renew_after_fork(self) -> None:
@@ -131,10 +139,10 @@ class File:
             # A thread of the parent was amid an operation. SQLite's memory in the child says that
             # the child has the locks that the parent has: another connection would be let through,
             # and one token could be redeemed twice. So the child uses this file no more, and closes
-            # nothing.
+            # nothing. (Or a server called only this hook: the file was open, and its lock free.)
+            self._refused = _AMID_OPERATION if self._lock.locked() else _WITHOUT_HOOKS
             self._lock = threading.Lock()
             self._holder = None
-            self._refused = True
             _refused.append(self)
 
     def _drop(self) -> None:
@@ -146,16 +154,10 @@ class File:
     def _ready(self) -> sqlite3.Connection:
         """The connection, to the file that has the name now."""
         if self._refused:
-            raise BackendUnavailable(
-                "SQLite: the process was forked while another thread was amid an operation on the "
-                "file; fork before the first token is made, or spawn processes"
-            )
+            raise BackendUnavailable(self._refused)
         if self._connection is not None:
             if self._pid != os.getpid():
-                raise BackendUnavailable(
-                    "SQLite: the process was forked without Python's knowledge while the file was "
-                    "open; with uWSGI set py-call-uwsgi-fork-hooks, or lazy-apps"
-                )
+                raise BackendUnavailable(_WITHOUT_HOOKS)
             if self._identity == _identity(self._path):
                 return self._connection
             self._drop()
