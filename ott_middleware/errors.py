@@ -251,6 +251,7 @@ class TooManyRequests(RequestError):
     status = 429
     code = "TOO_MANY_REQUESTS"
     message = "Too many requests"
+    retry_after: int
     _word = "rate_limited"
 
     def __init__(self, retry_after: int, *, why: str) -> None:
@@ -304,7 +305,7 @@ class Unavailable(RequestError):
     """A backend, an adapter or a hook does not respond at the moment."""
 
     status = 503
-    retry_after = 5
+    retry_after: int = 5
 
 
 class BackendFull(Unavailable):

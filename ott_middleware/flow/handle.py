@@ -225,6 +225,7 @@ class Handle:
                 "issuer: is not set, so that handoff() has nowhere to lead; pass issuer= with the "
                 "site that signs users in"
             )
+        self._refuse_on_socket()
         self._check_open()
         # A page may ask for each of its links: one attempt will do.
         handoffs: dict[str | None, Started] = getattr(self, "_handoffs", {})
@@ -249,8 +250,9 @@ class Handle:
         :raises RuntimeError: the response has begun, or the session adapter is no `SignInAdapter`
             (`SealedSession` is one).
         """
-        self._check_open()
+        self._refuse_on_socket()
         adapter = self.services.guard.require_sign_in_adapter()
+        self._check_open()
         session = adapter.start(user, remember=remember)
         self._replaced = self._sessions_to_end()
         self._session = session
@@ -263,8 +265,9 @@ class Handle:
         :raises RuntimeError: the response has begun, or the session adapter is no `SignInAdapter`
             (`SealedSession` is one).
         """
-        self._check_open()
+        self._refuse_on_socket()
         self.services.guard.require_sign_in_adapter()
+        self._check_open()
         self._ended = self._sessions_to_end()
         self._session = None
         self._changed = True
@@ -297,13 +300,16 @@ class Handle:
         """Whether the app signed a user in or out."""
         return getattr(self, "_changed", False)
 
-    def _check_open(self) -> None:
-        """:raises RuntimeError: there is no response, or none any more, that could set a cookie."""
+    def _refuse_on_socket(self) -> None:
+        """:raises RuntimeError: there is no response that could set a cookie."""
         if self.carrier.get("type") == "websocket":
             raise RuntimeError(
                 "a WebSocket sets no cookie, and its session ends with it: sign in or out, or "
                 "start a handoff, by an HTTP request"
             )
+
+    def _check_open(self) -> None:
+        """:raises RuntimeError: the response has begun."""
         if getattr(self, "_closed", False):
             raise RuntimeError(
                 "sign in or out, or start a handoff, before the response begins: it is too late now"

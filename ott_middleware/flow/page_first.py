@@ -51,9 +51,10 @@ class PageFirst:
         :param kind: one that is a navigation.
         :param token: of the link; None for a request that starts a pull handoff.
         """
-        # The adapter is asked late, since the app may be configured after it is wrapped.
-        strict = self._options.adapter.strict
-        held_back = request.header("sec-fetch-site") == "cross-site" and strict
+        # The adapter is asked late, since the app may be configured after it is wrapped, and only
+        # where it matters: an app may know the attributes of its cookie in requests alone.
+        cross_site = request.header("sec-fetch-site") == "cross-site"
+        held_back = cross_site and self._options.adapter.strict
         needs_page = kind is not Kind.NAVIGATION or held_back
         if not (needs_page or request.seen):
             return None

@@ -328,10 +328,12 @@ def test_adapter_that_cannot_begin_sessions_offers_no_sign_in(world: World) -> N
     site = world.serve()
     site.get("/")
     handle = site.seen[0].ott
-    for call in (lambda: handle.sign_in("alice"), handle.sign_out):
-        with pytest.raises(RuntimeError, match=r"Members can't sign users .* use SealedSession"):
-            call()
-    assert not handle.close()
+    # The first round finds the response open, the second one finds it begun.
+    for _ in range(2):
+        for call in (lambda: handle.sign_in("alice"), handle.sign_out):
+            with pytest.raises(RuntimeError, match=r"Members can't sign .* SealedSession"):
+                call()
+        assert not handle.close()
 
 
 def test_expired_session_is_established_nowhere(world: World) -> None:

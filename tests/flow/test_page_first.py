@@ -324,6 +324,19 @@ class TestStrictCookie:
         answer = site.open(f"/?ott={site.token()}", {"sec-fetch-site": site_of})
         assert (answer.status, answer.cookies) == (303, {"sid": "alice-cookie"})
 
+    @pytest.mark.parametrize("site_of", ["none", "same-origin", "same-site"])
+    def test_adapter_that_cannot_tell_is_not_asked(self, world: World, site_of: str) -> None:
+        class KnownInRequests(Members):
+            def __getattribute__(self, name: str) -> Any:
+                # As Flask's, where the app's session interface looks at the present request.
+                if name == "strict":
+                    raise RuntimeError("working outside of request context")
+                return super().__getattribute__(name)
+
+        site = world.serve(session=KnownInRequests(person("alice")))
+        answer = site.open(f"/?ott={site.token()}", {"sec-fetch-site": site_of})
+        assert (answer.status, answer.cookies) == (303, {"sid": "alice-cookie"})
+
     def test_cookie_that_was_held_back_is_seen(self, world: World) -> None:
         site = strict(world, on_switch="keep")
         answer = site.open(f"/?ott={site.token()}", ARRIVING)

@@ -338,6 +338,7 @@ def exposed_at_a_source() -> Any:
 
 def to_south() -> Request:
     carrier = {"REQUEST_METHOD": "POST", "wsgi.input": None, "HTTP_HOST": "south.example"}
+    carrier["HTTP_X_TENANT"] = "south"
     return Request("POST", "http", "/", headers={"host": "south.example"}, carrier=carrier)
 
 
@@ -381,6 +382,19 @@ class TestTenants:
                     project.adapter.resolve(replace(exposed, user={"first_name": "carol"}))
             assert found.user_id == "901"
             assert found.user["first_name"] == "sven of south"
+
+    def test_match_that_asks_again_stays_inside(self) -> None:
+        """It may redeem a token of its own: the tenant is let go after the outer question."""
+
+        def match(session: Any) -> Any:
+            if session.user["first_name"] == "sven":
+                project.adapter.resolve(replace(exposed, user={"first_name": "nora"}))
+            return User.objects.get(username=session.user["first_name"])
+
+        exposed = exposed_at_a_source()
+        with Project("wsgi", "ByHeader", match=match) as project, using_request(to_south()):
+            found = project.adapter.resolve(exposed)
+        assert found.user["first_name"] == "sven of south"
 
     def test_user_of_an_async_match_is_looked_up_inside(self) -> None:
         async def match(session: Any) -> Any:

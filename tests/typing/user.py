@@ -25,7 +25,7 @@ from ott_middleware import (
     WSGIMiddleware,
     get_handle,
 )
-from ott_middleware.errors import InvalidToken, RequestError
+from ott_middleware.errors import InvalidToken, RequestError, TooManyRequests, Unavailable
 from ott_middleware.flow import Handle
 from ott_middleware.http import Cookie, Page, Request, Response, register_language
 from ott_middleware.http.page_texts import ENGLISH
@@ -193,6 +193,8 @@ try:
     assert_type(tokens.verify(token, audience="https://b.example"), Session)
 except InvalidToken as error:
     assert_type(error.status, int)
+except (TooManyRequests, Unavailable) as error_for_a_while:
+    assert_type(error_for_a_while.retry_after, int)
 assert_type(tokens.revoke("1"), int)
 OTTMiddleware(wsgi_app, session=Members(), tokens=service)
 

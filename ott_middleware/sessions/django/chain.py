@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -60,6 +61,8 @@ _ACTING = {
 # What Django turns into a response of a status below 500.
 _RESPONSES = (Http404, PermissionDenied, SuspiciousOperation)
 
+_entered: ContextVar[bool] = ContextVar("ott_django_chain", default=False)
+
 
 class _Question:
     """What is asked in the small view, and its outcome."""
@@ -75,12 +78,15 @@ class _Question:
 
     def ask(self) -> None:
         self.asked = True
+        reset = _entered.set(True)
         try:
             self._result = self._function()
         except Exception as error:
             # Kept: a middleware sees the exceptions of views as responses, and may not clean up
             # after any other.
             self._error = error
+        finally:
+            _entered.reset(reset)
 
     def result(self) -> Any:
         if self._error is not None:
@@ -121,6 +127,11 @@ class Chain:
         :param must_serve: whether a response in place of the view is an error.
         :raises Responded: there was one.
         """
+        # A hook of the app may ask within a question: `match`, or a receiver of `user_logged_in`,
+        # that redeems another token. Entered once more, the middleware would let go the tenant of
+        # the outer question: it would find a user of another tenant, and sign that user in.
+        if _entered.get():
+            return function()
         if request.method not in ("GET", "HEAD"):
             # The body is the view's, and a form's protection would refuse a request without it.
             request = replace(request, method="GET")
