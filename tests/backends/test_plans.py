@@ -40,8 +40,8 @@ def exercise(backend: Backend) -> None:
         # An owner beyond its limit, and in between a key that an expired row has.
         key = f"key {number // 8}" if number % 8 == 0 else f"new {number}"
         owner = f"owner {number + 100}"
-        backend.put(key, b"value", expires_at=NOW + 600, owner=owner, limit=10)
-    backend.put("no limit", b"value", expires_at=NOW + 600, owner="owner 300", limit=None)
+        backend.put(key, b"value", expires_at=NOW + 3_600, owner=owner, limit=10)
+    backend.put("no limit", b"value", expires_at=NOW + 3_600, owner="owner 300", limit=None)
     assert backend.take("new 1") == b"value"
     assert backend.take("never put") is None
     assert backend.revoke("owner 7") > 0
@@ -49,7 +49,7 @@ def exercise(backend: Backend) -> None:
 
 def expiry(number: int) -> float:
     """One in ten has expired, and the first ten, whose keys are put again, after the others."""
-    return NOW - 1 if number < 10 else NOW - 600 if number % 10 == 0 else NOW + 600
+    return NOW - 1 if number < 10 else NOW - 600 if number % 10 == 0 else NOW + 3_600
 
 
 def rows() -> list[dict[str, Any]]:
@@ -261,7 +261,7 @@ class TestRedis:
         self, server: Server, store: RedisBackend
     ) -> None:
         def put(name: str, owner: str) -> None:
-            store.put(name, b"v", expires_at=NOW + 600, owner=owner, limit=5)
+            store.put(name, b"v", expires_at=NOW + 3_600, owner=owner, limit=5)
 
         def count(name: str) -> list[dict[str, int]]:
             for number in range(5):
@@ -291,5 +291,5 @@ class TestRedis:
         self, server: Server, store: RedisBackend
     ) -> None:
         for number in range(20):
-            store.put(f"key {number}", b"v", expires_at=NOW + 600, owner="owner", limit=None)
+            store.put(f"key {number}", b"v", expires_at=NOW + 3_600, owner="owner", limit=None)
         assert self.commands(server, lambda: store.revoke("owner"))["del"] > 20
