@@ -6,24 +6,29 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
 import ott_middleware
 
 ROOT = Path(ott_middleware.__file__).parent
-MODULES = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}
+MODULES = {
+    str(path.relative_to(ROOT)): path.read_text("utf-8") for path in sorted(ROOT.rglob("*.py"))
+}
 
 
-@pytest.mark.parametrize("name", MODULES)
 class TestSize:
-    def test_long_module_says_why(self, name: str) -> None:
-        text = MODULES[name].read_text("utf-8")
-        if text.count("\n") > 300:
-            explanation = " ".join((ast.get_docstring(ast.parse(text)) or "").split())
-            assert re.search("(?i)longer than 300 lines|though it is long", explanation)
+    def test_long_module_says_why(self) -> None:
+        reason = re.compile(r"(?i)longer\s+than\s+300\s+lines|though\s+it\s+is\s+long")
+        assert [
+            name
+            for name, text in MODULES.items()
+            if text.count("\n") > 300
+            and not reason.search(ast.get_docstring(ast.parse(text)) or "")
+        ] == []
 
-    def test_function_has_at_most_60_lines(self, name: str) -> None:
-        tree = ast.parse(MODULES[name].read_text("utf-8"))
+    def test_function_has_at_most_60_lines(self) -> None:
         functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-        found = [each for each in ast.walk(tree) if isinstance(each, functions)]
-        assert [each.name for each in found if (each.end_lineno or 0) - each.lineno >= 60] == []
+        assert [
+            (name, each.name)
+            for name, text in MODULES.items()
+            for each in ast.walk(ast.parse(text))
+            if isinstance(each, functions) and (each.end_lineno or 0) - each.lineno >= 60
+        ] == []
