@@ -212,9 +212,8 @@ class Statements:
         if row is None or not _is_same(row[2], key):
             return None
         # Many callers may have seen the row. It is the one's that the engine tells of the deletion.
-        if not returning and connection.execute(self._delete, {"row": row[3]}).rowcount != 1:
-            return None
-        return bytes(row[0]), float(row[1])
+        won = returning or connection.execute(self._delete, {"row": row[3]}).rowcount == 1
+        return (bytes(row[0]), float(row[1])) if won else None
 
     def revoke(self, connection: Connection, owner: str, now: float) -> int:
         """Drop an owner's live rows, and count them."""
