@@ -65,7 +65,14 @@ def pytest_report_header() -> list[str]:
 LONG = ("test_forks.py", "test_poolers.py", "test_sqlalchemy.py")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # A run of everything leaves out the slow tests. `-m slow` has them, and so has their folder.
+    here = Path(__file__).parent
+    places = {Path(each.partition("::")[0]).resolve() for each in config.args}
+    if "slow" not in config.option.markexpr and not places.isdisjoint({here, here.parent}):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
     # The backends last, which have many files of a few seconds each.
     items.sort(key=lambda i: ("backends" in i.path.parts, i.path.name not in LONG))
 

@@ -24,6 +24,8 @@ from ott_middleware.testing import Clock
 from .redis_servers import Server
 from .sql_servers import Database, database
 
+pytestmark = pytest.mark.slow
+
 ROWS = 20_000  # enough for each planner to prefer an index, as it does with 10,000,000
 OWNED = 20
 NOW = time.time()

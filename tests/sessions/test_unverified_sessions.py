@@ -121,6 +121,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, world: World) -> Itera
     backend.close()
 
 
+@pytest.mark.slow
 def test_made_up_cookies_leave_a_thousand_tokens(world: World, store: Backend) -> None:
     """Of 1,200 requests; a verified session's and another network's tokens are not retired."""
     members = world.serve(backend=store)

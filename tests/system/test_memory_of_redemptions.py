@@ -30,7 +30,7 @@ from ott_middleware import (
 )
 from ott_middleware.tokens.recent import recent
 
-pytestmark = pytest.mark.usefixtures("untraced")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced")]
 
 # Of each adapter under each interface; of Django, which takes ten times as long, a quarter.
 REDEMPTIONS = int(os.environ.get("OTT_TEST_REDEMPTIONS", "160"))

@@ -26,7 +26,7 @@ ALICE = person("alice")
 JSON = [("host", HOST), ("content-type", "application/json")]
 PATH = "/one-time-token/verify"
 
-pytestmark = pytest.mark.usefixtures("untraced")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced")]
 
 
 @pytest.fixture(autouse=True)

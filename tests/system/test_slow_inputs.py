@@ -41,7 +41,7 @@ from ott_middleware import (
     StarletteSession,
 )
 
-pytestmark = pytest.mark.usefixtures("untraced")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced")]
 
 FULL, HALF = 64 * 1024, 32 * 1024
 MOST = 0.020  # seconds

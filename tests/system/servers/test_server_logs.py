@@ -20,6 +20,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn and pr
 
 ALICE = {"Cookie": "sid=alice-cookie-8f1c2d7a"}
 PERSON = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+pytestmark = pytest.mark.slow
+
 FRAME = {**PERSON, "Sec-Fetch-Dest": "iframe"}
 # Requests with a live token that stays alive, but for the second; and where servers may log it.
 LINKS = {
