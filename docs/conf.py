@@ -10,6 +10,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 import ott_middleware
+from ott_middleware.backends.base import Backend, CoroutineBackend
 
 project = "ott_middleware"
 author = "The ott_middleware developers"
@@ -118,6 +119,12 @@ def readable_signature(
     return signature and signature.replace("<factory>", "..."), returns
 
 
+def public_bases(app: object, name: str, obj: object, options: object, bases: list[object]) -> None:
+    """Show `Backend` as the base of backends that have a base class of the package between."""
+    bases[:] = [Backend if base is CoroutineBackend else base for base in bases]
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-signature", readable_signature)
+    app.connect("autodoc-process-bases", public_bases)
