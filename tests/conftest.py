@@ -50,7 +50,7 @@ WorkerCheck._warned = True
 
 
 # How long runs take on two cores that do nothing else: measured, as the README's time is.
-ALL, FAST = "about three minutes", "half a minute"
+ALL, FAST = "about two minutes", "twenty seconds"
 
 
 def pytest_report_header() -> list[str]:
