@@ -13,6 +13,8 @@ import services
 
 import ott_middleware
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import sys
 library, kind = sys.argv[1:]
