@@ -82,7 +82,7 @@ def signed_in(cookies: Mapping[str, str]) -> dict[str, Any] | None:
     return {"id": name, "user_id": name, "user": {"id": name, "name": name}} if name else None
 
 
-signed_in.blocks = False  # type: ignore[attr-defined]  # it answers from memory: needs no thread
+signed_in.blocks = False  # type: ignore[attr-defined]  # it responds from memory: needs no thread
 
 
 def wrapped(port: int) -> Any:
